@@ -1,0 +1,166 @@
+//! What a layer is, how layers compose, and how they join candle's graph.
+
+use std::sync::Mutex;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
+};
+
+/// The vector-Jacobian product of a layer at the point where it was evaluated: takes d(loss)/d(output), in the
+/// shape of the output, and returns d(loss)/d(input), in the shape of the input.
+///
+/// It may be called more than once, and holds what it needs of the forward pass until it is dropped.
+pub type Pullback = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+
+/// A frozen function of one tensor.
+///
+/// Both methods see the values of `x` alone and never candle's graph: what they return is detached.
+pub trait Layer: Send + Sync {
+    /// The value at `x`. Nothing is kept for a backward pass.
+    fn eval(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The value at `x`, and the function that takes a gradient of that value back to `x`.
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)>;
+
+    /// The value at `x` as a node of candle's graph, so that `backward` reaches `x` through the layer's own
+    /// pullback. Where `x` is not tracked this is [`Layer::eval`].
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.track_op() {
+            return self.eval(x);
+        }
+        let (y, pullback) = self.vjp(&x.detach())?;
+        attach(x, y, pullback)
+    }
+}
+
+impl<L: Layer + ?Sized> Layer for Box<L> {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        (**self).eval(x)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        (**self).vjp(x)
+    }
+}
+
+/// Layers one after the other.
+pub struct Chain(Vec<Box<dyn Layer>>);
+
+impl Chain {
+    /// The layers in the order in which they are applied; an empty chain is the identity.
+    pub fn new(layers: Vec<Box<dyn Layer>>) -> Self {
+        Self(layers)
+    }
+}
+
+impl Layer for Chain {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.iter().try_fold(x.clone(), |x, layer| layer.eval(&x))
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let mut y = x.clone();
+        let mut pullbacks = Vec::with_capacity(self.0.len());
+        for layer in &self.0 {
+            let (next, pullback) = layer.vjp(&y)?;
+            pullbacks.push(pullback);
+            y = next;
+        }
+        let pullback = move |grad: &Tensor| {
+            (pullbacks.iter().rev()).try_fold(grad.clone(), |grad, pullback| pullback(&grad))
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
+
+/// `x + layer(x)`: a residual branch.
+pub struct Residual<L>(pub L);
+
+impl<L: Layer> Layer for Residual<L> {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.eval(x)?.add(x)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (y, pullback) = self.0.vjp(x)?;
+        Ok((y.add(x)?, Box::new(move |grad| pullback(grad)?.add(grad))))
+    }
+}
+
+/// Makes `y`, a value computed from the values of `x` outside candle's graph, a node of the graph below `x`,
+/// with `pullback` as its backward.
+pub fn attach(x: &Tensor, y: Tensor, pullback: Pullback) -> Result<Tensor> {
+    let y = y.detach().contiguous()?;
+    x.apply_op1(Attached {
+        value: Mutex::new(Some(y)),
+        pullback,
+    })
+}
+
+/// A node whose value is already known.
+struct Attached {
+    value: Mutex<Option<Tensor>>,
+    pullback: Pullback,
+}
+
+impl Attached {
+    fn take(&self) -> Result<Tensor> {
+        let value = self.value.lock().map_or(None, |mut value| value.take());
+        match value {
+            Some(value) => Ok(value),
+            None => bail!("a layer's node was evaluated twice"),
+        }
+    }
+}
+
+impl CustomOp1 for Attached {
+    fn name(&self) -> &'static str {
+        "frozen-layer"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let value = self.take()?;
+        let (storage, layout) = value.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => Ok((window(storage, layout)?, layout.shape().clone())),
+            _ => bail!("a layer's value left the device of its input"),
+        }
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        let value = self.take()?.force_contiguous()?;
+        let (storage, layout) = value.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
+            _ => bail!("a layer's value left the device of its input"),
+        }
+    }
+
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout) -> Result<(MetalStorage, Shape)> {
+        let value = self.take()?.force_contiguous()?;
+        let (storage, layout) = value.storage_and_layout();
+        match &*storage {
+            Storage::Metal(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
+            _ => bail!("a layer's value left the device of its input"),
+        }
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        (self.pullback)(grad).map(Some)
+    }
+}
+
+/// The elements that a contiguous layout shows of its storage, copied.
+fn window(storage: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a layer's value must be contiguous");
+    };
+    Ok(match storage {
+        CpuStorage::F32(v) => CpuStorage::F32(v[start..end].to_vec()),
+        CpuStorage::F64(v) => CpuStorage::F64(v[start..end].to_vec()),
+        CpuStorage::F16(v) => CpuStorage::F16(v[start..end].to_vec()),
+        CpuStorage::BF16(v) => CpuStorage::BF16(v[start..end].to_vec()),
+        _ => bail!("a layer's value must be of a floating type"),
+    })
+}

@@ -1,0 +1,1 @@
+//! Generators: what turns a gradient of an image into the next image.

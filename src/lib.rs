@@ -1,0 +1,1 @@
+//! Phantasia: CLIP-guided generative art.
