@@ -1,0 +1,417 @@
+//! Recipes: what a render is made of, as written by a person and as checked by the program.
+//!
+//! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
+
+mod number;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use number::{Moment, Number};
+
+/// All that decides a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What the picture should show, and what not. At least one.
+    pub prompts: Vec<Prompt>,
+    /// Width and height in pixels.
+    #[serde(default = "defaults::size")]
+    pub size: [usize; 2],
+    /// Optimiser steps.
+    #[serde(default = "defaults::steps")]
+    pub steps: usize,
+    /// Decides every random number of the render.
+    #[serde(default)]
+    pub seed: u64,
+    /// What is optimised.
+    #[serde(default)]
+    pub generator: GeneratorOptions,
+    /// The CLIP models that judge, each with a weight.
+    #[serde(default = "defaults::clip")]
+    pub clip: Vec<ClipOptions>,
+    /// The views of the picture that CLIP is shown.
+    #[serde(default)]
+    pub cutouts: CutoutOptions,
+    /// How far an image embedding is from a prompt's.
+    #[serde(default)]
+    pub distance: Distance,
+    /// How several prompts count together.
+    #[serde(default)]
+    pub select: Select,
+    /// What is asked of the picture beside its prompts.
+    #[serde(default)]
+    pub terms: TermOptions,
+    /// A grey image: the picture changes where it is white and stays as `init` where it is black.
+    #[serde(default)]
+    pub mask: Option<PathBuf>,
+    /// The image to start from.
+    #[serde(default)]
+    pub init: Option<PathBuf>,
+    /// What is written while the render runs.
+    #[serde(default)]
+    pub output: OutputOptions,
+}
+
+/// One prompt: a text or an image, and when and how much it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// The words. Exactly one of `text` and `image` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// An image to come close to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
+    /// How much it counts; below 0 the picture is pushed away from it.
+    #[serde(default = "defaults::one")]
+    pub weight: Number,
+    /// The distance at which the prompt is content and pulls no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<f64>,
+    /// The step at which it begins to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Moment>,
+    /// The step at which it has ceased to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+    /// Over how many steps it comes in after `from` and goes out before `until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fade: Option<Moment>,
+}
+
+/// What is optimised, by kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GeneratorOptions {
+    /// Layers of several sizes, each enlarged to the picture's and summed.
+    Pyramid(PyramidOptions),
+}
+
+impl Default for GeneratorOptions {
+    fn default() -> Self {
+        Self::Pyramid(PyramidOptions::default())
+    }
+}
+
+/// An image pyramid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PyramidOptions {
+    /// How many layers, each `scale` times the size of the one before it.
+    pub layers: usize,
+    /// The shorter side of the smallest layer in cells.
+    pub base: usize,
+    /// The ratio of one layer's side to that of the one before it.
+    pub scale: f64,
+    /// The ratio of one layer's influence to that of the one before it.
+    pub decay: f64,
+    /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
+    pub sides: Option<Sides>,
+    /// What brings the sum of the layers to 0..=1.
+    pub squash: Squash,
+    /// How layers are enlarged.
+    pub filter: Filter,
+    /// How a gradient becomes a step.
+    pub optimizer: Optimizer,
+    /// The learning rate.
+    pub lr: Number,
+    /// The share of the last step that goes on (`sgd`).
+    pub momentum: f64,
+    /// Scale the picture's gradient to a root mean square of 1 before the step.
+    pub normalize: bool,
+    /// Decay of the layers towards 0, times the learning rate (AdamW's).
+    pub weight_decay: f64,
+    /// Standard deviation of the noise that the layers start with.
+    pub noise: f64,
+    /// The share of the render over which ever finer layers join in; 0 is all from the start.
+    pub progressive: f64,
+}
+
+/// The sides of a pyramid's layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Sides {
+    /// These sides.
+    List(Vec<usize>),
+    /// `all`: every side from 1 to the picture's.
+    Word(AllSides),
+}
+
+/// The word `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllSides {
+    /// Every side from 1 to the picture's shorter one, thinned to a geometric series where there are many.
+    All,
+}
+
+/// What brings a sum of layers to 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Squash {
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// (tanh(x) + 1) / 2
+    Tanh,
+    /// x + 1/2, clamped, with a gradient that leads back from outside.
+    Clamp,
+}
+
+/// How layers are enlarged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Linear in both directions.
+    Bilinear,
+    /// Cubic in both directions.
+    Bicubic,
+}
+
+/// How a gradient becomes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam, with decoupled weight decay.
+    Adam,
+    /// Gradient descent, with momentum.
+    Sgd,
+    /// A step of the learning rate against the sign of the gradient.
+    Sign,
+}
+
+/// One entry of `clip`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipOptions {
+    /// `embedded`, a folder, or a known model's name.
+    #[serde(default = "defaults::embedded")]
+    pub model: String,
+    /// How much it counts beside the others.
+    #[serde(default = "defaults::one")]
+    pub weight: Number,
+    /// How much of what all prompts have in common is taken off a text's embedding, 0..=1.
+    #[serde(default)]
+    pub center: Option<f64>,
+}
+
+/// The views of the picture that CLIP is shown at every step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CutoutOptions {
+    /// How many a step.
+    pub count: Number,
+    /// Skews the sizes: above 1 towards `min`, below 1 towards `max`.
+    pub power: Number,
+    /// The smallest side as a share of the picture's shorter one; null takes the CLIP's input size, and 0.7 for inputs under 128 pixels.
+    pub min: Option<Number>,
+    /// The largest side likewise; above 1 it reaches over the edge.
+    pub max: Number,
+    /// How far over the edge a cutout may lie, as a share of its side.
+    pub margin: Number,
+    /// How many of `count` show the whole picture.
+    pub overview: Number,
+    /// What is seen beyond the edge.
+    pub border: Border,
+    /// What is done to each cutout.
+    pub augment: Vec<Augment>,
+}
+
+/// What a cutout sees beyond the picture's edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Border {
+    /// The nearest pixel of the edge.
+    Edge,
+    /// The picture, mirrored.
+    Reflect,
+    /// Black.
+    Zero,
+    /// The picture again, so that it tiles.
+    Wrap,
+}
+
+/// What is done to a cutout; the bare word takes the defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Augment {
+    /// Mirrored left to right with probability `p`.
+    Flip {
+        /// Probability, 0..=1.
+        p: f64,
+    },
+    /// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.
+    Affine {
+        /// Largest angle.
+        degrees: Number,
+        /// Largest shift as a share of the side.
+        translate: Number,
+        /// Probability, 0..=1.
+        p: f64,
+    },
+    /// Corners moved inwards by up to `strength` of half the side, with probability `p`.
+    Perspective {
+        /// 0..=1
+        strength: Number,
+        /// Probability, 0..=1.
+        p: f64,
+    },
+    /// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.
+    Jitter {
+        /// Largest turn of the hue as a share of the circle.
+        hue: Number,
+        /// Largest change of the saturation, as a share of 1.
+        saturation: Number,
+        /// Largest change of the brightness, as a share of 1.
+        brightness: Number,
+        /// Largest change of the contrast, as a share of 1.
+        contrast: Number,
+        /// Probability, 0..=1.
+        p: f64,
+    },
+    /// A rectangle of up to `area` of the cutout made grey, with probability `p`.
+    Erase {
+        /// Largest share of the cutout.
+        area: Number,
+        /// Probability, 0..=1.
+        p: f64,
+    },
+    /// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
+    Noise {
+        /// Largest standard deviation.
+        strength: Number,
+    },
+}
+
+/// How far an image embedding is from a prompt's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distance {
+    /// 1 - cos
+    Cosine,
+    /// 2 asin(|x - y| / 2)^2, that is half the squared angle.
+    #[default]
+    Spherical,
+}
+
+/// How several prompts count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// All, each with its weight.
+    #[default]
+    All,
+    /// The weighted mean of their embeddings, compared once.
+    Mix,
+    /// Each cutout heeds the prompt that it is closest to.
+    Best,
+    /// Each cutout heeds the prompt that it is farthest from.
+    Worst,
+}
+
+/// What is asked of the picture beside its prompts. A weight of 0 leaves the term out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TermOptions {
+    /// Weight of the mean absolute difference of neighbouring pixels.
+    pub total_variation: Number,
+    /// Weight of the mean squared distance by which values leave 0..=1.
+    pub range: Number,
+    /// Weight of the mean distance of a pixel's channels from their mean.
+    pub saturation: Number,
+    /// The mean that the picture should have, 0..=1.
+    pub mean: Option<Number>,
+    /// The standard deviation that the picture should have.
+    pub contrast: Option<Number>,
+}
+
+/// What is written while the render runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputOptions {
+    /// Write a frame every so many steps; 0 writes none.
+    pub every: usize,
+}
+
+mod defaults {
+    use super::*;
+
+    pub fn size() -> [usize; 2] {
+        [256, 256]
+    }
+
+    pub fn steps() -> usize {
+        200
+    }
+
+    pub fn clip() -> Vec<ClipOptions> {
+        vec![ClipOptions {
+            model: embedded(),
+            weight: one(),
+            center: None,
+        }]
+    }
+
+    pub fn embedded() -> String {
+        "embedded".to_owned()
+    }
+
+    pub fn one() -> Number {
+        Number::from(1.0)
+    }
+}
+
+impl Default for PyramidOptions {
+    fn default() -> Self {
+        Self {
+            layers: 4,
+            base: 8,
+            scale: 2.0,
+            decay: 1.0,
+            sides: None,
+            squash: Squash::Clamp,
+            filter: Filter::Bicubic,
+            optimizer: Optimizer::Sgd,
+            lr: Number::from(0.05),
+            momentum: 0.8,
+            normalize: true,
+            weight_decay: 0.0,
+            noise: 0.0,
+            progressive: 0.0,
+        }
+    }
+}
+
+impl Default for CutoutOptions {
+    fn default() -> Self {
+        Self {
+            count: Number::from(8.0),
+            power: Number::from(1.0),
+            min: None,
+            max: Number::from(1.0),
+            margin: Number::from(0.0),
+            overview: Number::from(0.0),
+            border: Border::Reflect,
+            augment: vec![],
+        }
+    }
+}
+
+impl Default for TermOptions {
+    fn default() -> Self {
+        Self {
+            total_variation: Number::from(0.0),
+            range: Number::from(0.0),
+            saturation: Number::from(0.0),
+            mean: None,
+            contrast: None,
+        }
+    }
+}
+
+impl Default for OutputOptions {
+    fn default() -> Self {
+        Self { every: 0 }
+    }
+}
