@@ -1,1 +1,3 @@
 //! Phantasia: CLIP-guided generative art.
+
+pub mod recipe;

@@ -2,13 +2,14 @@
 //!
 //! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
 
+mod expression;
 mod number;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use number::{Moment, Number};
+pub use number::{InvalidNumber, Moment, Number};
 
 /// All that decides a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
