@@ -1,1 +1,44 @@
-//! Generators: what turns a gradient of an image into the next image.
+//! Generators: what turns the gradient of an image into the next image.
+//!
+//! A [`Generator`] knows nothing of what judges its images. It renders one, is told in which direction that image
+//! should change, and changes its own parameters accordingly.
+
+mod clamp;
+mod optimizer;
+pub mod pyramid;
+mod schedule;
+mod state;
+
+use candle_core::{Result, Tensor};
+
+pub use clamp::ClampWithGrad;
+pub use optimizer::{Optimizer, OptimizerKind};
+pub use pyramid::{Pyramid, PyramidConfig};
+pub use schedule::Schedule;
+pub use state::State;
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Further steps are wanted.
+    Running,
+    /// The picture is complete; a further step changes nothing.
+    Finished,
+}
+
+/// A parametrised image.
+pub trait Generator: Send {
+    /// The image as it is now: `[1, 3, height, width]`, values in 0..=1, with candle's graph down to the parameters.
+    fn render(&mut self) -> Result<Tensor>;
+
+    /// One update of the parameters. `image` is what the last [`Generator::render`] returned, graph included, and
+    /// `grad`, of the same shape, is the gradient of the loss with respect to it.
+    fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress>;
+
+    /// All that is needed to go on from here: parameters, optimiser moments, the number of steps done.
+    fn save(&self) -> Result<State>;
+
+    /// Goes on from where `state` was saved. A state of another generator, or of other sizes, is an error, and leaves
+    /// this one as it was.
+    fn load(&mut self, state: &State) -> Result<()>;
+}

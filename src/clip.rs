@@ -1,0 +1,322 @@
+//! CLIP: how far an image is from words, and in which direction the image would have to change.
+//!
+//! A [`Clip`] has one text tower and one or more image towers that share its joint space. The towers are built on
+//! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights.
+
+pub mod checkpoint;
+pub mod config;
+mod embedded;
+mod resnet;
+mod text;
+mod tokenizer;
+mod transformer;
+mod vision;
+
+use std::path::Path;
+
+use candle_core::{Device, Result as CandleResult, Tensor};
+use frozen::{Chain, Layer, Pullback};
+use thiserror::Error;
+
+use checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
+use config::{ClipConfig, VisionKind};
+use text::TextTower;
+use tokenizer::Tokenizer;
+
+/// Why a CLIP could not be loaded or asked.
+#[derive(Debug, Error)]
+pub enum ClipError {
+    /// The weights do not fit or cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder lacks a file.
+    #[error("{folder} has no {missing}; a CLIP's folder holds {wanted}")]
+    NoFile {
+        /// The folder.
+        folder: String,
+        /// What was looked for.
+        missing: &'static str,
+        /// What belongs there.
+        wanted: &'static str,
+    },
+    /// A file of the folder could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The configuration cannot be used.
+    #[error("the configuration {path} {what}")]
+    Config {
+        /// The file.
+        path: String,
+        /// What is wrong, as the rest of a sentence.
+        what: String,
+    },
+    /// The tokenizer cannot be used.
+    #[error("the tokenizer of {model} failed: {what}")]
+    Tokenizer {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A text in the joint space.
+#[derive(Clone, Debug)]
+pub struct TextEmbedding {
+    /// `[projection]`, of unit length.
+    pub vector: Vec<f32>,
+    /// The end of the text, where it was too long for the model.
+    pub lost: Option<String>,
+}
+
+/// One CLIP: a text tower, and the image towers that share its joint space.
+pub struct Clip {
+    name: String,
+    text: TextTower,
+    tokenizer: Tokenizer,
+    towers: Vec<Tower>,
+    projection: usize,
+}
+
+/// One image tower.
+pub struct Tower {
+    name: String,
+    size: usize,
+    image_bytes: usize,
+    net: Chain,
+}
+
+impl Clip {
+    /// The CLIP that is part of the program.
+    pub fn embedded(device: &Device) -> Result<Self, ClipError> {
+        embedded::load(device)
+    }
+
+    /// The CLIP in a folder, in the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`) or the OpenCLIP layout
+    /// (`open_clip_config.json`, `open_clip_model.safetensors`, `tokenizer.json`). `name` is what messages call it.
+    pub fn from_folder(name: &str, folder: &Path, device: &Device) -> Result<Self, ClipError> {
+        const WANTED: &str = "config.json, model.safetensors and tokenizer.json (Hugging Face), or open_clip_config.json, open_clip_model.safetensors and tokenizer.json (OpenCLIP)";
+        let find = |names: &[&str], missing| {
+            file_in(folder, names).ok_or_else(|| ClipError::NoFile {
+                folder: folder.display().to_string(),
+                missing,
+                wanted: WANTED,
+            })
+        };
+        let open_weights: &[&str] = &[
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.safetensors",
+        ];
+        // a folder may hold both; transformers' names are tried first where their weights are there too
+        let hugging_face = file_in(folder, &["config.json"])
+            .filter(|_| file_in(folder, &["model.safetensors"]).is_some());
+        let open = file_in(folder, &["open_clip_config.json"])
+            .filter(|_| file_in(folder, open_weights).is_some());
+        let (config_path, weights, is_open) = match (hugging_face, open) {
+            (Some(config), _) => (config, find(&["model.safetensors"], "model.safetensors")?, false),
+            (None, Some(config)) => (config, find(open_weights, open_weights[0])?, true),
+            (None, None) => {
+                let (config, is_open) = match file_in(folder, &["open_clip_config.json"]) {
+                    Some(config) => (config, true),
+                    None => (find(&["config.json"], "config.json")?, false),
+                };
+                let names = if is_open { open_weights } else { &["model.safetensors"] };
+                (config, find(names, names[0])?, is_open)
+            }
+        };
+        let tokenizer = find(&["tokenizer.json"], "tokenizer.json")?;
+        let preprocessor = file_in(folder, &["preprocessor_config.json"]);
+        let config_text = read_text(&config_path)?;
+        let config = match (is_open, preprocessor) {
+            (true, _) => ClipConfig::open_clip(&config_text),
+            (false, None) => ClipConfig::hugging_face(&config_text, None),
+            (false, Some(path)) => ClipConfig::hugging_face(&config_text, Some(&read_text(&path)?)),
+        };
+        let config = config.map_err(|what| ClipError::Config {
+            path: config_path.display().to_string(),
+            what,
+        })?;
+        let checkpoint = Checkpoint::open(&weights)?;
+        let json = std::fs::read(&tokenizer).map_err(|source| ClipError::Read {
+            path: tokenizer.display().to_string(),
+            source,
+        })?;
+        Self::build(name, &config, &checkpoint, &json, device)
+    }
+
+    fn build(
+        name: &str,
+        config: &ClipConfig,
+        checkpoint: &Checkpoint,
+        tokenizer_json: &[u8],
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        let weights = Branch::root(checkpoint, device);
+        let tokenizer =
+            Tokenizer::from_json(tokenizer_json, config.text.context).map_err(|what| {
+                ClipError::Tokenizer {
+                    model: name.to_owned(),
+                    what,
+                }
+            })?;
+        let text =
+            TextTower::read(weights, config.layout, &config.text, config.projection, device)?;
+        Ok(Self {
+            name: name.to_owned(),
+            text,
+            tokenizer,
+            towers: vec![Tower::build(name, config, checkpoint, device)?],
+            projection: config.projection,
+        })
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The image towers, at least one.
+    pub fn towers(&self) -> &[Tower] {
+        &self.towers
+    }
+
+    /// Width of the joint space.
+    pub fn projection(&self) -> usize {
+        self.projection
+    }
+
+    /// The embedding of a text.
+    pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
+        let tokens = self
+            .tokenizer
+            .encode(text)
+            .map_err(|what| ClipError::Tokenizer {
+                model: self.name.clone(),
+                what,
+            })?;
+        let vector = self.text.embed(&tokens.ids)?.to_vec1::<f32>()?;
+        Ok(TextEmbedding {
+            vector: unit(vector),
+            lost: tokens.lost,
+        })
+    }
+}
+
+impl Tower {
+    fn build(
+        name: &str,
+        config: &ClipConfig,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        let weights = Branch::root(checkpoint, device);
+        let size = config.vision.image_size;
+        let net = match &config.vision.kind {
+            VisionKind::Transformer { patch, stack } => vision::vision_transformer(
+                weights,
+                config.layout,
+                size,
+                *patch,
+                stack,
+                config.projection,
+            )?,
+            VisionKind::ResNet {
+                layers,
+                width,
+                heads,
+            } => resnet::modified_resnet(weights, size, layers, *width, *heads, config.projection)?,
+        };
+        let normalize = Normalize::new(&config.mean, &config.std, device)?;
+        Ok(Self {
+            name: name.to_owned(),
+            size,
+            image_bytes: config.activation_bytes(),
+            net: Chain::new(vec![Box::new(normalize), Box::new(net)]),
+        })
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Side of its input in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// About how many bytes one image takes while its gradient is computed.
+    pub fn bytes_per_image(&self) -> usize {
+        self.image_bytes
+    }
+}
+
+/// `[batch, 3, size, size]` in 0..=1 to `[batch, projection]`, not yet of unit length.
+impl Layer for Tower {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        self.net.eval(x)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        self.net.vjp(x)
+    }
+}
+
+/// `(x - mean) / std` by channel.
+struct Normalize {
+    scale: Tensor,
+    shift: Tensor,
+}
+
+impl Normalize {
+    fn new(mean: &[f64; 3], std: &[f64; 3], device: &Device) -> CandleResult<Self> {
+        let channel = |values: [f64; 3]| {
+            let values = values.map(|value| value as f32);
+            Tensor::from_slice(&values, (1, 3, 1, 1), device)
+        };
+        Ok(Self {
+            scale: channel(std.map(|std| 1.0 / std))?,
+            shift: channel([0, 1, 2].map(|c| -mean[c] / std[c]))?,
+        })
+    }
+}
+
+impl Layer for Normalize {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        x.broadcast_mul(&self.scale)?.broadcast_add(&self.shift)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        let scale = self.scale.clone();
+        Ok((
+            self.eval(x)?,
+            Box::new(move |grad| grad.broadcast_mul(&scale)),
+        ))
+    }
+}
+
+/// The vector at unit length; a vector of zeros stays as it is.
+pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        for value in &mut vector {
+            *value = (f64::from(*value) / norm) as f32;
+        }
+    }
+    vector
+}
+
+fn read_text(path: &Path) -> Result<String, ClipError> {
+    std::fs::read_to_string(path).map_err(|source| ClipError::Read {
+        path: path.display().to_string(),
+        source,
+    })
+}

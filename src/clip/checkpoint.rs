@@ -1,0 +1,293 @@
+//! Reading safetensors: one tensor at a time, checked, as f32.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Why a checkpoint could not be used.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The file could not be opened or read.
+    #[error("cannot read {origin}: {source}")]
+    Read {
+        /// The file.
+        origin: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is not a whole safetensors file.
+    #[error("{origin} is not a safetensors file, or not a whole one: {what}; fetch it again")]
+    Damaged {
+        /// The file.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A tensor that the model needs is not there.
+    #[error("{origin} has no tensor `{key}`{nearest}; it does not fit its configuration, or is of another layout")]
+    Missing {
+        /// The file.
+        origin: String,
+        /// The tensor's name.
+        key: String,
+        /// A name that comes close, as part of a sentence.
+        nearest: String,
+    },
+    /// A tensor has another shape than the configuration asks for.
+    #[error("`{key}` in {origin} has shape {found:?}, and the configuration asks for {expected:?}")]
+    Shape {
+        /// The file.
+        origin: String,
+        /// The tensor's name.
+        key: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that is asked for.
+        expected: Vec<usize>,
+    },
+    /// A tensor of integers or of an unknown type where numbers are needed.
+    #[error("`{key}` in {origin} is of type {dtype}; f32, f16, bf16 and f64 are read")]
+    Type {
+        /// The file.
+        origin: String,
+        /// The tensor's name.
+        key: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// candle could not make the tensor.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Larger headers than this belong to no model.
+const HEADER_LIMIT: u64 = 64 << 20;
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
+enum Source {
+    Bytes(&'static [u8]),
+    File(Mutex<File>),
+}
+
+/// The tensors of one safetensors file. Nothing but the header is held in memory.
+pub struct Checkpoint {
+    origin: String,
+    source: Source,
+    entries: BTreeMap<String, Entry>,
+    data_start: u64,
+}
+
+impl Checkpoint {
+    /// Opens a file and reads its header.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let origin = path.display().to_string();
+        let fail = |source| CheckpointError::Read {
+            origin: origin.clone(),
+            source,
+        };
+        let file = File::open(path).map_err(fail)?;
+        let length = file.metadata().map_err(fail)?.len();
+        Self::new(origin.clone(), Source::File(Mutex::new(file)), length)
+    }
+
+    /// Reads the header of a file that is part of the program; `origin` names it in errors.
+    pub fn from_static(origin: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
+        Self::new(
+            origin.to_owned(),
+            Source::Bytes(bytes),
+            bytes.len() as u64,
+        )
+    }
+
+    fn new(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {
+        let damaged = |what: String| CheckpointError::Damaged {
+            origin: origin.clone(),
+            what,
+        };
+        if length < 8 {
+            return Err(damaged(format!("it has {length} bytes")));
+        }
+        let mut size = [0; 8];
+        size.copy_from_slice(&read(&origin, &source, 0, 8)?);
+        let size = u64::from_le_bytes(size);
+        if size > HEADER_LIMIT || size > length - 8 {
+            return Err(damaged(format!(
+                "its header would have {size} bytes of {length}"
+            )));
+        }
+        let header = read(&origin, &source, 8, size as usize)?;
+        let json: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
+            .map_err(|error| damaged(format!("its header is not JSON ({error})")))?;
+        let data_start = 8 + size;
+        let mut entries = BTreeMap::new();
+        for (key, value) in json {
+            if key == "__metadata__" {
+                continue;
+            }
+            let entry: Entry = serde_json::from_value(value)
+                .map_err(|error| damaged(format!("the entry of `{key}` is broken ({error})")))?;
+            let (start, end) = entry.data_offsets;
+            if start > end || end > length - data_start {
+                return Err(damaged(format!(
+                    "`{key}` would end at byte {end} of {}",
+                    length - data_start
+                )));
+            }
+            entries.insert(key, entry);
+        }
+        Ok(Self {
+            origin,
+            source,
+            entries,
+            data_start,
+        })
+    }
+
+    /// Where it comes from, for messages.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The names of all tensors.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub fn shape(&self, key: &str) -> Option<&[usize]> {
+        self.entries.get(key).map(|entry| entry.shape.as_slice())
+    }
+
+    /// The tensor of that name and shape, as f32 on the processor.
+    pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        let Some(entry) = self.entries.get(key) else {
+            return Err(CheckpointError::Missing {
+                origin: self.origin.clone(),
+                key: key.to_owned(),
+                nearest: self.nearest(key),
+            });
+        };
+        if entry.shape != shape {
+            return Err(CheckpointError::Shape {
+                origin: self.origin.clone(),
+                key: key.to_owned(),
+                found: entry.shape.clone(),
+                expected: shape.to_owned(),
+            });
+        }
+        let dtype = match entry.dtype.as_str() {
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "BF16" => DType::BF16,
+            "F64" => DType::F64,
+            _ => {
+                return Err(CheckpointError::Type {
+                    origin: self.origin.clone(),
+                    key: key.to_owned(),
+                    dtype: entry.dtype.clone(),
+                });
+            }
+        };
+        let (start, end) = entry.data_offsets;
+        let elements = (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
+        let bytes = elements.and_then(|count| count.checked_mul(dtype.size_in_bytes()));
+        if bytes.map(|bytes| bytes as u64) != Some(end - start) {
+            return Err(CheckpointError::Damaged {
+                origin: self.origin.clone(),
+                what: format!("`{key}` has {} bytes, not those of its shape", end - start),
+            });
+        }
+        let data = read(
+            &self.origin,
+            &self.source,
+            self.data_start + start,
+            (end - start) as usize,
+        )?;
+        let tensor = Tensor::from_raw_buffer(&data, dtype, shape, &Device::Cpu)?;
+        Ok(tensor.to_dtype(DType::F32)?)
+    }
+
+    fn nearest(&self, key: &str) -> String {
+        (self.keys())
+            .map(|other| (strsim::jaro(key, other), other))
+            .filter(|(score, _)| *score > 0.85)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(String::new(), |(_, other)| {
+                format!(" (the nearest is `{other}`)")
+            })
+    }
+}
+
+fn read(
+    origin: &str,
+    source: &Source,
+    start: u64,
+    length: usize,
+) -> Result<Vec<u8>, CheckpointError> {
+    match source {
+        Source::Bytes(bytes) => {
+            let start = start as usize;
+            Ok(bytes[start..start + length].to_vec())
+        }
+        Source::File(file) => {
+            let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut data = vec![0; length];
+            file.seek(SeekFrom::Start(start))
+                .and_then(|_| file.read_exact(&mut data))
+                .map_err(|source| CheckpointError::Read {
+                    origin: origin.to_owned(),
+                    source,
+                })?;
+            Ok(data)
+        }
+    }
+}
+
+/// A checkpoint seen from one of its branches: names are relative to a prefix.
+#[derive(Clone, Copy)]
+pub struct Branch<'a> {
+    checkpoint: &'a Checkpoint,
+    device: &'a Device,
+}
+
+impl<'a> Branch<'a> {
+    /// The whole checkpoint, its tensors going to `device`.
+    pub fn root(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
+        Self { checkpoint, device }
+    }
+
+    /// The tensor of that full name and shape.
+    pub fn get(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        Ok(self.checkpoint.tensor(key, shape)?.to_device(self.device)?)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, key: &str) -> bool {
+        self.checkpoint.shape(key).is_some()
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+}
+
+/// A file of a model's folder.
+pub fn file_in(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+    names
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+}

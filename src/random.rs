@@ -1,0 +1,44 @@
+//! Random numbers that depend on where they are used and on nothing else.
+//!
+//! Every draw has a key: the recipe's seed, what it is for, the step, and an index. So what a step draws does not depend on how
+//! the work is divided, and a render that is resumed needs no saved state of a generator.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What random numbers are drawn for; each use has its own stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The start of a generator.
+    Start,
+    /// Where cutouts lie and what is done to them.
+    Cutouts,
+}
+
+/// The random numbers of one place in a render.
+pub fn rng(seed: u64, purpose: Purpose, step: usize, index: usize) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    let words = [seed, purpose as u64, step as u64, index as u64];
+    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// Uniform in `low..high`.
+pub fn uniform(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
+    low + (high - low) * rng.random::<f64>()
+}
+
+/// True with probability `p`.
+pub fn chance(rng: &mut impl Rng, p: f64) -> bool {
+    rng.random::<f64>() < p
+}
+
+/// Two independent numbers of the standard normal distribution (Box and Muller 1958).
+pub fn normal_pair(rng: &mut impl Rng) -> (f32, f32) {
+    // 1 - u is never 0
+    let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
+    let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
+    (radius * cos, radius * sin)
+}
