@@ -1,0 +1,139 @@
+//! Activations, element by element.
+
+use candle_core::{Result, Tensor};
+
+use crate::host::{self, Slice, fused};
+use crate::layer::{Layer, Pullback};
+use crate::real::{Real, map, zip};
+
+/// An activation function, on a tensor of any shape.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activation {
+    /// `x Phi(x)`, with the normal distribution function exactly (erf): Hendrycks & Gimpel 2016.
+    Gelu,
+    /// The same by its tanh approximation, `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
+    GeluTanh,
+    /// `x sigmoid(1.702 x)`: OpenAI's CLIP.
+    QuickGelu,
+    /// `x sigmoid(x)`, also called swish.
+    Silu,
+    /// `max(x, 0)`; its derivative at 0 is 0, as in PyTorch.
+    Relu,
+}
+
+/// The slope of QuickGelu's sigmoid.
+const QUICK: f64 = 1.702;
+/// 2 sqrt(2 / pi): `(1 + tanh(u)) / 2 = sigmoid(2 u)`, so that GeluTanh needs no tanh.
+const TANH: f64 = 1.595_769_121_605_731;
+const CUBIC: f64 = 0.044_715;
+/// 1 / sqrt(2 pi).
+const DENSITY: f64 = 0.398_942_280_401_432_7;
+
+#[inline(always)]
+fn sigmoid<T: Real>(x: T) -> T {
+    T::one() / (T::one() + (T::zero() - x).exp())
+}
+
+/// `x sigmoid(a x)`, and its derivative.
+#[inline(always)]
+fn swish<T: Real>(x: T, a: T) -> (T, T) {
+    let s = sigmoid(a * x);
+    let y = x * s;
+    (y, s + a * y * (T::one() - s))
+}
+
+#[inline(always)]
+fn gelu<T: Real>(x: T) -> (T, T) {
+    let (cdf, e) = x.normal();
+    (x * cdf, cdf + x * e * T::of(DENSITY))
+}
+
+#[inline(always)]
+fn gelu_tanh<T: Real>(x: T) -> (T, T) {
+    let (a, c) = (T::of(TANH), T::of(CUBIC));
+    let square = c * x * x;
+    let s = sigmoid(a * x * (T::one() + square));
+    let y = x * s;
+    let slope = a * (T::one() + T::of(3.0) * square);
+    (y, s + y * (T::one() - s) * slope)
+}
+
+impl Activation {
+    fn value<T: Real>(self, x: &Tensor) -> Result<Tensor> {
+        let shape = x.shape().clone();
+        let x = x.contiguous()?;
+        let x = Slice::<T>::new(&x)?;
+        let y = match self {
+            Self::Gelu => map(&x, |x: T| gelu(x).0),
+            Self::GeluTanh => map(&x, |x: T| gelu_tanh(x).0),
+            Self::QuickGelu => map(&x, |x: T| swish(x, T::of(QUICK)).0),
+            Self::Silu => map(&x, |x: T| swish(x, T::one()).0),
+            Self::Relu => map(&x, |x: T| if x <= T::zero() { T::zero() } else { x }),
+        };
+        host::tensor(y, shape)
+    }
+
+    fn pull<T: Real>(self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let shape = x.shape().clone();
+        let grad = grad.contiguous()?;
+        let (x, g) = (Slice::<T>::new(x)?, Slice::<T>::new(&grad)?);
+        let y = match self {
+            Self::Gelu => zip(&x, &g, |x: T, g| g * gelu(x).1),
+            Self::GeluTanh => zip(&x, &g, |x: T, g| g * gelu_tanh(x).1),
+            Self::QuickGelu => zip(&x, &g, |x: T, g| g * swish(x, T::of(QUICK)).1),
+            Self::Silu => zip(&x, &g, |x: T, g| g * swish(x, T::one()).1),
+            Self::Relu => zip(&x, &g, |x: T, g| if x <= T::zero() { T::zero() } else { g }),
+        };
+        host::tensor(y, shape)
+    }
+
+    /// The value, and with `slope` the derivative, of candle's operations.
+    fn composed(self, x: &Tensor, slope: bool) -> Result<Tensor> {
+        let sigmoid = |x: &Tensor| (x.neg()?.exp()? + 1.0)?.recip();
+        match self {
+            Self::Gelu => {
+                let cdf = ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?.affine(0.5, 0.0)?;
+                if !slope {
+                    return x * cdf;
+                }
+                cdf + (x * (x.sqr()? * -0.5)?.exp()?)? * DENSITY
+            }
+            Self::GeluTanh => {
+                let square = (x.sqr()? * CUBIC)?;
+                let s = sigmoid(&((x * TANH)? * (&square + 1.0)?)?)?;
+                let y = (x * &s)?;
+                if !slope {
+                    return Ok(y);
+                }
+                &s + ((y * s.affine(-1.0, 1.0)?)? * square.affine(3.0 * TANH, TANH)?)?
+            }
+            Self::QuickGelu | Self::Silu => {
+                let a = if self == Self::Silu { 1.0 } else { QUICK };
+                let s = sigmoid(&(x * a)?)?;
+                let y = (x * &s)?;
+                if !slope {
+                    return Ok(y);
+                }
+                &s + (y * s.affine(-a, a)?)?
+            }
+            Self::Relu if slope => x.gt(&x.zeros_like()?)?.to_dtype(x.dtype()),
+            Self::Relu => x.relu(),
+        }
+    }
+}
+
+impl Layer for Activation {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        fused!(x, self.value(x), self.composed(x, false))
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (x, kind) = (x.contiguous()?, *self);
+        let y = self.eval(&x)?;
+        let pullback = move |grad: &Tensor| {
+            host::check_grad("Activation", grad, x.shape())?;
+            fused!(grad, kind.pull(&x, grad), kind.composed(&x, true)? * grad)
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}

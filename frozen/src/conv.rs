@@ -1,0 +1,245 @@
+//! Convolution in two dimensions.
+
+mod kernels;
+
+use candle_core::{Result, Tensor, bail};
+
+use self::kernels::{backward, forward};
+
+use crate::host::{self, dims4, fused};
+use crate::layer::{Layer, Pullback};
+
+/// How the kernel of a [`Conv2d`] moves over the image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Conv2dOptions {
+    /// Pixels between neighbouring positions, in both directions; 1 by default.
+    pub stride: usize,
+    /// Zeros on every side of the image; 0 by default.
+    pub padding: usize,
+    /// Groups of channels that do not mix; 1 by default.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            padding: 0,
+            groups: 1,
+        }
+    }
+}
+
+/// A convolution (a cross-correlation, as in every framework): [b, ic, h, w] to [b, oc, oh, ow], where
+/// `oh = (h + 2 padding - kh) / stride + 1`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    options: Conv2dOptions,
+}
+
+impl Conv2d {
+    /// `weight` is [oc, ic / groups, kh, kw], as PyTorch stores it, and `bias` is [oc].
+    ///
+    /// # Errors
+    /// Where the shapes, types or devices of weight and bias do not fit, or the stride is 0.
+    pub fn new(weight: Tensor, bias: Option<Tensor>, options: Conv2dOptions) -> Result<Self> {
+        let [oc, _, kh, kw] = *weight.dims() else {
+            bail!(
+                "Conv2d: the weight must be [oc, ic / groups, kh, kw], found {:?}",
+                weight.shape()
+            );
+        };
+        if options.groups == 0 || oc % options.groups != 0 {
+            bail!(
+                "Conv2d: {oc} output channels do not divide into {} groups",
+                options.groups
+            );
+        }
+        if options.stride == 0 || kh == 0 || kw == 0 {
+            bail!(
+                "Conv2d: stride and kernel must be at least 1, found {} and {kh} x {kw}",
+                options.stride
+            );
+        }
+        if let Some(bias) = &bias {
+            if bias.dims() != [oc] {
+                bail!("Conv2d: the bias must be [{oc}], found {:?}", bias.shape());
+            }
+            host::check_kind("Conv2d bias", bias, &weight)?;
+        }
+        Ok(Self {
+            weight: weight.detach().contiguous()?,
+            bias: bias.map(|bias| bias.detach().contiguous()).transpose()?,
+            options,
+        })
+    }
+
+    /// A convolution followed by a batch normalisation that no longer learns, as one convolution:
+    /// `(conv(x) - bn_mean) / sqrt(bn_var + eps) * bn_weight + bn_bias`. The four statistics are [oc].
+    ///
+    /// # Errors
+    /// Where the shapes, types or devices do not fit.
+    #[expect(clippy::too_many_arguments)]
+    pub fn folded(
+        weight: Tensor,
+        bias: Option<Tensor>,
+        bn_weight: &Tensor,
+        bn_bias: &Tensor,
+        bn_mean: &Tensor,
+        bn_var: &Tensor,
+        eps: f64,
+        options: Conv2dOptions,
+    ) -> Result<Self> {
+        let oc = weight.dims().first().copied().unwrap_or(0);
+        for (name, x) in [
+            ("weight", bn_weight),
+            ("bias", bn_bias),
+            ("mean", bn_mean),
+            ("variance", bn_var),
+        ] {
+            if x.dims() != [oc] {
+                bail!(
+                    "Conv2d: the batch norm's {name} must be [{oc}], found {:?}",
+                    x.shape()
+                );
+            }
+        }
+        let scale = (bn_weight / (bn_var + eps)?.sqrt()?)?;
+        let mean = match &bias {
+            Some(bias) => (bn_mean - bias)?,
+            None => bn_mean.clone(),
+        };
+        let bias = (bn_bias - (mean * &scale)?)?;
+        let weight = weight.broadcast_mul(&scale.reshape((oc, 1, 1, 1))?)?;
+        Self::new(weight, Some(bias), options)
+    }
+
+    fn geometry(&self, x: &Tensor) -> Result<Geometry> {
+        host::check_kind("Conv2d", x, &self.weight)?;
+        let (b, c, h, w) = dims4("Conv2d", x)?;
+        let (oc, ic, kh, kw) = self.weight.dims4()?;
+        let Conv2dOptions {
+            stride,
+            padding,
+            groups,
+        } = self.options;
+        if c != ic * groups {
+            bail!(
+                "Conv2d: expected [batch, {}, height, width], found {:?}",
+                ic * groups,
+                x.shape()
+            );
+        }
+        if h + 2 * padding < kh || w + 2 * padding < kw {
+            bail!(
+                "Conv2d: the {kh} x {kw} kernel is larger than the image, {h} x {w} with padding {padding}"
+            );
+        }
+        Ok(Geometry {
+            batch: b,
+            groups,
+            ic,
+            oc: oc / groups,
+            h,
+            w,
+            kh,
+            kw,
+            oh: (h + 2 * padding - kh) / stride + 1,
+            ow: (w + 2 * padding - kw) / stride + 1,
+            stride,
+            pad: [padding, padding],
+        })
+    }
+
+    /// One group's kernel after the other as a matrix, [oc, ic kh kw], each with its part of the image.
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        let Conv2dOptions {
+            stride,
+            padding,
+            groups,
+        } = self.options;
+        let y = x.conv2d(&self.weight, padding, stride, 1, groups)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+            None => Ok(y),
+        }
+    }
+
+    /// The transposed convolution of candle, group by group, since it knows no groups itself.
+    fn pull_composed(&self, grad: &Tensor, g: &Geometry) -> Result<Tensor> {
+        let p = self.options.padding;
+        let parts = (0..g.groups).map(|i| {
+            let grad = grad.narrow(1, i * g.oc, g.oc)?.contiguous()?;
+            let weight = self.weight.narrow(0, i * g.oc, g.oc)?.contiguous()?;
+            // Without padding, and cut afterwards: then rows that no kernel reached are appended, not guessed.
+            let full = grad.conv_transpose2d(&weight, 0, 0, g.stride, 1)?;
+            let (_, _, fh, fw) = full.dims4()?;
+            let full = full
+                .pad_with_zeros(2, 0, (g.h + 2 * p).saturating_sub(fh))?
+                .pad_with_zeros(3, 0, (g.w + 2 * p).saturating_sub(fw))?;
+            full.narrow(2, p, g.h)?.narrow(3, p, g.w)
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)
+    }
+}
+
+impl Layer for Conv2d {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        let g = self.geometry(x)?;
+        fused!(
+            x,
+            forward(x, &self.weight, self.bias.as_ref(), &g),
+            self.composed(x)
+        )
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (g, y) = (self.geometry(x)?, self.eval(x)?);
+        let (layer, shape) = (self.clone(), y.shape().clone());
+        let pullback = move |grad: &Tensor| {
+            host::check_grad("Conv2d", grad, &shape)?;
+            fused!(
+                grad,
+                backward(grad, &layer.weight, &g),
+                layer.pull_composed(grad, &g)
+            )
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
+
+/// The sizes of one convolution. Channels are those of one group.
+#[derive(Clone, Copy, Debug)]
+struct Geometry {
+    batch: usize,
+    groups: usize,
+    ic: usize,
+    oc: usize,
+    h: usize,
+    w: usize,
+    kh: usize,
+    kw: usize,
+    oh: usize,
+    ow: usize,
+    stride: usize,
+    /// Zeros above and below, and left and right.
+    pad: [usize; 2],
+}
+
+impl Geometry {
+    /// Whether every pixel is under at most one position of the kernel, aligned with it: a Vision Transformer's patches.
+    fn is_patches(&self) -> bool {
+        self.kh == self.kw
+            && self.stride == self.kh
+            && self.pad == [0, 0]
+            && self.groups == 1
+            && self.kh > 1
+    }
+
+    /// Rows of the column matrix: elements under the kernel.
+    fn depth(&self) -> usize {
+        self.ic * self.kh * self.kw
+    }
+}

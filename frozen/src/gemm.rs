@@ -1,0 +1,184 @@
+//! Matrices as strided windows on slices, and their product: a safe wrapper over the `gemm` crate.
+//!
+//! This is the only file of the crate with unsafe code. What it relies on is checked when a window is made: every
+//! element lies inside the slice, and no two elements of a writable window are the same one.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use crate::real::Real;
+
+/// A readable matrix: a window on a slice.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a, T> Mat<'a, T> {
+    /// All of `data`, row after row.
+    pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols, 1)
+    }
+
+    /// Element (i, j) is `data[i * row_stride + j * col_stride]`.
+    pub(crate) fn strided(
+        data: &'a [T],
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Self {
+        assert!(extent(rows, cols, row_stride, col_stride) <= data.len());
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride,
+        }
+    }
+
+    /// The transpose, of the same elements.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
+    }
+}
+
+/// A writable matrix: a window on a slice, and the only one to its elements.
+pub(crate) struct MatMut<'a, T> {
+    data: *mut T,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+    owner: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a `MatMut` is an exclusive borrow of its elements, as `&mut [T]` is.
+unsafe impl<T: Send> Send for MatMut<'_, T> {}
+
+impl<'a, T> MatMut<'a, T> {
+    /// All of `data`, row after row.
+    pub(crate) fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
+        assert!(extent(rows, cols, cols, 1) <= data.len());
+        Self {
+            data: data.as_mut_ptr(),
+            rows,
+            cols,
+            row_stride: cols,
+            col_stride: 1,
+            owner: PhantomData,
+        }
+    }
+
+    /// Blocks of `width` columns, left to right; the last may be narrower.
+    pub(crate) fn split_cols(self, width: usize) -> impl ExactSizeIterator<Item = MatMut<'a, T>> {
+        assert!(width > 0);
+        (0..self.cols.div_ceil(width)).map(move |i| {
+            let start = i * width;
+            MatMut {
+                // SAFETY: column `start` exists, so its first element is inside the window (or the window has no
+                // rows, and the offset, within the checked extent of a row, is never read). Blocks of columns share no
+                // element, since no two elements of the window are the same.
+                data: self.data.wrapping_add(start * self.col_stride),
+                cols: width.min(self.cols - start),
+                ..self
+            }
+        })
+    }
+
+    /// Row `i` of a window whose rows are contiguous.
+    pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.rows && self.col_stride == 1);
+        // SAFETY: the row's `cols` elements follow one another inside the window, which this borrows exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) }
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+/// A buffer seen as [outer, rows, blocks, width], cut into its outer x blocks matrices of [rows, width], the blocks of
+/// the first outer part first.
+pub(crate) fn blocks<T>(
+    data: &mut [T],
+    rows: usize,
+    blocks: usize,
+    width: usize,
+) -> impl Iterator<Item = MatMut<'_, T>> {
+    let size = (rows * blocks * width).max(1);
+    data.chunks_exact_mut(size)
+        .flat_map(move |part| MatMut::new(part, rows, blocks * width).split_cols(width.max(1)))
+}
+
+/// Whether a product uses the caller's thread alone or rayon's pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Threads {
+    One,
+    All,
+}
+
+/// `out = scale * a . b`, or `out += scale * a . b` where `accumulate`.
+pub(crate) fn gemm<T: Real>(
+    out: MatMut<T>,
+    a: Mat<T>,
+    b: Mat<T>,
+    scale: T,
+    accumulate: bool,
+    threads: Threads,
+) {
+    assert!(out.rows == a.rows && out.cols == b.cols && a.cols == b.rows);
+    let threads = match threads {
+        Threads::One => gemm::Parallelism::None,
+        Threads::All => gemm::Parallelism::Rayon(0),
+    };
+    // SAFETY: all three windows were checked to lie inside their slices, their shapes agree (above), `out` is an
+    // exclusive borrow so that it overlaps neither `a` nor `b`, and strides fit isize because the slices do.
+    // `T` is f32 or f64, which the gemm crate knows.
+    unsafe {
+        gemm::gemm(
+            out.rows,
+            out.cols,
+            a.cols,
+            out.data,
+            out.col_stride as isize,
+            out.row_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            T::one(),
+            scale,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// How many elements of a slice a window reaches over.
+fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> usize {
+    if rows == 0 || cols == 0 {
+        return 0;
+    }
+    let reach = |n: usize, stride: usize| (n - 1).checked_mul(stride);
+    let last = reach(rows, row_stride)
+        .zip(reach(cols, col_stride))
+        .and_then(|(r, c)| r.checked_add(c)?.checked_add(1));
+    last.unwrap_or(usize::MAX)
+}

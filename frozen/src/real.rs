@@ -1,0 +1,215 @@
+//! The two element types with fused kernels, and the functions those kernels are made of.
+//!
+//! The f32 functions are polynomials without branches, so that loops over them vectorise; their coefficients are
+//! minimax fits made for this file. The f64 functions serve the tests, and are those of std and libm.
+
+use candle_core::WithDType;
+use rayon::prelude::*;
+
+/// How many lanes a sum is split over: enough for several vector registers, and fixed, so that a sum does not depend on
+/// the machine's vector width.
+const LANES: usize = 32;
+
+/// Below this many elements a loop stays on the caller's thread.
+pub(crate) const SMALL: usize = 1 << 14;
+
+/// f32 or f64.
+pub(crate) trait Real: WithDType + Default + std::iter::Sum {
+    fn of(x: f64) -> Self;
+    fn sqrt(self) -> Self;
+    fn exp(self) -> Self;
+    /// The standard normal distribution function at `x`, and exp(-x^2 / 2).
+    fn normal(self) -> (Self, Self);
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        // x = n ln 2 + r, |r| <= ln 2 / 2. Comparisons written so that NaN passes through.
+        const HIGH: f32 = 88.37;
+        const LOW: f32 = -87.33;
+        const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, in the low bits
+        let x = if self > HIGH { HIGH } else { self };
+        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let n = shifted - ROUND;
+        let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
+        let mut p = 0.001_381_313;
+        for c in [0.008_369_42, 0.041_668_457, 0.166_665_15, 0.499_999_93] {
+            p = p * r + c;
+        }
+        let p = (p * r * r + r) + 1.0;
+        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+        if x < LOW { 0.0 } else { p * scale }
+    }
+
+    #[inline(always)]
+    fn normal(self) -> (Self, Self) {
+        // erfc(z) = exp(-z^2) q(t), t = 1 / (1 + 0.3 z): the form of Abramowitz & Stegun 7.1.26 with more terms.
+        const HALF: f32 = 0.5;
+        let e = Real::exp(self * self * -HALF);
+        let z = self.abs() * std::f32::consts::FRAC_1_SQRT_2;
+        let t = 1.0 / (1.0 + 0.3 * z);
+        let mut q = -0.129_557_58;
+        for c in [
+            0.485_744_48,
+            -0.512_684_1,
+            0.548_228_3,
+            -0.095_039_04,
+            0.215_111_17,
+            0.148_285_48,
+            0.170_723_88,
+            0.169_187_41,
+        ] {
+            q = q * t + c;
+        }
+        let tail = HALF * e * q * t;
+        (if self > 0.0 { 1.0 - tail } else { tail }, e)
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+
+    fn exp(self) -> Self {
+        self.exp()
+    }
+
+    fn normal(self) -> (Self, Self) {
+        let cdf = 0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2);
+        (cdf, (self * self * -0.5).exp())
+    }
+}
+
+/// Runs a loop compiled for the vector unit of this machine.
+#[inline(always)]
+pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Cuts `out` into runs of `size` elements and hands each to `f` with its number, on all threads unless `out` is small.
+pub(crate) fn chunks<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let size = size.max(1);
+    let each = |(i, out): (usize, &mut [T])| simd(|| f(i, out));
+    if out.len() <= SMALL {
+        out.chunks_mut(size).enumerate().for_each(each);
+    } else {
+        let runs = (SMALL / 2).div_ceil(size);
+        out.par_chunks_mut(size)
+            .enumerate()
+            .with_min_len(runs)
+            .for_each(each);
+    }
+}
+
+/// `f` of every element.
+pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::zero(); x.len()];
+    chunks(&mut out, SMALL / 2, |i, out| {
+        let x = &x[i * (SMALL / 2)..][..out.len()];
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = f(x);
+        }
+    });
+    out
+}
+
+/// `f` of every pair of elements of two slices of one length.
+pub(crate) fn zip<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::zero(); x.len()];
+    chunks(&mut out, SMALL / 2, |i, out| {
+        let start = i * (SMALL / 2);
+        let (x, y) = (&x[start..][..out.len()], &y[start..][..out.len()]);
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *out = f(x, y);
+        }
+    });
+    out
+}
+
+/// The sum of `f` over the elements of a slice.
+#[inline(always)]
+pub(crate) fn sum<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for x in body {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane += f(x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(tail) {
+        *lane += f(x);
+    }
+    fold(lanes)
+}
+
+/// The sum of `f` over pairs of elements of two slices, up to the end of the shorter.
+#[inline(always)]
+pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let n = x.len().min(y.len());
+    let (x, x_tail) = x[..n].as_chunks::<LANES>();
+    let (y, y_tail) = y[..n].as_chunks::<LANES>();
+    for (x, y) in x.iter().zip(y) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += f(x, y);
+        }
+    }
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x_tail).zip(y_tail) {
+        *lane += f(x, y);
+    }
+    fold(lanes)
+}
+
+/// The largest element of a slice that is not empty; NaN is passed over.
+#[inline(always)]
+pub(crate) fn max<T: Real>(x: &[T]) -> T {
+    let larger = |max: T, x: T| if x > max { x } else { max };
+    let mut lanes = [x[0]; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for x in body {
+        for (lane, &x) in lanes.iter_mut().zip(x) {
+            *lane = larger(*lane, x);
+        }
+    }
+    let max = lanes.into_iter().fold(x[0], larger);
+    tail.iter().fold(max, |max, &x| larger(max, x))
+}
+
+#[inline(always)]
+fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
+    let mut n = LANES / 2;
+    while n > 0 {
+        for i in 0..n {
+            let high = lanes[i + n];
+            lanes[i] += high;
+        }
+        n /= 2;
+    }
+    lanes[0]
+}
+
+/// `out += w * x`, up to the end of the shorter.
+#[inline(always)]
+pub(crate) fn axpy<T: Real>(out: &mut [T], w: T, x: &[T]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out += w * x;
+    }
+}

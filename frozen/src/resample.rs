@@ -1,0 +1,76 @@
+//! Changes of resolution by any factor, and crops: separable filters, applied as banded matrices.
+//!
+//! A row of the output is a weighted sum of a few rows of the input, and each of its pixels a weighted sum of a few
+//! pixels of that. The weights depend on sizes alone, so that the gradient is the same two sums transposed.
+
+mod crops;
+mod engine;
+mod taps;
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, bail};
+
+pub use self::crops::{Crop, Crops};
+use self::engine::Plan;
+pub use self::taps::{Border, Filter};
+use crate::host::{self, dims4};
+use crate::layer::{Layer, Pullback};
+
+/// [b, c, h, w] resized to [b, c, out_h, out_w]; the corners of image and image are the corners of the outermost pixels
+/// (PyTorch: `align_corners=False`).
+///
+/// As `torch.nn.functional.interpolate` computes it: without `antialias` the filter reads the pixels around a point and
+/// repeats those at the edge (bicubic with a = -0.75); with `antialias` the filter is widened by the factor of
+/// reduction, as in Pillow, and what reaches over the edge is left out (bicubic with a = -0.5).
+#[derive(Clone, Copy, Debug)]
+pub struct Resample {
+    size: [usize; 2],
+    filter: Filter,
+    antialias: bool,
+}
+
+impl Resample {
+    /// # Errors
+    /// Where a side of the output is 0.
+    pub fn new(out_h: usize, out_w: usize, filter: Filter, antialias: bool) -> Result<Self> {
+        if out_h == 0 || out_w == 0 {
+            bail!("Resample: cannot resize to {out_h} x {out_w}");
+        }
+        Ok(Self {
+            size: [out_h, out_w],
+            filter,
+            antialias,
+        })
+    }
+
+    fn plan(&self, x: &Tensor) -> Result<(Plan, [usize; 4])> {
+        let (b, c, h, w) = dims4("Resample", x)?;
+        if h == 0 || w == 0 {
+            bail!("Resample: the image is empty, {:?}", x.shape());
+        }
+        let taps = |len, out| self.filter.resize(len, out, self.antialias);
+        let plan = Plan::new(taps(h, self.size[0]), taps(w, self.size[1]));
+        Ok((plan, [b, c, h, w]))
+    }
+}
+
+impl Layer for Resample {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        let (plan, [b, c, ..]) = self.plan(x)?;
+        engine::forward(x, b * c, &[plan], self.size)?.reshape((b, c, self.size[0], self.size[1]))
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (plan, [b, c, h, w]) = self.plan(x)?;
+        let plans = Arc::new([plan]);
+        let y = engine::forward(x, b * c, &*plans, self.size)?;
+        let y = y.reshape((b, c, self.size[0], self.size[1]))?;
+        let shape = y.shape().clone();
+        let pullback = move |grad: &Tensor| {
+            host::check_grad("Resample", grad, &shape)?;
+            engine::backward(grad, b * c, &*plans, [h, w])?.reshape((b, c, h, w))
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
