@@ -1,3 +1,10 @@
 //! Phantasia: CLIP-guided generative art.
 
+pub mod clip;
+pub mod objective;
+pub mod picture;
+pub mod prompt;
+pub mod random;
 pub mod recipe;
+pub mod session;
+pub mod weights;

@@ -144,8 +144,8 @@ impl Pyramid {
             parameters.push(Var::from_vec(values, (1, 3, h, w), device)?);
             layers.push(PyramidLayer {
                 gain: config.gain.powi(i as i32),
-                up: Resample::new(height, width, config.filter, false),
-                down: Resample::new(h, w, Filter::Bilinear, true),
+                up: Resample::new(height, width, config.filter, false)?,
+                down: Resample::new(h, w, Filter::Bilinear, true)?,
             });
         }
         if layers.is_empty() {

@@ -35,7 +35,7 @@ pub fn modified_resnet(
         )?));
         chain.push(Box::new(Activation::Relu));
     }
-    chain.push(Box::new(AvgPool2d::new(2)));
+    chain.push(Box::new(AvgPool2d::new(2)?));
     let mut inputs = width;
     for (stage, &blocks) in layers.iter().enumerate() {
         let planes = width << stage;
@@ -113,13 +113,13 @@ impl Bottleneck {
             Box::new(Activation::Relu),
         ];
         if stride > 1 {
-            branch.push(Box::new(AvgPool2d::new(stride)));
+            branch.push(Box::new(AvgPool2d::new(stride)?));
         }
         branch.push(Box::new(conv(3, planes, outputs, 1)?));
         let mut shortcut: Vec<Box<dyn Layer>> = vec![];
         if stride > 1 || inputs != outputs {
             if stride > 1 {
-                shortcut.push(Box::new(AvgPool2d::new(stride)));
+                shortcut.push(Box::new(AvgPool2d::new(stride)?));
             }
             let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
             shortcut.push(Box::new(convolution(

@@ -86,16 +86,20 @@ impl Views {
         let views = &self.views[range];
         let size = self.size;
         let crops = views.iter().map(|view| view.crop).collect();
-        let mut layers: Vec<Box<dyn Layer>> = vec![Box::new(
-            Crops::new(crops, size, size, Filter::Bicubic).with_border(self.border),
-        )];
+        let mut layers: Vec<Box<dyn Layer>> = vec![Box::new(Crops::new(
+            crops,
+            size,
+            size,
+            Filter::Bicubic,
+            self.border,
+        )?)];
         if views.iter().any(|view| view.warp.is_some()) {
             const IDENTITY: [f64; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
             let matrices = views
                 .iter()
                 .map(|view| view.warp.unwrap_or(IDENTITY))
                 .collect();
-            layers.push(Box::new(Warp::new(matrices, self.border)));
+            layers.push(Box::new(Warp::new(matrices, self.border)?));
         }
         if views.iter().any(|view| view.color.is_some()) {
             let colors = views.iter().map(|view| view.color);

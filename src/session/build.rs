@@ -202,7 +202,7 @@ pub(crate) fn shortest_edge(picture: &Tensor, size: usize) -> candle_core::Resul
     // the longer side is rounded down, as torchvision and transformers do
     let scaled = |side: usize| (side * size / short).max(size);
     let (h, w) = (scaled(height), scaled(width));
-    let resized = Resample::new(h, w, Filter::Bicubic, true).eval(picture)?;
+    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(picture)?;
     resized
         .narrow(2, (h - size) / 2, size)?
         .narrow(3, (w - size) / 2, size)?
@@ -221,7 +221,7 @@ fn picture_of_size(
     let scale = (width as f64 / w as f64).max(height as f64 / h as f64);
     let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
     let (h, w) = (scaled(h, height), scaled(w, width));
-    let resized = Resample::new(h, w, Filter::Bicubic, true).eval(&picture)?;
+    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(&picture)?;
     Ok(resized
         .narrow(2, (h - height) / 2, height)?
         .narrow(3, (w - width) / 2, width)?
