@@ -2,13 +2,21 @@
 //!
 //! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
 
+mod check;
+mod decode;
+mod draft;
+mod error;
 mod expression;
+mod forms;
 mod number;
+mod yaml;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use draft::Draft;
+pub use error::{Fault, Place, Problem, RecipeError};
 pub use number::{InvalidNumber, Moment, Number};
 
 /// All that decides a picture.
@@ -16,9 +24,10 @@ pub use number::{InvalidNumber, Moment, Number};
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What the picture should show, and what not. At least one.
+    #[serde(deserialize_with = "forms::entries")]
     pub prompts: Vec<Prompt>,
     /// Width and height in pixels.
-    #[serde(default = "defaults::size")]
+    #[serde(default = "defaults::size", deserialize_with = "forms::size")]
     pub size: [usize; 2],
     /// Optimiser steps.
     #[serde(default = "defaults::steps")]
@@ -30,7 +39,7 @@ pub struct Recipe {
     #[serde(default)]
     pub generator: GeneratorOptions,
     /// The CLIP models that judge, each with a weight.
-    #[serde(default = "defaults::clip")]
+    #[serde(default = "defaults::clip", deserialize_with = "forms::entries")]
     pub clip: Vec<ClipOptions>,
     /// The views of the picture that CLIP is shown.
     #[serde(default)]
@@ -83,7 +92,7 @@ pub struct Prompt {
 }
 
 /// What is optimised, by kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GeneratorOptions {
     /// Layers of several sizes, each enlarged to the picture's and summed.
@@ -106,8 +115,10 @@ pub struct PyramidOptions {
     pub base: usize,
     /// The ratio of one layer's side to that of the one before it.
     pub scale: f64,
-    /// The ratio of one layer's influence to that of the one before it.
+    /// The ratio of one layer's noise at the start to that of the one before it.
     pub decay: f64,
+    /// The ratio of one layer's influence on the picture to that of the one before it.
+    pub gain: f64,
     /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
     pub sides: Option<Sides>,
     /// What brings the sum of the layers to 0..=1.
@@ -131,7 +142,7 @@ pub struct PyramidOptions {
 }
 
 /// The sides of a pyramid's layers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Sides {
     /// These sides.
@@ -141,7 +152,7 @@ pub enum Sides {
 }
 
 /// The word `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllSides {
     /// Every side from 1 to the picture's shorter one, thinned to a geometric series where there are many.
@@ -235,52 +246,66 @@ pub enum Border {
 
 /// What is done to a cutout; the bare word takes the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Augment {
     /// Mirrored left to right with probability `p`.
     Flip {
         /// Probability, 0..=1.
+        #[serde(default = "defaults::flip_p")]
         p: f64,
     },
     /// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.
     Affine {
         /// Largest angle.
+        #[serde(default = "defaults::affine_degrees")]
         degrees: Number,
         /// Largest shift as a share of the side.
+        #[serde(default = "defaults::affine_translate")]
         translate: Number,
         /// Probability, 0..=1.
+        #[serde(default = "defaults::affine_p")]
         p: f64,
     },
     /// Corners moved inwards by up to `strength` of half the side, with probability `p`.
     Perspective {
         /// 0..=1
+        #[serde(default = "defaults::perspective_strength")]
         strength: Number,
         /// Probability, 0..=1.
+        #[serde(default = "defaults::perspective_p")]
         p: f64,
     },
     /// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.
     Jitter {
         /// Largest turn of the hue as a share of the circle.
+        #[serde(default = "defaults::jitter")]
         hue: Number,
         /// Largest change of the saturation, as a share of 1.
+        #[serde(default = "defaults::jitter")]
         saturation: Number,
         /// Largest change of the brightness, as a share of 1.
+        #[serde(default = "defaults::zero")]
         brightness: Number,
         /// Largest change of the contrast, as a share of 1.
+        #[serde(default = "defaults::zero")]
         contrast: Number,
         /// Probability, 0..=1.
+        #[serde(default = "defaults::jitter_p")]
         p: f64,
     },
     /// A rectangle of up to `area` of the cutout made grey, with probability `p`.
     Erase {
         /// Largest share of the cutout.
+        #[serde(default = "defaults::erase_area")]
         area: Number,
         /// Probability, 0..=1.
+        #[serde(default = "defaults::erase_p")]
         p: f64,
     },
     /// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
     Noise {
         /// Largest standard deviation.
+        #[serde(default = "defaults::noise_strength")]
         strength: Number,
     },
 }
@@ -347,11 +372,7 @@ mod defaults {
     }
 
     pub fn clip() -> Vec<ClipOptions> {
-        vec![ClipOptions {
-            model: embedded(),
-            weight: one(),
-            center: None,
-        }]
+        vec![ClipOptions::new(&embedded())]
     }
 
     pub fn embedded() -> String {
@@ -361,6 +382,103 @@ mod defaults {
     pub fn one() -> Number {
         Number::from(1.0)
     }
+
+    pub fn zero() -> Number {
+        Number::from(0.0)
+    }
+
+    // The augmentations of VQGAN-CLIP (nerdyrodent), erasing as torchvision has it.
+
+    pub fn flip_p() -> f64 {
+        0.5
+    }
+
+    pub fn affine_degrees() -> Number {
+        Number::from(30.0)
+    }
+
+    pub fn affine_translate() -> Number {
+        Number::from(0.1)
+    }
+
+    pub fn affine_p() -> f64 {
+        0.8
+    }
+
+    pub fn perspective_strength() -> Number {
+        Number::from(0.2)
+    }
+
+    pub fn perspective_p() -> f64 {
+        0.4
+    }
+
+    pub fn jitter() -> Number {
+        Number::from(0.01)
+    }
+
+    pub fn jitter_p() -> f64 {
+        0.7
+    }
+
+    pub fn erase_area() -> Number {
+        Number::from(0.33)
+    }
+
+    pub fn erase_p() -> f64 {
+        0.7
+    }
+
+    pub fn noise_strength() -> Number {
+        Number::from(0.1)
+    }
+}
+
+impl Prompt {
+    /// A text of weight 1, over the whole render.
+    pub fn new(text: &str) -> Self {
+        Self {
+            text: Some(text.to_owned()),
+            image: None,
+            weight: defaults::one(),
+            stop: None,
+            from: None,
+            until: None,
+            fade: None,
+        }
+    }
+}
+
+impl ClipOptions {
+    /// A model of weight 1.
+    pub fn new(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            weight: defaults::one(),
+            center: None,
+        }
+    }
+}
+
+impl Recipe {
+    /// A recipe of these prompts, with the default of everything else.
+    pub fn new(prompts: Vec<Prompt>) -> Self {
+        Self {
+            prompts,
+            size: defaults::size(),
+            steps: defaults::steps(),
+            seed: 0,
+            generator: GeneratorOptions::default(),
+            clip: defaults::clip(),
+            cutouts: CutoutOptions::default(),
+            distance: Distance::default(),
+            select: Select::default(),
+            terms: TermOptions::default(),
+            mask: None,
+            init: None,
+            output: OutputOptions::default(),
+        }
+    }
 }
 
 impl Default for PyramidOptions {
@@ -369,7 +487,8 @@ impl Default for PyramidOptions {
             layers: 4,
             base: 8,
             scale: 2.0,
-            decay: 1.0,
+            decay: 0.7,
+            gain: 1.0,
             sides: None,
             squash: Squash::Clamp,
             filter: Filter::Bicubic,

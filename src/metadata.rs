@@ -1,0 +1,92 @@
+//! PNG with text in it: how a picture carries its recipe.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Seek, Write};
+
+use image::RgbImage;
+
+/// The bytes that a PNG begins with.
+pub const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
+/// The keyword of the recipe: YAML.
+pub const RECIPE: &str = "phantasia.recipe";
+/// The keyword of the seed.
+pub const SEED: &str = "phantasia.seed";
+/// The keyword of the program's version.
+pub const SOFTWARE: &str = "Software";
+
+/// No text in a PNG that is read is longer.
+const LONGEST: usize = 4 << 20;
+
+/// Writes an 8-bit RGB PNG with texts by keyword (Latin-1, 1 to 79 characters).
+///
+/// # Errors
+/// When `out` fails, or a keyword is not one.
+pub fn write(
+    out: impl Write,
+    image: &RgbImage,
+    texts: &[(&str, &str)],
+) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(out, image.width(), image.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    for (keyword, text) in texts {
+        encoder.add_itxt_chunk((*keyword).to_owned(), (*text).to_owned())?;
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(image.as_raw())?;
+    writer.finish()
+}
+
+/// The texts that stand before a PNG's pixels, by keyword. Texts that are damaged are left out.
+///
+/// # Errors
+/// When the file is not a PNG, or damaged before its pixels.
+pub fn read(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::DecodingError> {
+    let decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: LONGEST });
+    let reader = decoder.read_info()?;
+    let info = reader.info();
+    let mut texts = BTreeMap::new();
+    for chunk in &info.uncompressed_latin1_text {
+        texts.insert(chunk.keyword.clone(), chunk.text.clone());
+    }
+    for chunk in &info.compressed_latin1_text {
+        if let Ok(text) = chunk.get_text() {
+            texts.insert(chunk.keyword.clone(), text);
+        }
+    }
+    for chunk in &info.utf8_text {
+        if let Ok(text) = chunk.get_text() {
+            texts.insert(chunk.keyword.clone(), text);
+        }
+    }
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    #[test]
+    fn texts_come_back() {
+        let image = RgbImage::new(3, 2);
+        let mut bytes = vec![];
+        write(
+            &mut bytes,
+            &image,
+            &[(RECIPE, "prompts: [é\n]"), (SOFTWARE, "phantasia")],
+        )
+        .unwrap();
+        let texts = read(Cursor::new(&bytes)).unwrap();
+        assert_eq!(texts[RECIPE], "prompts: [é\n]");
+        assert_eq!(texts[SOFTWARE], "phantasia");
+        assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8(), image);
+    }
+
+    #[test]
+    fn what_is_not_a_png_is_an_error() {
+        assert!(read(Cursor::new(b"GIF89a")).is_err());
+        assert!(read(Cursor::new(SIGNATURE)).is_err());
+    }
+}

@@ -1,0 +1,412 @@
+//! What a recipe's types cannot hold: ranges, values that must fit each other, files that must be there.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Fault;
+use super::{
+    Augment, CutoutOptions, GeneratorOptions, Moment, Number, Prompt, PyramidOptions, Recipe,
+    Select, Sides,
+};
+
+/// Longest side of a picture, of a layer.
+const LONGEST_SIDE: usize = 16_384;
+/// Most pixels of a picture: 8192 x 8192.
+const MOST_PIXELS: usize = 1 << 26;
+const MOST_STEPS: usize = 10_000_000;
+const MOST_LAYERS: usize = 64;
+const MOST_CUTOUTS: f64 = 65_536.0;
+
+/// A fault, and the value that it is about.
+pub(super) struct Finding {
+    pub path: String,
+    pub fault: Fault,
+}
+
+/// A file or folder that a recipe names.
+pub(super) enum FileOf<'a> {
+    Image(&'a mut PathBuf),
+    Model(&'a mut String),
+}
+
+impl FileOf<'_> {
+    /// Makes a relative path one from `base`. A model's name is a path if it begins like one or is there.
+    pub fn resolve(self, base: &Path) {
+        match self {
+            Self::Image(path) => *path = base.join(&*path),
+            Self::Model(name) => {
+                let path = base.join(&*name);
+                if looks_like_path(name) || path.exists() {
+                    *name = path.to_string_lossy().into_owned();
+                }
+            }
+        }
+    }
+}
+
+fn looks_like_path(model: &str) -> bool {
+    model.starts_with('.') || Path::new(model).has_root()
+}
+
+/// All files that a recipe names, with the values that name them.
+pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
+    let mut files = vec![];
+    for (index, prompt) in recipe.prompts.iter_mut().enumerate() {
+        if let Some(path) = &mut prompt.image {
+            files.push((format!("prompts.{index}.image"), FileOf::Image(path)));
+        }
+    }
+    for (index, clip) in recipe.clip.iter_mut().enumerate() {
+        files.push((
+            format!("clip.{index}.model"),
+            FileOf::Model(&mut clip.model),
+        ));
+    }
+    for (name, path) in [("mask", &mut recipe.mask), ("init", &mut recipe.init)] {
+        if let Some(path) = path {
+            files.push((name.to_owned(), FileOf::Image(path)));
+        }
+    }
+    files
+}
+
+/// All that is wrong with a recipe whose paths are resolved.
+pub(super) fn all(recipe: &Recipe) -> Vec<Finding> {
+    let mut checker = Checker::default();
+    checker.recipe(recipe);
+    checker.findings
+}
+
+#[derive(Default)]
+struct Checker {
+    findings: Vec<Finding>,
+}
+
+impl Checker {
+    fn recipe(&mut self, recipe: &Recipe) {
+        self.prompts(recipe);
+        self.size(recipe.size);
+        self.count("steps", recipe.steps, 1, MOST_STEPS);
+        match &recipe.generator {
+            GeneratorOptions::Pyramid(options) => self.pyramid(options),
+        }
+        self.clip(recipe);
+        self.cutouts(&recipe.cutouts);
+        if let Some(mean) = &recipe.terms.mean {
+            self.number("terms.mean", mean, 0.0, 1.0);
+        }
+        if let Some(contrast) = &recipe.terms.contrast {
+            self.number("terms.contrast", contrast, 0.0, 1.0);
+        }
+        for (name, path) in [("mask", &recipe.mask), ("init", &recipe.init)] {
+            if let Some(path) = path {
+                self.image(name, path);
+            }
+        }
+    }
+
+    fn prompts(&mut self, recipe: &Recipe) {
+        let prompts = &recipe.prompts;
+        if prompts.is_empty() {
+            self.invalid(
+                "prompts",
+                "there is no prompt: say what the picture should show",
+            );
+            return;
+        }
+        for (index, prompt) in prompts.iter().enumerate() {
+            self.prompt(&format!("prompts.{index}"), prompt, recipe.steps);
+        }
+        if prompts
+            .iter()
+            .all(|prompt| prompt.weight.bounds() == (0.0, 0.0))
+        {
+            self.invalid(
+                "prompts",
+                "all weights are 0, so that nothing is asked for: give one prompt another weight",
+            );
+        } else if recipe.select == Select::Mix {
+            let constant: Option<f64> = prompts.iter().map(|prompt| prompt.weight.constant()).sum();
+            if constant.is_some_and(|sum| sum.abs() < 1e-9) {
+                self.invalid(
+                    "prompts",
+                    "the weights sum to 0, so that `select: mix` has no mean to compare with: \
+                     change a weight, or take `select: all`",
+                );
+            }
+        }
+    }
+
+    fn prompt(&mut self, path: &str, prompt: &Prompt, steps: usize) {
+        match (&prompt.text, &prompt.image) {
+            (Some(_), Some(_)) => self.invalid(
+                path,
+                "a prompt is a `text` or an `image`: make these two entries of `prompts`",
+            ),
+            (None, None) => self.invalid(path, "a prompt needs a `text` or an `image`"),
+            (Some(text), None) if text.trim().is_empty() => {
+                self.invalid(&format!("{path}.text"), "the text is empty");
+            }
+            (Some(_), None) => {}
+            (None, Some(image)) => self.image(&format!("{path}.image"), image),
+        }
+        if let Some(stop) = prompt.stop
+            && !stop.is_finite()
+        {
+            self.unexpected(&format!("{path}.stop"), "a finite number", stop);
+        }
+        let step = |moment: Option<Moment>, default: f64| moment.map_or(default, |m| m.step(steps));
+        if step(prompt.from, 0.0) >= step(prompt.until, f64::INFINITY) {
+            self.invalid(
+                path,
+                "`until` is not after `from`, so that the prompt would never count",
+            );
+        }
+    }
+
+    fn size(&mut self, [width, height]: [usize; 2]) {
+        let mut fits = true;
+        for (index, side) in [width, height].into_iter().enumerate() {
+            fits &= self.count(&format!("size.{index}"), side, 1, LONGEST_SIDE);
+        }
+        if fits && width * height > MOST_PIXELS {
+            self.unexpected(
+                "size",
+                &format!("at most {MOST_PIXELS} pixels"),
+                format_args!("{width} x {height} = {}", width * height),
+            );
+        }
+    }
+
+    fn pyramid(&mut self, options: &PyramidOptions) {
+        let PyramidOptions {
+            layers,
+            base,
+            scale,
+            decay,
+            gain,
+            sides,
+            squash: _,
+            filter: _,
+            optimizer: _,
+            lr,
+            momentum,
+            normalize: _,
+            weight_decay,
+            noise,
+            progressive,
+        } = options;
+        self.count("generator.layers", *layers, 1, MOST_LAYERS);
+        self.count("generator.base", *base, 1, LONGEST_SIDE);
+        self.range("generator.scale", *scale, 1.0, 1024.0);
+        self.range("generator.decay", *decay, 0.0, 1e6);
+        self.range("generator.gain", *gain, 0.0, 1e6);
+        if let Some(Sides::List(sides)) = sides {
+            if sides.is_empty() {
+                self.invalid(
+                    "generator.sides",
+                    "there is no side: give one, or the word `all`",
+                );
+            }
+            for (index, side) in sides.iter().enumerate() {
+                self.count(&format!("generator.sides.{index}"), *side, 1, LONGEST_SIDE);
+            }
+        }
+        if self.number("generator.lr", lr, 0.0, f64::MAX) && lr.bounds().1 == 0.0 {
+            self.invalid(
+                "generator.lr",
+                "it is 0 throughout, so that nothing would change",
+            );
+        }
+        self.range("generator.momentum", *momentum, 0.0, 1.0);
+        self.range("generator.weight_decay", *weight_decay, 0.0, 1e6);
+        self.range("generator.noise", *noise, 0.0, 1e6);
+        self.range("generator.progressive", *progressive, 0.0, 1.0);
+    }
+
+    fn clip(&mut self, recipe: &Recipe) {
+        if recipe.clip.is_empty() {
+            self.invalid(
+                "clip",
+                "there is no model to judge the picture: `embedded` is always there",
+            );
+            return;
+        }
+        for (index, clip) in recipe.clip.iter().enumerate() {
+            let path = format!("clip.{index}");
+            let model = clip.model.trim();
+            if model.is_empty() {
+                self.invalid(&format!("{path}.model"), "the model's name is empty");
+            } else if looks_like_path(model) && !Path::new(model).exists() {
+                self.missing(&format!("{path}.model"), "model", Path::new(model));
+            }
+            self.number(&format!("{path}.weight"), &clip.weight, 0.0, f64::MAX);
+            if let Some(center) = clip.center {
+                self.range(&format!("{path}.center"), center, 0.0, 1.0);
+            }
+        }
+        if recipe
+            .clip
+            .iter()
+            .all(|clip| clip.weight.bounds() == (0.0, 0.0))
+        {
+            self.invalid("clip", "all weights are 0, so that no model would count");
+        }
+    }
+
+    fn cutouts(&mut self, cutouts: &CutoutOptions) {
+        self.number("cutouts.count", &cutouts.count, 1.0, MOST_CUTOUTS);
+        self.positive("cutouts.power", &cutouts.power);
+        self.positive("cutouts.max", &cutouts.max);
+        if let Some(min) = &cutouts.min {
+            self.positive("cutouts.min", min);
+            if let (Some(min), Some(max)) = (min.constant(), cutouts.max.constant())
+                && min > max
+            {
+                self.unexpected(
+                    "cutouts.min",
+                    &format!("at most `max`, which is {max}"),
+                    min,
+                );
+            }
+        }
+        self.number("cutouts.margin", &cutouts.margin, 0.0, 16.0);
+        self.number("cutouts.overview", &cutouts.overview, 0.0, MOST_CUTOUTS);
+        for (index, augment) in cutouts.augment.iter().enumerate() {
+            self.augment(&format!("cutouts.augment.{index}"), augment);
+        }
+    }
+
+    fn augment(&mut self, path: &str, augment: &Augment) {
+        let (name, p, numbers): (_, _, &[(&str, &Number, f64)]) = match augment {
+            Augment::Flip { p } => ("flip", Some(p), &[]),
+            Augment::Affine {
+                degrees,
+                translate,
+                p,
+            } => (
+                "affine",
+                Some(p),
+                &[("degrees", degrees, 180.0), ("translate", translate, 1.0)],
+            ),
+            Augment::Perspective { strength, p } => {
+                ("perspective", Some(p), &[("strength", strength, 1.0)])
+            }
+            Augment::Jitter {
+                hue,
+                saturation,
+                brightness,
+                contrast,
+                p,
+            } => (
+                "jitter",
+                Some(p),
+                &[
+                    ("hue", hue, 0.5),
+                    ("saturation", saturation, 1.0),
+                    ("brightness", brightness, 1.0),
+                    ("contrast", contrast, 1.0),
+                ],
+            ),
+            Augment::Erase { area, p } => ("erase", Some(p), &[("area", area, 1.0)]),
+            Augment::Noise { strength } => ("noise", None, &[("strength", strength, 16.0)]),
+        };
+        if let Some(p) = p {
+            self.range(&format!("{path}.{name}.p"), *p, 0.0, 1.0);
+        }
+        for (key, number, most) in numbers {
+            self.number(&format!("{path}.{name}.{key}"), number, 0.0, *most);
+        }
+    }
+
+    fn image(&mut self, path: &str, file: &Path) {
+        if !file.exists() {
+            self.missing(path, "image", file);
+        } else if file.is_dir() {
+            self.invalid(
+                path,
+                &format!("`{}` is a folder, not an image", file.display()),
+            );
+        }
+    }
+
+    fn count(&mut self, path: &str, value: usize, least: usize, most: usize) -> bool {
+        let fits = (least..=most).contains(&value);
+        if !fits {
+            self.unexpected(
+                path,
+                &format!("a whole number from {least} to {most}"),
+                value,
+            );
+        }
+        fits
+    }
+
+    fn range(&mut self, path: &str, value: f64, least: f64, most: f64) {
+        if !(least..=most).contains(&value) {
+            self.unexpected(path, &format!("a number from {least} to {most}"), value);
+        }
+    }
+
+    /// Whether the number is in range at every time.
+    fn number(&mut self, path: &str, number: &Number, least: f64, most: f64) -> bool {
+        let (lowest, highest) = number.bounds();
+        let fits = lowest >= least && highest <= most;
+        if !fits {
+            let expected = if most == f64::MAX {
+                format!("a number of {least} or more")
+            } else {
+                format!("a number from {least} to {most}")
+            };
+            self.out_of_bounds(
+                path,
+                number,
+                &expected,
+                if lowest < least { lowest } else { highest },
+            );
+        }
+        fits
+    }
+
+    fn positive(&mut self, path: &str, number: &Number) {
+        let (lowest, _) = number.bounds();
+        if lowest <= 0.0 {
+            self.out_of_bounds(path, number, "a number above 0", lowest);
+        }
+    }
+
+    fn out_of_bounds(&mut self, path: &str, number: &Number, expected: &str, worst: f64) {
+        if number.constant().is_some() {
+            self.unexpected(path, expected, worst);
+        } else {
+            self.unexpected(
+                path,
+                expected,
+                format_args!("`{number}`, which comes to {worst}"),
+            );
+        }
+    }
+
+    fn missing(&mut self, path: &str, what: &'static str, file: &Path) {
+        let resolved = file.to_owned();
+        self.push(path, Fault::MissingFile { what, resolved });
+    }
+
+    fn unexpected(&mut self, path: &str, expected: &str, found: impl std::fmt::Display) {
+        let fault = Fault::Unexpected {
+            expected: expected.to_owned(),
+            found: found.to_string(),
+        };
+        self.push(path, fault);
+    }
+
+    fn invalid(&mut self, path: &str, message: &str) {
+        self.push(path, Fault::Invalid(message.to_owned()));
+    }
+
+    fn push(&mut self, path: &str, fault: Fault) {
+        self.findings.push(Finding {
+            path: path.to_owned(),
+            fault,
+        });
+    }
+}

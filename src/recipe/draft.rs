@@ -1,0 +1,379 @@
+//! A recipe between its text and its checked form: read, changed from the command line, then finished.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::check::{self, Finding};
+use super::decode::decode;
+use super::error::{Fault, Place, Problem, RecipeError};
+use super::yaml::{self, Content, Key, Node};
+use super::{Prompt, Recipe};
+use crate::metadata;
+
+/// No recipe is larger.
+const LARGEST: u64 = 1 << 20;
+/// After so many problems a reader has enough to do.
+const MOST_PROBLEMS: usize = 20;
+
+/// A recipe that was read but not yet checked, so that single values can be changed first.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    root: Node,
+    origin: String,
+    folder: PathBuf,
+}
+
+impl Draft {
+    /// Reads a recipe file, or the recipe in a PNG that Phantasia wrote.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no YAML.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        let origin = path.display().to_string();
+        let text = read_text(path)
+            .map_err(|fault| RecipeError::new(&origin, vec![Problem::new(Place::File, fault)]))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &origin, folder)
+    }
+
+    /// Reads a recipe's text. `origin` names it in errors; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// When the text is no YAML.
+    pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
+        let refuse = |problem| RecipeError::new(origin, vec![problem]);
+        if text.len() as u64 > LARGEST {
+            let fault = Fault::TooLarge { most: LARGEST };
+            return Err(refuse(Problem::new(Place::File, fault)));
+        }
+        Ok(Self {
+            root: yaml::read(text).map_err(refuse)?,
+            origin: origin.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Changes one value: `generator.lr=0.1`, `prompts.0.weight=2`, `size=[512, 256]`. The value is YAML; nothing
+    /// after the `=` is null. Relative paths in it start from the working folder.
+    ///
+    /// # Errors
+    /// When there is no `=`, the value is no YAML or the path leads through a single value. Whether the key exists
+    /// and the value fits is found out by [`Draft::finish`].
+    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
+        let place = Place::Flag(format!("--set {assignment}").into());
+        let refuse = |draft: &Self, fault| {
+            RecipeError::new(&draft.origin, vec![Problem::new(place.clone(), fault)])
+        };
+        let Some((path, value)) = assignment.split_once('=') else {
+            let message = "expected path=value, such as generator.lr=0.1".to_owned();
+            return Err(refuse(self, Fault::Invalid(message)));
+        };
+        let node = if value.trim().is_empty() {
+            Node::null(place.clone())
+        } else {
+            match yaml::read(value) {
+                Ok(mut node) => {
+                    node.relocate(&place);
+                    node
+                }
+                Err(problem) => return Err(refuse(self, problem.fault)),
+            }
+        };
+        self.put(path.trim(), node)
+            .map_err(|fault| refuse(self, fault))
+    }
+
+    /// Changes one value to what a flag of the command line gave; `flag` names it in errors.
+    ///
+    /// # Errors
+    /// When the path leads through a single value.
+    pub fn replace(&mut self, path: &str, value: &Value, flag: &str) -> Result<(), RecipeError> {
+        let place = Place::Flag(flag.into());
+        self.put(path, Node::from_value(value, &place))
+            .map_err(|fault| RecipeError::new(&self.origin, vec![Problem::new(place, fault)]))
+    }
+
+    /// Checks everything and fills in the defaults.
+    ///
+    /// # Errors
+    /// Tells all that is wrong, as far as one fault does not hide another.
+    pub fn finish(&self) -> Result<Recipe, RecipeError> {
+        let mut recipe = self.decode()?;
+        for (path, file) in check::files(&mut recipe) {
+            let from_flag = matches!(self.place(&path), Place::Flag(_));
+            let base = if from_flag {
+                Path::new("")
+            } else {
+                &self.folder
+            };
+            file.resolve(base);
+        }
+        let problems = check::all(&recipe)
+            .into_iter()
+            .map(|finding| self.located(finding))
+            .collect();
+        self.verdict(problems).map(|()| recipe)
+    }
+
+    /// The recipe, or all faults in types and keys: what is at fault is taken out and the rest read again.
+    fn decode(&self) -> Result<Recipe, RecipeError> {
+        let mut root = self.root.clone();
+        let mut removed: HashSet<Vec<String>> = HashSet::new();
+        let mut problems = vec![];
+        while problems.len() < MOST_PROBLEMS {
+            let error = match decode(&root) {
+                Ok(recipe) if problems.is_empty() => return Ok(recipe),
+                Ok(_) => break,
+                Err(error) => error,
+            };
+            let path = error.path();
+            let problem = error.into_problem();
+            let consequence = match &problem.fault {
+                Fault::MissingKey { key } => {
+                    let mut missing = path.clone();
+                    missing.push(key.clone());
+                    removed.contains(&missing)
+                }
+                _ => removed.iter().any(|gone| gone.starts_with(&path)),
+            };
+            if !consequence {
+                problems.push(problem);
+            }
+            if path.is_empty() || !root.remove(&path) {
+                break;
+            }
+            removed.insert(path);
+        }
+        self.verdict(problems)?;
+        // Not reached: without a problem the recipe was returned above.
+        Err(RecipeError::new(&self.origin, vec![]))
+    }
+
+    fn verdict(&self, mut problems: Vec<Problem>) -> Result<(), RecipeError> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|problem| match problem.place {
+            Place::Text { line, column } => (line, column),
+            Place::Flag(_) | Place::File => (usize::MAX, 0),
+        });
+        Err(RecipeError::new(&self.origin, problems))
+    }
+
+    fn located(&self, finding: Finding) -> Problem {
+        Problem {
+            place: self.place(&finding.path),
+            path: finding.path,
+            fault: finding.fault,
+        }
+    }
+
+    /// Where the value at `path` stands, or the nearest that holds it.
+    fn place(&self, path: &str) -> Place {
+        let mut node = &self.root;
+        for segment in path.split('.') {
+            match node.child(segment) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node.place.clone()
+    }
+
+    fn put(&mut self, path: &str, value: Node) -> Result<(), Fault> {
+        let place = value.place.clone();
+        let mut node = &mut self.root;
+        let mut walked: Vec<&str> = vec![];
+        for segment in path.split('.') {
+            if segment.is_empty() {
+                return Err(Fault::Invalid(format!(
+                    "`{path}` is not a path of keys and indices, such as prompts.0.weight"
+                )));
+            }
+            lengthen(node, &walked, &place);
+            node = match &mut node.content {
+                Content::Map(entries) => {
+                    let found = entries.iter().position(|(key, _)| key.name == segment);
+                    let index = found.unwrap_or_else(|| {
+                        let key = Key {
+                            place: place.clone(),
+                            name: segment.to_owned(),
+                        };
+                        entries.push((key, Node::null(place.clone())));
+                        entries.len() - 1
+                    });
+                    &mut entries[index].1
+                }
+                Content::List(items) => {
+                    let count = items.len();
+                    match segment.parse::<usize>() {
+                        Ok(index) if index <= count => {
+                            if index == count {
+                                items.push(Node::null(place.clone()));
+                            }
+                            &mut items[index]
+                        }
+                        _ => {
+                            return Err(Fault::Invalid(format!(
+                                "`{}` has {count} entries, counted from 0: there is no `{segment}`",
+                                walked.join(".")
+                            )));
+                        }
+                    }
+                }
+                Content::Scalar { .. } | Content::Removed => {
+                    return Err(Fault::Invalid(format!(
+                        "`{}` is a single value: there is no `{segment}` in it",
+                        walked.join(".")
+                    )));
+                }
+            };
+            walked.push(segment);
+        }
+        *node = value;
+        Ok(())
+    }
+}
+
+/// Brings what stands at `path` to the form that has keys or indices: short forms are written out, and what is not
+/// given becomes the default.
+fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
+    if node.is_null() {
+        let defaults = serde_json::to_value(Recipe::new(vec![Prompt::new("")])).unwrap_or_default();
+        let default = path
+            .iter()
+            .try_fold(&defaults, |value, segment| value.get(segment));
+        *node = match default {
+            Some(default @ (Value::Object(_) | Value::Array(_))) => {
+                Node::from_value(default, place)
+            }
+            _ => Node::map(place.clone()),
+        };
+        return;
+    }
+    if matches!(path, ["prompts" | "clip"]) && !matches!(node.content, Content::List(_)) {
+        let only = std::mem::replace(node, Node::map(place.clone()));
+        node.place = only.place.clone();
+        node.content = Content::List(vec![only]);
+        return;
+    }
+    let Content::Scalar { text, .. } = &node.content else {
+        return;
+    };
+    let key = match path {
+        ["prompts", _] => "text",
+        ["clip", _] => "model",
+        ["generator"] => "kind",
+        ["cutouts", "augment", _] => text,
+        _ => return,
+    };
+    let key = Key {
+        place: node.place.clone(),
+        name: key.to_owned(),
+    };
+    let value = match path {
+        ["cutouts", ..] => Node::map(node.place.clone()),
+        _ => Node::text(text, node.place.clone()),
+    };
+    node.content = Content::Map(vec![(key, value)]);
+}
+
+fn read_text(path: &Path) -> Result<String, Fault> {
+    let mut file = File::open(path).map_err(Fault::Unreadable)?;
+    let about = file.metadata().map_err(Fault::Unreadable)?;
+    if about.is_dir() {
+        return Err(Fault::Folder);
+    }
+    let mut bytes = vec![];
+    let mut read = |bytes: &mut Vec<u8>, most: u64| {
+        (&mut file)
+            .take(most)
+            .read_to_end(bytes)
+            .map_err(Fault::Unreadable)
+    };
+    read(&mut bytes, metadata::SIGNATURE.len() as u64)?;
+    if bytes == metadata::SIGNATURE {
+        file.rewind().map_err(Fault::Unreadable)?;
+        return metadata::read(std::io::BufReader::new(file))
+            .map_err(|error| Fault::NoRecipe(format!("cannot read this PNG: {error}")))?
+            .remove(metadata::RECIPE)
+            .ok_or_else(|| {
+                Fault::NoRecipe("there is no recipe in this PNG: Phantasia did not write it, or another program has rewritten it".to_owned())
+            });
+    }
+    if about.len() > LARGEST {
+        return Err(Fault::TooLarge { most: LARGEST });
+    }
+    read(&mut bytes, LARGEST)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Fault::TooLarge { most: LARGEST });
+    }
+    String::from_utf8(bytes).map_err(|error| Fault::NotText {
+        byte: error.utf8_error().valid_up_to(),
+    })
+}
+
+impl Recipe {
+    /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
+    /// from the file's folder.
+    ///
+    /// # Errors
+    /// Tells all that is wrong, each with line and column.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        Draft::load(path)?.finish()
+    }
+
+    /// Reads and checks a recipe's text. `origin` names it in errors; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// Tells all that is wrong, each with line and column.
+    pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
+        Draft::parse(text, origin, folder)?.finish()
+    }
+
+    /// Checks what the types alone cannot hold: ranges, counts, files that must be there.
+    ///
+    /// # Errors
+    /// Tells all that is wrong.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        let problems: Vec<_> = check::all(self)
+            .into_iter()
+            .map(|finding| Problem {
+                place: Place::File,
+                path: finding.path,
+                fault: finding.fault,
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RecipeError::new("recipe", problems))
+        }
+    }
+
+    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`Draft::set`].
+    ///
+    /// # Errors
+    /// When the path or the value is wrong; the recipe is as before.
+    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
+        let value = serde_json::to_value(&*self).unwrap_or_default();
+        let mut draft = Draft {
+            root: Node::from_value(&value, &Place::File),
+            origin: "recipe".to_owned(),
+            folder: PathBuf::new(),
+        };
+        draft.set(assignment)?;
+        *self = draft.finish()?;
+        Ok(())
+    }
+
+    /// The complete recipe as YAML: it reads back as an equal recipe.
+    pub fn to_yaml(&self) -> String {
+        // A recipe's types serialise into plain values, numbers in them are finite: this cannot fail.
+        yaml::write(&serde_json::to_value(self).unwrap_or_default())
+    }
+}
