@@ -1,0 +1,241 @@
+//! Every layer: its pullback against finite differences, against the same layer made of candle's operations, in memory
+//! of any layout, and through candle's graph.
+
+mod common;
+
+use candle_core::{DType, Result, Tensor, Var};
+use common::frozen::{self, *};
+use common::{differences, distance, gradient, random, strided};
+
+const F64: DType = DType::F64;
+
+fn layer(make: impl Fn(DType) -> Result<Box<dyn Layer>>, dtype: DType) -> Box<dyn Layer> {
+    make(dtype).expect("a layer")
+}
+
+/// The tests of one layer: `name: input shape, |t| layer`, where `t` makes weights of a shape.
+macro_rules! layers {
+    ($($name:ident: [$($dim:expr),*], |$t:ident| $layer:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            const SHAPE: &[usize] = &[$($dim),*];
+
+            fn make(dtype: DType) -> Result<Box<dyn Layer>> {
+                let count = std::cell::Cell::new(0);
+                #[allow(unused)]
+                let $t = |shape: &[usize]| {
+                    count.set(count.get() + 1);
+                    random(count.get(), shape, dtype)
+                };
+                Ok(Box::new($layer))
+            }
+
+            fn subject(dtype: DType) -> (Box<dyn Layer>, Tensor, Tensor) {
+                let layer = layer(make, dtype);
+                let x = random(77, SHAPE, dtype);
+                let y = layer.eval(&x).expect("a value");
+                (layer, x, random(78, y.dims(), dtype))
+            }
+
+            #[test]
+            fn pullback_equals_finite_differences() -> Result<()> {
+                let (layer, x, g) = subject(F64);
+                let error = distance(&gradient(&layer, &x, &g)?, &differences(&layer, &x, &g)?);
+                assert!(error < 1e-7, "{error}");
+                Ok(())
+            }
+
+            #[test]
+            fn composed_equals_fused() -> Result<()> {
+                let (layer, x, g) = subject(DType::F32);
+                let (y, dx) = (layer.eval(&x)?, gradient(&layer, &x, &g)?);
+                let (y2, dx2) = frozen::composed(|| -> Result<_> {
+                    Ok((layer.eval(&x)?, gradient(&layer, &x, &g)?))
+                })?;
+                let errors = [distance(&y, &y2), distance(&dx, &dx2)];
+                assert!(errors.iter().all(|&error| error < 3e-6), "{errors:?}");
+                Ok(())
+            }
+
+            #[test]
+            fn composed_works_in_half_precision() -> Result<()> {
+                let (wide, x, g) = subject(DType::F32);
+                let (narrow, ..) = subject(DType::F16);
+                let (x16, g16) = (x.to_dtype(DType::F16)?, g.to_dtype(DType::F16)?);
+                let errors = [
+                    distance(&narrow.eval(&x16)?, &wide.eval(&x)?),
+                    distance(&gradient(&narrow, &x16, &g16)?, &gradient(&wide, &x, &g)?),
+                ];
+                assert!(errors.iter().all(|&error| error < 0.02), "{errors:?}");
+                Ok(())
+            }
+
+            #[test]
+            fn memory_of_any_layout() -> Result<()> {
+                let (layer, x, g) = subject(DType::F32);
+                let (y, dx) = (layer.eval(&x)?, gradient(&layer, &x, &g)?);
+                let (x, g) = (strided(&x)?, strided(&g)?);
+                let errors = [
+                    distance(&layer.eval(&x)?, &y),
+                    distance(&layer.vjp(&x)?.0, &y),
+                    distance(&gradient(&layer, &x, &g)?, &dx),
+                ];
+                // A product of matrices may add up in another order where their strides differ.
+                assert!(errors.iter().all(|&error| error < 1e-6), "{errors:?}");
+                Ok(())
+            }
+
+            #[test]
+            fn graph_gives_the_same_gradient() -> Result<()> {
+                let (layer, x, g) = subject(DType::F32);
+                let var = Var::from_tensor(&x)?;
+                let y = layer.forward(&var)?;
+                assert_eq!(distance(&y, &layer.eval(&x)?), 0.0);
+                let grads = (y * &g)?.sum_all()?.backward()?;
+                let dx = grads.get(&var).expect("a gradient");
+                assert_eq!(distance(dx, &gradient(&layer, &x, &g)?), 0.0);
+                Ok(())
+            }
+
+            #[test]
+            fn gradient_of_another_shape_is_refused() -> Result<()> {
+                let (layer, x, g) = subject(DType::F32);
+                let wrong = g.unsqueeze(0)?;
+                let error = layer.vjp(&x)?.1(&wrong).expect_err("an error");
+                assert!(error.to_string().contains("gradient"), "{error}");
+                Ok(())
+            }
+        }
+    )*};
+}
+
+fn heads(q: &Tensor, rest: usize, part: usize, x: &Tensor) -> Result<[Tensor; 3]> {
+    let mut parts = [q.clone(), q.clone(), q.clone()];
+    for (i, p) in parts.iter_mut().enumerate() {
+        let rows = if i == 0 { 4 } else { rest };
+        *p = if i == part {
+            x.clone()
+        } else {
+            random(i as u64, &[2, 3, rows, 5], q.dtype())
+        };
+    }
+    Ok(parts)
+}
+
+/// [`scaled_dot_product`] as a layer of q, k or v alone.
+struct Attend {
+    part: usize,
+    causal: bool,
+}
+
+impl Layer for Attend {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.vjp(x)?.0)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let [q, k, v] = heads(x, 6, self.part, x)?;
+        let (y, pullback) = scaled_dot_product(&q, &k, &v, self.causal)?;
+        let part = self.part;
+        let pick = move |g: &Tensor| {
+            let (q, k, v) = pullback(g)?;
+            Ok([q, k, v][part].clone())
+        };
+        Ok((y, Box::new(pick)))
+    }
+}
+
+fn conv(
+    t: impl Fn(&[usize]) -> Tensor,
+    weight: [usize; 4],
+    stride: usize,
+    padding: usize,
+    groups: usize,
+) -> Result<Conv2d> {
+    let options = Conv2dOptions {
+        stride,
+        padding,
+        groups,
+    };
+    Conv2d::new(t(&weight), Some(t(&weight[..1])), options)
+}
+
+fn crops(border: Border) -> Result<Crops> {
+    let crop = |top, left, height, width, flip| Crop {
+        top,
+        left,
+        height,
+        width,
+        flip,
+    };
+    let crops = vec![
+        crop(0.0, 0.0, 11.0, 9.0, false),
+        crop(1.3, 2.6, 3.1, 2.2, true),
+        crop(-4.5, -3.25, 20.0, 14.5, false),
+        crop(30.0, -40.0, 8.0, 9.0, false),
+    ];
+    Crops::new(crops, 4, 3, Filter::Bicubic, border)
+}
+
+fn warp(border: Border) -> Result<Warp> {
+    let turn = [0.8, -0.6, 0.1, 0.6, 0.8, -0.2, 0.1, -0.2, 1.0];
+    let far = [1.5, 0.1, 0.4, 0.0, 1.9, -0.7, 0.0, 0.3, 1.0];
+    Warp::new(vec![turn, far], border)
+}
+
+layers! {
+    linear: [2, 3, 5], |t| Linear::new(t(&[7, 5]), Some(t(&[7])))?;
+    linear_plain: [5], |t| Linear::new(t(&[3, 5]), None)?;
+    conv_same: [2, 3, 5, 6], |t| conv(t, [4, 3, 3, 3], 1, 1, 1)?;
+    conv_1x1: [2, 3, 5, 4], |t| conv(t, [4, 3, 1, 1], 1, 0, 1)?;
+    conv_wide: [1, 2, 6, 7], |t| conv(t, [3, 2, 2, 5], 1, 1, 1)?;
+    conv_far: [1, 2, 3, 4], |t| conv(t, [3, 2, 2, 2], 1, 3, 1)?;
+    conv_down: [2, 3, 7, 6], |t| conv(t, [4, 3, 3, 3], 2, 1, 1)?;
+    conv_patch: [2, 3, 7, 9], |t| conv(t, [5, 3, 3, 3], 3, 0, 1)?;
+    conv_sparse: [1, 2, 8, 9], |t| conv(t, [3, 2, 2, 2], 3, 1, 1)?;
+    conv_groups: [2, 4, 5, 4], |t| conv(t, [6, 2, 3, 3], 1, 1, 2)?;
+    conv_groups_down: [2, 4, 5, 4], |t| conv(t, [6, 2, 3, 3], 2, 1, 2)?;
+    layer_norm: [2, 3, 37], |t| LayerNorm::new(t(&[37]), Some(t(&[37])), 1e-5)?;
+    layer_norm_plain: [4, 6], |t| LayerNorm::new(t(&[6]), None, 1e-3)?;
+    group_norm: [2, 6, 3, 5], |t| GroupNorm::new(3, t(&[6]), t(&[6]), 1e-5)?;
+    group_norm_flat: [2, 6], |t| GroupNorm::new(2, t(&[6]), t(&[6]), 1e-5)?;
+    attention_q: [2, 3, 4, 5], |t| Attend { part: 0, causal: false };
+    attention_k: [2, 3, 6, 5], |t| Attend { part: 1, causal: false };
+    attention_v: [2, 3, 6, 5], |t| Attend { part: 2, causal: false };
+    attention_q_causal: [2, 3, 4, 5], |t| Attend { part: 0, causal: true };
+    attention_k_causal: [2, 3, 6, 5], |t| Attend { part: 1, causal: true };
+    attention_v_causal: [2, 3, 6, 5], |t| Attend { part: 2, causal: true };
+    self_attention: [2, 5, 6], |t| SelfAttention::fused(t(&[18, 6]), Some(t(&[18])), Linear::new(t(&[6, 6]), None)?, 2, false)?;
+    self_attention_causal: [1, 7, 6], |t| SelfAttention::fused(t(&[18, 6]), None, Linear::new(t(&[6, 6]), None)?, 3, true)?;
+    self_attention_inner: [2, 3, 5], |t| {
+        let part = |bias: bool| Linear::new(t(&[8, 5]), bias.then(|| t(&[8])));
+        SelfAttention::new(part(true)?, part(false)?, part(true)?, Linear::new(t(&[5, 8]), Some(t(&[5])))?, 2, false)?
+    };
+    gelu: [3, 7], |t| Activation::Gelu;
+    gelu_tanh: [3, 7], |t| Activation::GeluTanh;
+    quick_gelu: [3, 7], |t| Activation::QuickGelu;
+    silu: [3, 7], |t| Activation::Silu;
+    relu: [3, 7], |t| Activation::Relu;
+    upsample_nearest: [2, 3, 2, 3], |t| UpsampleNearest::new(3)?;
+    avg_pool: [2, 3, 5, 7], |t| AvgPool2d::new(2)?;
+    bilinear_up: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bilinear, false)?;
+    bilinear_down: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Bilinear, true)?;
+    bicubic_up: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bicubic, false)?;
+    bicubic_down: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Bicubic, true)?;
+    lanczos_up: [1, 2, 3, 4], |t| Resample::new(7, 5, Filter::Lanczos3, true)?;
+    lanczos_down: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Lanczos3, false)?;
+    crops_edge: [1, 2, 11, 9], |t| crops(Border::Edge)?;
+    crops_reflect: [1, 2, 11, 9], |t| crops(Border::Reflect)?;
+    crops_zero: [1, 2, 11, 9], |t| crops(Border::Zero)?;
+    crops_wrap: [1, 2, 11, 9], |t| crops(Border::Wrap)?;
+    warp_edge: [2, 2, 6, 5], |t| warp(Border::Edge)?;
+    warp_reflect: [2, 2, 6, 5], |t| warp(Border::Reflect)?;
+    warp_zero: [2, 2, 6, 5], |t| warp(Border::Zero)?;
+    warp_wrap: [2, 2, 6, 5], |t| warp(Border::Wrap)?;
+    chain: [2, 3, 6], |t| Chain::new(vec![
+        Box::new(Residual(Linear::new(t(&[6, 6]), None)?)),
+        Box::new(Activation::Silu),
+        Box::new(LayerNorm::new(t(&[6]), None, 1e-5)?),
+    ]);
+}
