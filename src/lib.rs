@@ -3,6 +3,8 @@
 pub mod clip;
 pub mod metadata;
 pub mod objective;
+pub mod output;
+pub mod paint;
 pub mod picture;
 pub mod prompt;
 pub mod random;

@@ -1,2 +1,38 @@
-//! The command line.
-fn main() {}
+//! The command line: parse, run, print the error once.
+
+mod cli;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use phantasia::recipe::RecipeError;
+
+use cli::{Cli, Command};
+use commands::console::note;
+use commands::{doctor, models, recipe, render};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bad usage or a bad recipe.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Render(args) => render::run(&args),
+        Command::Recipe(command) => recipe::run(&command),
+        Command::Models(args) => models::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| match error.downcast_ref::<RecipeError>() {
+        Some(error) => {
+            commands::console::problems(error);
+            ExitCode::from(MISUSED)
+        }
+        None => {
+            note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    })
+}

@@ -9,10 +9,12 @@ mod error;
 mod expression;
 mod forms;
 mod number;
+mod schema;
 mod yaml;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
@@ -20,14 +22,16 @@ pub use error::{Fault, Place, Problem, RecipeError};
 pub use number::{InvalidNumber, Moment, Number};
 
 /// All that decides a picture.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What the picture should show, and what not. At least one.
     #[serde(deserialize_with = "forms::entries")]
+    #[schemars(schema_with = "schema::prompts")]
     pub prompts: Vec<Prompt>,
     /// Width and height in pixels.
     #[serde(default = "defaults::size", deserialize_with = "forms::size")]
+    #[schemars(schema_with = "schema::size")]
     pub size: [usize; 2],
     /// Optimiser steps.
     #[serde(default = "defaults::steps")]
@@ -40,6 +44,7 @@ pub struct Recipe {
     pub generator: GeneratorOptions,
     /// The CLIP models that judge, each with a weight.
     #[serde(default = "defaults::clip", deserialize_with = "forms::entries")]
+    #[schemars(schema_with = "schema::clip")]
     pub clip: Vec<ClipOptions>,
     /// The views of the picture that CLIP is shown.
     #[serde(default)]
@@ -65,7 +70,7 @@ pub struct Recipe {
 }
 
 /// One prompt: a text or an image, and when and how much it counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
     /// The words. Exactly one of `text` and `image` is given.
@@ -92,8 +97,9 @@ pub struct Prompt {
 }
 
 /// What is optimised, by kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(transform = schema::or_bare_kinds)]
 pub enum GeneratorOptions {
     /// Layers of several sizes, each enlarged to the picture's and summed.
     Pyramid(PyramidOptions),
@@ -106,7 +112,7 @@ impl Default for GeneratorOptions {
 }
 
 /// An image pyramid.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PyramidOptions {
     /// How many layers, each `scale` times the size of the one before it.
@@ -142,7 +148,7 @@ pub struct PyramidOptions {
 }
 
 /// The sides of a pyramid's layers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Sides {
     /// These sides.
@@ -152,7 +158,7 @@ pub enum Sides {
 }
 
 /// The word `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AllSides {
     /// Every side from 1 to the picture's shorter one, thinned to a geometric series where there are many.
@@ -160,7 +166,7 @@ pub enum AllSides {
 }
 
 /// What brings a sum of layers to 0..=1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Squash {
     /// 1 / (1 + exp(-x))
@@ -172,7 +178,7 @@ pub enum Squash {
 }
 
 /// How layers are enlarged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// Linear in both directions.
@@ -182,7 +188,7 @@ pub enum Filter {
 }
 
 /// How a gradient becomes a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// Adam, with decoupled weight decay.
@@ -194,7 +200,7 @@ pub enum Optimizer {
 }
 
 /// One entry of `clip`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipOptions {
     /// `embedded`, a folder, or a known model's name.
@@ -209,7 +215,7 @@ pub struct ClipOptions {
 }
 
 /// The views of the picture that CLIP is shown at every step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CutoutOptions {
     /// How many a step.
@@ -231,7 +237,7 @@ pub struct CutoutOptions {
 }
 
 /// What a cutout sees beyond the picture's edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Border {
     /// The nearest pixel of the edge.
@@ -245,8 +251,9 @@ pub enum Border {
 }
 
 /// What is done to a cutout; the bare word takes the defaults.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(transform = schema::or_bare_words)]
 pub enum Augment {
     /// Mirrored left to right with probability `p`.
     Flip {
@@ -311,7 +318,7 @@ pub enum Augment {
 }
 
 /// How far an image embedding is from a prompt's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Distance {
     /// 1 - cos
@@ -322,7 +329,7 @@ pub enum Distance {
 }
 
 /// How several prompts count together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Select {
     /// All, each with its weight.
@@ -337,7 +344,7 @@ pub enum Select {
 }
 
 /// What is asked of the picture beside its prompts. A weight of 0 leaves the term out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TermOptions {
     /// Weight of the mean absolute difference of neighbouring pixels.
@@ -353,7 +360,7 @@ pub struct TermOptions {
 }
 
 /// What is written while the render runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputOptions {
     /// Write a frame every so many steps; 0 writes none.

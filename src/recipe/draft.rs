@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::check::{self, Finding};
+use super::check::{self, FileOf, Finding};
 use super::decode::decode;
 use super::error::{Fault, Place, Problem, RecipeError};
 use super::yaml::{self, Content, Key, Node};
@@ -369,6 +369,26 @@ impl Recipe {
         draft.set(assignment)?;
         *self = draft.finish()?;
         Ok(())
+    }
+
+    /// The images that it names.
+    pub fn images_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        check::files(self)
+            .into_iter()
+            .filter_map(|(_, file)| match file {
+                FileOf::Image(path) => Some(path),
+                FileOf::Model(_) => None,
+            })
+    }
+
+    /// The models that it names: by folder, by file or by a known name.
+    pub fn models_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        check::files(self)
+            .into_iter()
+            .filter_map(|(_, file)| match file {
+                FileOf::Model(name) => Some(name),
+                FileOf::Image(_) => None,
+            })
     }
 
     /// The complete recipe as YAML: it reads back as an equal recipe.

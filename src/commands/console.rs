@@ -1,0 +1,27 @@
+//! Words to the person or the script at the other end. A closed end is no error.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use phantasia::recipe::RecipeError;
+
+/// Prints a line of result to standard output.
+pub fn say(line: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a line to standard error. Nothing could be done about a failure to do so.
+pub fn note(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Prints all that is wrong with a recipe to standard error, a line each.
+pub fn problems(error: &RecipeError) {
+    for line in error.to_string().lines() {
+        note(format_args!("error: {line}"));
+    }
+}

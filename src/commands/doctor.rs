@@ -1,0 +1,194 @@
+//! `phantasia doctor`
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Device;
+use phantasia::recipe::{Prompt, Recipe};
+use phantasia::session::Session;
+use phantasia::weights;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::console::say;
+use super::device;
+use crate::cli::{DeviceChoice, DoctorArgs};
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    /// Whether it works; nothing can be wrong with mere facts.
+    ok: bool,
+    name: &'static str,
+    value: Value,
+}
+
+/// Looks at the machine and paints one step.
+pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let fact = |name, value| Finding {
+        ok: true,
+        name,
+        value,
+    };
+    let findings = [
+        fact("version", json!(env!("CARGO_PKG_VERSION"))),
+        fact(
+            "system",
+            json!(format!(
+                "{} {}",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            )),
+        ),
+        fact("cpu_features", json!(cpu_features())),
+        fact("threads", json!(threads())),
+        fact(
+            "memory_mib",
+            memory().map_or(Value::Null, |(_, total)| json!(total >> 20)),
+        ),
+        fact(
+            "memory_free_mib",
+            memory().map_or(Value::Null, |(free, _)| json!(free >> 20)),
+        ),
+        fact("devices_built", json!(built())),
+        fact("devices_found", json!(found())),
+        fact("display", display()),
+        tried("embedded_model", embedded_model),
+        tried("self_test", self_test),
+    ];
+    let ok = findings.iter().all(|finding| finding.ok);
+    if args.json {
+        let mut report = serde_json::Map::new();
+        report.insert("ok".to_owned(), json!(ok));
+        for finding in &findings {
+            report.insert(finding.name.to_owned(), finding.value.clone());
+        }
+        say(Value::Object(report))?;
+    } else {
+        for finding in &findings {
+            let mark = if finding.ok { " " } else { "!" };
+            say(format_args!(
+                "{mark} {:<16} {}",
+                finding.name,
+                words(&finding.value)
+            ))?;
+        }
+        say(if ok {
+            "  all is well"
+        } else {
+            "! see the lines with a mark"
+        })?;
+    }
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "unknown".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn tried(name: &'static str, test: fn() -> Result<String>) -> Finding {
+    let (ok, value) = match test() {
+        Ok(words) => (true, words),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    Finding {
+        ok,
+        name,
+        value: json!(value),
+    }
+}
+
+/// What matters to matrix products and is there.
+fn cpu_features() -> Vec<&'static str> {
+    let mut features = vec![];
+    macro_rules! look {
+        ($detect:ident: $($name:tt),*) => {
+            $(if std::arch::$detect!($name) { features.push($name); })*
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    look!(is_x86_feature_detected: "sse4.2", "avx", "avx2", "fma", "f16c", "avx512f");
+    #[cfg(target_arch = "aarch64")]
+    look!(is_aarch64_feature_detected: "neon", "fp16", "dotprod", "bf16");
+    features
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Free and total memory in bytes, where the system tells in /proc.
+fn memory() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib << 10)
+    };
+    Some((bytes("MemAvailable:")?, bytes("MemTotal:")?))
+}
+
+fn built() -> Vec<&'static str> {
+    let mut built = vec!["cpu"];
+    if cfg!(feature = "cuda") {
+        built.push("cuda");
+    }
+    if cfg!(feature = "metal") {
+        built.push("metal");
+    }
+    built
+}
+
+fn found() -> Vec<String> {
+    [
+        DeviceChoice::Cpu,
+        DeviceChoice::Cuda(0),
+        DeviceChoice::Metal,
+    ]
+    .into_iter()
+    .filter_map(|choice| device::open(choice).ok())
+    .map(|(_, name)| name)
+    .collect()
+}
+
+fn display() -> Value {
+    ["WAYLAND_DISPLAY", "DISPLAY"]
+        .into_iter()
+        .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
+        .map_or(json!("none"), Value::String)
+}
+
+fn embedded_model() -> Result<String> {
+    let start = Instant::now();
+    weights::load(weights::EMBEDDED, std::path::Path::new(""), &Device::Cpu)?;
+    Ok(format!(
+        "loads in {:.0} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    ))
+}
+
+/// One step of a small picture, on the device that a render would take.
+fn self_test() -> Result<String> {
+    let (device, name) = device::open(DeviceChoice::Auto)?;
+    let mut recipe = Recipe::new(vec![Prompt::new("a red square")]);
+    recipe.size = [64, 64];
+    recipe.steps = 1;
+    let mut session = Session::new(&recipe, &device)?;
+    let tick = session.tick()?;
+    session.image()?;
+    Ok(format!(
+        "one step on {name} in {:.0} ms",
+        tick.seconds * 1e3
+    ))
+}

@@ -1,0 +1,56 @@
+//! `phantasia recipe`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use phantasia::recipe::Recipe;
+
+use super::console::{problems, say};
+use crate::MISUSED;
+use crate::cli::{RecipeCommand, RecipeKind};
+
+const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
+
+/// Checks, describes or begins a recipe.
+pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
+    match command {
+        RecipeCommand::Check { files } => check(files),
+        RecipeCommand::Schema => {
+            say(serde_json::to_string_pretty(&Recipe::schema())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RecipeCommand::New { kind } => {
+            let text = match kind {
+                RecipeKind::Pyramid => PYRAMID,
+            };
+            say(text.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(files: &[PathBuf]) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for file in files {
+        match Recipe::load(file) {
+            Ok(_) => say(format_args!("{}: ok", file.display()))?,
+            Err(error) => {
+                problems(&error);
+                code = ExitCode::from(MISUSED);
+            }
+        }
+    }
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_begun_is_a_recipe() {
+        Recipe::parse(PYRAMID, "pyramid.yaml", Path::new("")).expect("a recipe");
+    }
+}

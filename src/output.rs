@@ -1,0 +1,509 @@
+//! The run folder: where a render leaves its picture, its recipe, its metrics and its frames.
+//!
+//! Every file but the metrics is written aside in the same folder and then renamed, so that whatever stops the program,
+//! what is there under its name is whole. Metrics are appended a line at a time. A run folder is complete in itself: the
+//! images that the recipe starts from are copied into it, and nothing in it names a folder outside of it, but for a
+//! model's that is no part of a run.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use image::RgbImage;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::metadata;
+use crate::recipe::Recipe;
+
+/// The picture's file name in a run folder.
+pub const IMAGE: &str = "image.png";
+/// The recipe's file name in a run folder.
+pub const RECIPE: &str = "recipe.yaml";
+/// The metrics' file name in a run folder.
+pub const METRICS: &str = "metrics.jsonl";
+/// The folder of frames in a run folder.
+pub const FRAMES: &str = "frames";
+/// The folder of copied input images in a run folder.
+const INPUTS: &str = "inputs";
+/// Longest name of a run, in bytes, before its number.
+const LONGEST_NAME: usize = 80;
+
+/// A file or folder that could not be written.
+#[derive(Debug, Error)]
+#[error("cannot {action} `{}`{}", .path.display(), remedy(.source))]
+pub struct OutputError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            " (make room, or choose another disk with --out)"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            " (choose a folder that you may write to with --out)"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            " (a file is in the way: choose another folder with --out)"
+        }
+        _ => "",
+    }
+}
+
+/// Makes an I/O error tell what was done to which file.
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> OutputError + 'a {
+    move |source| OutputError {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The folder of one render.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: Option<File>,
+}
+
+impl RunFolder {
+    /// Makes the folder `out/name-NNN` with the next number that is free; `out` too, if it is not there. Two programs
+    /// that do so at once get two folders.
+    ///
+    /// # Errors
+    /// When `out` is no folder, or cannot be written to.
+    pub fn create(out: &Path, name: &str) -> Result<Self, OutputError> {
+        fs::create_dir_all(out).map_err(failed("create the folder", out))?;
+        let name = file_name(name);
+        let taken = fs::read_dir(out)
+            .map_err(failed("look into", out))?
+            .filter_map(|entry| number_of(entry.ok()?.file_name().to_str()?, &name));
+        let mut number = taken.max().map_or(1, |greatest| greatest.saturating_add(1));
+        loop {
+            let path = out.join(format!("{name}-{number:03}"));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        metrics: None,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < u64::MAX => {
+                    number += 1;
+                }
+                Err(error) => return Err(failed("create the folder", &path)(error)),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Copies the images that the recipe names into the folder and writes the recipe. Returns it as it was written: with
+    /// the copies' paths, relative to the folder.
+    ///
+    /// # Errors
+    /// When an image cannot be read or the folder cannot be written to.
+    pub fn write_recipe(&self, recipe: &Recipe) -> Result<Recipe, OutputError> {
+        let mut written = recipe.clone();
+        let mut copies = Copies::default();
+        for path in written.images_mut() {
+            *path = copies.copy(path, &self.path)?;
+        }
+        for model in written.models_mut() {
+            if let Some(relative) = relative(&self.path, Path::new(model)) {
+                *model = relative;
+            }
+        }
+        let text = format!(
+            "# The complete recipe of this run, by phantasia {}; `phantasia render` paints it again.\n{}",
+            env!("CARGO_PKG_VERSION"),
+            written.to_yaml()
+        );
+        let path = self.path.join(RECIPE);
+        write_whole(&path, true, |file| file.write_all(text.as_bytes()))?;
+        Ok(written)
+    }
+
+    /// Writes the picture with its recipe in its metadata; the one that was there before is replaced.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_image(&self, image: &RgbImage, recipe: &Recipe) -> Result<PathBuf, OutputError> {
+        let path = self.path.join(IMAGE);
+        let yaml = recipe.to_yaml();
+        let seed = recipe.seed.to_string();
+        let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
+        let texts = [
+            (metadata::SOFTWARE, version),
+            (metadata::SEED, &seed),
+            (metadata::RECIPE, &yaml),
+        ];
+        write_whole(&path, true, |file| png(file, image, &texts))?;
+        Ok(path)
+    }
+
+    /// Writes the picture after `step` steps to `frames/`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_frame(&self, step: usize, image: &RgbImage) -> Result<PathBuf, OutputError> {
+        let folder = self.path.join(FRAMES);
+        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        let path = folder.join(format!("frame-{step:05}.png"));
+        write_whole(&path, false, |file| png(file, image, &[]))?;
+        Ok(path)
+    }
+
+    /// Appends a line to the metrics.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn append_metrics(&mut self, line: &impl Serialize) -> Result<(), OutputError> {
+        let path = self.path.join(METRICS);
+        let mut append = || -> io::Result<()> {
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
+            let file = match &mut self.metrics {
+                Some(file) => file,
+                none => none.insert(OpenOptions::new().create(true).append(true).open(&path)?),
+            };
+            // In one call, so that no reader sees half a line.
+            file.write_all(&text)
+        };
+        append().map_err(failed("write", &path))
+    }
+}
+
+fn png(file: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
+    metadata::write(file, image, texts).map_err(|error| match error {
+        png::EncodingError::IoError(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
+/// The name of a recipe's runs: the file's stem. What lies in a run folder is named after it, without the number.
+pub fn run_name(recipe: &Path) -> String {
+    let stem = |path: &Path| {
+        path.file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let folder = recipe
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    let is_ours = recipe
+        .file_name()
+        .is_some_and(|name| name == IMAGE || name == RECIPE);
+    match folder.rsplit_once('-') {
+        Some((name, number))
+            if is_ours && number_of(&folder, name).is_some() && number.len() >= 3 =>
+        {
+            name.to_owned()
+        }
+        _ => stem(recipe),
+    }
+}
+
+/// The number of `name-NNN`.
+fn number_of(folder: &str, name: &str) -> Option<u64> {
+    let digits = folder.strip_prefix(name)?.strip_prefix('-')?;
+    if digits.bytes().all(|b| b.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// A name that is safe on every file system: letters, digits, `-`, `_` and inner dots.
+fn file_name(name: &str) -> String {
+    let mut safe = String::new();
+    for c in name.chars() {
+        if safe.len() + c.len_utf8() > LONGEST_NAME {
+            break;
+        }
+        if c.is_alphanumeric() || c == '_' || c == '.' {
+            safe.push(c);
+        } else if !safe.ends_with('-') {
+            safe.push('-');
+        }
+    }
+    let safe = safe.trim_matches(['-', '.']);
+    if safe.is_empty() {
+        "render".to_owned()
+    } else {
+        safe.to_owned()
+    }
+}
+
+/// Input images that were copied.
+#[derive(Default)]
+struct Copies {
+    by_source: HashMap<PathBuf, PathBuf>,
+}
+
+impl Copies {
+    /// Copies a file to the run's inputs, once; returns the copy's path relative to the run.
+    fn copy(&mut self, source: &Path, run: &Path) -> Result<PathBuf, OutputError> {
+        if let Some(copy) = self.by_source.get(source) {
+            return Ok(copy.clone());
+        }
+        let folder = run.join(INPUTS);
+        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        let name = file_name(&source.file_name().unwrap_or_default().to_string_lossy());
+        let copy = (1..)
+            .map(|number| match number {
+                1 => Path::new(INPUTS).join(&name),
+                _ => Path::new(INPUTS).join(format!("{number}-{name}")),
+            })
+            .find(|copy| !self.by_source.values().any(|taken| taken == copy))
+            .unwrap_or_default();
+        let mut input = File::open(source).map_err(failed("read", source))?;
+        write_whole(&run.join(&copy), true, |file| {
+            io::copy(&mut input, file).map(drop)
+        })?;
+        self.by_source.insert(source.to_owned(), copy.clone());
+        Ok(copy)
+    }
+}
+
+/// The path from a folder to a file or folder that is there, with `/`. `None` where there is no such path.
+fn relative(from: &Path, to: &Path) -> Option<String> {
+    let (from, to) = (from.canonicalize().ok()?, to.canonicalize().ok()?);
+    let common = from
+        .components()
+        .zip(to.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    if common == 0 {
+        return None;
+    }
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    let down = to.components().skip(common);
+    let parts: Option<Vec<_>> = up
+        .chain(down)
+        .map(|part| part.as_os_str().to_str())
+        .collect();
+    match parts?.join("/") {
+        path if path.starts_with('.') => Some(path),
+        path => Some(format!("./{path}")),
+    }
+}
+
+/// Writes a file aside and renames it, so that it is there whole or not at all. `sync` waits for the disk.
+fn write_whole(
+    path: &Path,
+    sync: bool,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), OutputError> {
+    let aside = aside(path);
+    let result = (|| {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&aside)?;
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if sync {
+            file.sync_all()?;
+        }
+        drop(file);
+        fs::rename(&aside, path)
+    })();
+    result.map_err(|error| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&aside);
+        failed("write", path)(error)
+    })
+}
+
+/// A name in the same folder that no other process or thread uses.
+fn aside(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}-{count}.partial", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Prompt;
+
+    fn recipe() -> Recipe {
+        Recipe::new(vec![Prompt::new("a cat")])
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn numbers_go_on_after_the_greatest() {
+        let out = tempfile::tempdir().expect("a folder");
+        for name in ["cat-001", "cat-007", "cat-x", "cat", "dog-100"] {
+            fs::create_dir(out.path().join(name)).expect("a folder");
+        }
+        let run = RunFolder::create(out.path(), "cat").expect("a run");
+        assert!(run.path().ends_with("cat-008"));
+    }
+
+    #[test]
+    fn many_at_once_get_a_folder_each() {
+        let out = tempfile::tempdir().expect("a folder");
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| RunFolder::create(out.path(), "cat").expect("a run"));
+            }
+        });
+        assert_eq!(names(out.path()).len(), 16);
+    }
+
+    #[test]
+    fn names_are_made_safe() {
+        for (name, safe) in [
+            ("first-light", "first-light"),
+            ("a b/c\\d:e", "a-b-c-d-e"),
+            ("../..", "render"),
+            (".hidden.", "hidden"),
+            ("Grün 2", "Grün-2"),
+            ("", "render"),
+        ] {
+            assert_eq!(file_name(name), safe);
+        }
+        assert!(file_name(&"é".repeat(300)).len() <= LONGEST_NAME);
+    }
+
+    #[test]
+    fn runs_of_a_run_keep_its_name() {
+        for (path, name) in [
+            ("recipes/first-light.yaml", "first-light"),
+            ("outputs/first-light-012/image.png", "first-light"),
+            ("outputs/first-light-012/recipe.yaml", "first-light"),
+            (
+                "outputs/first-light-012/frames/frame-00010.png",
+                "frame-00010",
+            ),
+            ("pictures/image.png", "image"),
+        ] {
+            assert_eq!(run_name(Path::new(path)), name);
+        }
+    }
+
+    #[test]
+    fn a_picture_carries_its_recipe() {
+        let out = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::create(out.path(), "cat").expect("a run");
+        let mut recipe = recipe();
+        recipe.seed = u64::MAX;
+        let path = run
+            .write_image(&RgbImage::new(4, 3), &recipe)
+            .expect("a picture");
+        assert_eq!(Recipe::load(&path).expect("a recipe"), recipe);
+        assert_eq!(names(run.path()), [IMAGE]);
+    }
+
+    #[test]
+    fn a_run_holds_the_images_it_starts_from() {
+        let out = tempfile::tempdir().expect("a folder");
+        let [a, b] = ["a", "b"].map(|name| {
+            let folder = out.path().join(name);
+            fs::create_dir(&folder).expect("a folder");
+            let file = folder.join("start image.png");
+            RgbImage::new(1, 1).save(&file).expect("a picture");
+            file
+        });
+        let mut recipe = recipe();
+        recipe.init = Some(a.clone());
+        recipe.mask = Some(b);
+        recipe.prompts[0].text = None;
+        recipe.prompts[0].image = Some(a);
+        let run = RunFolder::create(out.path(), "cat").expect("a run");
+        let written = run.write_recipe(&recipe).expect("a recipe");
+        assert_eq!(written.init, Some("inputs/start-image.png".into()));
+        assert_eq!(written.prompts[0].image, written.init);
+        assert_eq!(written.mask, Some("inputs/2-start-image.png".into()));
+        let text = fs::read_to_string(run.path().join(RECIPE)).expect("a text");
+        assert!(!text.contains(&*out.path().to_string_lossy()), "{text}");
+        Recipe::load(&run.path().join(RECIPE)).expect("a recipe that finds its images");
+    }
+
+    #[test]
+    fn a_model_beside_the_run_is_named_from_it() {
+        let out = tempfile::tempdir().expect("a folder");
+        fs::create_dir(out.path().join("model")).expect("a folder");
+        let mut recipe = recipe();
+        recipe.clip[0].model = out.path().join("model").to_string_lossy().into_owned();
+        let run = RunFolder::create(&out.path().join("outputs"), "cat").expect("a run");
+        let written = run.write_recipe(&recipe).expect("a recipe");
+        assert_eq!(written.clip[0].model, "../../model");
+    }
+
+    #[test]
+    fn metrics_are_a_line_a_step() {
+        let out = tempfile::tempdir().expect("a folder");
+        let mut run = RunFolder::create(out.path(), "cat").expect("a run");
+        for step in 1..=2 {
+            run.append_metrics(&serde_json::json!({ "step": step }))
+                .expect("a line");
+        }
+        let text = fs::read_to_string(run.path().join(METRICS)).expect("a text");
+        assert_eq!(text, "{\"step\":1}\n{\"step\":2}\n");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_what_was_there() {
+        let out = tempfile::tempdir().expect("a folder");
+        let path = out.path().join("file");
+        write_whole(&path, true, |file| file.write_all(b"whole")).expect("a file");
+        write_whole(&path, true, |file| {
+            file.write_all(b"half")?;
+            Err(ErrorKind::StorageFull.into())
+        })
+        .expect_err("a full disk");
+        assert_eq!(fs::read(&path).expect("a file"), b"whole");
+        assert_eq!(names(out.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let out = tempfile::tempdir().expect("a folder");
+        let file = out.path().join("file");
+        fs::write(&file, "").expect("a file");
+        let error = RunFolder::create(&file, "cat")
+            .expect_err("no folder")
+            .to_string();
+        assert!(error.starts_with("cannot create the folder `"), "{error}");
+        assert!(error.contains("a file is in the way"), "{error}");
+    }
+
+    #[test]
+    fn frames_are_numbered() {
+        let out = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::create(out.path(), "cat").expect("a run");
+        let frame = run.write_frame(10, &RgbImage::new(1, 1)).expect("a frame");
+        assert!(frame.ends_with("frames/frame-00010.png"));
+    }
+}
