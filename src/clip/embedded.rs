@@ -4,21 +4,28 @@ use candle_core::Device;
 
 use super::checkpoint::Checkpoint;
 use super::config::ClipConfig;
-use super::{Clip, ClipError};
+use super::{Clip, ClipError, Tower};
 
 const NAME: &str = "embedded";
 
-/// Loads it. How it was made: `tools/embedded-clip`.
+/// Loads it: a vision transformer and a residual network that share one text tower. How they were made: `tools/embedded-clip`.
 pub fn load(device: &Device) -> Result<Clip, ClipError> {
-    let config = ClipConfig::hugging_face(
+    let refused = |path: &str| {
+        let path = path.to_owned();
+        |what| ClipError::Config { path, what }
+    };
+    let first = ClipConfig::hugging_face(
         include_str!("embedded/config.json"),
         Some(include_str!("embedded/preprocessor_config.json")),
     )
-    .map_err(|what| ClipError::Config {
-        path: NAME.to_owned(),
-        what,
-    })?;
+    .map_err(refused(NAME))?;
     let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
     let tokenizer = include_bytes!("embedded/tokenizer.json");
-    Clip::build(NAME, &config, &checkpoint, tokenizer, device)
+    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, device)?;
+    const SECOND: &str = "embedded/resnet";
+    let second = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(SECOND))?;
+    let checkpoint = Checkpoint::from_static(SECOND, embedded_resnet::WEIGHTS)?;
+    clip.towers
+        .push(Tower::build(SECOND, &second, &checkpoint, device)?);
+    Ok(clip)
 }
