@@ -1,0 +1,32 @@
+# The tasks of everyday work; `just` lists them.
+
+default:
+    @just --list
+
+# what guards main
+check: fmt-check clippy test doc
+
+fmt-check:
+    cargo fmt --all -- --check
+
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+test:
+    cargo test --workspace
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# the first picture
+paint:
+    cargo run --release -- render recipes/first-light.yaml
+
+# step times beside PyTorch's (needs a Python with torch and transformers)
+bench python="python3":
+    cargo bench --bench clip_step
+    {{python}} benches/peers/clip_step.py
+
+# licences, sources and advisories of all dependencies
+deny:
+    cargo deny check
