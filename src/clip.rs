@@ -211,7 +211,8 @@ impl Clip {
 }
 
 impl Tower {
-    fn build(
+    /// Reads the image tower of a checkpoint.
+    pub fn build(
         name: &str,
         config: &ClipConfig,
         checkpoint: &Checkpoint,

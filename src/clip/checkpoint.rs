@@ -79,6 +79,7 @@ struct Entry {
 enum Source {
     Bytes(&'static [u8]),
     File(Mutex<File>),
+    Random { seed: u64 },
 }
 
 /// The tensors of one safetensors file. Nothing but the header is held in memory.
@@ -155,6 +156,16 @@ impl Checkpoint {
         })
     }
 
+    /// A checkpoint that has every tensor it is asked for, with random values: to time and to test shapes without weights.
+    pub fn random(seed: u64) -> Self {
+        Self {
+            origin: "random weights".to_owned(),
+            source: Source::Random { seed },
+            entries: BTreeMap::new(),
+            data_start: 0,
+        }
+    }
+
     /// Where it comes from, for messages.
     pub fn origin(&self) -> &str {
         &self.origin
@@ -172,6 +183,9 @@ impl Checkpoint {
 
     /// The tensor of that name and shape, as f32 on the processor.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        if let Source::Random { seed } = self.source {
+            return Ok(random_tensor(seed, key, shape)?);
+        }
         let Some(entry) = self.entries.get(key) else {
             return Err(CheckpointError::Missing {
                 origin: self.origin.clone(),
@@ -230,6 +244,24 @@ impl Checkpoint {
     }
 }
 
+/// Values of a size at which activations stay about as large as they are.
+fn random_tensor(seed: u64, key: &str, shape: &[usize]) -> candle_core::Result<Tensor> {
+    let bytes = key.bytes().map(u64::from);
+    let hash = bytes.fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte));
+    let mut rng = crate::random::rng(hash, crate::random::Purpose::Start, 0, 0);
+    let count: usize = shape.iter().product();
+    let inputs: usize = shape.iter().skip(1).product();
+    let scale = 1.0 / (inputs as f32).sqrt();
+    let values: Vec<f32> = if key.ends_with("running_var") {
+        vec![1.0; count]
+    } else {
+        (0..count)
+            .map(|_| scale * crate::random::normal_pair(&mut rng).0)
+            .collect()
+    };
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
 fn read(
     origin: &str,
     source: &Source,
@@ -241,6 +273,7 @@ fn read(
             let start = start as usize;
             Ok(bytes[start..start + length].to_vec())
         }
+        Source::Random { .. } => Ok(vec![0; length]),
         Source::File(file) => {
             let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let mut data = vec![0; length];

@@ -1,0 +1,101 @@
+//! The CLIP step: the loss of eight cutouts and its gradient with respect to their pixels. `benches/peers/clip_step.py` is the same
+//! work in PyTorch.
+//!
+//! `cargo bench --bench clip_step [-- REPEATS]` prints a line of JSON for each size.
+
+use std::time::Instant;
+
+use candle_core::{Device, Result, Tensor};
+use frozen::{Activation, Layer};
+use phantasia::clip::Tower;
+use phantasia::clip::checkpoint::Checkpoint;
+use phantasia::clip::config::{
+    ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
+};
+use phantasia::objective::{Target, judge};
+use phantasia::recipe::{Distance, Select};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CUTOUTS: usize = 8;
+
+fn config(image: usize, patch: usize, width: usize, layers: usize, heads: usize, projection: usize) -> ClipConfig {
+    let stack = StackConfig {
+        width,
+        hidden: 4 * width,
+        layers,
+        heads,
+        activation: Activation::QuickGelu,
+        eps: 1e-5,
+    };
+    ClipConfig {
+        layout: Layout::HuggingFace,
+        projection,
+        vision: VisionConfig {
+            image_size: image,
+            kind: VisionKind::Transformer { patch, stack },
+        },
+        text: TextConfig {
+            vocabulary: 8,
+            context: 8,
+            stack,
+            end: None,
+        },
+        mean: MEAN,
+        std: STD,
+    }
+}
+
+fn step(tower: &Tower, x: &Tensor, target: &Target) -> Result<Tensor> {
+    let (embeddings, pullback) = tower.vjp(x)?;
+    let (n, width) = embeddings.dims2()?;
+    let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
+    let found = judge(&values, width, std::slice::from_ref(target), Distance::Cosine, Select::All);
+    let grads = found.grads.iter().map(|grad| grad / n as f32).collect();
+    pullback(&Tensor::from_vec(grads, (n, width), x.device())?)
+}
+
+fn main() -> anyhow::Result<()> {
+    let repeats = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .next()
+        .unwrap_or(10);
+    let device = Device::Cpu;
+    for (name, config) in [
+        ("vit-b-32", config(224, 32, 768, 12, 12, 512)),
+        ("tiny", config(64, 8, 192, 6, 6, 256)),
+    ] {
+        let tower = Tower::build(name, &config, &Checkpoint::random(1), &device)?;
+        let side = config.vision.image_size;
+        let values: Vec<f32> = (0..CUTOUTS * 3 * side * side)
+            .map(|i| 0.5 + 0.4 * (0.37 * i as f32).sin())
+            .collect();
+        let x = Tensor::from_vec(values, (CUTOUTS, 3, side, side), &device)?;
+        let target = Target {
+            vector: vec![1.0 / (config.projection as f32).sqrt(); config.projection],
+            weight: 1.0,
+            stop: None,
+        };
+        let mut seconds = vec![];
+        for repeat in 0..repeats + 2 {
+            let start = Instant::now();
+            step(&tower, &x, &target)?;
+            // the first two warm caches and the allocator
+            if repeat >= 2 {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        seconds.sort_by(f64::total_cmp);
+        println!(
+            "{}",
+            serde_json::json!({
+                "name": name,
+                "seconds_min": seconds[0],
+                "seconds_median": seconds[seconds.len() / 2],
+                "repeats": repeats,
+            })
+        );
+    }
+    Ok(())
+}
