@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::metadata;
 use crate::recipe::Recipe;
+use crate::weights::EMBEDDED;
 
 /// The picture's file name in a run folder.
 pub const IMAGE: &str = "image.png";
@@ -118,7 +119,9 @@ impl RunFolder {
             *path = copies.copy(path, &self.path)?;
         }
         for model in written.models_mut() {
-            if let Some(relative) = relative(&self.path, Path::new(model)) {
+            if model != EMBEDDED
+                && let Some(relative) = relative(&self.path, Path::new(model))
+            {
                 *model = relative;
             }
         }

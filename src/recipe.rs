@@ -21,6 +21,9 @@ pub use draft::Draft;
 pub use error::{Fault, Place, Problem, RecipeError};
 pub use number::{InvalidNumber, Moment, Number};
 
+/// The name of the CLIP that is part of the program.
+const EMBEDDED: &str = "embedded";
+
 /// All that decides a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +38,7 @@ pub struct Recipe {
     pub size: [usize; 2],
     /// Optimiser steps.
     #[serde(default = "defaults::steps")]
+    #[schemars(range(min = 1))]
     pub steps: usize,
     /// Decides every random number of the render.
     #[serde(default)]
@@ -116,8 +120,10 @@ impl Default for GeneratorOptions {
 #[serde(deny_unknown_fields, default)]
 pub struct PyramidOptions {
     /// How many layers, each `scale` times the size of the one before it.
+    #[schemars(range(min = 1))]
     pub layers: usize,
     /// The shorter side of the smallest layer in cells.
+    #[schemars(range(min = 1))]
     pub base: usize,
     /// The ratio of one layer's side to that of the one before it.
     pub scale: f64,
@@ -259,6 +265,7 @@ pub enum Augment {
     Flip {
         /// Probability, 0..=1.
         #[serde(default = "defaults::flip_p")]
+        #[schemars(range(min = 0, max = 1))]
         p: f64,
     },
     /// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.
@@ -271,6 +278,7 @@ pub enum Augment {
         translate: Number,
         /// Probability, 0..=1.
         #[serde(default = "defaults::affine_p")]
+        #[schemars(range(min = 0, max = 1))]
         p: f64,
     },
     /// Corners moved inwards by up to `strength` of half the side, with probability `p`.
@@ -280,6 +288,7 @@ pub enum Augment {
         strength: Number,
         /// Probability, 0..=1.
         #[serde(default = "defaults::perspective_p")]
+        #[schemars(range(min = 0, max = 1))]
         p: f64,
     },
     /// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.
@@ -298,6 +307,7 @@ pub enum Augment {
         contrast: Number,
         /// Probability, 0..=1.
         #[serde(default = "defaults::jitter_p")]
+        #[schemars(range(min = 0, max = 1))]
         p: f64,
     },
     /// A rectangle of up to `area` of the cutout made grey, with probability `p`.
@@ -307,6 +317,7 @@ pub enum Augment {
         area: Number,
         /// Probability, 0..=1.
         #[serde(default = "defaults::erase_p")]
+        #[schemars(range(min = 0, max = 1))]
         p: f64,
     },
     /// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
@@ -383,7 +394,7 @@ mod defaults {
     }
 
     pub fn embedded() -> String {
-        "embedded".to_owned()
+        EMBEDDED.to_owned()
     }
 
     pub fn one() -> Number {

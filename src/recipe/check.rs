@@ -35,7 +35,7 @@ impl FileOf<'_> {
             Self::Image(path) => *path = base.join(&*path),
             Self::Model(name) => {
                 let path = base.join(&*name);
-                if looks_like_path(name) || path.exists() {
+                if name != super::EMBEDDED && (looks_like_path(name) || path.exists()) {
                     *name = path.to_string_lossy().into_owned();
                 }
             }
@@ -155,7 +155,12 @@ impl Checker {
             self.unexpected(&format!("{path}.stop"), "a finite number", stop);
         }
         let step = |moment: Option<Moment>, default: f64| moment.map_or(default, |m| m.step(steps));
-        if step(prompt.from, 0.0) >= step(prompt.until, f64::INFINITY) {
+        if step(prompt.from, 0.0) >= steps as f64 && steps > 0 {
+            self.invalid(
+                &format!("{path}.from"),
+                &format!("the render has {steps} steps, so that the prompt would never count"),
+            );
+        } else if step(prompt.from, 0.0) >= step(prompt.until, f64::INFINITY) {
             self.invalid(
                 path,
                 "`until` is not after `from`, so that the prompt would never count",

@@ -254,6 +254,11 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 .visit_map(Map::new(&[]))
                 .map_err(|error| error.at(&self.node.place));
         }
+        if let Content::List(_) = self.node.content {
+            // The derived visitors would take its items for the fields, in their order.
+            let error: DecodeError = de::Error::invalid_type(Unexpected::Seq, &"struct ");
+            return Err(error.at(&self.node.place));
+        }
         self.deserialize_any(visitor)
     }
 

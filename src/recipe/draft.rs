@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::check::{self, FileOf, Finding};
 use super::decode::decode;
-use super::error::{Fault, Place, Problem, RecipeError};
+use super::error::{Fault, Place, Problem, RecipeError, nearest};
 use super::yaml::{self, Content, Key, Node};
 use super::{Prompt, Recipe};
 use crate::metadata;
@@ -123,6 +123,7 @@ impl Draft {
     fn decode(&self) -> Result<Recipe, RecipeError> {
         let mut root = self.root.clone();
         let mut removed: HashSet<Vec<String>> = HashSet::new();
+        let mut misspelled: HashSet<Vec<String>> = HashSet::new();
         let mut problems = vec![];
         while problems.len() < MOST_PROBLEMS {
             let error = match decode(&root) {
@@ -136,10 +137,18 @@ impl Draft {
                 Fault::MissingKey { key } => {
                     let mut missing = path.clone();
                     missing.push(key.clone());
-                    removed.contains(&missing)
+                    removed.contains(&missing) || misspelled.contains(&missing)
                 }
                 _ => removed.iter().any(|gone| gone.starts_with(&path)),
             };
+            if let Fault::UnknownKey { key, valid } = &problem.fault
+                && let Some(meant) = nearest(key, valid)
+            {
+                let mut meant_path = path.clone();
+                meant_path.pop();
+                meant_path.push(meant.to_owned());
+                misspelled.insert(meant_path);
+            }
             if !consequence {
                 problems.push(problem);
             }

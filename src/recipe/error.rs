@@ -34,10 +34,11 @@ impl fmt::Display for RecipeError {
                 writeln!(f)?;
             }
             match problem.place {
-                Place::Flag(_) => write!(f, "{problem}")?,
-                Place::Text { .. } => write!(f, "{}:{problem}", self.origin)?,
-                Place::File => write!(f, "{}: {}", self.origin, problem.fault)?,
+                Place::Text { .. } => write!(f, "{}:", self.origin)?,
+                Place::File => write!(f, "{}: ", self.origin)?,
+                Place::Flag(_) => {}
             }
+            write!(f, "{problem}")?;
         }
         Ok(())
     }
@@ -68,7 +69,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        if self.place != Place::File {
+            write!(f, "{}: ", self.place)?;
+        }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }

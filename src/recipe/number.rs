@@ -194,10 +194,12 @@ impl Moment {
     fn parse(source: &str) -> Option<Self> {
         let text = source.trim();
         if let Some(percent) = text.strip_suffix('%') {
-            let percent: f64 = percent.trim_end().parse().ok()?;
-            return (0.0..=100.0)
-                .contains(&percent)
-                .then_some(Self::Share(percent / 100.0));
+            let percent = percent.trim_end();
+            if !percent.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+                return None;
+            }
+            let share: f64 = format!("{percent}e-2").parse().ok()?;
+            return (0.0..=1.0).contains(&share).then_some(Self::Share(share));
         }
         text.parse().ok().map(Self::Steps)
     }
@@ -209,13 +211,17 @@ impl fmt::Display for Moment {
         match self {
             Self::Steps(steps) => write!(f, "{steps}"),
             Self::Share(share) => {
-                // The shortest percentage that reads back as this share.
-                let percent = (1..=17)
-                    .map(|digits| format!("{:.*e}", digits, share * 100.0))
-                    .filter_map(|text| text.parse::<f64>().ok())
-                    .find(|percent| percent / 100.0 == *share)
-                    .unwrap_or(share * 100.0);
-                write!(f, "{percent}%")
+                // The decimal point moves by two places: multiplying would round, and not read back.
+                let text = share.to_string();
+                let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+                let rest = format!("{rest:0<2}");
+                let percent = format!("{whole}{}", &rest[..2]);
+                match (percent.trim_start_matches('0'), &rest[2..]) {
+                    ("", "") => f.write_str("0%"),
+                    ("", part) => write!(f, "0.{part}%"),
+                    (percent, "") => write!(f, "{percent}%"),
+                    (percent, part) => write!(f, "{percent}.{part}%"),
+                }
             }
         }
     }
@@ -310,8 +316,16 @@ mod tests {
 
     #[test]
     fn a_share_is_written_as_a_short_percentage_and_reads_back() {
-        assert_eq!(Moment::Share(0.6).to_string(), "60%");
-        assert_eq!(Moment::Share(0.07).to_string(), "7%");
+        for (share, text) in [
+            (0.6, "60%"),
+            (0.07, "7%"),
+            (0.0, "0%"),
+            (1.0, "100%"),
+            (0.125, "12.5%"),
+            (0.001, "0.1%"),
+        ] {
+            assert_eq!(Moment::Share(share).to_string(), text);
+        }
         let odd = Moment::Share(0.1 / 3.0);
         assert_eq!(Moment::parse(&odd.to_string()), Some(odd));
     }

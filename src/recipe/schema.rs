@@ -39,7 +39,7 @@ impl JsonSchema for Moment {
             "description": "A number of steps, or a share of the render such as 60%.",
             "anyOf": [
                 { "type": "integer", "minimum": 0 },
-                { "type": "string", "pattern": r"^\s*([0-9]+|[0-9.]+([eE][-+]?[0-9]+)?\s*%)\s*$" },
+                { "type": "string", "pattern": r"^\s*([0-9]+|[0-9]*\.?[0-9]*\s*%)\s*$" },
             ],
         })
     }
