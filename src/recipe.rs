@@ -371,7 +371,7 @@ pub struct TermOptions {
 }
 
 /// What is written while the render runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputOptions {
     /// Write a frame every so many steps; 0 writes none.
@@ -545,11 +545,5 @@ impl Default for TermOptions {
             mean: None,
             contrast: None,
         }
-    }
-}
-
-impl Default for OutputOptions {
-    fn default() -> Self {
-        Self { every: 0 }
     }
 }
