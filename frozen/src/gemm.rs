@@ -182,3 +182,101 @@ fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> usi
         .and_then(|(r, c)| r.checked_add(c)?.checked_add(1));
     last.unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counting(n: usize) -> Vec<f64> {
+        (0..n).map(|i| (i * 7 % 11) as f64 - 5.0).collect()
+    }
+
+    fn element(m: &Mat<f64>, i: usize, j: usize) -> f64 {
+        m.data[i * m.row_stride + j * m.col_stride]
+    }
+
+    fn check(m: usize, n: usize, k: usize, transposed: bool, accumulate: bool, threads: Threads) {
+        let (a, b) = (counting(m * k), counting(k * n));
+        let (a, b) = if transposed {
+            (Mat::new(&a, k, m).t(), Mat::new(&b, n, k).t())
+        } else {
+            (Mat::new(&a, m, k), Mat::new(&b, k, n))
+        };
+        let mut out = vec![3.0; m * n];
+        gemm(MatMut::new(&mut out, m, n), a, b, 2.0, accumulate, threads);
+        for i in 0..m {
+            for j in 0..n {
+                let sum = (0..k)
+                    .map(|l| element(&a, i, l) * element(&b, l, j))
+                    .sum::<f64>();
+                let expected = 2.0 * sum + if accumulate { 3.0 } else { 0.0 };
+                assert_eq!(out[i * n + j], expected, "{m} {n} {k} ({i}, {j})");
+            }
+        }
+    }
+
+    #[test]
+    fn products() {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (3, 5, 7),
+            (17, 33, 9),
+            (1, 20, 6),
+            (20, 1, 6),
+            (70, 90, 130),
+            (4, 3, 0),
+        ] {
+            for transposed in [false, true] {
+                for accumulate in [false, true] {
+                    check(m, n, k, transposed, accumulate, Threads::One);
+                    check(m, n, k, transposed, accumulate, Threads::All);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn column_blocks_write_their_own_columns() {
+        let mut out = vec![0; 4 * 10];
+        for (i, mut block) in MatMut::new(&mut out, 4, 10).split_cols(3).enumerate() {
+            for row in 0..4 {
+                block.row(row).fill(i + 1);
+            }
+        }
+        assert!(
+            out.chunks(10)
+                .all(|row| row == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4])
+        );
+    }
+
+    #[test]
+    fn blocks_are_those_of_a_four_dimensional_array() {
+        let mut out = vec![0; 2 * 3 * 4 * 5];
+        for (i, mut block) in blocks(&mut out, 3, 4, 5).enumerate() {
+            (0..3).for_each(|row| block.row(row).fill(i));
+        }
+        for (at, &i) in out.iter().enumerate() {
+            assert_eq!(i, at / 60 * 4 + at / 5 % 4);
+        }
+    }
+
+    #[test]
+    #[should_panic]
+    fn windows_reach_no_further_than_their_slice() {
+        Mat::strided(&[0.0; 11], 3, 4, 4, 1);
+    }
+
+    #[test]
+    #[should_panic]
+    fn windows_do_not_overflow() {
+        Mat::strided(&[0.0; 11], 3, 4, usize::MAX / 2, 1);
+    }
+
+    #[test]
+    #[should_panic]
+    fn shapes_must_agree() {
+        let (a, mut out) = ([0.0; 6], [0.0; 4]);
+        let a = Mat::new(&a, 2, 3);
+        gemm(MatMut::new(&mut out, 2, 2), a, a, 1.0, false, Threads::One);
+    }
+}

@@ -39,17 +39,17 @@ impl Real for f32 {
         const HIGH: f32 = 88.37;
         const LOW: f32 = -87.33;
         const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, in the low bits
-        let x = if self > HIGH { HIGH } else { self };
-        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let shifted = self * std::f32::consts::LOG2_E + ROUND;
         let n = shifted - ROUND;
-        let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
+        let r = (self - n * 0.693_359_4) - n * -2.121_944_4e-4;
         let mut p = 0.001_381_313;
         for c in [0.008_369_42, 0.041_668_457, 0.166_665_15, 0.499_999_93] {
             p = p * r + c;
         }
         let p = (p * r * r + r) + 1.0;
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-        if x < LOW { 0.0 } else { p * scale }
+        let y = if self < LOW { 0.0 } else { p * scale };
+        if self > HIGH { f32::INFINITY } else { y }
     }
 
     #[inline(always)]
@@ -211,5 +211,79 @@ fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
 pub(crate) fn axpy<T: Real>(out: &mut [T], w: T, x: &[T]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out += w * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(from: f64, to: f64) -> impl Iterator<Item = f32> {
+        (0..=200_000).map(move |i| (from + (to - from) * i as f64 / 200_000.0) as f32)
+    }
+
+    #[test]
+    fn exp_is_precise() {
+        for x in span(-87.0, 88.0) {
+            let (ours, exact) = (f64::from(Real::exp(x)), f64::from(x).exp());
+            assert!((ours / exact - 1.0).abs() < 1.5e-7, "exp({x}) = {ours}");
+        }
+    }
+
+    #[test]
+    fn exp_ends_at_zero_and_infinity() {
+        for (x, y) in [
+            (-88.0, 0.0),
+            (-1e9, 0.0),
+            (f32::NEG_INFINITY, 0.0),
+            (0.0, 1.0),
+            (-0.0, 1.0),
+            (89.0, f32::INFINITY),
+            (f32::INFINITY, f32::INFINITY),
+        ] {
+            assert_eq!(Real::exp(x), y, "exp({x})");
+        }
+        assert!(Real::exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_normal_distribution_is_precise() {
+        for x in span(-12.0, 12.0) {
+            let (ours, exact) = (x.normal(), f64::from(x).normal());
+            let error = (f64::from(ours.0) / exact.0 - 1.0).abs();
+            // The square of x is rounded before its exponential is taken.
+            assert!(
+                error < 6e-7 + 6e-8 * f64::from(x * x),
+                "Phi({x}) = {}: {error:e}",
+                ours.0
+            );
+        }
+    }
+
+    #[test]
+    fn sums_and_maxima() {
+        for n in [1, 5, 31, 32, 33, 64, 100] {
+            let x = (0..n)
+                .map(|i| (i * 37 % 101) as f64 - 50.0)
+                .collect::<Vec<_>>();
+            assert_eq!(sum(&x, |x| x), x.iter().sum::<f64>());
+            assert_eq!(
+                sum2(&x, &x, |a, b| a * b),
+                x.iter().map(|x| x * x).sum::<f64>()
+            );
+            assert_eq!(max(&x), x.iter().copied().fold(f64::MIN, f64::max));
+        }
+        assert_eq!(sum::<f32>(&[], |x| x), 0.0);
+    }
+
+    #[test]
+    fn chunks_cover_every_element_once() {
+        for n in [0, 1, SMALL, SMALL + 1, 5 * SMALL + 3] {
+            let mut out = vec![0; n];
+            chunks(&mut out, 7, |i, out| {
+                out.iter_mut().for_each(|x| *x += i + 1)
+            });
+            assert!(out.iter().enumerate().all(|(i, &x)| x == i / 7 + 1));
+        }
     }
 }
