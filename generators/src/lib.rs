@@ -28,10 +28,10 @@ pub enum Progress {
 
 /// A parametrised image.
 pub trait Generator: Send {
-    /// The image as it is now: `[1, 3, height, width]`, values in 0..=1, with candle's graph down to the parameters.
+    /// The image as it is now: `[1, 3, height, width]`, values in 0..=1. It may carry candle's graph down to the parameters.
     fn render(&mut self) -> Result<Tensor>;
 
-    /// One update of the parameters. `image` is what the last [`Generator::render`] returned, graph included, and
+    /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
     /// `grad`, of the same shape, is the gradient of the loss with respect to it.
     fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress>;
 

@@ -6,7 +6,7 @@
 //! amounts to a strong preference for coarse changes over fine ones.
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
-use frozen::{Filter, Layer, Resample};
+use frozen::{Filter, Layer, Pullback, Resample};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -121,6 +121,13 @@ pub struct Pyramid {
     optimizer: Optimizer,
     /// What of an init image the layers are too coarse to hold, before squashing.
     offset: Option<Tensor>,
+    /// From the gradient of the last render to those of the layers.
+    pullbacks: Option<Pullbacks>,
+}
+
+struct Pullbacks {
+    squash: Pullback,
+    layers: Vec<Pullback>,
 }
 
 impl Pyramid {
@@ -157,6 +164,7 @@ impl Pyramid {
             layers,
             optimizer,
             offset: None,
+            pullbacks: None,
         };
         if let Some(init) = init {
             pyramid.start_from(init)?;
@@ -201,18 +209,21 @@ impl Pyramid {
         Ok(())
     }
 
-    /// The sum of the layers, before squashing.
-    fn sum(&self) -> Result<Tensor> {
+    /// The sum of the layers, before squashing, and how each layer's gradient follows from its own.
+    fn sum(&self) -> Result<(Tensor, Vec<Pullback>)> {
         let mut sum = self.offset.clone();
+        let mut pullbacks = vec![];
         for (layer, parameter) in self.layers.iter().zip(self.optimizer.parameters()) {
-            let part = (layer.up.forward(parameter.as_tensor())? * layer.gain)?;
+            let (part, pullback) = layer.up.vjp(&parameter.as_detached_tensor())?;
+            let part = scaled(part, layer.gain)?;
+            pullbacks.push(pullback);
             sum = Some(match sum {
                 None => part,
                 Some(sum) => (sum + part)?,
             });
         }
         match sum {
-            Some(sum) => Ok(sum),
+            Some(sum) => Ok((sum, pullbacks)),
             None => bail!("a pyramid needs at least one layer"),
         }
     }
@@ -225,7 +236,7 @@ impl Pyramid {
         for (layer, grad) in self.layers.iter().zip(grads) {
             let (_, _, h, w) = grad.dims4()?;
             let grad = (grad * ((h * w) as f64 / pixels))?;
-            let part = (layer.up.eval(&grad)? * layer.gain)?;
+            let part = scaled(layer.up.eval(&grad)?, layer.gain)?;
             change = Some(match change {
                 None => part,
                 Some(change) => (change + part)?,
@@ -248,34 +259,58 @@ impl Pyramid {
     }
 }
 
-impl Generator for Pyramid {
-    fn render(&mut self) -> Result<Tensor> {
-        let sum = self.sum()?;
-        match self.config.squash {
-            // a sigmoid in terms of tanh, whose gradient candle has and which does not overflow
-            Squash::Sigmoid => (sum * 0.5)?.tanh()?.affine(0.5, 0.5),
-            Squash::Tanh => sum.tanh()?.affine(0.5, 0.5),
-            Squash::Clamp => ClampWithGrad.forward(&(sum + 0.5)?),
-        }
+/// `x * factor`; a factor of 1 costs nothing.
+fn scaled(x: Tensor, factor: f64) -> Result<Tensor> {
+    if factor == 1.0 { Ok(x) } else { x * factor }
+}
+
+impl Layer for Squash {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.vjp(x)?.0)
     }
 
-    fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress> {
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let half = match self {
+            Self::Clamp => return ClampWithGrad.vjp(&(x + 0.5)?),
+            // a sigmoid in terms of tanh does not overflow
+            Self::Sigmoid => 0.5,
+            Self::Tanh => 1.0,
+        };
+        let y = scaled(x.clone(), half)?.tanh()?.affine(0.5, 0.5)?;
+        let values = y.clone();
+        // dy/dx = half * (1 - tanh^2) / 2 = 2 * half * y * (1 - y)
+        let pullback = move |grad: &Tensor| {
+            let slope = (&values * values.affine(-1.0, 1.0)?)?;
+            (grad * slope)? * (2.0 * half)
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
+
+impl Generator for Pyramid {
+    fn render(&mut self) -> Result<Tensor> {
+        let (sum, layers) = self.sum()?;
+        let (image, squash) = self.config.squash.vjp(&sum)?;
+        self.pullbacks = Some(Pullbacks { squash, layers });
+        Ok(image)
+    }
+
+    fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
         if self.optimizer.steps() >= self.config.steps {
             return Ok(Progress::Finished);
         }
-        let store = (image * grad.detach())?.sum_all()?.backward()?;
+        let Some(pullbacks) = self.pullbacks.take() else {
+            bail!("a step needs a render before it");
+        };
+        let grad = (pullbacks.squash)(&grad.detach())?;
         let t = self.share_done();
         let count = self.layers.len() as f64;
         let mut grads = vec![];
-        for (i, parameter) in self.optimizer.parameters().iter().enumerate() {
-            let Some(grad) = store.get(parameter) else {
-                bail!("layer {i} of the pyramid got no gradient");
-            };
+        for (i, (layer, pullback)) in self.layers.iter().zip(&pullbacks.layers).enumerate() {
             let waits = t < self.config.progressive * i as f64 / count;
-            grads.push(if waits {
-                grad.zeros_like()?
-            } else {
-                grad.clone()
+            grads.push(match waits {
+                true => self.parameters()[i].zeros_like()?,
+                false => scaled(pullback(&grad)?, layer.gain)?,
             });
         }
         if self.config.normalize {
@@ -324,4 +359,186 @@ fn normals(rng: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
             (radius * angle.cos() * deviation) as f32
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(optimizer: OptimizerKind) -> PyramidConfig {
+        PyramidConfig {
+            width: 13,
+            height: 9,
+            sides: Sides::List(vec![1, 3, 6]),
+            decay: 0.7,
+            gain: 1.3,
+            noise: 0.5,
+            squash: Squash::Sigmoid,
+            filter: Filter::Bicubic,
+            optimizer,
+            lr: Schedule::from(0.1),
+            normalize: false,
+            progressive: 0.0,
+            steps: 10,
+            seed: 3,
+        }
+    }
+
+    const SGD: OptimizerKind = OptimizerKind::Sgd {
+        momentum: 0.0,
+        dampening: 0.0,
+        weight_decay: 0.0,
+    };
+    const ADAM: OptimizerKind = OptimizerKind::Adam { weight_decay: 0.0 };
+
+    fn grad(pyramid: &Pyramid) -> Result<Tensor> {
+        let (h, w) = (pyramid.config.height, pyramid.config.width);
+        let values: Vec<f32> = (0..3 * h * w).map(|i| (1.3 * i as f32).sin()).collect();
+        Tensor::from_vec(values, (1, 3, h, w), &Device::Cpu)
+    }
+
+    fn loss(pyramid: &mut Pyramid) -> Result<f64> {
+        let image = pyramid.render()?;
+        let sum = (image * grad(pyramid)?)?.sum_all()?;
+        Ok(f64::from(sum.to_scalar::<f32>()?))
+    }
+
+    #[test]
+    fn the_gradient_of_every_layer_matches_finite_differences() -> Result<()> {
+        for squash in [Squash::Sigmoid, Squash::Tanh, Squash::Clamp] {
+            let mut config = config(SGD);
+            config.squash = squash;
+            config.noise = 0.1;
+            config.lr = Schedule::from(1.0);
+            let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
+            let before: Vec<Tensor> = (pyramid.parameters().iter())
+                .map(|p| p.as_detached_tensor().copy())
+                .collect::<Result<_>>()?;
+            let image = pyramid.render()?;
+            let upstream = grad(&pyramid)?;
+            pyramid.step(image, &upstream)?;
+            // with a learning rate of 1 the step is the gradient
+            let found: Vec<Tensor> = (pyramid.parameters().iter().zip(&before))
+                .map(|(p, before)| before - p.as_detached_tensor())
+                .collect::<Result<_>>()?;
+            for (layer, before_all) in before.iter().enumerate() {
+                for (p, before) in pyramid.parameters().iter().zip(&before) {
+                    p.set(before)?;
+                }
+                let values = before_all.flatten_all()?.to_vec1::<f32>()?;
+                let found = found[layer].flatten_all()?.to_vec1::<f32>()?;
+                for i in (0..values.len()).step_by(5) {
+                    let mut at = |h: f32| -> Result<f64> {
+                        let mut moved = values.clone();
+                        moved[i] += h;
+                        let moved = Tensor::from_vec(moved, before_all.shape(), &Device::Cpu)?;
+                        pyramid.parameters()[layer].set(&moved)?;
+                        loss(&mut pyramid)
+                    };
+                    let slope = (at(1e-2)? - at(-1e-2)?) / 2e-2;
+                    let error = (slope - f64::from(found[i])).abs();
+                    assert!(error < 5e-3, "{squash:?} {layer} {i}: {slope} {}", found[i]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_init_image_is_the_first_render() -> Result<()> {
+        for squash in [Squash::Sigmoid, Squash::Tanh, Squash::Clamp] {
+            let mut config = config(SGD);
+            config.squash = squash;
+            let values: Vec<f32> = (0..3 * 9 * 13)
+                .map(|i| 0.5 + 0.45 * (0.7 * i as f32).sin())
+                .collect();
+            let init = Tensor::from_vec(values, (1, 3, 9, 13), &Device::Cpu)?;
+            let mut pyramid = Pyramid::new(config, Some(&init), &Device::Cpu)?;
+            let off = (pyramid.render()? - &init)?.abs()?.max_all()?;
+            assert!(off.to_scalar::<f32>()? < 1e-5, "{squash:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_saved_pyramid_goes_on_to_the_same_bytes() -> Result<()> {
+        for kind in [SGD, ADAM] {
+            let mut whole = Pyramid::new(config(kind), None, &Device::Cpu)?;
+            let upstream = grad(&whole)?;
+            let run = |pyramid: &mut Pyramid, steps: usize| -> Result<()> {
+                for _ in 0..steps {
+                    let image = pyramid.render()?;
+                    pyramid.step(image, &upstream)?;
+                }
+                Ok(())
+            };
+            run(&mut whole, 2)?;
+            let saved = whole.save()?;
+            run(&mut whole, 3)?;
+            let mut other = config(kind);
+            other.seed = 99;
+            let mut resumed = Pyramid::new(other, None, &Device::Cpu)?;
+            resumed.load(&saved)?;
+            run(&mut resumed, 3)?;
+            let values = |p: &mut Pyramid| p.render()?.flatten_all()?.to_vec1::<f32>();
+            assert_eq!(values(&mut whole)?, values(&mut resumed)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_state_of_another_size_is_refused_and_changes_nothing() -> Result<()> {
+        let mut small = config(ADAM);
+        small.sides = Sides::List(vec![2, 4, 5]);
+        let saved = Pyramid::new(small, None, &Device::Cpu)?.save()?;
+        let mut pyramid = Pyramid::new(config(ADAM), None, &Device::Cpu)?;
+        let before = pyramid.render()?.flatten_all()?.to_vec1::<f32>()?;
+        let error = pyramid.load(&saved).expect_err("another size").to_string();
+        assert!(error.contains("another size"), "{error}");
+        assert_eq!(before, pyramid.render()?.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_normalized_step_has_the_learning_rate_as_its_root_mean_square() -> Result<()> {
+        let mut config = config(SGD);
+        config.normalize = true;
+        config.squash = Squash::Clamp;
+        config.noise = 0.0;
+        config.lr = Schedule::from(0.03);
+        let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
+        let before = pyramid.render()?;
+        let upstream = grad(&pyramid)?;
+        pyramid.step(before.clone(), &upstream)?;
+        let rms = (pyramid.render()? - before)?.sqr()?.mean_all()?.sqrt()?;
+        assert!((rms.to_scalar::<f32>()? - 0.03).abs() < 1e-4);
+        Ok(())
+    }
+
+    #[test]
+    fn progressive_layers_wait() -> Result<()> {
+        let mut config = config(SGD);
+        config.progressive = 1.0;
+        let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
+        let before: Vec<Vec<f32>> = (pyramid.parameters().iter())
+            .map(|p| p.as_detached_tensor().copy()?.flatten_all()?.to_vec1())
+            .collect::<Result<_>>()?;
+        let image = pyramid.render()?;
+        let upstream = grad(&pyramid)?;
+        pyramid.step(image, &upstream)?;
+        let same = |i: usize| -> Result<bool> {
+            Ok(pyramid.parameters()[i].flatten_all()?.to_vec1::<f32>()? == before[i])
+        };
+        assert!(!same(0)? && same(1)? && same(2)?);
+        Ok(())
+    }
+
+    #[test]
+    fn all_sides_are_thinned_to_a_geometric_series() {
+        assert_eq!(Sides::All.resolve(5), [1, 2, 3, 4, 5]);
+        let many = Sides::All.resolve(512);
+        assert!(many.len() <= Sides::DENSE && many.len() > 20);
+        assert_eq!((many[0], many[many.len() - 1]), (1, 512));
+        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
+    }
 }
