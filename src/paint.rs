@@ -118,3 +118,116 @@ fn save(session: &mut Session, folder: &RunFolder, recipe: &Recipe) -> Result<Pa
     let image = session.image().context("there is no picture to save")?;
     Ok(folder.write_image(&picture::from_tensor(&image)?, recipe)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::{Objective, Term, Verdict};
+    use crate::output::METRICS;
+    use crate::prompt::At;
+    use crate::recipe::Prompt;
+    use candle_core::{Device, Tensor};
+    use generators::{Generator, Progress, State};
+    use std::fs;
+
+    /// A grey picture that stays as it is.
+    struct Grey;
+
+    impl Generator for Grey {
+        fn render(&mut self) -> candle_core::Result<Tensor> {
+            Tensor::full(0.5f32, (1, 3, 2, 2), &Device::Cpu)
+        }
+
+        fn step(&mut self, _: Tensor, _: &Tensor) -> candle_core::Result<Progress> {
+            Ok(Progress::Running)
+        }
+
+        fn save(&self) -> candle_core::Result<State> {
+            Ok(State::default())
+        }
+
+        fn load(&mut self, _: &State) -> candle_core::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Content, until a step at which its loss is not a number.
+    struct Content {
+        until: usize,
+    }
+
+    impl Term for Content {
+        fn name(&self) -> &str {
+            "content"
+        }
+
+        fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict> {
+            Ok(Verdict {
+                loss: if at.step < self.until { 0.25 } else { f64::NAN },
+                grad: image.zeros_like()?,
+                similarity: BTreeMap::new(),
+                parts: BTreeMap::new(),
+            })
+        }
+    }
+
+    fn painted(
+        until: usize,
+        stop_after: usize,
+        every: usize,
+    ) -> (tempfile::TempDir, Result<Outcome>) {
+        let out = tempfile::tempdir().expect("a folder");
+        let mut folder = RunFolder::create(out.path(), "grey").expect("a run");
+        let mut recipe = Recipe::new(vec![Prompt::new("grey")]);
+        recipe.output.every = every;
+        let objective = Objective::new(vec![Box::new(Content { until })]);
+        let mut session = Session::from_parts(Box::new(Grey), objective, 5);
+        let stop = AtomicBool::new(stop_after == 0);
+        let outcome = paint(&mut session, &mut folder, &recipe, &stop, |tick| {
+            stop.store(tick.step >= stop_after, Ordering::Relaxed);
+        });
+        (out, outcome)
+    }
+
+    fn grey_picture(out: &tempfile::TempDir) -> bool {
+        let image = picture::load_rgb(&out.path().join("grey-001/image.png")).expect("a picture");
+        image.pixels().all(|pixel| pixel.0 == [128; 3])
+    }
+
+    #[test]
+    fn a_whole_render_leaves_all_its_files() {
+        let (out, outcome) = painted(usize::MAX, usize::MAX, 2);
+        let outcome = outcome.expect("a picture");
+        assert_eq!(
+            (outcome.steps, outcome.interrupted, outcome.loss),
+            (5, false, 0.25)
+        );
+        assert!(grey_picture(&out));
+        let run = out.path().join("grey-001");
+        let metrics = fs::read_to_string(run.join(METRICS)).expect("metrics");
+        assert_eq!(metrics.lines().count(), 5);
+        assert_eq!(fs::read_dir(run.join("frames")).expect("frames").count(), 2);
+    }
+
+    #[test]
+    fn a_stop_saves_the_picture() {
+        for after in [0, 2] {
+            let (out, outcome) = painted(usize::MAX, after, 0);
+            let outcome = outcome.expect("a picture");
+            assert_eq!((outcome.steps, outcome.interrupted), (after, true));
+            assert!(grey_picture(&out));
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_a_number_saves_the_picture_and_names_the_term() {
+        let (out, outcome) = painted(2, usize::MAX, 0);
+        let error = format!("{:#}", outcome.expect_err("a broken loss"));
+        assert!(
+            error.starts_with("the render stopped; the picture so far is "),
+            "{error}"
+        );
+        assert!(error.contains("content"), "{error}");
+        assert!(grey_picture(&out));
+    }
+}
