@@ -1,0 +1,433 @@
+//! The program as scripts see it: exit codes, JSON, files, and what a person is told.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A picture of one colour would do: small, few steps, the embedded model.
+const RECIPE: &str = "prompts: [a red ball, { text: blurry, weight: -0.2 }]\nsize: [48, 32]\nsteps: 3\nseed: 7\n\
+                      cutouts: { count: 2 }\noutput: { every: 2 }\n";
+
+fn program(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phantasia"));
+    command.current_dir(folder).args(args);
+    command
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    program(folder, args).output().expect("the program")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with `ball.yaml`.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("ball.yaml"), RECIPE).expect("a file");
+    folder
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    serde_json::from_str(stdout.lines().last().expect("a line")).expect("JSON in the last line")
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, code: i32, message: &str) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(message), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn the_version_is_told_at_once() {
+    let folder = folder();
+    let start = Instant::now();
+    let output = run(folder.path(), &["--version"]);
+    assert_eq!(
+        text(&output.stdout),
+        format!("phantasia {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    let folder = folder();
+    for args in [
+        &[][..],
+        &["paint"],
+        &["render"],
+        &["render", "ball.yaml", "--sise", "3"],
+        &["render", "ball.yaml", "--seed", "-1"],
+        &["render", "ball.yaml", "--device", "tpu"],
+        &["recipe", "new", "gan"],
+        &["recipe", "check"],
+    ] {
+        assert_eq!(run(folder.path(), args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_bad_recipe_exits_with_2_and_leaves_no_run() {
+    let folder = folder();
+    fs::write(folder.path().join("bad.yaml"), "prompts: a\nsetps: 1\n").expect("a file");
+    let told = [
+        (
+            &["render", "bad.yaml"][..],
+            "error: bad.yaml:2:1: unknown key `setps`; did you mean `steps`?",
+        ),
+        (
+            &["render", "none.yaml"],
+            "error: none.yaml: cannot read the recipe: ",
+        ),
+        (&["render", "."], "is a folder"),
+        (
+            &["render", "ball.yaml", "--set", "generator.lrr=1"],
+            "error: --set generator.lrr=1: generator: unknown key `lrr`",
+        ),
+        (
+            &["render", "ball.yaml", "--size", "48"],
+            "error: --size 48: size: expected width and height",
+        ),
+        (
+            &["render", "ball.yaml", "--size", "0x5"],
+            "error: --size 0x5: size.0: expected a whole number from 1",
+        ),
+        (
+            &["render", "ball.yaml", "--steps", "0"],
+            "error: --steps 0: steps: expected",
+        ),
+        (
+            &["render", "ball.yaml", "--prompt", ""],
+            "prompts.0.text: the text is empty",
+        ),
+    ];
+    for (args, message) in told {
+        assert_refused(&run(folder.path(), args), 2, message);
+    }
+    assert!(!folder.path().join("outputs").exists());
+}
+
+#[test]
+fn check_tells_all_faults_of_all_files() {
+    let folder = folder();
+    fs::write(
+        folder.path().join("a.yaml"),
+        "prompts: a\nsetps: 1\nsize: x\n",
+    )
+    .expect("a file");
+    fs::write(folder.path().join("b.yaml"), "prompts: [\n").expect("a file");
+    let output = run(
+        folder.path(),
+        &["recipe", "check", "a.yaml", "ball.yaml", "b.yaml"],
+    );
+    assert_refused(&output, 2, "error: a.yaml:2:1: ");
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("error: a.yaml:3:7: ") && stderr.contains("error: b.yaml:"),
+        "{stderr}"
+    );
+    assert_eq!(text(&output.stdout), "ball.yaml: ok\n");
+    assert!(
+        run(folder.path(), &["recipe", "check", "ball.yaml"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn a_new_recipe_is_a_recipe() {
+    let folder = folder();
+    let output = run(folder.path(), &["recipe", "new", "pyramid"]);
+    fs::write(folder.path().join("new.yaml"), output.stdout).expect("a file");
+    let output = run(folder.path(), &["recipe", "check", "new.yaml"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_schema_is_json() {
+    let folder = folder();
+    let output = run(folder.path(), &["recipe", "schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        schema["properties"]["prompts"]["anyOf"]
+            .as_array()
+            .map(Vec::len),
+        Some(3)
+    );
+}
+
+#[test]
+fn the_embedded_model_is_listed() {
+    let folder = folder();
+    for args in [&["models"][..], &["models", "list"]] {
+        let output = run(folder.path(), args);
+        assert!(output.status.success());
+        assert!(text(&output.stdout).starts_with("embedded "));
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_no_panic() {
+    let folder = folder();
+    let mut child = program(folder.path(), &["recipe", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the program");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn the_doctor_paints_a_step() {
+    let folder = folder();
+    let report = json(&run(folder.path(), &["doctor", "--json"]));
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["devices_built"][0], "cpu");
+    assert!(
+        report["self_test"]
+            .as_str()
+            .is_some_and(|words| words.starts_with("one step on "))
+    );
+    assert!(text(&run(folder.path(), &["doctor"]).stdout).contains("all is well"));
+}
+
+#[test]
+fn a_render_leaves_its_run_folder_and_prints_the_picture() {
+    let folder = folder();
+    let output = run(folder.path(), &["render", "ball.yaml", "--device", "cpu"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let picture = text(&output.stdout);
+    assert_eq!(
+        Path::new(picture.trim()),
+        Path::new("outputs").join("ball-001").join("image.png")
+    );
+    let run = folder.path().join("outputs/ball-001");
+    let image = image::open(run.join("image.png")).expect("a picture");
+    assert_eq!((image.width(), image.height()), (48, 32));
+    assert_eq!(fs::read_dir(run.join("frames")).expect("frames").count(), 1);
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let lines: Vec<Value> = metrics
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 3);
+    for (index, line) in lines.iter().enumerate() {
+        assert_eq!(line["step"], index + 1);
+        assert!(line["loss"].is_f64() && line["seconds"].is_f64() && line["terms"].is_object());
+        assert!(line["similarity"]["a red ball"].is_f64());
+    }
+}
+
+#[test]
+fn a_render_tells_all_in_one_json_object() {
+    let folder = folder();
+    let args = [
+        "render",
+        "ball.yaml",
+        "--json",
+        "--quiet",
+        "--out",
+        "o",
+        "--prompt",
+        "a cat",
+        "--prompt",
+        "a dog",
+        "--steps",
+        "2",
+        "--seed",
+        "5",
+        "--size",
+        "32x32",
+        "--set",
+        "cutouts.count=1",
+        "--device",
+        "cpu",
+    ];
+    let output = run(folder.path(), &args);
+    let report = json(&output);
+    assert_eq!(text(&output.stderr), "");
+    let keys: Vec<_> = report.as_object().expect("an object").keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "run",
+            "image",
+            "steps",
+            "seconds",
+            "loss",
+            "similarity",
+            "device"
+        ]
+    );
+    assert_eq!(report["steps"], 2);
+    assert_eq!(report["device"], "cpu");
+    let prompts: Vec<_> = report["similarity"]
+        .as_object()
+        .expect("an object")
+        .keys()
+        .collect();
+    assert_eq!(prompts, ["a cat", "a dog"]);
+    assert!(
+        folder
+            .path()
+            .join(report["image"].as_str().expect("a path"))
+            .is_file()
+    );
+    let recipe = phantasia::recipe::Recipe::load(&folder.path().join("o/ball-001/recipe.yaml"));
+    let recipe = recipe.expect("a recipe");
+    assert_eq!((recipe.seed, recipe.size), (5, [32, 32]));
+}
+
+#[test]
+fn a_picture_renders_again_to_the_same_bytes() {
+    let folder = folder();
+    let first = json(&run(folder.path(), &["render", "ball.yaml", "--json"]));
+    let image = first["image"].as_str().expect("a path");
+    let second = json(&run(folder.path(), &["render", image, "--json"]));
+    assert!(
+        second["run"]
+            .as_str()
+            .is_some_and(|run| run.ends_with("ball-002")),
+        "{second}"
+    );
+    let bytes =
+        |report: &Value| fs::read(folder.path().join(report["image"].as_str().unwrap())).unwrap();
+    assert_eq!(bytes(&first), bytes(&second));
+}
+
+#[test]
+fn a_run_with_an_init_image_stands_alone() {
+    let folder = folder();
+    let start = folder.path().join("start.png");
+    image::RgbImage::from_pixel(8, 8, image::Rgb([200, 30, 30]))
+        .save(&start)
+        .expect("a picture");
+    let first = json(&run(
+        folder.path(),
+        &["render", "ball.yaml", "--json", "--set", "init=start.png"],
+    ));
+    fs::remove_file(&start).expect("the file");
+    let again = first["run"].as_str().expect("a path").to_owned() + "/recipe.yaml";
+    json(&run(folder.path(), &["render", &again, "--json"]));
+}
+
+#[test]
+fn an_output_folder_that_is_a_file_is_told() {
+    let folder = folder();
+    let output = run(
+        folder.path(),
+        &["render", "ball.yaml", "--out", "ball.yaml"],
+    );
+    assert_refused(
+        &output,
+        1,
+        "error: cannot create the folder `ball.yaml` (a file is in the way",
+    );
+}
+
+#[test]
+fn a_damaged_init_image_is_told() {
+    let folder = folder();
+    fs::write(folder.path().join("start.png"), b"\x89PNG\r\n\x1a\n").expect("a file");
+    let output = run(
+        folder.path(),
+        &["render", "ball.yaml", "--set", "init=start.png"],
+    );
+    assert_refused(&output, 1, "cannot read the picture `start.png`: ");
+}
+
+/// Waits until the run has metrics.
+fn painting(folder: &Path, child: &mut Child) {
+    let metrics = folder.join("outputs/ball-001/metrics.jsonl");
+    let start = Instant::now();
+    while !metrics.exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "no step was taken"
+        );
+        assert!(
+            child.try_wait().expect("the program").is_none(),
+            "it ended early"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_and_exits_with_130() {
+    let folder = folder();
+    let mut child = program(
+        folder.path(),
+        &["render", "ball.yaml", "--steps", "100000", "--json"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("the program");
+    painting(folder.path(), &mut child);
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    assert_eq!(child.wait().expect("the program").code(), Some(130));
+    let mut stdout = String::new();
+    child
+        .stdout
+        .take()
+        .expect("stdout")
+        .read_to_string(&mut stdout)
+        .expect("text");
+    let report: Value = serde_json::from_str(stdout.trim()).expect("JSON");
+    assert!(
+        report["steps"]
+            .as_u64()
+            .is_some_and(|steps| steps < 100_000)
+    );
+    image::open(
+        folder
+            .path()
+            .join(report["image"].as_str().expect("a path")),
+    )
+    .expect("a picture");
+}
+
+/// Whatever ends the program, what is there is whole.
+#[test]
+fn a_killed_render_leaves_a_picture() {
+    let folder = folder();
+    let mut child = program(
+        folder.path(),
+        &["render", "ball.yaml", "--steps", "100000", "--quiet"],
+    )
+    .stdout(Stdio::null())
+    .spawn()
+    .expect("the program");
+    painting(folder.path(), &mut child);
+    let image = folder.path().join("outputs/ball-001/image.png");
+    let start = Instant::now();
+    while !image.exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().expect("the program");
+    child.wait().expect("the program");
+    image::open(image).expect("a picture");
+}
