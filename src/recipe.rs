@@ -52,6 +52,7 @@ pub struct Recipe {
     pub clip: Vec<ClipOptions>,
     /// The views of the picture that CLIP is shown.
     #[serde(default)]
+    #[schemars(with = "Option<CutoutOptions>")]
     pub cutouts: CutoutOptions,
     /// How far an image embedding is from a prompt's.
     #[serde(default)]
@@ -61,6 +62,7 @@ pub struct Recipe {
     pub select: Select,
     /// What is asked of the picture beside its prompts.
     #[serde(default)]
+    #[schemars(with = "Option<TermOptions>")]
     pub terms: TermOptions,
     /// A grey image: the picture changes where it is white and stays as `init` where it is black.
     #[serde(default)]
@@ -70,6 +72,7 @@ pub struct Recipe {
     pub init: Option<PathBuf>,
     /// What is written while the render runs.
     #[serde(default)]
+    #[schemars(with = "Option<OutputOptions>")]
     pub output: OutputOptions,
 }
 
@@ -158,7 +161,7 @@ pub struct PyramidOptions {
 #[serde(untagged)]
 pub enum Sides {
     /// These sides.
-    List(Vec<usize>),
+    List(#[schemars(inner(range(min = 1)))] Vec<usize>),
     /// `all`: every side from 1 to the picture's.
     Word(AllSides),
 }
