@@ -227,11 +227,11 @@ pub struct ClipOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CutoutOptions {
-    /// How many a step.
-    pub count: Number,
+    /// How many a step and image tower; null takes 16, and 2 for inputs under 128 pixels.
+    pub count: Option<Number>,
     /// Skews the sizes: above 1 towards `min`, below 1 towards `max`.
     pub power: Number,
-    /// The smallest side as a share of the picture's shorter one; null takes the CLIP's input size, and 0.7 for inputs under 128 pixels.
+    /// The smallest side as a share of the picture's shorter one; null takes the CLIP's input size, and 0.75 for inputs under 128 pixels.
     pub min: Option<Number>,
     /// The largest side likewise; above 1 it reaches over the edge.
     pub max: Number,
@@ -400,6 +400,32 @@ mod defaults {
         EMBEDDED.to_owned()
     }
 
+    /// Falls along half a cosine, to a tenth.
+    pub fn lr() -> Number {
+        Number::parse("0.006 + 0.025 * (1 + cos(pi * t))").unwrap_or_else(|_| Number::from(0.05))
+    }
+
+    /// What keeps a picture from being painted for one view of it alone.
+    pub fn augment() -> Vec<Augment> {
+        vec![
+            Augment::Affine {
+                degrees: Number::from(5.0),
+                translate: Number::from(0.02),
+                p: 1.0,
+            },
+            Augment::Jitter {
+                hue: jitter(),
+                saturation: jitter(),
+                brightness: zero(),
+                contrast: zero(),
+                p: 1.0,
+            },
+            Augment::Noise {
+                strength: Number::from(0.15),
+            },
+        ]
+    }
+
     pub fn one() -> Number {
         Number::from(1.0)
     }
@@ -505,16 +531,16 @@ impl Recipe {
 impl Default for PyramidOptions {
     fn default() -> Self {
         Self {
-            layers: 4,
-            base: 8,
+            layers: 5,
+            base: 4,
             scale: 2.0,
             decay: 0.7,
-            gain: 1.0,
+            gain: 0.8,
             sides: None,
             squash: Squash::Clamp,
             filter: Filter::Bicubic,
             optimizer: Optimizer::Sgd,
-            lr: Number::from(0.05),
+            lr: defaults::lr(),
             momentum: 0.8,
             normalize: true,
             weight_decay: 0.0,
@@ -527,14 +553,14 @@ impl Default for PyramidOptions {
 impl Default for CutoutOptions {
     fn default() -> Self {
         Self {
-            count: Number::from(8.0),
+            count: None,
             power: Number::from(1.0),
             min: None,
-            max: Number::from(1.0),
-            margin: Number::from(0.0),
+            max: Number::from(1.05),
+            margin: Number::from(0.05),
             overview: Number::from(0.0),
             border: Border::Reflect,
-            augment: vec![],
+            augment: defaults::augment(),
         }
     }
 }

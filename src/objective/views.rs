@@ -13,7 +13,9 @@ use crate::recipe::{self, Augment, CutoutOptions};
 /// CLIPs with a smaller input than this see too little in a small cutout.
 const SMALL_INPUT: usize = 128;
 /// The smallest cutout of such CLIPs, as a share of the picture's shorter side.
-const SMALL_INPUT_SHARE: f64 = 0.7;
+const SMALL_INPUT_SHARE: f64 = 0.75;
+/// How many cutouts a step shows to a CLIP of small input, and to any other, where a recipe does not say.
+const CUTOUTS: (usize, usize) = (2, 16);
 /// What erased rectangles are filled with.
 const GREY: f32 = 0.5;
 
@@ -50,7 +52,11 @@ impl Views {
         tower: usize,
     ) -> Self {
         let t = at.t();
-        let count = (options.count.at(t).round() as usize).max(1);
+        let count = match &options.count {
+            Some(count) => (count.at(t).round() as usize).max(1),
+            None if size < SMALL_INPUT => CUTOUTS.0,
+            None => CUTOUTS.1,
+        };
         let overview = (options.overview.at(t).round().max(0.0) as usize).min(count);
         let plan = Plan::new(options, (width, height), size, t);
         let views = (0..count)

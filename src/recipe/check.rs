@@ -259,7 +259,9 @@ impl Checker {
     }
 
     fn cutouts(&mut self, cutouts: &CutoutOptions) {
-        self.number("cutouts.count", &cutouts.count, 1.0, MOST_CUTOUTS);
+        if let Some(count) = &cutouts.count {
+            self.number("cutouts.count", count, 1.0, MOST_CUTOUTS);
+        }
         self.positive("cutouts.power", &cutouts.power);
         self.positive("cutouts.max", &cutouts.max);
         if let Some(min) = &cutouts.min {
