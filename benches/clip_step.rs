@@ -20,7 +20,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CUTOUTS: usize = 8;
 
-fn config(image: usize, patch: usize, width: usize, layers: usize, heads: usize, projection: usize) -> ClipConfig {
+fn config(
+    image: usize,
+    patch: usize,
+    width: usize,
+    layers: usize,
+    heads: usize,
+    projection: usize,
+) -> ClipConfig {
     let stack = StackConfig {
         width,
         hidden: 4 * width,
@@ -51,7 +58,13 @@ fn step(tower: &Tower, x: &Tensor, target: &Target) -> Result<Tensor> {
     let (embeddings, pullback) = tower.vjp(x)?;
     let (n, width) = embeddings.dims2()?;
     let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
-    let found = judge(&values, width, std::slice::from_ref(target), Distance::Cosine, Select::All);
+    let found = judge(
+        &values,
+        width,
+        std::slice::from_ref(target),
+        Distance::Cosine,
+        Select::All,
+    );
     let grads = found.grads.iter().map(|grad| grad / n as f32).collect();
     pullback(&Tensor::from_vec(grads, (n, width), x.device())?)
 }

@@ -121,14 +121,22 @@ impl Clip {
         let open = file_in(folder, &["open_clip_config.json"])
             .filter(|_| file_in(folder, open_weights).is_some());
         let (config_path, weights, is_open) = match (hugging_face, open) {
-            (Some(config), _) => (config, find(&["model.safetensors"], "model.safetensors")?, false),
+            (Some(config), _) => (
+                config,
+                find(&["model.safetensors"], "model.safetensors")?,
+                false,
+            ),
             (None, Some(config)) => (config, find(open_weights, open_weights[0])?, true),
             (None, None) => {
                 let (config, is_open) = match file_in(folder, &["open_clip_config.json"]) {
                     Some(config) => (config, true),
                     None => (find(&["config.json"], "config.json")?, false),
                 };
-                let names = if is_open { open_weights } else { &["model.safetensors"] };
+                let names = if is_open {
+                    open_weights
+                } else {
+                    &["model.safetensors"]
+                };
                 (config, find(names, names[0])?, is_open)
             }
         };
@@ -167,8 +175,13 @@ impl Clip {
                     what,
                 }
             })?;
-        let text =
-            TextTower::read(weights, config.layout, &config.text, config.projection, device)?;
+        let text = TextTower::read(
+            weights,
+            config.layout,
+            &config.text,
+            config.projection,
+            device,
+        )?;
         Ok(Self {
             name: name.to_owned(),
             text,
@@ -306,7 +319,11 @@ impl Layer for Normalize {
 
 /// The vector at unit length; a vector of zeros stays as it is.
 pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let norm = vector
+        .iter()
+        .map(|v| f64::from(*v).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if norm > 0.0 {
         for value in &mut vector {
             *value = (f64::from(*value) / norm) as f32;

@@ -41,7 +41,7 @@ impl Influence {
 
     /// The weight at a step: 0 outside of `from..until`, rising and falling over `fade` steps inside of it.
     pub fn at(&self, at: At) -> f64 {
-        let steps = |moment: &Moment| moment.step(at.steps) as f64;
+        let steps = |moment: &Moment| moment.step(at.steps);
         let step = at.step as f64;
         let fade = self.fade.as_ref().map_or(0.0, steps);
         let ramp = |distance: f64| {
@@ -54,7 +54,10 @@ impl Influence {
                 1.0
             }
         };
-        let rise = self.from.as_ref().map_or(1.0, |from| ramp(step - steps(from)));
+        let rise = self
+            .from
+            .as_ref()
+            .map_or(1.0, |from| ramp(step - steps(from)));
         let fall = (self.until.as_ref()).map_or(1.0, |until| ramp(steps(until) - 1.0 - step));
         self.weight.at(at.t()) * rise.min(fall)
     }

@@ -208,7 +208,11 @@ mod tests {
     }
 
     fn first_value(image: &Tensor) -> f32 {
-        image.flatten_all().expect("values").to_vec1().expect("values")[0]
+        image
+            .flatten_all()
+            .expect("values")
+            .to_vec1()
+            .expect("values")[0]
     }
 
     #[test]
@@ -228,7 +232,10 @@ mod tests {
         let mut session = session(1);
         session.tick()?;
         let error = session.tick().expect_err("the loss is broken").to_string();
-        assert!(error.contains("downwards") && error.contains("step 2"), "{error}");
+        assert!(
+            error.contains("downwards") && error.contains("step 2"),
+            "{error}"
+        );
         assert!((first_value(&session.image()?) - 0.4).abs() < 1e-6);
         Ok(())
     }
@@ -243,7 +250,10 @@ mod tests {
         });
         session.tick()?;
         let values = session.image()?.flatten_all()?.to_vec1::<f32>()?;
-        assert!((values[0] - 0.4).abs() < 1e-6 && values[1] == 0.9, "{values:?}");
+        assert!(
+            (values[0] - 0.4).abs() < 1e-6 && values[1] == 0.9,
+            "{values:?}"
+        );
         Ok(())
     }
 }

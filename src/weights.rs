@@ -31,10 +31,7 @@ const REPOSITORIES: &[(&str, &str)] = &[
         "openai/clip-vit-base-patch16",
         "OpenAI's ViT-B/16, 224 px: finer patches",
     ),
-    (
-        "openai/clip-vit-large-patch14",
-        "OpenAI's ViT-L/14, 224 px",
-    ),
+    ("openai/clip-vit-large-patch14", "OpenAI's ViT-L/14, 224 px"),
     (
         "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
         "OpenCLIP's ViT-B/32, trained on LAION-2B",
@@ -105,15 +102,18 @@ fn cached(repository: &str) -> Option<PathBuf> {
     }
     let folder = cache_folder()?.join(format!("models--{}", repository.replace('/', "--")));
     // some repositories keep safetensors on a branch of conversions
-    let snapshot = ["main", "refs/pr/15"].into_iter().find_map(|reference| {
+    ["main", "refs/pr/15"].into_iter().find_map(|reference| {
         let commit = std::fs::read_to_string(folder.join("refs").join(reference)).ok()?;
         let snapshot = folder.join("snapshots").join(commit.trim());
-        let has_weights = ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"]
-            .iter()
-            .any(|name| snapshot.join(name).is_file());
+        let has_weights = [
+            "model.safetensors",
+            "open_clip_model.safetensors",
+            "open_clip_pytorch_model.safetensors",
+        ]
+        .iter()
+        .any(|name| snapshot.join(name).is_file());
         has_weights.then_some(snapshot)
-    });
-    snapshot
+    })
 }
 
 /// Where huggingface_hub keeps its downloads: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.

@@ -56,7 +56,9 @@ fn candles_own_clip_agrees_in_value_and_has_no_image_gradient() -> Result<()> {
     let theirs = stock.get_image_features(normalised.as_tensor())?;
 
     let clip = Clip::from_folder("fixture", &folder, &device)?;
-    let channel = |v: [f64; 3]| candle_core::Tensor::new(&v.map(|v| v as f32), &device)?.reshape((1, 3, 1, 1));
+    let channel = |v: [f64; 3]| {
+        candle_core::Tensor::new(&v.map(|v| v as f32), &device)?.reshape((1, 3, 1, 1))
+    };
     let pixels = normalised
         .as_detached_tensor()
         .broadcast_mul(&channel(STD)?)?
@@ -78,6 +80,9 @@ fn candles_own_clip_agrees_in_value_and_has_no_image_gradient() -> Result<()> {
     let grad = grads.get(&pixels).expect("a gradient of the image");
     let size = grad.abs()?.sum_all()?.to_scalar::<f32>()?;
     assert!(size > 0.0);
-    assert!(reached < 1e-3 * size, "candle's CLIP has a gradient now: {reached} beside {size}");
+    assert!(
+        reached < 1e-3 * size,
+        "candle's CLIP has a gradient now: {reached} beside {size}"
+    );
     Ok(())
 }

@@ -47,7 +47,9 @@ fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
 
 /// Pixels 0..=1 of normalised ones, and the factor between their gradients.
 fn pixels(normalised: &Tensor) -> Result<(Tensor, Tensor)> {
-    let channel = |values: [f64; 3]| Tensor::new(&values.map(|v| v as f32), &Device::Cpu)?.reshape((1, 3, 1, 1));
+    let channel = |values: [f64; 3]| {
+        Tensor::new(&values.map(|v| v as f32), &Device::Cpu)?.reshape((1, 3, 1, 1))
+    };
     let (mean, std) = (channel(MEAN)?, channel(STD)?);
     let x = normalised.broadcast_mul(&std)?.broadcast_add(&mean)?;
     Ok((x, std))
@@ -59,7 +61,12 @@ fn clip_agrees(name: &str) -> Result<()> {
     let tower = &clip.towers()[0];
     let (x, std) = pixels(&reference["pixel_values"])?;
     let (embeddings, pullback) = tower.vjp(&x)?;
-    assert_close("image_embeds", &embeddings, &reference["image_embeds"], 1e-5);
+    assert_close(
+        "image_embeds",
+        &embeddings,
+        &reference["image_embeds"],
+        1e-5,
+    );
     assert_close("eval", &tower.eval(&x)?, &reference["image_embeds"], 1e-5);
 
     let texts = std::fs::read_to_string(fixture(name).join("texts.txt"))?;
@@ -69,7 +76,12 @@ fn clip_agrees(name: &str) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let width = rows[0].len();
     let unit = Tensor::new(rows.clone(), &Device::Cpu)?;
-    assert_close("text_embeds_unit", &unit, &reference["text_embeds_unit"], 1e-5);
+    assert_close(
+        "text_embeds_unit",
+        &unit,
+        &reference["text_embeds_unit"],
+        1e-5,
+    );
 
     let target = Target {
         vector: rows[0].clone(),
@@ -81,9 +93,19 @@ fn clip_agrees(name: &str) -> Result<()> {
         (Distance::Spherical, "spherical"),
     ] {
         let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
-        let found = judge(&values, width, std::slice::from_ref(&target), distance, Select::All);
+        let found = judge(
+            &values,
+            width,
+            std::slice::from_ref(&target),
+            distance,
+            Select::All,
+        );
         let loss = f64::from(reference[&format!("loss_{key}")].to_scalar::<f32>()?);
-        assert!((found.loss - loss).abs() < 1e-5 * loss.abs(), "{key} loss: {} {loss}", found.loss);
+        assert!(
+            (found.loss - loss).abs() < 1e-5 * loss.abs(),
+            "{key} loss: {} {loss}",
+            found.loss
+        );
         let grads = Tensor::from_vec(found.grads, embeddings.shape(), &Device::Cpu)?;
         let grad = pullback(&grads)?.broadcast_mul(&std)?;
         assert_close(key, &grad, &reference[&format!("grad_{key}")], 1e-4);
@@ -114,14 +136,18 @@ fn clip_with_a_modified_resnet() -> Result<()> {
 #[test]
 fn weights_in_half_precision_are_read_as_f32() -> Result<()> {
     let name = "clip-hf-quick";
-    let weights = candle_core::safetensors::load(fixture(name).join("model.safetensors"), &Device::Cpu)?;
+    let weights =
+        candle_core::safetensors::load(fixture(name).join("model.safetensors"), &Device::Cpu)?;
     for dtype in [DType::F16, DType::BF16] {
         let folder = tempfile::tempdir()?;
         for file in ["config.json", "tokenizer.json"] {
             std::fs::copy(fixture(name).join(file), folder.path().join(file))?;
         }
         let cast = |(key, tensor): (&String, &Tensor)| Ok((key.clone(), tensor.to_dtype(dtype)?));
-        let half = weights.iter().map(cast).collect::<Result<HashMap<_, _>>>()?;
+        let half = weights
+            .iter()
+            .map(cast)
+            .collect::<Result<HashMap<_, _>>>()?;
         candle_core::safetensors::save(&half, folder.path().join("model.safetensors"))?;
         let clip = Clip::from_folder("half", folder.path(), &Device::Cpu)?;
         let reference = tensors(&format!("{name}/reference.safetensors"))?;
@@ -129,7 +155,12 @@ fn weights_in_half_precision_are_read_as_f32() -> Result<()> {
         let found = clip.towers()[0].eval(&x)?;
         assert_eq!(found.dtype(), DType::F32);
         let tolerance = if dtype == DType::F16 { 5e-3 } else { 5e-2 };
-        assert_close("image_embeds", &found, &reference["image_embeds"], tolerance);
+        assert_close(
+            "image_embeds",
+            &found,
+            &reference["image_embeds"],
+            tolerance,
+        );
     }
     Ok(())
 }
@@ -153,7 +184,14 @@ fn the_embedded_text_tower_agrees_with_its_training() -> Result<()> {
     Ok(())
 }
 
-fn config(side: usize, sides: Vec<usize>, squash: pyramid::Squash, filter: Filter, optimizer: OptimizerKind, lr: f64) -> PyramidConfig {
+fn config(
+    side: usize,
+    sides: Vec<usize>,
+    squash: pyramid::Squash,
+    filter: Filter,
+    optimizer: OptimizerKind,
+    lr: f64,
+) -> PyramidConfig {
     PyramidConfig {
         width: side,
         height: side,
@@ -177,7 +215,14 @@ fn the_image_stack_follows_adam() -> Result<()> {
     let reference = tensors("guidance.safetensors")?;
     for (name, weight_decay) in [("adam", 0.0), ("adamw", 0.01)] {
         let kind = OptimizerKind::Adam { weight_decay };
-        let config = config(37, vec![4, 8, 16, 32], pyramid::Squash::Sigmoid, Filter::Bilinear, kind, 0.1);
+        let config = config(
+            37,
+            vec![4, 8, 16, 32],
+            pyramid::Squash::Sigmoid,
+            Filter::Bilinear,
+            kind,
+            0.1,
+        );
         let mut stack = Pyramid::new(config, None, &Device::Cpu)?;
         for (i, parameter) in stack.parameters().iter().enumerate() {
             parameter.set(&reference[&format!("stack.layer.{i}")])?;
@@ -192,7 +237,12 @@ fn the_image_stack_follows_adam() -> Result<()> {
                 assert_close(&key, parameter.as_tensor(), &reference[&key], 1e-4);
             }
         }
-        assert_close(name, &stack.render()?, &reference[&format!("stack.{name}.image")], 1e-4);
+        assert_close(
+            name,
+            &stack.render()?,
+            &reference[&format!("stack.{name}.image")],
+            1e-4,
+        );
     }
     Ok(())
 }

@@ -30,7 +30,9 @@ pub enum CheckpointError {
         what: String,
     },
     /// A tensor that the model needs is not there.
-    #[error("{origin} has no tensor `{key}`{nearest}; it does not fit its configuration, or is of another layout")]
+    #[error(
+        "{origin} has no tensor `{key}`{nearest}; it does not fit its configuration, or is of another layout"
+    )]
     Missing {
         /// The file.
         origin: String,
@@ -105,11 +107,7 @@ impl Checkpoint {
 
     /// Reads the header of a file that is part of the program; `origin` names it in errors.
     pub fn from_static(origin: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
-        Self::new(
-            origin.to_owned(),
-            Source::Bytes(bytes),
-            bytes.len() as u64,
-        )
+        Self::new(origin.to_owned(), Source::Bytes(bytes), bytes.len() as u64)
     }
 
     fn new(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {

@@ -400,7 +400,7 @@ impl ClipConfig {
             if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
                 return Err(format!("has impossible sizes in its {name}: {s:?}"));
             }
-            if s.width % s.heads != 0 {
+            if !s.width.is_multiple_of(s.heads) {
                 return Err(format!(
                     "has {} heads for a width of {} in its {name}, which they do not divide",
                     s.heads, s.width
@@ -413,18 +413,26 @@ impl ClipConfig {
         match &self.vision.kind {
             VisionKind::Transformer { patch, stack: s } => {
                 stack("image tower", s)?;
-                if *patch == 0 || size == 0 || size % patch != 0 {
+                if *patch == 0 || size == 0 || !size.is_multiple_of(*patch) {
                     return Err(format!(
                         "has patches of {patch} pixels in an image of {size}, which they do not divide"
                     ));
                 }
             }
             VisionKind::ResNet { width, heads, .. } => {
-                if size == 0 || size % 32 != 0 {
-                    return Err(format!("has an image size of {size}, which 32 does not divide"));
+                if size == 0 || !size.is_multiple_of(32) {
+                    return Err(format!(
+                        "has an image size of {size}, which 32 does not divide"
+                    ));
                 }
-                if *width == 0 || width % 2 != 0 || *heads == 0 || width * 32 % heads != 0 {
-                    return Err(format!("has an impossible width of {width} with {heads} heads"));
+                if *width == 0
+                    || !width.is_multiple_of(2)
+                    || *heads == 0
+                    || !(width * 32).is_multiple_of(*heads)
+                {
+                    return Err(format!(
+                        "has an impossible width of {width} with {heads} heads"
+                    ));
                 }
             }
         }

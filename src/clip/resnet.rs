@@ -3,7 +3,10 @@
 //! The layout is OpenAI's and open_clip's. Batch norms are folded into the convolutions before them.
 
 use candle_core::{D, Result as CandleResult, Tensor};
-use frozen::{Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback, scaled_dot_product};
+use frozen::{
+    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback,
+    scaled_dot_product,
+};
 
 use super::checkpoint::{Branch, CheckpointError};
 use super::transformer::linear;
@@ -121,7 +124,10 @@ impl Bottleneck {
             if stride > 1 {
                 shortcut.push(Box::new(AvgPool2d::new(stride)?));
             }
-            let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+            let (conv, norm) = (
+                format!("{name}.downsample.0"),
+                format!("{name}.downsample.1"),
+            );
             shortcut.push(Box::new(convolution(
                 weights, &conv, &norm, inputs, outputs, 1, 1,
             )?));
@@ -218,7 +224,8 @@ impl Layer for AttentionPool {
         let (q, back_q) = self.q.vjp(&asking)?;
         let (k, back_k) = self.k.vjp(&tokens)?;
         let (v, back_v) = self.v.vjp(&tokens)?;
-        let (y, back) = scaled_dot_product(&self.split(&q)?, &self.split(&k)?, &self.split(&v)?, false)?;
+        let (y, back) =
+            scaled_dot_product(&self.split(&q)?, &self.split(&k)?, &self.split(&v)?, false)?;
         let (y, back_out) = self.out.vjp(&join(&y)?.squeeze(1)?)?;
         let heads = self.heads;
         let pullback = move |grad: &Tensor| {

@@ -49,9 +49,21 @@ pub fn block(
         ])),
         mlp: Residual(Chain::new(vec![
             Box::new(norm(names.norm2)?),
-            Box::new(linear(weights, &format!("{at}.{}", names.up), d, hidden, true)?),
+            Box::new(linear(
+                weights,
+                &format!("{at}.{}", names.up),
+                d,
+                hidden,
+                true,
+            )?),
             Box::new(config.activation),
-            Box::new(linear(weights, &format!("{at}.{}", names.down), hidden, d, true)?),
+            Box::new(linear(
+                weights,
+                &format!("{at}.{}", names.down),
+                hidden,
+                d,
+                true,
+            )?),
         ])),
     })
 }
@@ -137,8 +149,7 @@ impl Layer for FirstToken {
 
     fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
         let (_, tokens, _) = x.dims3()?;
-        let pullback =
-            move |grad: &Tensor| grad.unsqueeze(1)?.pad_with_zeros(1, 0, tokens - 1);
+        let pullback = move |grad: &Tensor| grad.unsqueeze(1)?.pad_with_zeros(1, 0, tokens - 1);
         Ok((self.eval(x)?, Box::new(pullback)))
     }
 }

@@ -17,9 +17,7 @@ impl ColorAffine {
         colors: impl ExactSizeIterator<Item = Option<[f32; 12]>>,
         device: &Device,
     ) -> Result<Self> {
-        const IDENTITY: [f32; 12] = [
-            1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0,
-        ];
+        const IDENTITY: [f32; 12] = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
         let n = colors.len();
         let rows: Vec<f32> = colors.flat_map(|color| color.unwrap_or(IDENTITY)).collect();
         let rows = Tensor::from_vec(rows, (n, 3, 4), device)?;

@@ -46,9 +46,7 @@ pub fn judge(
     let mut cosines = vec![0.0; targets.len()];
     for (x, grad) in (embeddings.chunks_exact(width)).zip(result.grads.chunks_exact_mut(width)) {
         let norm = dot(x, x).sqrt().max(f64::MIN_POSITIVE);
-        for ((target, cosine), sum) in
-            (targets.iter().zip(&mut cosines)).zip(&mut result.cosines)
-        {
+        for ((target, cosine), sum) in (targets.iter().zip(&mut cosines)).zip(&mut result.cosines) {
             *cosine = (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
             *sum += *cosine;
         }
@@ -86,8 +84,12 @@ fn chosen(targets: &[Target], cosines: &[f64], select: Select) -> Option<usize> 
     };
     match select {
         Select::All | Select::Mix => None,
-        Select::Best => positive().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i),
-        Select::Worst => positive().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i),
+        Select::Best => positive()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i),
+        Select::Worst => positive()
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i),
     }
 }
 
@@ -208,7 +210,13 @@ mod tests {
     fn a_content_prompt_has_a_loss_but_no_gradient() {
         let mut targets = targets(&[1.0]);
         targets[0].stop = Some(10.0);
-        let found = judge(&[1.0, 0.0, 0.0, 0.0], 4, &targets, Distance::Cosine, Select::All);
+        let found = judge(
+            &[1.0, 0.0, 0.0, 0.0],
+            4,
+            &targets,
+            Distance::Cosine,
+            Select::All,
+        );
         assert!(found.loss > 0.0);
         assert!(found.grads.iter().all(|g| *g == 0.0));
     }

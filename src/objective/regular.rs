@@ -76,7 +76,9 @@ impl Regular {
                 Ok(sum)
             }
             // relu(x - 1) and relu(-x) rather than x - clamp(x): candle's clamp has a gradient at neither
-            Kind::Range => (x - 1.0)?.relu()?.sqr()?.mean_all()? + x.neg()?.relu()?.sqr()?.mean_all()?,
+            Kind::Range => {
+                (x - 1.0)?.relu()?.sqr()?.mean_all()? + x.neg()?.relu()?.sqr()?.mean_all()?
+            }
             Kind::Saturation => x.broadcast_sub(&x.mean_keepdim(1)?)?.abs()?.mean_all(),
             Kind::Mean { wanted } => (x.mean_all()? - wanted.at(at.t()))?.sqr(),
             Kind::Contrast { wanted } => {

@@ -161,12 +161,7 @@ impl Views {
     }
 }
 
-fn fill(
-    plane: &mut [f32],
-    size: usize,
-    [top, left, bottom, right]: [usize; 4],
-    value: f32,
-) {
+fn fill(plane: &mut [f32], size: usize, [top, left, bottom, right]: [usize; 4], value: f32) {
     for row in plane.chunks_exact_mut(size).take(bottom).skip(top) {
         row[left..right].fill(value);
     }
@@ -371,9 +366,8 @@ fn compose(first: Option<[f64; 9]>, second: [f64; 9]) -> [f64; 9] {
 /// The map that takes the corners of the view to places inside of it: each of the eight numbers, 0..1, is how far one coordinate
 /// of a corner moves towards the middle, as a share of half the side.
 fn perspective(inward: [f64; 8]) -> [f64; 9] {
-    let corner = |i: usize, x: f64, y: f64| {
-        (x * (1.0 - inward[2 * i]), y * (1.0 - inward[2 * i + 1]))
-    };
+    let corner =
+        |i: usize, x: f64, y: f64| (x * (1.0 - inward[2 * i]), y * (1.0 - inward[2 * i + 1]));
     let (x0, y0) = corner(0, -1.0, -1.0);
     let (x1, y1) = corner(1, 1.0, -1.0);
     let (x2, y2) = corner(2, 1.0, 1.0);
@@ -396,10 +390,7 @@ fn perspective(inward: [f64; 8]) -> [f64; 9] {
         1.0,
     ];
     // from -1..=1 to the unit square
-    compose(
-        Some(square),
-        [0.5, 0.0, 0.5, 0.0, 0.5, 0.5, 0.0, 0.0, 1.0],
-    )
+    compose(Some(square), [0.5, 0.0, 0.5, 0.0, 0.5, 0.5, 0.0, 0.0, 1.0])
 }
 
 /// An affine map of colours: three rows of three factors and a shift.
@@ -459,7 +450,11 @@ impl Color {
             let sum: f32 = (0..3)
                 .map(|k| self.0[4 * row + k] * before.0[4 * k + column])
                 .sum();
-            sum + if column == 3 { self.0[4 * row + 3] } else { 0.0 }
+            sum + if column == 3 {
+                self.0[4 * row + 3]
+            } else {
+                0.0
+            }
         }))
     }
 }

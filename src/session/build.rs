@@ -17,9 +17,7 @@ use crate::objective::{
 use crate::picture;
 use crate::prompt::Influence;
 use crate::random::{self, Purpose};
-use crate::recipe::{
-    self, ClipOptions, GeneratorOptions, Number, Prompt, PyramidOptions, Recipe,
-};
+use crate::recipe::{self, ClipOptions, GeneratorOptions, Number, Prompt, PyramidOptions, Recipe};
 use crate::weights;
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
@@ -234,7 +232,11 @@ fn schedule(number: &Number) -> Schedule {
     Schedule::new(move |t| number.at(t))
 }
 
-fn generator(recipe: &Recipe, init: Option<&Tensor>, device: &Device) -> Result<Box<dyn Generator>> {
+fn generator(
+    recipe: &Recipe,
+    init: Option<&Tensor>,
+    device: &Device,
+) -> Result<Box<dyn Generator>> {
     Ok(match &recipe.generator {
         GeneratorOptions::Pyramid(options) => {
             let config = pyramid_config(options, recipe);
