@@ -198,7 +198,10 @@ fn embedding_refuses_ids_outside_of_its_table() -> Result<()> {
 }
 
 /// Large enough that all threads take part.
-fn large() -> Result<Vec<(&'static str, Box<dyn Layer>, Tensor)>> {
+/// A name, a layer, and an input for it.
+type Case = (&'static str, Box<dyn Layer>, Tensor);
+
+fn large() -> Result<Vec<Case>> {
     let conv = |k, stride, padding| {
         let options = Conv2dOptions {
             stride,
@@ -213,7 +216,7 @@ fn large() -> Result<Vec<(&'static str, Box<dyn Layer>, Tensor)>> {
         left: 5.1 * i as f64 - 8.0,
         height: 50.0 + i as f64,
         width: 61.5,
-        flip: i % 2 == 0,
+        flip: i & 1 == 0,
     };
     let crops = (0..8).map(crop).collect();
     let turn = [0.8, -0.6, 0.1, 0.6, 0.8, -0.2, 0.1, -0.2, 1.0];
