@@ -197,10 +197,10 @@ fn embedding_refuses_ids_outside_of_its_table() -> Result<()> {
     Ok(())
 }
 
-/// Large enough that all threads take part.
 /// A name, a layer, and an input for it.
 type Case = (&'static str, Box<dyn Layer>, Tensor);
 
+/// Large enough that all threads take part.
 fn large() -> Result<Vec<Case>> {
     let conv = |k, stride, padding| {
         let options = Conv2dOptions {
