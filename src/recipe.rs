@@ -5,6 +5,7 @@
 mod check;
 mod decode;
 mod draft;
+mod emit;
 mod error;
 mod expression;
 mod forms;

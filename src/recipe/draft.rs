@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::check::{self, FileOf, Finding};
 use super::decode::decode;
+use super::emit;
 use super::error::{Fault, Place, Problem, RecipeError, nearest};
 use super::yaml::{self, Content, Key, Node};
 use super::{Prompt, Recipe};
@@ -403,6 +404,6 @@ impl Recipe {
     /// The complete recipe as YAML: it reads back as an equal recipe.
     pub fn to_yaml(&self) -> String {
         // A recipe's types serialise into plain values, numbers in them are finite: this cannot fail.
-        yaml::write(&serde_json::to_value(self).unwrap_or_default())
+        emit::write(&serde_json::to_value(self).unwrap_or_default())
     }
 }
