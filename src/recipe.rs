@@ -4,6 +4,7 @@
 
 mod check;
 mod decode;
+mod defaults;
 mod draft;
 mod emit;
 mod error;
@@ -382,106 +383,6 @@ pub struct OutputOptions {
     pub every: usize,
 }
 
-mod defaults {
-    use super::*;
-
-    pub fn size() -> [usize; 2] {
-        [256, 256]
-    }
-
-    pub fn steps() -> usize {
-        200
-    }
-
-    pub fn clip() -> Vec<ClipOptions> {
-        vec![ClipOptions::new(&embedded())]
-    }
-
-    pub fn embedded() -> String {
-        EMBEDDED.to_owned()
-    }
-
-    /// Falls along half a cosine, to a tenth.
-    pub fn lr() -> Number {
-        Number::parse("0.006 + 0.025 * (1 + cos(pi * t))").unwrap_or_else(|_| Number::from(0.05))
-    }
-
-    /// What keeps a picture from being painted for one view of it alone.
-    pub fn augment() -> Vec<Augment> {
-        vec![
-            Augment::Affine {
-                degrees: Number::from(5.0),
-                translate: Number::from(0.02),
-                p: 1.0,
-            },
-            Augment::Jitter {
-                hue: jitter(),
-                saturation: jitter(),
-                brightness: zero(),
-                contrast: zero(),
-                p: 1.0,
-            },
-            Augment::Noise {
-                strength: Number::from(0.15),
-            },
-        ]
-    }
-
-    pub fn one() -> Number {
-        Number::from(1.0)
-    }
-
-    pub fn zero() -> Number {
-        Number::from(0.0)
-    }
-
-    // The augmentations of VQGAN-CLIP (nerdyrodent), erasing as torchvision has it.
-
-    pub fn flip_p() -> f64 {
-        0.5
-    }
-
-    pub fn affine_degrees() -> Number {
-        Number::from(30.0)
-    }
-
-    pub fn affine_translate() -> Number {
-        Number::from(0.1)
-    }
-
-    pub fn affine_p() -> f64 {
-        0.8
-    }
-
-    pub fn perspective_strength() -> Number {
-        Number::from(0.2)
-    }
-
-    pub fn perspective_p() -> f64 {
-        0.4
-    }
-
-    pub fn jitter() -> Number {
-        Number::from(0.01)
-    }
-
-    pub fn jitter_p() -> f64 {
-        0.7
-    }
-
-    pub fn erase_area() -> Number {
-        Number::from(0.33)
-    }
-
-    pub fn erase_p() -> f64 {
-        0.7
-    }
-
-    pub fn noise_strength() -> Number {
-        Number::from(0.1)
-    }
-}
-
 impl Prompt {
     /// A text of weight 1, over the whole render.
     pub fn new(text: &str) -> Self {
@@ -525,55 +426,6 @@ impl Recipe {
             mask: None,
             init: None,
             output: OutputOptions::default(),
-        }
-    }
-}
-
-impl Default for PyramidOptions {
-    fn default() -> Self {
-        Self {
-            layers: 5,
-            base: 4,
-            scale: 2.0,
-            decay: 0.7,
-            gain: 0.8,
-            sides: None,
-            squash: Squash::Clamp,
-            filter: Filter::Bicubic,
-            optimizer: Optimizer::Sgd,
-            lr: defaults::lr(),
-            momentum: 0.8,
-            normalize: true,
-            weight_decay: 0.0,
-            noise: 0.0,
-            progressive: 0.0,
-        }
-    }
-}
-
-impl Default for CutoutOptions {
-    fn default() -> Self {
-        Self {
-            count: None,
-            power: Number::from(1.0),
-            min: None,
-            max: Number::from(1.05),
-            margin: Number::from(0.05),
-            overview: Number::from(0.0),
-            border: Border::Reflect,
-            augment: defaults::augment(),
-        }
-    }
-}
-
-impl Default for TermOptions {
-    fn default() -> Self {
-        Self {
-            total_variation: Number::from(0.0),
-            range: Number::from(0.0),
-            saturation: Number::from(0.0),
-            mean: None,
-            contrast: None,
         }
     }
 }
