@@ -162,7 +162,8 @@ mod tests {
 
     impl Generator for Plain {
         fn render(&mut self) -> candle_core::Result<Tensor> {
-            Ok(self.0.as_tensor().clone())
+            // a copy: `set` writes in place
+            self.0.as_tensor().copy()
         }
 
         fn step(&mut self, _: Tensor, grad: &Tensor) -> candle_core::Result<Progress> {

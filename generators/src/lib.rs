@@ -28,7 +28,8 @@ pub enum Progress {
 
 /// A parametrised image.
 pub trait Generator: Send {
-    /// The image as it is now: `[1, 3, height, width]`, values in 0..=1. It may carry candle's graph down to the parameters.
+    /// The image as it is now: `[1, 3, height, width]`, values in 0..=1. It may carry candle's graph down to the parameters,
+    /// and shares no memory with them: a later step does not change it.
     fn render(&mut self) -> Result<Tensor>;
 
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and

@@ -64,7 +64,8 @@ impl Regular {
         let (_, _, height, width) = x.dims4()?;
         match &self.kind {
             Kind::TotalVariation => {
-                let mut sum = x.zeros_like()?.sum_all()?;
+                // 0, with a gradient of 0: a single pixel has no neighbours
+                let mut sum = (x - x)?.sum_all()?;
                 if height > 1 {
                     let d = (x.narrow(2, 1, height - 1)? - x.narrow(2, 0, height - 1)?)?;
                     sum = (sum + d.abs()?.mean_all()?)?;
