@@ -87,7 +87,7 @@ impl Bench {
         }
         let begin = Instant::now();
         let (mut clock, mut busy, mut runs) = (f64::MAX, f64::MAX, 0);
-        while runs < 5 || (begin.elapsed().as_secs_f64() < 3.0 && runs < 200) {
+        while runs < 5 || (begin.elapsed().as_secs_f64() < 1.5 && runs < 100) {
             let (start, work) = (Instant::now(), processor_time());
             f()?;
             clock = clock.min(start.elapsed().as_secs_f64() * 1e3);

@@ -18,7 +18,7 @@ def timed(name, f):
     if FILTER not in name:
         return
     begin, clocks, busy = time.perf_counter(), [], []
-    while len(clocks) < 5 or (time.perf_counter() - begin < 3 and len(clocks) < 200):
+    while len(clocks) < 5 or (time.perf_counter() - begin < 1.5 and len(clocks) < 100):
         start, work = time.perf_counter(), time.process_time()
         f()
         clocks.append((time.perf_counter() - start) * 1e3)

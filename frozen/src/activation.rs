@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use crate::host::{self, Slice, fused};
 use crate::layer::{Layer, Pullback};
-use crate::real::{Real, map, zip};
+use crate::real::{Curve, Real, curve, slope};
 
 /// An activation function, on a tensor of any shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,20 +42,70 @@ fn swish<T: Real>(x: T, a: T) -> (T, T) {
     (y, s + a * y * (T::one() - s))
 }
 
-#[inline(always)]
-fn gelu<T: Real>(x: T) -> (T, T) {
-    let (cdf, e) = x.normal();
-    (x * cdf, cdf + x * e * T::of(DENSITY))
-}
+/// The curve of each activation, under its name.
+mod curves {
+    use super::*;
 
-#[inline(always)]
-fn gelu_tanh<T: Real>(x: T) -> (T, T) {
-    let (a, c) = (T::of(TANH), T::of(CUBIC));
-    let square = c * x * x;
-    let s = sigmoid(a * x * (T::one() + square));
-    let y = x * s;
-    let slope = a * (T::one() + T::of(3.0) * square);
-    (y, s + y * (T::one() - s) * slope)
+    #[derive(Clone, Copy)]
+    pub struct Gelu;
+
+    impl Curve for Gelu {
+        #[inline(always)]
+        fn at<T: Real>(x: T) -> (T, T) {
+            let (cdf, e) = x.normal();
+            (x * cdf, cdf + x * e * T::of(DENSITY))
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct GeluTanh;
+
+    impl Curve for GeluTanh {
+        #[inline(always)]
+        fn at<T: Real>(x: T) -> (T, T) {
+            let (a, c) = (T::of(TANH), T::of(CUBIC));
+            let square = c * x * x;
+            let s = sigmoid(a * x * (T::one() + square));
+            let y = x * s;
+            let slope = a * (T::one() + T::of(3.0) * square);
+            (y, s + y * (T::one() - s) * slope)
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct QuickGelu;
+
+    impl Curve for QuickGelu {
+        #[inline(always)]
+        fn at<T: Real>(x: T) -> (T, T) {
+            swish(x, T::of(QUICK))
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct Silu;
+
+    impl Curve for Silu {
+        #[inline(always)]
+        fn at<T: Real>(x: T) -> (T, T) {
+            swish(x, T::one())
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct Relu;
+
+    impl Curve for Relu {
+        #[inline(always)]
+        fn at<T: Real>(x: T) -> (T, T) {
+            // Written so that NaN passes through.
+            if x <= T::zero() {
+                (T::zero(), T::zero())
+            } else {
+                (x, T::one())
+            }
+        }
+    }
 }
 
 impl Activation {
@@ -64,11 +114,11 @@ impl Activation {
         let x = x.contiguous()?;
         let x = Slice::<T>::new(&x)?;
         let y = match self {
-            Self::Gelu => map(&x, |x: T| gelu(x).0),
-            Self::GeluTanh => map(&x, |x: T| gelu_tanh(x).0),
-            Self::QuickGelu => map(&x, |x: T| swish(x, T::of(QUICK)).0),
-            Self::Silu => map(&x, |x: T| swish(x, T::one()).0),
-            Self::Relu => map(&x, |x: T| if x <= T::zero() { T::zero() } else { x }),
+            Self::Gelu => curve(curves::Gelu, &x),
+            Self::GeluTanh => curve(curves::GeluTanh, &x),
+            Self::QuickGelu => curve(curves::QuickGelu, &x),
+            Self::Silu => curve(curves::Silu, &x),
+            Self::Relu => curve(curves::Relu, &x),
         };
         host::tensor(y, shape)
     }
@@ -78,11 +128,11 @@ impl Activation {
         let grad = grad.contiguous()?;
         let (x, g) = (Slice::<T>::new(x)?, Slice::<T>::new(&grad)?);
         let y = match self {
-            Self::Gelu => zip(&x, &g, |x: T, g| g * gelu(x).1),
-            Self::GeluTanh => zip(&x, &g, |x: T, g| g * gelu_tanh(x).1),
-            Self::QuickGelu => zip(&x, &g, |x: T, g| g * swish(x, T::of(QUICK)).1),
-            Self::Silu => zip(&x, &g, |x: T, g| g * swish(x, T::one()).1),
-            Self::Relu => zip(&x, &g, |x: T, g| if x <= T::zero() { T::zero() } else { g }),
+            Self::Gelu => slope(curves::Gelu, &x, &g),
+            Self::GeluTanh => slope(curves::GeluTanh, &x, &g),
+            Self::QuickGelu => slope(curves::QuickGelu, &x, &g),
+            Self::Silu => slope(curves::Silu, &x, &g),
+            Self::Relu => slope(curves::Relu, &x, &g),
         };
         host::tensor(y, shape)
     }

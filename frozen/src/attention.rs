@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::gemm::{Mat, MatMut, Threads, blocks, gemm};
+use crate::gemm::{Mat, MatMut, Threads, blocks, gemm, zeros};
 use crate::host::{self, Kernel, Slice, fused};
 use crate::layer::{Layer, Pullback};
 use crate::linear::Linear;
@@ -279,11 +279,10 @@ fn rows_on<T: Send>(
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
     match threads {
-        Threads::One => simd(|| {
-            x.chunks_exact_mut(size)
-                .enumerate()
-                .for_each(|(i, row)| f(i, row))
-        }),
+        Threads::One => x
+            .chunks_exact_mut(size)
+            .enumerate()
+            .for_each(|(i, row)| f(i, row)),
         Threads::All => crate::real::chunks(x, size, f),
     }
 }
@@ -303,10 +302,12 @@ fn weights<T: Real>(
     rows_on(p, m, threads, |i, row| {
         let (row, masked) = row.split_at_mut(if causal { m.min(i + 1) } else { m });
         masked.fill(T::zero());
-        let max = max(row);
-        row.iter_mut().for_each(|x| *x = (*x - max).exp());
-        let share = T::one() / sum(row, |x| x);
-        row.iter_mut().for_each(|x| *x *= share);
+        simd!(<'a, T> (row: &'a mut [T]) {
+            let max = max(row);
+            row.iter_mut().for_each(|x| *x = (*x - max).exp());
+            let share = T::one() / sum(row, |x| x);
+            row.iter_mut().for_each(|x| *x *= share);
+        });
     });
 }
 
@@ -320,7 +321,7 @@ fn attend<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<T
     let (q, k, v) = (qh.view(), kh.view(), vh.view());
     let [b, h, n, d] = q.dims;
     let (m, dv) = (k.dims[2], v.dims[3]);
-    let mut y = vec![T::zero(); b * n * h * dv];
+    let mut y = zeros(b * n * h * dv);
     let heads = blocks(&mut y, n, h, dv).collect::<Vec<_>>();
     each_head(heads, n * m * (d + dv), |i, y, scratch, threads| {
         scratch.resize(n * m, T::zero());
@@ -383,9 +384,9 @@ fn pull<T: Real>(
     );
     let [b, h, n, d] = qh.dims;
     let (m, dv) = (kh.dims[2], vh.dims[3]);
-    let mut gq = vec![T::zero(); b * h * n * d];
-    let mut gk = vec![T::zero(); b * h * m * d];
-    let mut gv = vec![T::zero(); b * h * m * dv];
+    let mut gq = zeros(b * h * n * d);
+    let mut gk = zeros(b * h * m * d);
+    let mut gv = zeros(b * h * m * dv);
     let grads = blocks(&mut gq, n, h, d)
         .zip(blocks(&mut gk, m, h, d))
         .zip(blocks(&mut gv, m, h, dv))
@@ -411,7 +412,7 @@ fn pull_fused<T: Real>(
         Heads::<T>::new(grad)?,
     );
     let [b, h, n, d] = qh.dims;
-    let mut out = vec![T::zero(); b * n * 3 * h * d];
+    let mut out = zeros(b * n * 3 * h * d);
     let mut grads = Vec::with_capacity(b * h);
     let mut all = blocks(&mut out, n, 3 * h, d);
     for _ in 0..b {

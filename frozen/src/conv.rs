@@ -40,7 +40,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `weight` is [oc, ic / groups, kh, kw], as PyTorch stores it, and `bias` is [oc].
+    /// `weight` is [oc, ic / groups, kh, kw], as PyTorch stores it, and `bias` is `[oc]`.
     ///
     /// # Errors
     /// Where the shapes, types or devices of weight and bias do not fit, or the stride is 0.
@@ -77,7 +77,7 @@ impl Conv2d {
     }
 
     /// A convolution followed by a batch normalisation that no longer learns, as one convolution:
-    /// `(conv(x) - bn_mean) / sqrt(bn_var + eps) * bn_weight + bn_bias`. The four statistics are [oc].
+    /// `(conv(x) - bn_mean) / sqrt(bn_var + eps) * bn_weight + bn_bias`. The four statistics are `[oc]`.
     ///
     /// # Errors
     /// Where the shapes, types or devices do not fit.

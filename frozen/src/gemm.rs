@@ -5,8 +5,37 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
-use crate::real::Real;
+use crate::real::{Real, chunks};
+
+/// `len` elements, made in runs of `size`: `f` gets the number of a run and its elements, all zero.
+///
+/// A run is zeroed by the thread that fills it, right before it does: a large zeroed vector would pass through memory
+/// twice.
+pub(crate) fn build<T: Real>(
+    len: usize,
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
+    let mut out = Vec::with_capacity(len);
+    let spare: &mut [MaybeUninit<T>] = &mut out.spare_capacity_mut()[..len];
+    chunks(spare, size, |i, run| {
+        for x in run.iter_mut() {
+            x.write(T::zero());
+        }
+        // SAFETY: `MaybeUninit<T>` has the layout of `T`, and all elements were written above.
+        f(i, unsafe { &mut *(std::ptr::from_mut(run) as *mut [T]) });
+    });
+    // SAFETY: the runs cover all of the first `len` elements, and each was written. Where `f` panics, this is not reached.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// `len` zeros, written by all threads.
+pub(crate) fn zeros<T: Real>(len: usize) -> Vec<T> {
+    build(len, 1 << 14, |_, _| ())
+}
 
 /// A readable matrix: a window on a slice.
 #[derive(Clone, Copy)]
@@ -127,6 +156,23 @@ pub(crate) fn blocks<T>(
 pub(crate) enum Threads {
     One,
     All,
+}
+
+/// `a . b` in a vector of its own, row after row.
+pub(crate) fn product<T: Real>(a: Mat<T>, b: Mat<T>, threads: Threads) -> Vec<T> {
+    let mut out = Vec::<T>::with_capacity(a.rows * b.cols);
+    let window = MatMut {
+        data: out.as_mut_ptr(),
+        rows: a.rows,
+        cols: b.cols,
+        row_stride: b.cols,
+        col_stride: 1,
+        owner: PhantomData,
+    };
+    gemm(window, a, b, T::one(), false, threads);
+    // SAFETY: the capacity was reserved, and a product that does not accumulate writes every element without reading it.
+    unsafe { out.set_len(a.rows * b.cols) };
+    out
 }
 
 /// `out = scale * a . b`, or `out += scale * a . b` where `accumulate`.

@@ -7,6 +7,9 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
 };
 
+use crate::host::{self, Slice, fused};
+use crate::real::{Real, add};
+
 /// The vector-Jacobian product of a layer at the point where it was evaluated: takes d(loss)/d(output), in the
 /// shape of the output, and returns d(loss)/d(input), in the shape of the input.
 ///
@@ -79,13 +82,29 @@ pub struct Residual<L>(pub L);
 
 impl<L: Layer> Layer for Residual<L> {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.eval(x)?.add(x)
+        sum(&self.0.eval(x)?, x)
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
         let (y, pullback) = self.0.vjp(x)?;
-        Ok((y.add(x)?, Box::new(move |grad| pullback(grad)?.add(grad))))
+        Ok((
+            sum(&y, x)?,
+            Box::new(move |grad| sum(&pullback(grad)?, grad)),
+        ))
     }
+}
+
+/// The sum of two tensors of one shape, by all threads where the CPU holds them.
+fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    fn fused_sum<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let (a, b) = (a.contiguous()?, b.contiguous()?);
+        let sum = add(&Slice::<T>::new(&a)?, &Slice::<T>::new(&b)?);
+        host::tensor(sum, a.shape())
+    }
+    if a.shape() != b.shape() || a.dtype() != b.dtype() {
+        bail!("Residual: {a:?} cannot be added to {b:?}");
+    }
+    fused!(a, fused_sum(a, b), a.add(b))
 }
 
 /// Makes `y`, a value computed from the values of `x` outside candle's graph, a node of the graph below `x`,

@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::gemm::{Mat, MatMut, Threads, gemm};
+use crate::gemm::{Mat, MatMut, Threads, build, gemm, product};
 use crate::host::{self, Slice, fused};
 use crate::layer::{Layer, Pullback};
-use crate::real::{Real, chunks};
+use crate::real::Real;
 
 /// A linear map of the last dimension: `y = x W^T + b`, [..., in] to [..., out].
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `weight` is [out, in], as PyTorch stores it, and `bias` is [out].
+    /// `weight` is [out, in], as PyTorch stores it, and `bias` is `[out]`.
     ///
     /// # Errors
     /// Where the shapes, types or devices of weight and bias do not fit.
@@ -120,14 +120,23 @@ fn apply<T: Real>(
     };
     dims.push(to);
     let xs = Slice::<T>::new(&x)?;
-    let mut y = vec![T::zero(); rows * to];
-    if let Some(bias) = bias {
+    let x_mat = Mat::new(&xs, rows, from);
+    let y = if let Some(bias) = bias {
         let bias = Slice::<T>::new(bias)?;
         let bias = &*bias;
-        chunks(&mut y, to, |_, y| y.copy_from_slice(bias));
-    }
-    let (y_mat, x_mat) = (MatMut::new(&mut y, rows, to), Mat::new(&xs, rows, from));
-    gemm(y_mat, x_mat, w, T::one(), bias.is_some(), Threads::All);
+        let mut y = build(rows * to, to, |_, y| y.copy_from_slice(bias));
+        gemm(
+            MatMut::new(&mut y, rows, to),
+            x_mat,
+            w,
+            T::one(),
+            true,
+            Threads::All,
+        );
+        y
+    } else {
+        product(x_mat, w, Threads::All)
+    };
     host::tensor(y, dims)
 }
 

@@ -1,10 +1,14 @@
 //! Normalisations: of the last dimension, and of groups of channels.
 
+use std::iter::repeat_with;
+use std::sync::{Arc, OnceLock};
+
 use candle_core::{D, DType, Result, Tensor, bail};
 
+use crate::gemm::build;
 use crate::host::{self, Slice, fused};
 use crate::layer::{Layer, Pullback};
-use crate::real::{Real, chunks, sum, sum2};
+use crate::real::{Real, simd, sum, sum2};
 
 /// Layer normalisation of the last dimension: `(x - mean) / sqrt(variance + eps) * weight + bias` (Ba et al. 2016).
 #[derive(Clone, Debug)]
@@ -15,7 +19,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// `weight` and `bias` are [d], the size of the last dimension.
+    /// `weight` and `bias` are `[d]`, the size of the last dimension.
     ///
     /// # Errors
     /// Where the shapes, types or devices of weight and bias do not fit.
@@ -43,18 +47,17 @@ impl LayerNorm {
         let bias = self.bias.as_ref().map(Slice::<T>::new).transpose()?;
         let (x, w, bias) = (&*x, &*w, bias.as_deref());
         let eps = T::of(self.eps);
-        let mut y = vec![T::zero(); x.len()];
-        chunks(&mut y, w.len(), |i, y| {
+        let y = build(x.len(), w.len(), |i, y| {
             let x = &x[i * w.len()..][..w.len()];
-            let (mean, scale) = moments(x, eps);
-            for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
-                *y = (x - mean) * scale * w;
-            }
             if let Some(bias) = bias {
-                for (y, &b) in y.iter_mut().zip(bias) {
-                    *y += b;
-                }
+                y.copy_from_slice(bias);
             }
+            simd!(<'a, T> (y: &'a mut [T], x: &'a [T], w: &'a [T], eps: T) {
+                let (mean, scale) = moments(x, eps);
+                for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
+                    *y += (x - mean) * scale * w;
+                }
+            });
         });
         host::tensor(y, shape)
     }
@@ -98,21 +101,25 @@ fn pull_layer<T: Real>(x: &Tensor, grad: &Tensor, weight: &Tensor, eps: f64) -> 
     let (xs, g, w) = (&*xs, &*g, &*w);
     let (d, eps) = (w.len(), T::of(eps));
     let share = T::one() / T::of(d as f64);
-    let mut out = vec![T::zero(); xs.len()];
-    chunks(&mut out, d, |i, out| {
+    let out = build(xs.len(), d, |i, out| {
         let (x, g) = (&xs[i * d..][..d], &g[i * d..][..d]);
-        let (mean, scale) = moments(x, eps);
-        for ((out, &g), &w) in out.iter_mut().zip(g).zip(w) {
-            *out = g * w;
-        }
-        let a = sum(out, |h| h) * share;
-        let b = sum2(out, x, |h, x| h * (x - mean)) * share * scale * scale;
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = (*out - a - (x - mean) * b) * scale;
-        }
+        simd!(<'a, T> (out: &'a mut [T], x: &'a [T], g: &'a [T], w: &'a [T], eps: T, share: T) {
+            let (mean, scale) = moments(x, eps);
+            for ((out, &g), &w) in out.iter_mut().zip(g).zip(w) {
+                *out = g * w;
+            }
+            let a = sum(out, |h| h) * share;
+            let b = sum2(out, x, |h, x| h * (x - mean)) * share * scale * scale;
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = (*out - a - (x - mean) * b) * scale;
+            }
+        });
     });
     host::tensor(out, x.shape())
 }
+
+/// The mean and one over the standard deviation of each group, kept for the pullback.
+type Stats = Arc<[OnceLock<(f64, f64)>]>;
 
 /// Group normalisation of [batch, channels, ...]: mean and variance over each group of neighbouring channels of a
 /// sample, then a weight and a bias per channel (Wu & He 2018).
@@ -155,7 +162,7 @@ impl GroupNorm {
         Ok(())
     }
 
-    fn value<T: Real>(&self, x: &Tensor) -> Result<Tensor> {
+    fn value<T: Real>(&self, x: &Tensor) -> Result<(Tensor, Stats)> {
         let (shape, pixels) = (x.shape().clone(), pixels(x));
         let x = x.contiguous()?;
         let x = Slice::<T>::new(&x)?;
@@ -164,24 +171,34 @@ impl GroupNorm {
         let per_group = w.len() / self.groups;
         let size = per_group * pixels;
         let eps = T::of(self.eps);
-        let mut y = vec![T::zero(); x.len()];
-        chunks(&mut y, size, |i, y| {
+        let stats = repeat_with(OnceLock::new)
+            .take(x.len() / size)
+            .collect::<Vec<_>>();
+        let y = build(x.len(), size, |i, y| {
             let x = &x[i * size..][..size];
-            let (mean, scale) = moments(x, eps);
             let first = (i % self.groups) * per_group;
-            let planes = y.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels));
-            for (c, (y, x)) in planes.enumerate() {
-                let a = w[first + c] * scale;
-                let b = bias[first + c] - mean * a;
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = x * a + b;
+            let (w, bias) = (&w[first..][..per_group], &bias[first..][..per_group]);
+            let stats = &stats[i];
+            simd!(<'a, T> (
+                y: &'a mut [T], x: &'a [T], w: &'a [T], bias: &'a [T], pixels: usize, eps: T,
+                stats: &'a OnceLock<(f64, f64)>,
+            ) {
+                let (mean, scale) = moments(x, eps);
+                stats.get_or_init(|| (mean.to_f64(), scale.to_f64()));
+                let planes = y.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels));
+                for ((y, x), (&w, &bias)) in planes.zip(w.iter().zip(bias)) {
+                    let a = w * scale;
+                    let b = bias - mean * a;
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = x * a + b;
+                    }
                 }
-            }
+            });
         });
-        host::tensor(y, shape)
+        Ok((host::tensor(y, shape)?, stats.into()))
     }
 
-    fn pull<T: Real>(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    fn pull<T: Real>(&self, x: &Tensor, grad: &Tensor, stats: &Stats) -> Result<Tensor> {
         let pixels = pixels(x);
         let grad = grad.contiguous()?;
         let (xs, g) = (Slice::<T>::new(x)?, Slice::<T>::new(&grad)?);
@@ -189,26 +206,42 @@ impl GroupNorm {
         let (xs, g, w) = (&*xs, &*g, &*w);
         let per_group = w.len() / self.groups;
         let size = per_group * pixels;
-        let (eps, share) = (T::of(self.eps), T::one() / T::of(size as f64));
-        let mut out = vec![T::zero(); xs.len()];
-        chunks(&mut out, size, |i, out| {
+        let share = T::one() / T::of(size as f64);
+        let out = build(xs.len(), size, |i, out| {
             let (x, g) = (&xs[i * size..][..size], &g[i * size..][..size]);
-            let (mean, scale) = moments(x, eps);
+            let (mean, scale) = stats[i]
+                .get()
+                .map_or((T::zero(), T::zero()), |&(mean, scale)| {
+                    (T::of(mean), T::of(scale))
+                });
             let w = &w[(i % self.groups) * per_group..][..per_group];
-            let planes = || x.chunks_exact(pixels).zip(g.chunks_exact(pixels)).zip(w);
-            let (mut a, mut b) = (T::zero(), T::zero());
-            for ((x, g), &w) in planes() {
-                a += w * sum(g, |g| g);
-                b += w * sum2(g, x, |g, x| g * (x - mean));
-            }
-            let (a, b) = (a * share, b * share * scale * scale);
-            for (out, ((x, g), &w)) in out.chunks_exact_mut(pixels).zip(planes()) {
-                for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
-                    *out = (g * w - a - (x - mean) * b) * scale;
+            simd!(<'a, T> (
+                out: &'a mut [T], x: &'a [T], g: &'a [T], w: &'a [T], pixels: usize,
+                mean: T, scale: T, share: T,
+            ) {
+                let planes = || x.chunks_exact(pixels).zip(g.chunks_exact(pixels)).zip(w);
+                let (mut a, mut b) = (T::zero(), T::zero());
+                for ((x, g), &w) in planes() {
+                    a += w * sum(g, |g| g);
+                    b += w * sum2(g, x, |g, x| g * (x - mean));
                 }
-            }
+                let (a, b) = (a * share, b * share * scale * scale);
+                for (out, ((x, g), &w)) in out.chunks_exact_mut(pixels).zip(planes()) {
+                    for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
+                        *out = (g * w - a - (x - mean) * b) * scale;
+                    }
+                }
+            });
         });
         host::tensor(out, x.shape())
+    }
+
+    fn normalise(&self, x: &Tensor) -> Result<(Tensor, Stats)> {
+        self.check(x)?;
+        if x.elem_count() == 0 {
+            return Ok((x.clone(), [].into()));
+        }
+        fused!(x, self.value(x), Ok((self.composed(x)?, [].into())))
     }
 
     /// `x` as [batch, groups, all of a group], and the weight as it broadcasts over `x` as [batch, channels, all].
@@ -237,22 +270,22 @@ impl GroupNorm {
 
 impl Layer for GroupNorm {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        self.check(x)?;
-        if x.elem_count() == 0 {
-            return Ok(x.clone());
-        }
-        fused!(x, self.value(x), self.composed(x))
+        Ok(self.normalise(x)?.0)
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
         let x = x.contiguous()?;
-        let (y, norm) = (self.eval(&x)?, self.clone());
+        let ((y, stats), norm) = (self.normalise(&x)?, self.clone());
         let pullback = move |grad: &Tensor| {
             host::check_grad("GroupNorm", grad, x.shape())?;
             if x.elem_count() == 0 {
                 return Ok(grad.clone());
             }
-            fused!(grad, norm.pull(&x, grad), norm.pull_composed(&x, grad))
+            fused!(
+                grad,
+                norm.pull(&x, grad, &stats),
+                norm.pull_composed(&x, grad)
+            )
         };
         Ok((y, Box::new(pullback)))
     }

@@ -2,9 +2,10 @@
 
 use candle_core::{Result, Shape, Tensor, bail};
 
+use crate::gemm::{build, zeros};
 use crate::host::{self, Slice, dims4, fused};
 use crate::layer::{Layer, Pullback};
-use crate::real::{Real, chunks};
+use crate::real::Real;
 
 /// Each pixel of [n, c, h, w] repeated in a square: [n, c, h factor, w factor].
 #[derive(Clone, Copy, Debug)]
@@ -111,20 +112,20 @@ fn spread<T: Real>(x: &Tensor, f: usize, shape: Shape, scale: f64) -> Result<Ten
     let x = x.contiguous()?;
     let x = Slice::<T>::new(&x)?;
     let (x, scale) = (&*x, T::of(scale));
-    let mut out = vec![T::zero(); shape.elem_count()];
-    if !x.is_empty() {
-        chunks(&mut out, oh * ow, |plane, out| {
-            let rows = x[plane * h * w..][..h * w].chunks_exact(w);
-            for (block, x) in out.chunks_mut(f * ow).zip(rows) {
-                let (first, rest) = block.split_at_mut(ow);
-                for (out, &x) in first.chunks_exact_mut(f).zip(x) {
-                    out.fill(x * scale);
-                }
-                rest.chunks_exact_mut(ow)
-                    .for_each(|row| row.copy_from_slice(first));
-            }
-        });
+    if x.is_empty() {
+        return host::tensor(zeros::<T>(shape.elem_count()), shape);
     }
+    let out = build(shape.elem_count(), oh * ow, |plane, out| {
+        let rows = x[plane * h * w..][..h * w].chunks_exact(w);
+        for (block, x) in out.chunks_mut(f * ow).zip(rows) {
+            let (first, rest) = block.split_at_mut(ow);
+            for (out, &x) in first.chunks_exact_mut(f).zip(x) {
+                out.fill(x * scale);
+            }
+            rest.chunks_exact_mut(ow)
+                .for_each(|row| row.copy_from_slice(first));
+        }
+    });
     host::tensor(out, shape)
 }
 
@@ -135,8 +136,7 @@ fn gather<T: Real>(x: &Tensor, f: usize, scale: f64) -> Result<Tensor> {
     let x = x.contiguous()?;
     let x = Slice::<T>::new(&x)?;
     let (x, scale) = (&*x, T::of(scale));
-    let mut out = vec![T::zero(); n * c * oh * ow];
-    chunks(&mut out, oh * ow, |plane, out| {
+    let out = build(n * c * oh * ow, oh * ow, |plane, out: &mut [T]| {
         let x = &x[plane * h * w..][..h * w];
         for (out, block) in out.chunks_exact_mut(ow).zip(x.chunks(f * w)) {
             for row in block.chunks_exact(w) {

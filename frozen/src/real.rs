@@ -3,12 +3,19 @@
 //! The f32 functions are polynomials without branches, so that loops over them vectorise; their coefficients are
 //! minimax fits made for this file. The f64 functions serve the tests, and are those of std and libm.
 
+use std::marker::PhantomData;
+
 use candle_core::WithDType;
 use rayon::prelude::*;
+
+use crate::gemm::build;
 
 /// How many lanes a sum is split over: enough for several vector registers, and fixed, so that a sum does not depend on
 /// the machine's vector width.
 const LANES: usize = 32;
+
+/// How many elements of an elementwise loop are handled at a time: input and output stay in the first cache.
+const RUN: usize = 1 << 12;
 
 /// Below this many elements a loop stays on the caller's thread.
 pub(crate) const SMALL: usize = 1 << 14;
@@ -17,8 +24,9 @@ pub(crate) const SMALL: usize = 1 << 14;
 pub(crate) trait Real: WithDType + Default + std::iter::Sum {
     fn of(x: f64) -> Self;
     fn sqrt(self) -> Self;
+    /// To be called in a [`simd`] block.
     fn exp(self) -> Self;
-    /// The standard normal distribution function at `x`, and exp(-x^2 / 2).
+    /// The standard normal distribution function at `x`, and exp(-x^2 / 2); to be called in a [`simd`] block.
     fn normal(self) -> (Self, Self);
 }
 
@@ -39,14 +47,14 @@ impl Real for f32 {
         const HIGH: f32 = 88.37;
         const LOW: f32 = -87.33;
         const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, in the low bits
-        let shifted = self * std::f32::consts::LOG2_E + ROUND;
+        let shifted = self.mul_add(std::f32::consts::LOG2_E, ROUND);
         let n = shifted - ROUND;
-        let r = (self - n * 0.693_359_4) - n * -2.121_944_4e-4;
-        let mut p = 0.001_381_313;
+        let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, self));
+        let mut p = 0.001_381_313_f32;
         for c in [0.008_369_42, 0.041_668_457, 0.166_665_15, 0.499_999_93] {
-            p = p * r + c;
+            p = p.mul_add(r, c);
         }
-        let p = (p * r * r + r) + 1.0;
+        let p = (p * r).mul_add(r, r) + 1.0;
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
         let y = if self < LOW { 0.0 } else { p * scale };
         if self > HIGH { f32::INFINITY } else { y }
@@ -58,8 +66,8 @@ impl Real for f32 {
         const HALF: f32 = 0.5;
         let e = Real::exp(self * self * -HALF);
         let z = self.abs() * std::f32::consts::FRAC_1_SQRT_2;
-        let t = 1.0 / (1.0 + 0.3 * z);
-        let mut q = -0.129_557_58;
+        let t = 1.0 / z.mul_add(0.3, 1.0);
+        let mut q = -0.129_557_58_f32;
         for c in [
             0.485_744_48,
             -0.512_684_1,
@@ -70,7 +78,7 @@ impl Real for f32 {
             0.170_723_88,
             0.169_187_41,
         ] {
-            q = q * t + c;
+            q = q.mul_add(t, c);
         }
         let tail = HALF * e * q * t;
         (if self > 0.0 { 1.0 - tail } else { tail }, e)
@@ -98,16 +106,35 @@ impl Real for f64 {
     }
 }
 
-/// Runs a loop compiled for the vector unit of this machine.
-#[inline(always)]
-pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+/// Runs a block compiled for the vector unit of this machine, on the variables named with their types:
+/// `simd!(<'a, T> (out: &'a mut [T], x: &'a [T]) { .. })`.
+///
+/// The block is the body of a function that is always inlined, which a closure is not: what is not inlined is compiled
+/// for the oldest machine of the architecture. For the same reason all that the block calls in a loop should be
+/// `inline(always)`, or a closure of one line.
+macro_rules! simd {
+    (<$a:lifetime, $t:ident> ($($name:ident: $type:ty),* $(,)?) $body:block) => {{
+        struct Kernel<$a, $t>($($type,)* std::marker::PhantomData<&$a $t>);
+
+        impl<$a, $t: $crate::real::Real> pulp::WithSimd for Kernel<$a, $t> {
+            type Output = ();
+
+            #[inline(always)]
+            fn with_simd<S: pulp::Simd>(self, _: S) {
+                let Self($($name,)* _) = self;
+                $body
+            }
+        }
+
+        pulp::Arch::new().dispatch(Kernel($($name,)* std::marker::PhantomData))
+    }};
 }
+pub(crate) use simd;
 
 /// Cuts `out` into runs of `size` elements and hands each to `f` with its number, on all threads unless `out` is small.
 pub(crate) fn chunks<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let size = size.max(1);
-    let each = |(i, out): (usize, &mut [T])| simd(|| f(i, out));
+    let each = |(i, out): (usize, &mut [T])| f(i, out);
     if out.len() <= SMALL {
         out.chunks_mut(size).enumerate().for_each(each);
     } else {
@@ -119,29 +146,72 @@ pub(crate) fn chunks<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut
     }
 }
 
-/// `f` of every element.
-pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::zero(); x.len()];
-    chunks(&mut out, SMALL / 2, |i, out| {
-        let x = &x[i * (SMALL / 2)..][..out.len()];
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = f(x);
-        }
-    });
-    out
+/// A function of one variable, and its derivative.
+///
+/// A trait, and not a closure, because its methods can be `inline(always)`: see [`simd`].
+pub(crate) trait Curve: Copy + Send + Sync + 'static {
+    /// The value and the slope at `x`. A loop that uses one of them does not compute the other.
+    fn at<T: Real>(x: T) -> (T, T);
 }
 
-/// `f` of every pair of elements of two slices of one length.
-pub(crate) fn zip<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::zero(); x.len()];
-    chunks(&mut out, SMALL / 2, |i, out| {
-        let start = i * (SMALL / 2);
-        let (x, y) = (&x[start..][..out.len()], &y[start..][..out.len()]);
-        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-            *out = f(x, y);
+/// A curve's value at every element.
+pub(crate) fn curve<C: Curve, T: Real>(_: C, x: &[T]) -> Vec<T> {
+    build(x.len(), RUN, |i, out| {
+        let x = &x[i * RUN..][..out.len()];
+        values::<C, T>(x, out);
+    })
+}
+
+/// A curve's slope at every element of `x`, times `g`.
+pub(crate) fn slope<C: Curve, T: Real>(_: C, x: &[T], g: &[T]) -> Vec<T> {
+    build(x.len(), RUN, |i, out| {
+        let (x, g) = (&x[i * RUN..][..out.len()], &g[i * RUN..][..out.len()]);
+        slopes::<C, T>(x, g, out);
+    })
+}
+
+fn values<C: Curve, T: Real>(x: &[T], out: &mut [T]) {
+    struct Values<'a, C, T>(&'a [T], &'a mut [T], PhantomData<C>);
+
+    impl<C: Curve, T: Real> pulp::WithSimd for Values<'_, C, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) {
+            for (&x, out) in self.0.iter().zip(self.1) {
+                *out = C::at(x).0;
+            }
         }
-    });
-    out
+    }
+
+    pulp::Arch::new().dispatch(Values::<C, T>(x, out, PhantomData));
+}
+
+fn slopes<C: Curve, T: Real>(x: &[T], g: &[T], out: &mut [T]) {
+    struct Slopes<'a, C, T>(&'a [T], &'a [T], &'a mut [T], PhantomData<C>);
+
+    impl<C: Curve, T: Real> pulp::WithSimd for Slopes<'_, C, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) {
+            for ((&x, &g), out) in self.0.iter().zip(self.1).zip(self.2) {
+                *out = C::at(x).1 * g;
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Slopes::<C, T>(x, g, out, PhantomData));
+}
+
+/// The sum of two slices of one length.
+pub(crate) fn add<T: Real>(x: &[T], y: &[T]) -> Vec<T> {
+    build(x.len(), RUN, |i, out| {
+        let (x, y) = (&x[i * RUN..][..out.len()], &y[i * RUN..][..out.len()]);
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *out = x + y;
+        }
+    })
 }
 
 /// The sum of `f` over the elements of a slice.

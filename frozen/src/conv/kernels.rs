@@ -4,9 +4,9 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::Geometry;
-use crate::gemm::{Mat, MatMut, Threads, gemm};
+use crate::gemm::{Mat, MatMut, Threads, build, gemm, product, zeros};
 use crate::host::{self, Slice};
-use crate::real::{Real, axpy, chunks};
+use crate::real::{Real, axpy};
 
 /// Elements of one tile of the column matrix: it stays in a core's cache between being written and multiplied.
 const TILE: usize = 1 << 17;
@@ -57,8 +57,7 @@ pub(super) fn backward<T: Real>(grad: &Tensor, weight: &Tensor, g: &Geometry) ->
 /// [groups, oc, ic, kh kw] to [groups, ic, oc, kh kw reversed].
 fn turn<T: Real>(weight: &[T], g: &Geometry) -> Vec<T> {
     let kernel = g.kh * g.kw;
-    let mut turned = vec![T::zero(); weight.len()];
-    chunks(&mut turned, g.oc * kernel, |i, turned| {
+    build(weight.len(), g.oc * kernel, |i, turned| {
         let (group, ic) = (i / g.ic, i % g.ic);
         for (oc, turned) in turned.chunks_exact_mut(kernel).enumerate() {
             let start = ((group * g.oc + oc) * g.ic + ic) * kernel;
@@ -69,8 +68,7 @@ fn turn<T: Real>(weight: &[T], g: &Geometry) -> Vec<T> {
                 *turned = w;
             }
         }
-    });
-    turned
+    })
 }
 
 /// Columns of a tile: as many as the cache takes, and few enough that there is work for every thread.
@@ -85,7 +83,7 @@ fn tile(depth: usize, positions: usize, tasks: usize) -> usize {
 
 fn convolve<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) -> Vec<T> {
     let (depth, positions) = (g.depth(), g.oh * g.ow);
-    let mut y = vec![T::zero(); g.batch * g.groups * g.oc * positions];
+    let mut y = zeros(g.batch * g.groups * g.oc * positions);
     if y.is_empty() {
         return y;
     }
@@ -202,7 +200,7 @@ fn gather<T: Real>(x: &[T], columns: &mut [T], start: usize, n: usize, g: &Geome
 /// channels of one sample, so that no two add to one pixel.
 fn scatter<T: Real>(grad: &[T], weight: &[T], g: &Geometry) -> Vec<T> {
     let (kernel, positions, plane) = (g.kh * g.kw, g.oh * g.ow, g.h * g.w);
-    let mut out = vec![T::zero(); g.batch * g.groups * g.ic * plane];
+    let mut out = zeros(g.batch * g.groups * g.ic * plane);
     if out.is_empty() || positions == 0 {
         return out;
     }
@@ -272,8 +270,7 @@ fn scatter<T: Real>(grad: &[T], weight: &[T], g: &Geometry) -> Vec<T> {
 fn patches<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) -> Result<Tensor> {
     let (depth, k) = (g.depth(), g.kh);
     let rows = g.batch * g.oh * g.ow;
-    let mut columns = vec![T::zero(); rows * depth];
-    chunks(&mut columns, g.ow * depth, |i, out| {
+    let columns = build(rows * depth, g.ow * depth, |i, out| {
         let (b, oy) = (i / g.oh, i % g.oh);
         for c in 0..g.ic {
             for ky in 0..k {
@@ -284,16 +281,19 @@ fn patches<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) -> 
             }
         }
     });
-    let mut y = vec![T::zero(); rows * g.oc];
-    if let Some(bias) = bias {
-        chunks(&mut y, g.oc, |_, y| y.copy_from_slice(bias));
-    }
+    let mut y = build(rows * g.oc, g.oc, |_, y| {
+        if let Some(bias) = bias {
+            y.copy_from_slice(bias);
+        }
+    });
+    let weight = Mat::new(weight, g.oc, depth).t();
+    let columns = Mat::new(&columns, rows, depth);
     gemm(
         MatMut::new(&mut y, rows, g.oc),
-        Mat::new(&columns, rows, depth),
-        Mat::new(weight, g.oc, depth).t(),
+        columns,
+        weight,
         T::one(),
-        bias.is_some(),
+        true,
         Threads::All,
     );
     host::tensor(y, (g.batch, g.oh, g.ow, g.oc))?.permute((0, 3, 1, 2))
@@ -303,17 +303,9 @@ fn unpatch<T: Real>(grad: &Tensor, weight: &[T], g: &Geometry) -> Result<Vec<T>>
     let (depth, k, rows) = (g.depth(), g.kh, g.batch * g.oh * g.ow);
     let grad = grad.permute((0, 2, 3, 1))?.contiguous()?;
     let grad = Slice::<T>::new(&grad)?;
-    let mut columns = vec![T::zero(); rows * depth];
-    gemm(
-        MatMut::new(&mut columns, rows, depth),
-        Mat::new(&grad, rows, g.oc),
-        Mat::new(weight, g.oc, depth),
-        T::one(),
-        false,
-        Threads::All,
-    );
-    let mut out = vec![T::zero(); g.batch * g.ic * g.h * g.w];
-    chunks(&mut out, g.h * g.w, |i, out| {
+    let weight = Mat::new(weight, g.oc, depth);
+    let columns = product(Mat::new(&grad, rows, g.oc), weight, Threads::All);
+    let out = build(g.batch * g.ic * g.h * g.w, g.h * g.w, |i, out| {
         let (b, c) = (i / g.ic, i % g.ic);
         for (y, row) in out.chunks_exact_mut(g.w).enumerate().take(g.oh * k) {
             let (oy, ky) = (y / k, y % k);

@@ -6,6 +6,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::taps::Taps;
+use crate::gemm::zeros;
 use crate::host::{self, Slice, fused};
 use crate::real::{Real, SMALL, axpy, simd};
 
@@ -22,6 +23,12 @@ impl Plan {
     pub(super) fn new(y: Taps, x: Taps) -> Self {
         let columns = x.range();
         Self { y, x, columns }
+    }
+
+    /// Where in the columns that the view reads column `x` is. An output that reads nothing has column 0 and no weights.
+    #[inline(always)]
+    fn column(&self, x: usize) -> usize {
+        x.saturating_sub(self.columns.start)
     }
 }
 
@@ -49,6 +56,11 @@ pub(super) fn backward(
     )
 }
 
+/// Rows handled at once: the sums along a row are of a few pixels each, too few for a vector, so that the lanes of a
+/// vector are several rows.
+const ROWS: usize = 8;
+
+/// One block of at most [`ROWS`] output rows is one task.
 fn view<T: Real>(
     x: &Tensor,
     planes: usize,
@@ -59,40 +71,25 @@ fn view<T: Real>(
     let x = x.contiguous()?;
     let x = Slice::<T>::new(&x)?;
     let x = &*x;
-    let mut out = vec![T::zero(); plans.len() * planes * oh * ow];
-    let row = |scratch: &mut Vec<T>, (i, out): (usize, &mut [T])| {
-        let plan = &plans[i / oh / planes];
-        let plane = &x[i / oh % planes * h * w..][..h * w];
-        let columns = plan.columns.clone();
-        let (first, weights) = plan.y.at(i % oh);
-        simd(|| {
-            scratch.clear();
-            scratch.resize(columns.len(), T::zero());
-            for (row, &weight) in plane.chunks_exact(w).skip(first).zip(weights) {
-                axpy(scratch, T::of(weight), &row[columns.clone()]);
-            }
-            for (i, out) in out.iter_mut().enumerate() {
-                let (first, weights) = plan.x.at(i);
-                // A view that reads nothing has no columns.
-                let scratch = scratch
-                    .get(first.saturating_sub(columns.start)..)
-                    .unwrap_or(&[]);
-                *out = dot(weights, scratch);
-            }
+    let mut out = zeros(plans.len() * planes * oh * ow);
+    let tasks = out
+        .chunks_exact_mut(oh * ow)
+        .enumerate()
+        .flat_map(|(i, plane)| {
+            let blocks = plane.chunks_mut(ROWS * ow).enumerate();
+            blocks.map(move |(block, out)| (i, block * ROWS, out))
         });
+    let block = |scratch: &mut Scratch<T>, (i, top, out): (usize, usize, &mut [T])| {
+        let plan = &plans[i / planes];
+        let plane = &x[i % planes * h * w..][..h * w];
+        view_block(plan, plane, w, top, out, ow, scratch);
     };
-    if x.len().max(out.len()) <= SMALL {
-        let mut scratch = Vec::new();
-        (out.chunks_mut(ow).enumerate()).for_each(|item| row(&mut scratch, item));
-    } else {
-        (out.par_chunks_mut(ow).enumerate().with_min_len(8)).for_each_init(Vec::new, row);
-    }
+    run(
+        x.len().max(plans.len() * planes * oh * ow),
+        tasks.collect(),
+        block,
+    );
     host::tensor(out, (plans.len(), planes, oh, ow))
-}
-
-#[inline(always)]
-fn dot<T: Real>(weights: &[f64], x: &[T]) -> T {
-    weights.iter().zip(x).map(|(&w, &x)| T::of(w) * x).sum()
 }
 
 /// One task owns a band of rows of one image, and adds up in a fixed order what the views make of it, so that the sums
@@ -107,57 +104,153 @@ fn pull<T: Real>(
     let grad = grad.contiguous()?;
     let grad = Slice::<T>::new(&grad)?;
     let grad = &*grad;
-    let mut out = vec![T::zero(); planes * h * w];
+    let mut out = zeros(planes * h * w);
     let wanted = (4 * rayon::current_num_threads()).div_ceil(planes.max(1));
     let rows = h.div_ceil(wanted).max(16).min(h);
-    let bands = out
+    let tasks = out
         .chunks_exact_mut(h * w)
         .enumerate()
         .flat_map(|(plane, out)| {
             let bands = out.chunks_mut(rows * w).enumerate();
             bands.map(move |(i, out)| (plane, i * rows, out))
         });
-    let bands = bands.collect::<Vec<_>>();
-    let band = |scratch: &mut Vec<T>, (plane, top, out): (usize, usize, &mut [T])| {
-        let bottom = top + out.len() / w;
-        simd(|| {
-            for (crop, plan) in plans.iter().enumerate() {
-                let grad = &grad[(crop * planes + plane) * oh * ow..][..oh * ow];
-                for (i, grad) in grad.chunks_exact(ow).enumerate() {
-                    let (first, weights) = plan.y.at(i);
-                    let from = first.max(top);
-                    let to = (first + weights.len()).min(bottom);
-                    if from >= to {
-                        continue;
-                    }
-                    scratch.clear();
-                    scratch.resize(plan.columns.len(), T::zero());
-                    for (x, &g) in grad.iter().enumerate() {
-                        let (first, weights) = plan.x.at(x);
-                        let at = first.saturating_sub(plan.columns.start);
-                        for (out, &w) in scratch.iter_mut().skip(at).zip(weights) {
-                            *out += T::of(w) * g;
-                        }
-                    }
-                    for y in from..to {
-                        let row = &mut out[(y - top) * w..][..w];
-                        axpy(
-                            &mut row[plan.columns.clone()],
-                            T::of(weights[y - first]),
-                            scratch,
-                        );
-                    }
+    let band = |scratch: &mut Scratch<T>, (plane, top, out): (usize, usize, &mut [T])| {
+        let band = top..top + out.len() / w;
+        for (i, plan) in plans.iter().enumerate() {
+            let grad = &grad[(i * planes + plane) * oh * ow..][..oh * ow];
+            for (i, grad) in grad.chunks(ROWS * ow).enumerate() {
+                pull_block(plan, grad, ow, i * ROWS, out, w, &band, scratch);
+            }
+        }
+    };
+    run(grad.len().max(planes * h * w), tasks.collect(), band);
+    host::tensor(out, (1, planes, h, w))
+}
+
+/// The output rows from `top` on, as many as `out` holds, of the view of one plane of width `w`.
+fn view_block<T: Real>(
+    plan: &Plan,
+    plane: &[T],
+    w: usize,
+    top: usize,
+    out: &mut [T],
+    ow: usize,
+    scratch: &mut Scratch<T>,
+) {
+    scratch.clear(plan.columns.len());
+    simd!(<'a, T> (
+        plan: &'a Plan, plane: &'a [T], w: usize, top: usize,
+        out: &'a mut [T], ow: usize, scratch: &'a mut Scratch<T>,
+    ) {
+        let Scratch { row, lanes } = scratch;
+        for lane in 0..out.len() / ow {
+            row.fill(T::zero());
+            let (first, weights) = plan.y.at(top + lane);
+            for (i, &weight) in weights.iter().enumerate() {
+                axpy(row, T::of(weight), &plane[(first + i) * w..][plan.columns.clone()]);
+            }
+            for (lanes, &x) in lanes.iter_mut().zip(&*row) {
+                lanes[lane] = x;
+            }
+        }
+        for column in 0..ow {
+            let (first, weights) = plan.x.at(column);
+            let mut sum = [T::zero(); ROWS];
+            for (lanes, &weight) in lanes[plan.column(first)..].iter().zip(weights) {
+                let weight = T::of(weight);
+                for lane in 0..ROWS {
+                    sum[lane] += weight * lanes[lane];
                 }
             }
-        });
+            for (row, &sum) in out.chunks_exact_mut(ow).zip(&sum) {
+                row[column] = sum;
+            }
+        }
+    });
+}
+
+/// Adds to the rows `band` of an input of width `w`, which are `out`, what the output rows from `top` on, whose gradient
+/// is `grad`, make of them.
+#[expect(clippy::too_many_arguments)]
+fn pull_block<T: Real>(
+    plan: &Plan,
+    grad: &[T],
+    ow: usize,
+    top: usize,
+    out: &mut [T],
+    w: usize,
+    band: &Range<usize>,
+    scratch: &mut Scratch<T>,
+) {
+    let reach = |lane: usize| {
+        let (first, weights) = plan.y.at(top + lane);
+        first.max(band.start)..(first + weights.len()).min(band.end)
     };
-    if grad.len().max(planes * h * w) <= SMALL {
-        let mut scratch = Vec::new();
-        bands.into_iter().for_each(|item| band(&mut scratch, item));
-    } else {
-        bands.into_par_iter().for_each_init(Vec::new, band);
+    if (0..grad.len() / ow).all(|lane| reach(lane).is_empty()) {
+        return;
     }
-    host::tensor(out, (1, planes, h, w))
+    scratch.clear(plan.columns.len());
+    simd!(<'a, T> (
+        plan: &'a Plan, grad: &'a [T], ow: usize, top: usize,
+        out: &'a mut [T], w: usize, band: &'a Range<usize>, scratch: &'a mut Scratch<T>,
+    ) {
+        let Scratch { row, lanes } = scratch;
+        for column in 0..ow {
+            let mut g = [T::zero(); ROWS];
+            for (g, row) in g.iter_mut().zip(grad.chunks_exact(ow)) {
+                *g = row[column];
+            }
+            let (first, weights) = plan.x.at(column);
+            for (lanes, &weight) in lanes[plan.column(first)..].iter_mut().zip(weights) {
+                let weight = T::of(weight);
+                for lane in 0..ROWS {
+                    lanes[lane] += weight * g[lane];
+                }
+            }
+        }
+        for lane in 0..grad.len() / ow {
+            for (x, lanes) in row.iter_mut().zip(&*lanes) {
+                *x = lanes[lane];
+            }
+            let (first, weights) = plan.y.at(top + lane);
+            for y in first.max(band.start)..(first + weights.len()).min(band.end) {
+                let to = &mut out[(y - band.start) * w..][plan.columns.clone()];
+                axpy(to, T::of(weights[y - first]), row);
+            }
+        }
+    });
+}
+
+/// The columns that a view reads: one row of them, and several side by side.
+struct Scratch<T> {
+    row: Vec<T>,
+    lanes: Vec<[T; ROWS]>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new() -> Self {
+        Self {
+            row: Vec::new(),
+            lanes: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self, columns: usize) {
+        self.row.clear();
+        self.row.resize(columns, T::zero());
+        self.lanes.clear();
+        self.lanes.resize(columns, [T::zero(); ROWS]);
+    }
+}
+
+/// Runs the tasks on all threads, or where there is little to do on this one.
+fn run<T: Real, I: Send>(work: usize, tasks: Vec<I>, f: impl Fn(&mut Scratch<T>, I) + Send + Sync) {
+    if work <= SMALL {
+        let mut scratch = Scratch::new();
+        tasks.into_iter().for_each(|task| f(&mut scratch, task));
+    } else {
+        tasks.into_par_iter().for_each_init(Scratch::new, f);
+    }
 }
 
 /// The rows of `taps` as a dense matrix of the inputs `range`, like `x` in type and device.

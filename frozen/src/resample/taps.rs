@@ -197,6 +197,7 @@ impl Taps {
     }
 
     /// The first input that output `i` reads, and the weights.
+    #[inline(always)]
     pub(super) fn at(&self, i: usize) -> (usize, &[f64]) {
         (
             self.start[i],
