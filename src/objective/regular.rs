@@ -65,7 +65,7 @@ impl Regular {
         match &self.kind {
             Kind::TotalVariation => {
                 // 0, with a gradient of 0: a single pixel has no neighbours
-                let mut sum = (x - x)?.sum_all()?;
+                let mut sum = (x * x.zeros_like()?)?.sum_all()?;
                 if height > 1 {
                     let d = (x.narrow(2, 1, height - 1)? - x.narrow(2, 0, height - 1)?)?;
                     sum = (sum + d.abs()?.mean_all()?)?;
