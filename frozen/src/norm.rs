@@ -132,7 +132,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// `weight` and `bias` are [channels].
+    /// `weight` and `bias` are `[channels]`.
     ///
     /// # Errors
     /// Where the channels do not divide into the groups, or weight and bias do not fit.
