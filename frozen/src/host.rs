@@ -111,6 +111,12 @@ pub(crate) fn tensor<T: Real>(elements: Vec<T>, shape: impl Into<Shape>) -> Resu
     Tensor::from_vec(elements, shape.into(), &Device::Cpu)
 }
 
+/// Numbers as a tensor of the type and on the device of `like`. On the CPU first: not every device knows f64.
+pub(crate) fn constant(numbers: Vec<f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
+    let x = Tensor::from_vec(numbers, dims, &Device::Cpu)?;
+    x.to_dtype(like.dtype())?.to_device(like.device())
+}
+
 /// Refuses a gradient that is not of the shape of the value.
 pub(crate) fn check_grad(layer: &str, grad: &Tensor, shape: &Shape) -> Result<()> {
     if grad.shape() != shape {

@@ -176,15 +176,14 @@ impl Warp {
     fn corners(&self, x: &Tensor, [n, _, h, w]: [usize; 4]) -> Result<Vec<(Tensor, Tensor)>> {
         let (mut pixels, mut row) = (Vec::with_capacity(n * h * w), Vec::new());
         for i in 0..n * h {
-            self.row::<f32>(i / h, [h, w], i % h, &mut row);
+            self.row::<f64>(i / h, [h, w], i % h, &mut row);
             pixels.append(&mut row);
         }
         let corner = |k: usize| {
             let index = pixels.iter().map(|corners| corners[k].0 as u32);
-            let weight = pixels.iter().map(|corners| corners[k].1);
+            let weight = pixels.iter().map(|corners| corners[k].1).collect();
             let index = Tensor::from_iter(index, x.device())?.reshape((n, 1, h * w))?;
-            let weight = Tensor::from_iter(weight, x.device())?.reshape((n, 1, h * w))?;
-            Ok((index, weight.to_dtype(x.dtype())?))
+            Ok((index, host::constant(weight, &[n, 1, h * w], x)?))
         };
         (0..4).map(corner).collect()
     }

@@ -48,13 +48,16 @@ macro_rules! layers {
 
             #[test]
             fn composed_equals_fused() -> Result<()> {
-                let (layer, x, g) = subject(DType::F32);
-                let (y, dx) = (layer.eval(&x)?, gradient(&layer, &x, &g)?);
-                let (y2, dx2) = frozen::composed(|| -> Result<_> {
-                    Ok((layer.eval(&x)?, gradient(&layer, &x, &g)?))
-                })?;
-                let errors = [distance(&y, &y2), distance(&dx, &dx2)];
-                assert!(errors.iter().all(|&error| error < 3e-6), "{errors:?}");
+                for (dtype, tolerance) in [(DType::F32, 3e-6), (F64, 1e-12)] {
+                    let (layer, x, g) = subject(dtype);
+                    let (y, dx) = (layer.eval(&x)?, gradient(&layer, &x, &g)?);
+                    let (y2, dx2) = frozen::composed(|| -> Result<_> {
+                        Ok((layer.eval(&x)?, gradient(&layer, &x, &g)?))
+                    })?;
+                    let errors = [distance(&y, &y2), distance(&dx, &dx2)];
+                    let close = errors.iter().all(|&error| error < tolerance);
+                    assert!(close, "{dtype:?} {errors:?}");
+                }
                 Ok(())
             }
 

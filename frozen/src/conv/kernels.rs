@@ -8,8 +8,9 @@ use crate::gemm::{Mat, MatMut, Threads, build, gemm, product, zeros};
 use crate::host::{self, Slice};
 use crate::real::{Real, axpy};
 
-/// Elements of one tile of the column matrix: it stays in a core's cache between being written and multiplied.
-const TILE: usize = 1 << 17;
+/// Elements of one tile of the column matrix: it stays in the cache between being written and multiplied, and is wide
+/// enough that arranging the weights for the product, once a tile, does not count.
+const TILE: usize = 1 << 18;
 
 pub(super) fn forward<T: Real>(
     x: &Tensor,
@@ -71,14 +72,12 @@ fn turn<T: Real>(weight: &[T], g: &Geometry) -> Vec<T> {
     })
 }
 
-/// Columns of a tile: as many as the cache takes, and few enough that there is work for every thread.
+/// Columns of a tile: as many as the cache takes, and few enough that there is work for every thread; in whole vectors.
 fn tile(depth: usize, positions: usize, tasks: usize) -> usize {
     let wanted = (4 * rayon::current_num_threads()).div_ceil(tasks.max(1));
     let fair = positions.div_ceil(wanted).max(64);
-    (TILE / depth.max(1))
-        .clamp(64, 4096)
-        .min(fair)
-        .min(positions.max(1))
+    let size = (TILE / depth.max(1)).clamp(64, 4096).min(fair);
+    size.next_multiple_of(32).min(positions.max(1))
 }
 
 fn convolve<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) -> Vec<T> {

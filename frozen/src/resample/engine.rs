@@ -255,14 +255,14 @@ fn run<T: Real, I: Send>(work: usize, tasks: Vec<I>, f: impl Fn(&mut Scratch<T>,
 
 /// The rows of `taps` as a dense matrix of the inputs `range`, like `x` in type and device.
 fn dense(taps: &Taps, range: &Range<usize>, x: &Tensor) -> Result<Tensor> {
-    let mut matrix = vec![0f32; taps.len() * range.len()];
+    let mut matrix = vec![0.0; taps.len() * range.len()];
     for i in 0..taps.len() {
         let (first, weights) = taps.at(i);
         for (j, &w) in weights.iter().enumerate() {
-            matrix[i * range.len() + first + j - range.start] = w as f32;
+            matrix[i * range.len() + first + j - range.start] = w;
         }
     }
-    Tensor::from_vec(matrix, (taps.len(), range.len()), x.device())?.to_dtype(x.dtype())
+    host::constant(matrix, &[taps.len(), range.len()], x)
 }
 
 fn compose(x: &Tensor, planes: usize, plans: &[Plan]) -> Result<Tensor> {
