@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor};
+use frozen::checkpoint::Checkpoint;
 use frozen::{Activation, Layer};
 use phantasia::clip::Tower;
-use phantasia::clip::checkpoint::Checkpoint;
 use phantasia::clip::config::{
     ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
 };

@@ -3,7 +3,6 @@
 //! A [`Clip`] has one text tower and one or more image towers that share its joint space. The towers are built on
 //! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights.
 
-pub mod checkpoint;
 pub mod config;
 mod embedded;
 mod resnet;
@@ -18,8 +17,8 @@ use candle_core::{Device, Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 
-use checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
 use config::{ClipConfig, VisionKind};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
 use text::TextTower;
 use tokenizer::Tokenizer;
 

@@ -10,6 +10,7 @@ mod emit;
 mod error;
 mod expression;
 mod forms;
+mod generator;
 mod number;
 mod schema;
 mod yaml;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
 pub use error::{Fault, Place, Problem, RecipeError};
+pub use generator::{AllSides, Filter, GeneratorOptions, Optimizer, PyramidOptions, Sides, Squash};
 pub use number::{InvalidNumber, Moment, Number};
 
 /// The name of the CLIP that is part of the program.
@@ -103,111 +105,6 @@ pub struct Prompt {
     /// Over how many steps it comes in after `from` and goes out before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade: Option<Moment>,
-}
-
-/// What is optimised, by kind.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[schemars(transform = schema::or_bare_kinds)]
-pub enum GeneratorOptions {
-    /// Layers of several sizes, each enlarged to the picture's and summed.
-    Pyramid(PyramidOptions),
-}
-
-impl Default for GeneratorOptions {
-    fn default() -> Self {
-        Self::Pyramid(PyramidOptions::default())
-    }
-}
-
-/// An image pyramid.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PyramidOptions {
-    /// How many layers, each `scale` times the size of the one before it.
-    #[schemars(range(min = 1))]
-    pub layers: usize,
-    /// The shorter side of the smallest layer in cells.
-    #[schemars(range(min = 1))]
-    pub base: usize,
-    /// The ratio of one layer's side to that of the one before it.
-    pub scale: f64,
-    /// The ratio of one layer's noise at the start to that of the one before it.
-    pub decay: f64,
-    /// The ratio of one layer's influence on the picture to that of the one before it.
-    pub gain: f64,
-    /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
-    pub sides: Option<Sides>,
-    /// What brings the sum of the layers to 0..=1.
-    pub squash: Squash,
-    /// How layers are enlarged.
-    pub filter: Filter,
-    /// How a gradient becomes a step.
-    pub optimizer: Optimizer,
-    /// The learning rate.
-    pub lr: Number,
-    /// The share of the last step that goes on (`sgd`).
-    pub momentum: f64,
-    /// Scale the picture's gradient to a root mean square of 1 before the step.
-    pub normalize: bool,
-    /// Decay of the layers towards 0, times the learning rate (AdamW's).
-    pub weight_decay: f64,
-    /// Standard deviation of the noise that the layers start with.
-    pub noise: f64,
-    /// The share of the render over which ever finer layers join in; 0 is all from the start.
-    pub progressive: f64,
-}
-
-/// The sides of a pyramid's layers.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Sides {
-    /// These sides.
-    List(#[schemars(inner(range(min = 1)))] Vec<usize>),
-    /// `all`: every side from 1 to the picture's.
-    Word(AllSides),
-}
-
-/// The word `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AllSides {
-    /// Every side from 1 to the picture's shorter one, thinned to a geometric series where there are many.
-    All,
-}
-
-/// What brings a sum of layers to 0..=1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Squash {
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// (tanh(x) + 1) / 2
-    Tanh,
-    /// x + 1/2, clamped, with a gradient that leads back from outside.
-    Clamp,
-}
-
-/// How layers are enlarged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Filter {
-    /// Linear in both directions.
-    Bilinear,
-    /// Cubic in both directions.
-    Bicubic,
-}
-
-/// How a gradient becomes a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Adam, with decoupled weight decay.
-    Adam,
-    /// Gradient descent, with momentum.
-    Sgd,
-    /// A step of the learning rate against the sign of the gradient.
-    Sign,
 }
 
 /// One entry of `clip`.

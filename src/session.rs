@@ -1,6 +1,7 @@
 //! One render: the generator, what judges it, and the tick that makes them work on each other.
 
 mod build;
+mod generator;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

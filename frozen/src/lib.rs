@@ -11,6 +11,7 @@
 
 mod activation;
 mod attention;
+pub mod checkpoint;
 mod conv;
 mod embedding;
 mod gemm;

@@ -2,9 +2,9 @@
 
 use candle_core::Device;
 
-use super::checkpoint::Checkpoint;
 use super::config::ClipConfig;
 use super::{Clip, ClipError, Tower};
+use frozen::checkpoint::Checkpoint;
 
 const NAME: &str = "embedded";
 

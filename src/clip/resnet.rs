@@ -8,8 +8,8 @@ use frozen::{
     scaled_dot_product,
 };
 
-use super::checkpoint::{Branch, CheckpointError};
 use super::transformer::linear;
+use frozen::checkpoint::{Branch, CheckpointError};
 
 /// The epsilon of torch's BatchNorm2d.
 const EPS: f64 = 1e-5;

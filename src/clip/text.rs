@@ -3,9 +3,9 @@
 use candle_core::{Device, Tensor};
 use frozen::{Embedding, Layer, LayerNorm, Linear};
 
-use super::checkpoint::{Branch, CheckpointError};
 use super::config::{Layout, TextConfig};
 use super::transformer::{Block, block, layer_norm, linear};
+use frozen::checkpoint::{Branch, CheckpointError};
 
 /// Tokens to an embedding in the joint space.
 pub struct TextTower {

@@ -3,8 +3,8 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
 
-use super::checkpoint::{Branch, CheckpointError};
 use super::config::{Layout, StackConfig};
+use frozen::checkpoint::{Branch, CheckpointError};
 
 /// Reads block `index` of a stack whose names begin with `prefix`.
 pub fn block(

@@ -3,9 +3,9 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback};
 
-use super::checkpoint::{Branch, CheckpointError};
 use super::config::{Layout, StackConfig};
 use super::transformer::{block, layer_norm, linear};
+use frozen::checkpoint::{Branch, CheckpointError};
 
 /// Reads a vision transformer: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
 pub fn vision_transformer(

@@ -1,9 +1,6 @@
 //! What a recipe is where it says nothing.
 
-use super::{
-    Augment, Border, ClipOptions, CutoutOptions, EMBEDDED, Filter, Number, Optimizer,
-    PyramidOptions, Squash, TermOptions,
-};
+use super::{Augment, Border, ClipOptions, CutoutOptions, EMBEDDED, Number, TermOptions};
 
 pub(super) fn size() -> [usize; 2] {
     [256, 256]
@@ -99,28 +96,6 @@ pub(super) fn erase_p() -> f64 {
 
 pub(super) fn noise_strength() -> Number {
     Number::from(0.1)
-}
-
-impl Default for PyramidOptions {
-    fn default() -> Self {
-        Self {
-            layers: 5,
-            base: 4,
-            scale: 2.0,
-            decay: 0.7,
-            gain: 0.8,
-            sides: None,
-            squash: Squash::Clamp,
-            filter: Filter::Bicubic,
-            optimizer: Optimizer::Sgd,
-            lr: lr(),
-            momentum: 0.8,
-            normalize: true,
-            weight_decay: 0.0,
-            noise: 0.0,
-            progressive: 0.0,
-        }
-    }
 }
 
 impl Default for CutoutOptions {

@@ -6,12 +6,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::{
-    MapAccessDeserializer, MapDeserializer, SeqAccessDeserializer, StrDeserializer,
-};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::{AllSides, ClipOptions, GeneratorOptions, Prompt, PyramidOptions, Sides};
+use super::{AllSides, ClipOptions, Prompt, Sides};
 
 /// What may be written as a single text.
 pub(super) trait Word: Sized {
@@ -126,57 +124,6 @@ fn digits(text: &str) -> Option<usize> {
         text.parse().ok()
     } else {
         None
-    }
-}
-
-/// What a generator is, before its own keys are read.
-#[derive(Clone, Copy, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Pyramid,
-}
-
-impl Kind {
-    fn options<'de, D: Deserializer<'de>>(self, rest: D) -> Result<GeneratorOptions, D::Error> {
-        match self {
-            Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
-        }
-    }
-}
-
-/// A map whose first key is `kind` (as the recipe reader hands it out, wherever it stands), or a kind's bare name.
-impl<'de> Deserialize<'de> for GeneratorOptions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct GeneratorVisitor;
-
-        impl<'de> Visitor<'de> for GeneratorVisitor {
-            type Value = GeneratorOptions;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map with the key `kind`, or a kind's name")
-            }
-
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<GeneratorOptions, E> {
-                let kind = Kind::deserialize(StrDeserializer::new(word))?;
-                let none = std::iter::empty::<(&str, &str)>();
-                kind.options(MapDeserializer::new(none))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<GeneratorOptions, A::Error> {
-                match map.next_key::<String>()?.as_deref() {
-                    Some("kind") => {
-                        let kind: Kind = map.next_value()?;
-                        kind.options(MapAccessDeserializer::new(map))
-                    }
-                    _ => Err(de::Error::missing_field("kind")),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(GeneratorVisitor)
     }
 }
 

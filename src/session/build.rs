@@ -6,9 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use frozen::{Filter, Layer, Resample};
-use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
-use rand::RngCore;
 
+use super::generator::generator;
 use super::{Mask, Session};
 use crate::clip::{Clip, Tower};
 use crate::objective::{
@@ -16,8 +15,7 @@ use crate::objective::{
 };
 use crate::picture;
 use crate::prompt::Influence;
-use crate::random::{self, Purpose};
-use crate::recipe::{self, ClipOptions, GeneratorOptions, Number, Prompt, PyramidOptions, Recipe};
+use crate::recipe::{ClipOptions, Prompt, Recipe};
 use crate::weights;
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
@@ -225,67 +223,4 @@ fn picture_of_size(
         .narrow(3, (w - width) / 2, width)?
         .contiguous()?
         .clamp(0.0, 1.0)?)
-}
-
-fn schedule(number: &Number) -> Schedule {
-    let number = number.clone();
-    Schedule::new(move |t| number.at(t))
-}
-
-fn generator(
-    recipe: &Recipe,
-    init: Option<&Tensor>,
-    device: &Device,
-) -> Result<Box<dyn Generator>> {
-    Ok(match &recipe.generator {
-        GeneratorOptions::Pyramid(options) => {
-            let config = pyramid_config(options, recipe);
-            Box::new(Pyramid::new(config, init, device)?)
-        }
-    })
-}
-
-fn pyramid_config(options: &PyramidOptions, recipe: &Recipe) -> PyramidConfig {
-    let [width, height] = recipe.size;
-    PyramidConfig {
-        width,
-        height,
-        sides: match &options.sides {
-            None => pyramid::Sides::Geometric {
-                base: options.base,
-                scale: options.scale,
-                layers: options.layers,
-            },
-            Some(recipe::Sides::List(sides)) => pyramid::Sides::List(sides.clone()),
-            Some(recipe::Sides::Word(recipe::AllSides::All)) => pyramid::Sides::All,
-        },
-        decay: options.decay,
-        gain: options.gain,
-        noise: options.noise,
-        squash: match options.squash {
-            recipe::Squash::Sigmoid => pyramid::Squash::Sigmoid,
-            recipe::Squash::Tanh => pyramid::Squash::Tanh,
-            recipe::Squash::Clamp => pyramid::Squash::Clamp,
-        },
-        filter: match options.filter {
-            recipe::Filter::Bilinear => Filter::Bilinear,
-            recipe::Filter::Bicubic => Filter::Bicubic,
-        },
-        optimizer: match options.optimizer {
-            recipe::Optimizer::Adam => OptimizerKind::Adam {
-                weight_decay: options.weight_decay,
-            },
-            recipe::Optimizer::Sgd => OptimizerKind::Sgd {
-                momentum: options.momentum,
-                dampening: options.momentum,
-                weight_decay: options.weight_decay,
-            },
-            recipe::Optimizer::Sign => OptimizerKind::Sign,
-        },
-        lr: schedule(&options.lr),
-        normalize: options.normalize,
-        progressive: options.progressive,
-        steps: recipe.steps,
-        seed: random::rng(recipe.seed, Purpose::Start, 0, 0).next_u64(),
-    }
 }

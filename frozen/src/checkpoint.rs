@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -246,7 +248,7 @@ impl Checkpoint {
 fn random_tensor(seed: u64, key: &str, shape: &[usize]) -> candle_core::Result<Tensor> {
     let bytes = key.bytes().map(u64::from);
     let hash = bytes.fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte));
-    let mut rng = crate::random::rng(hash, crate::random::Purpose::Start, 0, 0);
+    let mut rng = ChaCha8Rng::seed_from_u64(hash);
     let count: usize = shape.iter().product();
     let inputs: usize = shape.iter().skip(1).product();
     let scale = 1.0 / (inputs as f32).sqrt();
@@ -254,7 +256,8 @@ fn random_tensor(seed: u64, key: &str, shape: &[usize]) -> candle_core::Result<T
         vec![1.0; count]
     } else {
         (0..count)
-            .map(|_| scale * crate::random::normal_pair(&mut rng).0)
+            // uniform, with the variance of 1 / inputs
+            .map(|_| scale * 3f32.sqrt() * rng.random_range(-1.0..1.0))
             .collect()
     };
     Tensor::from_vec(values, shape, &Device::Cpu)

@@ -1,0 +1,188 @@
+//! The generators that a recipe can name, and what each of them may be told.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::{Number, defaults, schema};
+
+/// What is optimised, by kind.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schemars(transform = schema::or_bare_kinds)]
+pub enum GeneratorOptions {
+    /// Layers of several sizes, each enlarged to the picture's and summed.
+    Pyramid(PyramidOptions),
+}
+
+impl Default for GeneratorOptions {
+    fn default() -> Self {
+        Self::Pyramid(PyramidOptions::default())
+    }
+}
+
+/// An image pyramid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PyramidOptions {
+    /// How many layers, each `scale` times the size of the one before it.
+    #[schemars(range(min = 1))]
+    pub layers: usize,
+    /// The shorter side of the smallest layer in cells.
+    #[schemars(range(min = 1))]
+    pub base: usize,
+    /// The ratio of one layer's side to that of the one before it.
+    pub scale: f64,
+    /// The ratio of one layer's noise at the start to that of the one before it.
+    pub decay: f64,
+    /// The ratio of one layer's influence on the picture to that of the one before it.
+    pub gain: f64,
+    /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
+    pub sides: Option<Sides>,
+    /// What brings the sum of the layers to 0..=1.
+    pub squash: Squash,
+    /// How layers are enlarged.
+    pub filter: Filter,
+    /// How a gradient becomes a step.
+    pub optimizer: Optimizer,
+    /// The learning rate.
+    pub lr: Number,
+    /// The share of the last step that goes on (`sgd`).
+    pub momentum: f64,
+    /// Scale the picture's gradient to a root mean square of 1 before the step.
+    pub normalize: bool,
+    /// Decay of the layers towards 0, times the learning rate (AdamW's).
+    pub weight_decay: f64,
+    /// Standard deviation of the noise that the layers start with.
+    pub noise: f64,
+    /// The share of the render over which ever finer layers join in; 0 is all from the start.
+    pub progressive: f64,
+}
+
+/// The sides of a pyramid's layers.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Sides {
+    /// These sides.
+    List(#[schemars(inner(range(min = 1)))] Vec<usize>),
+    /// `all`: every side from 1 to the picture's.
+    Word(AllSides),
+}
+
+/// The word `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AllSides {
+    /// Every side from 1 to the picture's shorter one, thinned to a geometric series where there are many.
+    All,
+}
+
+/// What brings a sum of layers to 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Squash {
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// (tanh(x) + 1) / 2
+    Tanh,
+    /// x + 1/2, clamped, with a gradient that leads back from outside.
+    Clamp,
+}
+
+/// How layers are enlarged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Linear in both directions.
+    Bilinear,
+    /// Cubic in both directions.
+    Bicubic,
+}
+
+/// How a gradient becomes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam, with decoupled weight decay.
+    Adam,
+    /// Gradient descent, with momentum.
+    Sgd,
+    /// A step of the learning rate against the sign of the gradient.
+    Sign,
+}
+
+impl Default for PyramidOptions {
+    fn default() -> Self {
+        Self {
+            layers: 5,
+            base: 4,
+            scale: 2.0,
+            decay: 0.7,
+            gain: 0.8,
+            sides: None,
+            squash: Squash::Clamp,
+            filter: Filter::Bicubic,
+            optimizer: Optimizer::Sgd,
+            lr: defaults::lr(),
+            momentum: 0.8,
+            normalize: true,
+            weight_decay: 0.0,
+            noise: 0.0,
+            progressive: 0.0,
+        }
+    }
+}
+
+/// What a generator is, before its own keys are read.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Pyramid,
+}
+
+impl Kind {
+    fn options<'de, D: Deserializer<'de>>(self, rest: D) -> Result<GeneratorOptions, D::Error> {
+        match self {
+            Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
+        }
+    }
+}
+
+/// A map whose first key is `kind` (as the recipe reader hands it out, wherever it stands), or a kind's bare name.
+impl<'de> Deserialize<'de> for GeneratorOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct GeneratorVisitor;
+
+        impl<'de> Visitor<'de> for GeneratorVisitor {
+            type Value = GeneratorOptions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map with the key `kind`, or a kind's name")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<GeneratorOptions, E> {
+                let kind = Kind::deserialize(StrDeserializer::new(word))?;
+                let none = std::iter::empty::<(&str, &str)>();
+                kind.options(MapDeserializer::new(none))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<GeneratorOptions, A::Error> {
+                match map.next_key::<String>()?.as_deref() {
+                    Some("kind") => {
+                        let kind: Kind = map.next_value()?;
+                        kind.options(MapAccessDeserializer::new(map))
+                    }
+                    _ => Err(de::Error::missing_field("kind")),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(GeneratorVisitor)
+    }
+}
