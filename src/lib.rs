@@ -1,6 +1,7 @@
 //! Phantasia: CLIP-guided generative art.
 
 pub mod clip;
+pub mod live;
 pub mod metadata;
 pub mod objective;
 pub mod output;
