@@ -37,6 +37,12 @@ pub trait Term: Send {
 
     /// Judges an image `[1, 3, height, width]`, values in 0..=1, without a graph.
     fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict>;
+
+    /// The views `[n, 3, side, side]` of an image that it would judge at that place; none for a term that looks at the image as
+    /// it is.
+    fn views(&self, _image: &Tensor, _at: At) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
 }
 
 /// What all terms together say of an image.
@@ -62,6 +68,21 @@ impl Objective {
         Self { terms }
     }
 
+    /// Other terms from here on.
+    pub fn set_terms(&mut self, terms: Vec<Box<dyn Term>>) {
+        self.terms = terms;
+    }
+
+    /// The views `[n, 3, side, side]` of an image that the first term with views would judge.
+    pub fn views(&self, image: &Tensor, at: At) -> Result<Option<Tensor>> {
+        for term in &self.terms {
+            if let Some(views) = term.views(image, at)? {
+                return Ok(Some(views));
+            }
+        }
+        Ok(None)
+    }
+
     /// Judges an image `[1, 3, height, width]`. The gradient is with respect to the image; no graph is left behind.
     ///
     /// A loss that is not a number is an error that names the term.
@@ -76,7 +97,7 @@ impl Objective {
                     "the loss of `{}` became {} at step {}: lower the learning rate or the term's weight",
                     term.name(),
                     verdict.loss,
-                    at.step + 1
+                    at.clock + 1
                 );
             }
             loss += verdict.loss;

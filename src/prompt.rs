@@ -5,17 +5,45 @@ use crate::recipe::{Moment, Number, Prompt};
 /// A place in a render.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct At {
-    /// Steps done.
+    /// Steps done since the schedule began: with the render, with its present stage, or with a restart.
     pub step: usize,
-    /// Steps in all.
+    /// Steps of the schedule in all.
     pub steps: usize,
+    /// Steps done since the render began. It decides random numbers, and when a change of prompts has faded.
+    pub clock: usize,
 }
 
 impl At {
-    /// The share of the render that is done, 0 at the first step and 1 at the last.
+    /// A place in a render of one stage that was never restarted.
+    pub fn new(step: usize, steps: usize) -> Self {
+        Self {
+            step,
+            steps,
+            clock: step,
+        }
+    }
+
+    /// The share of the schedule that is done, 0 at the first step and 1 at the last.
     pub fn t(&self) -> f64 {
         let last = self.steps.saturating_sub(1).max(1);
         (self.step as f64 / last as f64).min(1.0)
+    }
+}
+
+/// How a prompt comes in, or goes out, after an edit: over `steps` steps from the clock's `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fade {
+    /// When the edit took effect.
+    pub start: usize,
+    /// Over how many steps; 0 is at once.
+    pub steps: usize,
+}
+
+impl Fade {
+    /// The share that is done, 0..=1. The first step counts already, the step `steps` counts in full.
+    pub fn done(&self, clock: usize) -> f64 {
+        let distance = clock.saturating_sub(self.start) as f64;
+        ((distance + 1.0) / (self.steps as f64 + 1.0)).min(1.0)
     }
 }
 
@@ -26,6 +54,8 @@ pub struct Influence {
     from: Option<Moment>,
     until: Option<Moment>,
     fade: Option<Moment>,
+    comes: Option<Fade>,
+    goes: Option<Fade>,
 }
 
 impl Influence {
@@ -36,7 +66,32 @@ impl Influence {
             from: prompt.from,
             until: prompt.until,
             fade: prompt.fade,
+            comes: None,
+            goes: None,
         }
+    }
+
+    /// The same, coming in after an edit.
+    pub fn coming(mut self, fade: Fade) -> Self {
+        self.comes = Some(fade);
+        self
+    }
+
+    /// The same, going out after an edit.
+    pub fn going(mut self, fade: Fade) -> Self {
+        // one that was already leaving goes on leaving
+        self.goes.get_or_insert(fade);
+        self
+    }
+
+    /// Whether an edit has taken it out.
+    pub fn leaves(&self) -> bool {
+        self.goes.is_some()
+    }
+
+    /// Whether it has gone for good.
+    pub fn is_gone(&self, clock: usize) -> bool {
+        self.goes.is_some_and(|fade| fade.done(clock) >= 1.0)
     }
 
     /// The weight at a step: 0 outside of `from..until`, rising and falling over `fade` steps inside of it.
@@ -59,6 +114,8 @@ impl Influence {
             .as_ref()
             .map_or(1.0, |from| ramp(step - steps(from)));
         let fall = (self.until.as_ref()).map_or(1.0, |until| ramp(steps(until) - 1.0 - step));
-        self.weight.at(at.t()) * rise.min(fall)
+        let comes = self.comes.map_or(1.0, |fade| fade.done(at.clock));
+        let goes = self.goes.map_or(1.0, |fade| 1.0 - fade.done(at.clock));
+        self.weight.at(at.t()) * rise.min(fall) * comes * goes
     }
 }

@@ -13,6 +13,8 @@ mod forms;
 mod generator;
 mod number;
 mod schema;
+mod stage;
+mod timeline;
 mod yaml;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub use draft::Draft;
 pub use error::{Fault, Place, Problem, RecipeError};
 pub use generator::{AllSides, Filter, GeneratorOptions, Optimizer, PyramidOptions, Sides, Squash};
 pub use number::{InvalidNumber, Moment, Number};
+pub use stage::{Stage, Stages};
+pub use timeline::{Edit, Restart};
 
 /// The name of the CLIP that is part of the program.
 const EMBEDDED: &str = "embedded";
@@ -47,9 +51,10 @@ pub struct Recipe {
     /// Decides every random number of the render.
     #[serde(default)]
     pub seed: u64,
-    /// What is optimised.
+    /// What is optimised: one generator, or several, one after the other.
     #[serde(default)]
-    pub generator: GeneratorOptions,
+    #[schemars(with = "Option<Stages>")]
+    pub generator: Stages,
     /// The CLIP models that judge, each with a weight.
     #[serde(default = "defaults::clip", deserialize_with = "forms::entries")]
     #[schemars(schema_with = "schema::clip")]
@@ -78,6 +83,9 @@ pub struct Recipe {
     #[serde(default)]
     #[schemars(with = "Option<OutputOptions>")]
     pub output: OutputOptions,
+    /// What was changed while it was painted, in the order of its steps.
+    #[serde(default)]
+    pub timeline: Vec<Edit>,
 }
 
 /// One prompt: a text or an image, and when and how much it counts.
@@ -314,7 +322,7 @@ impl Recipe {
             size: defaults::size(),
             steps: defaults::steps(),
             seed: 0,
-            generator: GeneratorOptions::default(),
+            generator: Stages::default(),
             clip: defaults::clip(),
             cutouts: CutoutOptions::default(),
             distance: Distance::default(),
@@ -323,6 +331,7 @@ impl Recipe {
             mask: None,
             init: None,
             output: OutputOptions::default(),
+            timeline: vec![],
         }
     }
 }

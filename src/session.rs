@@ -1,19 +1,25 @@
 //! One render: the generator, what judges it, and the tick that makes them work on each other.
 
-mod build;
+mod edits;
 mod generator;
+mod state;
+mod studio;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Tensor};
-use generators::{Generator, Progress};
+use candle_core::{DType, Device, Tensor};
+use generators::{Generator, Progress, State};
+use serde::{Deserialize, Serialize};
 
-pub use build::SessionOptions;
+pub use state::{SavedSession, SavedState, Source};
+pub use studio::{Library, SessionOptions, Studio};
 
 use crate::objective::Objective;
-use crate::prompt::At;
+use crate::prompt::{At, Fade, Influence};
+use crate::recipe::{Edit, Prompt, Recipe};
+use studio::{RecipeStudio, cover};
 
 /// What one step found.
 #[derive(Clone, Debug)]
@@ -32,6 +38,28 @@ pub struct Tick {
     pub seconds: f64,
     /// Whether the render is complete.
     pub finished: bool,
+}
+
+/// One stretch of a render with one generator: a stage, or what follows a restart in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Course {
+    /// Which of the recipe's generators paints.
+    pub stage: usize,
+    /// Steps of the whole render that were done when the generator began; decides its random numbers.
+    pub began: usize,
+    /// Steps of the whole render at which its schedule is at 0. Differs from `began` where a restart was taken back.
+    pub origin: usize,
+    /// How many steps the schedule has.
+    pub steps: usize,
+    /// Whether it started from a picture.
+    pub from_image: bool,
+}
+
+impl Course {
+    /// The step of the whole render at which it ends.
+    pub fn end(&self) -> usize {
+        self.origin + self.steps
+    }
 }
 
 /// Where the picture may change, and what it is elsewhere.
@@ -53,31 +81,107 @@ impl Mask {
 pub struct Session {
     generator: Box<dyn Generator>,
     objective: Objective,
+    studio: Option<Box<dyn Studio>>,
     mask: Option<Mask>,
+    course: Course,
     step: usize,
-    steps: usize,
+    /// What is asked for, but for what is fading out.
+    prompts: Vec<Prompt>,
+    /// Changes of prompts and terms so far, those that stages brought among them: what is asked for follows from them.
+    asked: Vec<(Source, Edit)>,
+    rate: f64,
+    /// Edits of the recipe's timeline whose step has not come.
+    ahead: VecDeque<Edit>,
+    /// Edits that took effect.
+    timeline: Vec<Edit>,
+    /// What takes the last edits back, the last one last.
+    undo: Vec<Edit>,
+    before_restart: Option<(Course, State)>,
     warnings: Vec<String>,
     /// The last picture whose loss was a number.
     good: Option<Tensor>,
 }
 
 impl Session {
-    /// A session of parts, to try generators and objectives with.
+    /// A session that is ready for its first tick.
+    pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
+        Self::with_options(recipe, device, &SessionOptions::default())
+    }
+
+    /// A session with settings that are not the recipe's.
+    pub fn with_options(
+        recipe: &Recipe,
+        device: &Device,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let studio = RecipeStudio::new(recipe, device, options)?;
+        Self::from_studio(Box::new(studio), recipe.timeline.clone())
+    }
+
+    /// A session of a studio's parts; the edits, in the order of their steps, take effect as their steps come.
+    pub fn from_studio(mut studio: Box<dyn Studio>, timeline: Vec<Edit>) -> Result<Self> {
+        let init = studio.init()?;
+        let course = Course {
+            stage: 0,
+            began: 0,
+            origin: 0,
+            steps: studio.steps(0),
+            from_image: init.is_some(),
+        };
+        let generator = studio.generator(&course, init.as_ref())?;
+        let mask = studio.mask()?;
+        let mut session = Self::from_parts(generator, Objective::new(vec![]), course.steps);
+        session.studio = Some(studio);
+        session.course = course;
+        session.ahead = timeline.into();
+        session.bring_wishes()?;
+        if let Some(paint) = mask {
+            let start = session.image()?;
+            let (_, _, height, width) = start.dims4()?;
+            session.mask = Some(Mask {
+                paint: cover(&paint, [width, height])?,
+                behind: match &init {
+                    Some(init) => cover(init, [width, height])?,
+                    None => start,
+                },
+            });
+        }
+        Ok(session)
+    }
+
+    /// A session of parts, to try generators and objectives with. It has no studio, and so its prompts and terms cannot be edited.
     pub fn from_parts(generator: Box<dyn Generator>, objective: Objective, steps: usize) -> Self {
         Self {
             generator,
             objective,
+            studio: None,
             mask: None,
+            course: Course {
+                stage: 0,
+                began: 0,
+                origin: 0,
+                steps,
+                from_image: false,
+            },
             step: 0,
-            steps,
+            prompts: vec![],
+            asked: vec![],
+            rate: 1.0,
+            ahead: VecDeque::new(),
+            timeline: vec![],
+            undo: vec![],
+            before_restart: None,
             warnings: vec![],
             good: None,
         }
     }
 
-    /// What the person should know before the render starts: words of a prompt that a model does not read, sizes that were changed.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What the person should know since the last time: words of a prompt that a model does not read, sizes that were changed.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        if let Some(studio) = &mut self.studio {
+            self.warnings.extend(studio.warnings());
+        }
+        std::mem::take(&mut self.warnings)
     }
 
     /// Steps done.
@@ -85,18 +189,71 @@ impl Session {
         self.step
     }
 
-    /// Steps in all.
+    /// The step at which the render ends, as far as is known.
     pub fn steps(&self) -> usize {
-        self.steps
+        let later = (self.studio.as_ref()).map_or(0, |studio| {
+            (self.course.stage + 1..studio.stages())
+                .map(|stage| studio.steps(stage))
+                .sum()
+        });
+        self.course.end() + later
     }
 
-    /// One step: render, judge, change.
+    /// The stretch of the render that is being painted.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// What is asked for, without what is fading out.
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
+    /// What each of [`Session::prompts`] counts at present, fades of edits apart.
+    pub fn weights(&self) -> Vec<f64> {
+        let at = self.at();
+        (self.prompts.iter())
+            .map(|prompt| Influence::of(prompt).at(at))
+            .collect()
+    }
+
+    /// What the recipe's learning rate is multiplied by.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// All edits: those that took effect, then those whose step is yet to come.
+    pub fn timeline(&self) -> Vec<Edit> {
+        self.timeline.iter().chain(&self.ahead).cloned().collect()
+    }
+
+    /// Whether the last step is done, and no edit at it makes the render go on.
+    pub fn is_finished(&self) -> bool {
+        let last_stage =
+            (self.studio.as_ref()).is_none_or(|studio| self.course.stage + 1 >= studio.stages());
+        let goes_on = (self.ahead.iter())
+            .take_while(|edit| edit.step <= self.step)
+            .any(|edit| edit.restart.is_some() || edit.steps.is_some());
+        self.step >= self.course.end() && last_stage && !goes_on
+    }
+
+    fn at(&self) -> At {
+        At {
+            step: self.step.saturating_sub(self.course.origin),
+            steps: self.course.steps,
+            clock: self.step,
+        }
+    }
+
+    /// One step: render, judge, change. Edits of the timeline whose step has come take effect before it, and so does the change to the
+    /// next stage. Once the render is finished, a tick is an error.
     pub fn tick(&mut self) -> Result<Tick> {
         let start = Instant::now();
-        let at = At {
-            step: self.step,
-            steps: self.steps,
-        };
+        self.apply_due()?;
+        while self.step >= self.course.end() {
+            self.next_stage()?;
+        }
+        let at = self.at();
         let rendered = self.generator.render().context("the generator failed")?;
         let image = self.shown(&rendered)?;
         let mut guidance = self.objective.guide(&image, at)?;
@@ -113,6 +270,9 @@ impl Session {
         let progress = (self.generator.step(rendered, &guidance.grad))
             .context("the generator could not take its step")?;
         self.step += 1;
+        if progress == Progress::Finished {
+            self.course.steps = self.course.steps.min(self.step - self.course.origin);
+        }
         Ok(Tick {
             step: self.step,
             image,
@@ -120,7 +280,7 @@ impl Session {
             terms: guidance.terms,
             similarity: guidance.similarity,
             seconds: start.elapsed().as_secs_f64(),
-            finished: progress == Progress::Finished || self.step >= self.steps,
+            finished: self.is_finished(),
         })
     }
 
@@ -133,6 +293,12 @@ impl Session {
             (None, false) => bail!("there is no picture: its values are not finite"),
             (_, true) => Ok(image),
         }
+    }
+
+    /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; none where nothing looks at cutouts.
+    pub fn cutouts(&mut self) -> Result<Option<Tensor>> {
+        let image = self.image()?;
+        self.objective.views(&image, self.at())
     }
 
     fn shown(&self, rendered: &Tensor) -> Result<Tensor> {

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use phantasia::recipe::{
-    Augment, ClipOptions, Draft, Fault, GeneratorOptions, Moment, Number, Place, Prompt, Recipe,
-    Select, Sides,
+    Augment, ClipOptions, Draft, Fault, GeneratorOptions, Moment, Number, Place, Prompt,
+    PyramidOptions, Recipe, Restart, Select, Sides,
 };
 use serde_json::Value;
 
@@ -19,6 +19,15 @@ fn refused(text: &str) -> String {
         Ok(_) => panic!("accepted:\n{text}"),
         Err(error) => error.to_string().replace("r.yaml:", ""),
     }
+}
+
+/// The pyramid that a recipe paints with.
+#[allow(irrefutable_let_patterns)]
+fn pyramid(recipe: &Recipe) -> &PyramidOptions {
+    let GeneratorOptions::Pyramid(pyramid) = &recipe.generator.0[0].options else {
+        panic!("not a pyramid")
+    };
+    pyramid
 }
 
 #[test]
@@ -68,8 +77,37 @@ fn a_section_whose_keys_are_commented_out_is_its_default() {
 #[test]
 fn the_kind_may_stand_anywhere() {
     let recipe = parse("prompts: a cat\ngenerator: { sides: all, kind: pyramid }\n");
-    let GeneratorOptions::Pyramid(pyramid) = recipe.generator;
+    let pyramid = pyramid(&recipe);
     assert!(matches!(pyramid.sides, Some(Sides::Word(_))));
+}
+
+#[test]
+fn generators_may_form_a_chain() {
+    let recipe = parse(
+        "prompts: a cat\ngenerator:\n  - pyramid\n  - { size: 64x32, kind: pyramid, steps: 7, layers: 2, prompts: a dog, terms: { mean: 0.5 } }\n",
+    );
+    let [first, second] = recipe.generator.0.as_slice() else {
+        panic!("two stages")
+    };
+    assert_eq!((first.steps, first.size), (None, None));
+    assert_eq!(second.prompts, Some(vec![Prompt::new("a dog")]));
+    assert_eq!(
+        second.terms.as_ref().and_then(|terms| terms.mean.clone()),
+        Some(Number::from(0.5))
+    );
+    assert_eq!((recipe.stage_steps(0), recipe.stage_steps(1)), (200, 7));
+    assert_eq!(recipe.stage_size(1), [64, 32]);
+    assert_eq!(parse(&recipe.to_yaml()), recipe);
+}
+
+#[test]
+fn a_timeline_reads_back() {
+    let recipe = parse(
+        "prompts: a cat\ntimeline:\n  - { step: 3, prompts: a dog, fade: 2 }\n  - { step: 9, lr: 0.5, restart: image }\n",
+    );
+    assert_eq!(recipe.timeline[0].prompts, Some(vec![Prompt::new("a dog")]));
+    assert_eq!(recipe.timeline[1].restart, Some(Restart::Image));
+    assert_eq!(parse(&recipe.to_yaml()), recipe);
 }
 
 #[test]
@@ -93,7 +131,7 @@ fn every_fault_is_said_with_its_place() {
         (
             "prompts: a cat\nbanana: 1\n",
             "2:1: unknown key `banana`; the keys here are prompts, size, steps, seed, generator, clip, cutouts, \
-             distance, select, terms, mask, init, output",
+             distance, select, terms, mask, init, output, timeline",
         ),
         (
             "prompts:\n  - { txt: a cat }\n",
@@ -280,6 +318,36 @@ fn every_fault_is_said_with_its_place() {
             "prompts: [{ text: a, from: 300 }]\n",
             "1:28: prompts.0.from: the render has 200 steps, so that the prompt would never count",
         ),
+        // chains
+        (
+            "prompts: a cat\ngenerator: []\n",
+            "2:12: generator: there is no generator: name at least one kind, such as `pyramid`",
+        ),
+        (
+            "prompts: a cat\ngenerator: [pyramid, { kind: pyramid, steps: 0 }]\n",
+            "2:46: generator.1.steps: expected a whole number from 1 to 10000000, found 0",
+        ),
+        (
+            "prompts: a cat\ngenerator:\n  - { kind: pyramid, size: [0, 8] }\n",
+            "3:29: generator.0.size.0: expected a whole number from 1 to 16384, found 0",
+        ),
+        (
+            "prompts: a cat\ngenerator:\n  - pyramid\n  - { kind: pyramid, layerz: 3 }\n",
+            "4:22: generator.1: unknown key `layerz`; did you mean `layers`?",
+        ),
+        // timelines
+        (
+            "prompts: a cat\ntimeline: [{ step: 9, lr: 2 }, { step: 8, lr: 1 }]\n",
+            "2:40: timeline.1.step: it is before the edit above, which is at step 9: put edits in the order of their steps",
+        ),
+        (
+            "prompts: a cat\ntimeline: [{ step: 9, lr: 0 }]\n",
+            "2:27: timeline.0.lr: expected a number above 0, found 0",
+        ),
+        (
+            "prompts: a cat\ntimeline: [{ step: 9, prompts: [] }]\n",
+            "2:32: timeline.0.prompts: there is no prompt: say what the picture should show",
+        ),
         // files
         (
             "prompts: a cat\ninit: photo.jpg\n",
@@ -430,7 +498,7 @@ fn single_values_can_be_set() {
     assert_eq!(recipe.prompts[1].text.as_deref(), Some("a fox, red"));
     assert_eq!(recipe.prompts[2], Prompt::new("a bird"));
     assert_eq!(recipe.size, [64, 32]);
-    let GeneratorOptions::Pyramid(pyramid) = &recipe.generator;
+    let pyramid = pyramid(&recipe);
     assert_eq!(pyramid.lr.at(0.25), 0.75);
     assert_eq!(recipe.clip[0].model, "embedded");
     assert_eq!(recipe.clip[0].weight, Number::from(3.0));

@@ -7,7 +7,7 @@ use phantasia::metadata;
 use phantasia::picture::decode_rgb;
 use phantasia::recipe::{
     Augment, ClipOptions, Distance, Draft, GeneratorOptions, Moment, Number, Prompt,
-    PyramidOptions, Recipe, Select, Sides,
+    PyramidOptions, Recipe, Select, Sides, Stages,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -109,12 +109,12 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 recipe.size = size;
                 recipe.steps = steps;
                 recipe.seed = seed;
-                recipe.generator = GeneratorOptions::Pyramid(PyramidOptions {
+                recipe.generator = Stages::from(GeneratorOptions::Pyramid(PyramidOptions {
                     lr,
                     sides: sides.map(Sides::List),
                     normalize,
                     ..PyramidOptions::default()
-                });
+                }));
                 recipe.clip.push(ClipOptions::new(&format!(
                     "x{}x",
                     model.replace(['/', '\0'], "")

@@ -42,7 +42,7 @@ pub fn run(args: &RenderArgs) -> Result<ExitCode> {
     let stop = interrupt()?;
     let (device, device_name) = device::open(args.device)?;
     let mut session = Session::new(&recipe, &device)?;
-    for warning in session.warnings() {
+    for warning in session.take_warnings() {
         note(format_args!("warning: {warning}"));
     }
     let mut folder = RunFolder::create(&args.out, &output::run_name(&args.recipe))?;

@@ -14,6 +14,7 @@ use crate::prompt::{At, Influence};
 use crate::recipe::{CutoutOptions, Distance, Number, Select};
 
 /// One prompt, encoded for one critic.
+#[derive(Clone, Debug)]
 pub struct Encoded {
     /// What metrics call the prompt.
     pub label: String,
@@ -70,11 +71,6 @@ impl ClipTerm {
     /// A term of these critics, at least one.
     pub fn new(critics: Vec<Critic>, options: ClipTermOptions) -> Self {
         Self { critics, options }
-    }
-
-    /// The critics, to change their prompts.
-    pub fn critics_mut(&mut self) -> &mut [Critic] {
-        &mut self.critics
     }
 
     /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
@@ -146,6 +142,10 @@ impl ClipTerm {
     ) {
         let count = (values.len() / width) as f64;
         for (prompt, to_aim) in critic.prompts.iter().zip(cosines) {
+            // nobody asks any more for what is fading out
+            if prompt.influence.leaves() {
+                continue;
+            }
             let sum = if prompt.plain[index] == prompt.aims[index] {
                 *to_aim
             } else {
@@ -215,6 +215,27 @@ impl Term for ClipTerm {
                 .collect(),
             parts,
         })
+    }
+
+    fn views(&self, image: &Tensor, at: At) -> Result<Option<Tensor>> {
+        let (_, _, height, width) = image.dims4()?;
+        let tower = self
+            .critics
+            .iter()
+            .find_map(|critic| critic.clip.towers().first());
+        let Some(tower) = tower else {
+            return Ok(None);
+        };
+        let views = Views::draw(
+            &self.options.cutouts,
+            (width, height),
+            tower.size(),
+            self.options.seed,
+            at,
+            0,
+        );
+        let cut = views.layer(0..views.len(), image.device())?;
+        Ok(Some(cut.eval(image)?))
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() -> Result<()> {
-        let at = At { step: 0, steps: 1 };
+        let at = At::new(0, 1);
         let half = Some(Number::from(0.5));
         let options = TermOptions {
             total_variation: Number::from(1.0),
@@ -175,7 +175,7 @@ mod tests {
         };
         let pixel = Tensor::ones((1, 3, 1, 1), DType::F32, &Device::Cpu)?;
         for mut term in Regular::of(&options) {
-            assert_eq!(term.judge(&pixel, At { step: 0, steps: 1 })?.loss, 0.0);
+            assert_eq!(term.judge(&pixel, At::new(0, 1))?.loss, 0.0);
         }
         Ok(())
     }

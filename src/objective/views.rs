@@ -63,7 +63,7 @@ impl Views {
             .map(|index| {
                 // towers use up different ranges of indices
                 let index_of_all = tower * 0x1_0000 + index;
-                let mut rng = random::rng(seed, Purpose::Cutouts, at.step, index_of_all);
+                let mut rng = random::rng(seed, Purpose::Cutouts, at.clock, index_of_all);
                 match index < overview {
                     true => plan.overview(index, &mut rng),
                     false => plan.inner(&mut rng),

@@ -1,19 +1,17 @@
 //! What a recipe's types cannot hold: ranges, values that must fit each other, files that must be there.
 
+mod generator;
+
 use std::path::{Path, PathBuf};
 
 use super::error::Fault;
-use super::{
-    Augment, CutoutOptions, GeneratorOptions, Moment, Number, Prompt, PyramidOptions, Recipe,
-    Select, Sides,
-};
+use super::{Augment, CutoutOptions, Moment, Number, Prompt, Recipe, Select, TermOptions};
 
 /// Longest side of a picture, of a layer.
 const LONGEST_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 const MOST_PIXELS: usize = 1 << 26;
 const MOST_STEPS: usize = 10_000_000;
-const MOST_LAYERS: usize = 64;
 const MOST_CUTOUTS: f64 = 65_536.0;
 
 /// A fault, and the value that it is about.
@@ -50,9 +48,23 @@ fn looks_like_path(model: &str) -> bool {
 /// All files that a recipe names, with the values that name them.
 pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
     let mut files = vec![];
-    for (index, prompt) in recipe.prompts.iter_mut().enumerate() {
-        if let Some(path) = &mut prompt.image {
-            files.push((format!("prompts.{index}.image"), FileOf::Image(path)));
+    let Recipe {
+        prompts,
+        generator,
+        timeline,
+        ..
+    } = recipe;
+    let stages = (generator.0.iter_mut().enumerate())
+        .map(|(index, stage)| (format!("generator.{index}.prompts"), &mut stage.prompts));
+    let edits = (timeline.iter_mut().enumerate())
+        .map(|(index, edit)| (format!("timeline.{index}.prompts"), &mut edit.prompts));
+    let others =
+        (stages.chain(edits)).filter_map(|(path, prompts)| Some((path, prompts.as_mut()?)));
+    for (path, prompts) in std::iter::once(("prompts".to_owned(), prompts)).chain(others) {
+        for (index, prompt) in prompts.iter_mut().enumerate() {
+            if let Some(image) = &mut prompt.image {
+                files.push((format!("{path}.{index}.image"), FileOf::Image(image)));
+            }
         }
     }
     for (index, clip) in recipe.clip.iter_mut().enumerate() {
@@ -83,20 +95,14 @@ struct Checker {
 
 impl Checker {
     fn recipe(&mut self, recipe: &Recipe) {
-        self.prompts(recipe);
-        self.size(recipe.size);
+        self.prompts("prompts", &recipe.prompts, recipe.steps, recipe.select);
+        self.size("size", recipe.size);
         self.count("steps", recipe.steps, 1, MOST_STEPS);
-        match &recipe.generator {
-            GeneratorOptions::Pyramid(options) => self.pyramid(options),
-        }
+        self.stages(recipe);
+        self.timeline(recipe);
         self.clip(recipe);
         self.cutouts(&recipe.cutouts);
-        if let Some(mean) = &recipe.terms.mean {
-            self.number("terms.mean", mean, 0.0, 1.0);
-        }
-        if let Some(contrast) = &recipe.terms.contrast {
-            self.number("terms.contrast", contrast, 0.0, 1.0);
-        }
+        self.terms("terms", &recipe.terms);
         for (name, path) in [("mask", &recipe.mask), ("init", &recipe.init)] {
             if let Some(path) = path {
                 self.image(name, path);
@@ -104,31 +110,100 @@ impl Checker {
         }
     }
 
-    fn prompts(&mut self, recipe: &Recipe) {
-        let prompts = &recipe.prompts;
-        if prompts.is_empty() {
+    fn stages(&mut self, recipe: &Recipe) {
+        let stages = &recipe.generator.0;
+        if stages.is_empty() {
             self.invalid(
-                "prompts",
-                "there is no prompt: say what the picture should show",
+                "generator",
+                "there is no generator: name at least one kind, such as `pyramid`",
             );
+        }
+        for (index, stage) in stages.iter().enumerate() {
+            // a single generator stands without a list
+            let path = match stages.len() {
+                1 => "generator".to_owned(),
+                _ => format!("generator.{index}"),
+            };
+            if let Some(steps) = stage.steps {
+                self.count(&format!("{path}.steps"), steps, 1, MOST_STEPS);
+            }
+            if let Some(size) = stage.size {
+                self.size(&format!("{path}.size"), size);
+            }
+            if let Some(prompts) = &stage.prompts {
+                let steps = recipe.stage_steps(index);
+                self.prompts(&format!("{path}.prompts"), prompts, steps, recipe.select);
+            }
+            if let Some(terms) = &stage.terms {
+                self.terms(&format!("{path}.terms"), terms);
+            }
+            self.generator(&path, &stage.options);
+        }
+    }
+
+    fn timeline(&mut self, recipe: &Recipe) {
+        let mut last = 0;
+        for (index, edit) in recipe.timeline.iter().enumerate() {
+            let path = format!("timeline.{index}");
+            if edit.step < last {
+                self.invalid(
+                    &format!("{path}.step"),
+                    &format!("it is before the edit above, which is at step {last}: put edits in the order of their steps"),
+                );
+            }
+            last = last.max(edit.step);
+            if let Some(prompts) = &edit.prompts {
+                self.prompts(
+                    &format!("{path}.prompts"),
+                    prompts,
+                    recipe.steps,
+                    recipe.select,
+                );
+            }
+            if let Some(terms) = &edit.terms {
+                self.terms(&format!("{path}.terms"), terms);
+            }
+            if let Some(lr) = edit.lr
+                && !(lr.is_finite() && lr > 0.0)
+            {
+                self.unexpected(&format!("{path}.lr"), "a number above 0", lr);
+            }
+            if let Some(steps) = edit.steps {
+                self.count(&format!("{path}.steps"), steps, 1, MOST_STEPS);
+            }
+        }
+    }
+
+    fn terms(&mut self, path: &str, terms: &TermOptions) {
+        if let Some(mean) = &terms.mean {
+            self.number(&format!("{path}.mean"), mean, 0.0, 1.0);
+        }
+        if let Some(contrast) = &terms.contrast {
+            self.number(&format!("{path}.contrast"), contrast, 0.0, 1.0);
+        }
+    }
+
+    fn prompts(&mut self, path: &str, prompts: &[Prompt], steps: usize, select: Select) {
+        if prompts.is_empty() {
+            self.invalid(path, "there is no prompt: say what the picture should show");
             return;
         }
         for (index, prompt) in prompts.iter().enumerate() {
-            self.prompt(&format!("prompts.{index}"), prompt, recipe.steps);
+            self.prompt(&format!("{path}.{index}"), prompt, steps);
         }
         if prompts
             .iter()
             .all(|prompt| prompt.weight.bounds() == (0.0, 0.0))
         {
             self.invalid(
-                "prompts",
+                path,
                 "all weights are 0, so that nothing is asked for: give one prompt another weight",
             );
-        } else if recipe.select == Select::Mix {
+        } else if select == Select::Mix {
             let constant: Option<f64> = prompts.iter().map(|prompt| prompt.weight.constant()).sum();
             if constant.is_some_and(|sum| sum.abs() < 1e-9) {
                 self.invalid(
-                    "prompts",
+                    path,
                     "the weights sum to 0, so that `select: mix` has no mean to compare with: \
                      change a weight, or take `select: all`",
                 );
@@ -168,64 +243,18 @@ impl Checker {
         }
     }
 
-    fn size(&mut self, [width, height]: [usize; 2]) {
+    fn size(&mut self, path: &str, [width, height]: [usize; 2]) {
         let mut fits = true;
         for (index, side) in [width, height].into_iter().enumerate() {
-            fits &= self.count(&format!("size.{index}"), side, 1, LONGEST_SIDE);
+            fits &= self.count(&format!("{path}.{index}"), side, 1, LONGEST_SIDE);
         }
         if fits && width * height > MOST_PIXELS {
             self.unexpected(
-                "size",
+                path,
                 &format!("at most {MOST_PIXELS} pixels"),
                 format_args!("{width} x {height} = {}", width * height),
             );
         }
-    }
-
-    fn pyramid(&mut self, options: &PyramidOptions) {
-        let PyramidOptions {
-            layers,
-            base,
-            scale,
-            decay,
-            gain,
-            sides,
-            squash: _,
-            filter: _,
-            optimizer: _,
-            lr,
-            momentum,
-            normalize: _,
-            weight_decay,
-            noise,
-            progressive,
-        } = options;
-        self.count("generator.layers", *layers, 1, MOST_LAYERS);
-        self.count("generator.base", *base, 1, LONGEST_SIDE);
-        self.range("generator.scale", *scale, 1.0, 1024.0);
-        self.range("generator.decay", *decay, 0.0, 1e6);
-        self.range("generator.gain", *gain, 0.0, 1e6);
-        if let Some(Sides::List(sides)) = sides {
-            if sides.is_empty() {
-                self.invalid(
-                    "generator.sides",
-                    "there is no side: give one, or the word `all`",
-                );
-            }
-            for (index, side) in sides.iter().enumerate() {
-                self.count(&format!("generator.sides.{index}"), *side, 1, LONGEST_SIDE);
-            }
-        }
-        if self.number("generator.lr", lr, 0.0, f64::MAX) && lr.bounds().1 == 0.0 {
-            self.invalid(
-                "generator.lr",
-                "it is 0 throughout, so that nothing would change",
-            );
-        }
-        self.range("generator.momentum", *momentum, 0.0, 1.0);
-        self.range("generator.weight_decay", *weight_decay, 0.0, 1e6);
-        self.range("generator.noise", *noise, 0.0, 1e6);
-        self.range("generator.progressive", *progressive, 0.0, 1.0);
     }
 
     fn clip(&mut self, recipe: &Recipe) {

@@ -61,6 +61,15 @@ where
     deserializer.deserialize_str(Entries(PhantomData))
 }
 
+/// Likewise, where nothing need be said.
+pub(super) fn some_entries<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Word,
+{
+    entries(deserializer).map(Some)
+}
+
 struct Entry<T>(T);
 
 impl<'de, T: Deserialize<'de> + Word> Deserialize<'de> for Entry<T> {

@@ -139,12 +139,16 @@ impl Default for PyramidOptions {
 /// What a generator is, before its own keys are read.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+pub(super) enum Kind {
     Pyramid,
 }
 
 impl Kind {
-    fn options<'de, D: Deserializer<'de>>(self, rest: D) -> Result<GeneratorOptions, D::Error> {
+    /// The kind's own keys.
+    pub(super) fn options<'de, D: Deserializer<'de>>(
+        self,
+        rest: D,
+    ) -> Result<GeneratorOptions, D::Error> {
         match self {
             Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
         }

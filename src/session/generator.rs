@@ -1,35 +1,79 @@
 //! From a recipe's generator section to a generator.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::Filter;
 use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
-use rand::RngCore;
 
-use crate::random::{self, Purpose};
-use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions, Recipe};
+use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions};
 
-fn schedule(number: &Number) -> Schedule {
-    let number = number.clone();
-    Schedule::new(move |t| number.at(t))
+/// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
+#[derive(Clone, Debug)]
+pub(super) struct Rate(Arc<AtomicU64>);
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(1f64.to_bits())))
+    }
 }
 
-/// The generator that a recipe asks for, at its start or at `init`.
+impl Rate {
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    pub fn set(&self, factor: f64) {
+        self.0.store(factor.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// All that a generator is made from.
+pub(super) struct Order<'a> {
+    /// What the recipe says of it.
+    pub options: &'a GeneratorOptions,
+    /// Width and height of the picture in pixels.
+    pub size: [usize; 2],
+    /// How many steps it will make.
+    pub steps: usize,
+    /// Decides its random numbers; differs from one restart to the next.
+    pub seed: u64,
+    /// The picture to start from: `[1, 3, height, width]` in 0..=1.
+    pub init: Option<&'a Tensor>,
+    /// Where it computes.
+    pub device: &'a Device,
+    /// What its learning rate is multiplied by.
+    pub rate: &'a Rate,
+}
+
+impl Order<'_> {
+    /// A learning rate, as a function of the share of the stage that is done.
+    fn learning_rate(&self, number: &Number) -> Schedule {
+        let (number, rate) = (number.clone(), self.rate.clone());
+        Schedule::new(move |t| number.at(t) * rate.get())
+    }
+}
+
+/// The generator that a stage asks for, at its start or at the picture to start from. What the person should know of it, such as a
+/// size that had to be changed, is added to `warnings`.
 pub(super) fn generator(
-    recipe: &Recipe,
-    init: Option<&Tensor>,
-    device: &Device,
+    order: &Order<'_>,
+    warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Generator>> {
-    Ok(match &recipe.generator {
+    // the pyramid takes everything as it is
+    let _ = warnings;
+    Ok(match order.options {
         GeneratorOptions::Pyramid(options) => {
-            let config = pyramid_config(options, recipe);
-            Box::new(Pyramid::new(config, init, device)?)
+            let config = pyramid_config(options, order);
+            Box::new(Pyramid::new(config, order.init, order.device)?)
         }
     })
 }
 
-fn pyramid_config(options: &PyramidOptions, recipe: &Recipe) -> PyramidConfig {
-    let [width, height] = recipe.size;
+fn pyramid_config(options: &PyramidOptions, order: &Order<'_>) -> PyramidConfig {
+    let [width, height] = order.size;
     PyramidConfig {
         width,
         height,
@@ -65,10 +109,10 @@ fn pyramid_config(options: &PyramidOptions, recipe: &Recipe) -> PyramidConfig {
             },
             recipe::Optimizer::Sign => OptimizerKind::Sign,
         },
-        lr: schedule(&options.lr),
+        lr: order.learning_rate(&options.lr),
         normalize: options.normalize,
         progressive: options.progressive,
-        steps: recipe.steps,
-        seed: random::rng(recipe.seed, Purpose::Start, 0, 0).next_u64(),
+        steps: order.steps,
+        seed: order.seed,
     }
 }

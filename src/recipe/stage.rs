@@ -1,0 +1,275 @@
+//! The section `generator`: one generator, or a chain of them, each going on from the last one's picture.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::generator::Kind;
+use super::{GeneratorOptions, Prompt, Recipe, TermOptions, forms};
+
+/// The generators of a render, one after the other; at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stages(pub Vec<Stage>);
+
+/// One generator of a render, and what is different while it paints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stage {
+    /// What is optimised.
+    #[serde(flatten)]
+    pub options: GeneratorOptions,
+    /// Instead of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Width and height in pixels, instead of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// Instead of the prompts before it. From here on: a later stage that names none keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Vec<Prompt>>,
+    /// Instead of the terms before it, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TermOptions>,
+}
+
+impl Stage {
+    fn is_plain(&self) -> bool {
+        let Self {
+            options: _,
+            steps,
+            size,
+            prompts,
+            terms,
+        } = self;
+        steps.is_none() && size.is_none() && prompts.is_none() && terms.is_none()
+    }
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        GeneratorOptions::default().into()
+    }
+}
+
+impl From<GeneratorOptions> for Stages {
+    fn from(options: GeneratorOptions) -> Self {
+        Self(vec![Stage {
+            options,
+            ..Stage::default()
+        }])
+    }
+}
+
+impl Recipe {
+    /// How many steps a stage has.
+    pub fn stage_steps(&self, stage: usize) -> usize {
+        let own = self.generator.0.get(stage).and_then(|stage| stage.steps);
+        own.unwrap_or(self.steps)
+    }
+
+    /// Width and height in pixels of a stage's picture.
+    pub fn stage_size(&self, stage: usize) -> [usize; 2] {
+        let own = self.generator.0.get(stage).and_then(|stage| stage.size);
+        own.unwrap_or(self.size)
+    }
+}
+
+/// One stage that says nothing of its own is written as its generator alone.
+impl Serialize for Stages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] if only.is_plain() => only.serialize(serializer),
+            stages => stages.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StagesVisitor;
+
+        impl<'de> Visitor<'de> for StagesVisitor {
+            type Value = Stages;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map with the key `kind`, a kind's name, or a list of these")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Stages, E> {
+                GeneratorOptions::deserialize(StrDeserializer::new(word)).map(Stages::from)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stages, A::Error> {
+                let map = de::value::MapAccessDeserializer::new(map);
+                GeneratorOptions::deserialize(map).map(Stages::from)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Stages, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Stages)
+            }
+        }
+
+        deserializer.deserialize_any(StagesVisitor)
+    }
+}
+
+/// A map whose first key is `kind` (as the recipe reader hands it out), or a kind's bare name.
+impl<'de> Deserialize<'de> for Stage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StageVisitor;
+
+        impl<'de> Visitor<'de> for StageVisitor {
+            type Value = Stage;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map with the key `kind`, or a kind's name")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Stage, E> {
+                let options = GeneratorOptions::deserialize(StrDeserializer::new(word))?;
+                Ok(Stage {
+                    options,
+                    ..Stage::default()
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stage, A::Error> {
+                match map.next_key::<String>()?.as_deref() {
+                    Some("kind") => {
+                        let kind: Kind = map.next_value()?;
+                        let mut stage = Stage::default();
+                        let rest = OwnKeys {
+                            map,
+                            stage: &mut stage,
+                        };
+                        stage.options =
+                            kind.options(de::value::MapAccessDeserializer::new(rest))?;
+                        Ok(stage)
+                    }
+                    _ => Err(de::Error::missing_field("kind")),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(StageVisitor)
+    }
+}
+
+/// The entries of a stage's map that are its generator's; those that are the stage's are put where they belong on the way.
+struct OwnKeys<'s, A> {
+    map: A,
+    stage: &'s mut Stage,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnKeys<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let mut seed = Some(seed);
+        loop {
+            match self.map.next_key_seed(StageOr { seed: &mut seed })? {
+                None => return Ok(None),
+                Some(Found::Theirs(key)) => return Ok(Some(key)),
+                Some(Found::Steps) => self.stage.steps = self.map.next_value()?,
+                Some(Found::Size) => self.stage.size = Some(self.map.next_value::<Size>()?.0),
+                Some(Found::Prompts) => {
+                    self.stage.prompts = Some(self.map.next_value::<Prompts>()?.0);
+                }
+                Some(Found::Terms) => self.stage.terms = self.map.next_value()?,
+            }
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+enum Found<K> {
+    Theirs(K),
+    Steps,
+    Size,
+    Prompts,
+    Terms,
+}
+
+/// Reads a key: the stage's, or for the generator's own reader.
+struct StageOr<'k, K> {
+    seed: &'k mut Option<K>,
+}
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for StageOr<'_, K> {
+    type Value = Found<K::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for StageOr<'_, K> {
+    type Value = Found<K::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(match key {
+            "steps" => Found::Steps,
+            "size" => Found::Size,
+            "prompts" => Found::Prompts,
+            "terms" => Found::Terms,
+            _ => {
+                let seed = (self.seed.take()).ok_or_else(|| E::custom("a key was read twice"))?;
+                Found::Theirs(seed.deserialize(StrDeserializer::new(key))?)
+            }
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Size(#[serde(deserialize_with = "forms::size")] [usize; 2]);
+
+#[derive(Deserialize)]
+struct Prompts(#[serde(deserialize_with = "forms::entries")] Vec<Prompt>);
+
+impl JsonSchema for Stages {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Stages".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<GeneratorOptions>();
+        let terms = generator.subschema_for::<TermOptions>();
+        json_schema!({
+            "description": "One generator, or a list of them, each going on from the last one's picture.",
+            "anyOf": [
+                one,
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "anyOf": [
+                            { "type": "string" },
+                            {
+                                "type": "object",
+                                "required": ["kind"],
+                                "properties": {
+                                    "steps": { "type": "integer", "minimum": 0 },
+                                    "size": super::schema::size(generator),
+                                    "prompts": super::schema::prompts(generator),
+                                    "terms": terms,
+                                },
+                            },
+                        ],
+                    },
+                },
+            ],
+        })
+    }
+}

@@ -1,0 +1,448 @@
+//! What a session is made from and changed with: models are loaded, prompts encoded, pictures read, generators built.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use frozen::{Filter, Layer, Resample};
+use generators::Generator;
+use rand::RngCore;
+
+use super::Course;
+use super::generator::{Order, Rate, generator};
+use crate::clip::{Clip, Tower};
+use crate::objective::{ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term, embed_images};
+use crate::picture;
+use crate::prompt::{Fade, Influence};
+use crate::random::{self, Purpose};
+use crate::recipe::{ClipOptions, Prompt, Recipe, TermOptions};
+use crate::weights;
+
+/// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
+const EMBEDDED_CENTER: f64 = 0.5;
+/// What any prompt has in common with these is what prompts have in common.
+const COMMON: [&str; 13] = [
+    "a cat", "a dog", "a house", "a car", "a tree", "a face", "a person", "a flower", "a tool",
+    "a sign", "a symbol", "a fish", "a bird",
+];
+
+/// Models that were loaded, to be shared by several sessions. Clones share what they hold.
+#[derive(Clone, Default)]
+pub struct Library(Arc<Mutex<HashMap<String, Arc<Clip>>>>);
+
+impl Library {
+    /// The model of that name, loaded if it was not yet.
+    ///
+    /// # Errors
+    /// As [`weights::load`].
+    pub fn clip(&self, name: &str, device: &Device) -> Result<Arc<Clip>> {
+        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clip) = loaded.get(name) {
+            return Ok(Arc::clone(clip));
+        }
+        let clip = Arc::new(weights::load(name, Path::new("."), device)?);
+        loaded.insert(name.to_owned(), Arc::clone(&clip));
+        Ok(clip)
+    }
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Library")
+    }
+}
+
+/// What a session needs beside its recipe.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// About how many bytes the views that are worked on at once may take; it bounds memory and changes the picture only by rounding.
+    pub memory: usize,
+    /// Where its models come from.
+    pub library: Library,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            library: Library::default(),
+        }
+    }
+}
+
+/// What a session asks for its parts when it begins, goes on to its next stage, or is edited.
+pub trait Studio: Send {
+    /// How many stages the render has.
+    fn stages(&self) -> usize;
+
+    /// The steps of a stage.
+    fn steps(&self, stage: usize) -> usize;
+
+    /// The prompts and terms that a stage brings with it.
+    fn wishes(&self, stage: usize) -> (Option<Vec<Prompt>>, Option<TermOptions>);
+
+    /// The generator of a course at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
+    fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>>;
+
+    /// Asks for other prompts from a step of the clock on, faded over some steps.
+    fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()>;
+
+    /// Asks for other terms.
+    fn set_terms(&mut self, terms: &TermOptions);
+
+    /// What judges the picture, as it was last asked for.
+    fn terms(&self) -> Vec<Box<dyn Term>>;
+
+    /// What the recipe's learning rate is multiplied by.
+    fn set_rate(&mut self, factor: f64);
+
+    /// Where the picture may change, if not everywhere: `[1, 1, h, w]` in 0..=1 of any size.
+    fn mask(&self) -> Result<Option<Tensor>>;
+
+    /// The picture that the first stage starts from, if there is one.
+    fn init(&self) -> Result<Option<Tensor>>;
+
+    /// What the person should know, since the last time.
+    fn warnings(&mut self) -> Vec<String>;
+}
+
+/// The studio of a recipe.
+pub(super) struct RecipeStudio {
+    recipe: Recipe,
+    device: Device,
+    memory: usize,
+    rate: Rate,
+    judges: Vec<Judge>,
+    terms: TermOptions,
+    warnings: Vec<String>,
+}
+
+/// A model with what it makes of the prompts.
+struct Judge {
+    clip: Arc<Clip>,
+    options: ClipOptions,
+    /// What is taken off a text's embedding: the mean of common texts, and how much of it.
+    common: Option<(Vec<f32>, f64)>,
+    /// Embeddings of prompts that were asked for, by the text or the image's path.
+    known: HashMap<String, Embedded>,
+    prompts: Vec<Encoded>,
+}
+
+/// A prompt in the joint space, for each tower.
+#[derive(Clone)]
+struct Embedded {
+    aims: Vec<Vec<f32>>,
+    plain: Vec<Vec<f32>>,
+}
+
+impl RecipeStudio {
+    /// Loads a recipe's models.
+    pub fn new(recipe: &Recipe, device: &Device, options: &SessionOptions) -> Result<Self> {
+        let mut judges = vec![];
+        for entry in &recipe.clip {
+            let clip = options.library.clip(&entry.model, device)?;
+            judges.push(Judge::new(clip, entry)?);
+        }
+        Ok(Self {
+            recipe: recipe.clone(),
+            device: device.clone(),
+            memory: options.memory,
+            rate: Rate::default(),
+            judges,
+            terms: recipe.terms.clone(),
+            warnings: vec![],
+        })
+    }
+}
+
+impl Studio for RecipeStudio {
+    fn stages(&self) -> usize {
+        self.recipe.generator.0.len()
+    }
+
+    fn steps(&self, stage: usize) -> usize {
+        self.recipe.stage_steps(stage)
+    }
+
+    fn wishes(&self, stage: usize) -> (Option<Vec<Prompt>>, Option<TermOptions>) {
+        let own = &self.recipe.generator.0[stage];
+        let prompts = own.prompts.clone();
+        match stage {
+            // the recipe's own are the first stage's
+            0 => (
+                Some(prompts.unwrap_or_else(|| self.recipe.prompts.clone())),
+                Some(
+                    own.terms
+                        .clone()
+                        .unwrap_or_else(|| self.recipe.terms.clone()),
+                ),
+            ),
+            _ => (prompts, own.terms.clone()),
+        }
+    }
+
+    fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
+        let size = self.recipe.stage_size(course.stage);
+        let init = init.map(|image| cover(image, size)).transpose()?;
+        let order = Order {
+            options: &self.recipe.generator.0[course.stage].options,
+            size,
+            steps: course.steps,
+            seed: random::rng(self.recipe.seed, Purpose::Start, course.began, 0).next_u64(),
+            init: init.as_ref(),
+            device: &self.device,
+            rate: &self.rate,
+        };
+        generator(&order, &mut self.warnings)
+    }
+
+    fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()> {
+        // all are encoded before any is changed
+        let mut encoded = vec![];
+        for judge in &mut self.judges {
+            encoded.push(judge.encode(prompts, &self.device, &mut self.warnings)?);
+        }
+        for (judge, encoded) in self.judges.iter_mut().zip(encoded) {
+            judge.ask(encoded, fade);
+        }
+        Ok(())
+    }
+
+    fn set_terms(&mut self, terms: &TermOptions) {
+        self.terms = terms.clone();
+    }
+
+    fn terms(&self) -> Vec<Box<dyn Term>> {
+        let critics = (self.judges.iter())
+            .map(|judge| Critic {
+                clip: Arc::clone(&judge.clip),
+                weight: judge.options.weight.clone(),
+                prompts: judge.prompts.clone(),
+            })
+            .collect();
+        let clip_term = ClipTerm::new(
+            critics,
+            ClipTermOptions {
+                cutouts: self.recipe.cutouts.clone(),
+                distance: self.recipe.distance,
+                select: self.recipe.select,
+                seed: self.recipe.seed,
+                memory: self.memory,
+            },
+        );
+        let mut terms: Vec<Box<dyn Term>> = vec![Box::new(clip_term)];
+        for term in Regular::of(&self.terms) {
+            terms.push(Box::new(term));
+        }
+        terms
+    }
+
+    fn set_rate(&mut self, factor: f64) {
+        self.rate.set(factor);
+    }
+
+    fn mask(&self) -> Result<Option<Tensor>> {
+        let mask = self.recipe.mask.as_deref();
+        mask.map(|path| Ok(picture::load_tensor(path, &self.device)?.mean_keepdim(1)?))
+            .transpose()
+    }
+
+    fn init(&self) -> Result<Option<Tensor>> {
+        let init = self.recipe.init.as_deref();
+        init.map(|path| picture::load_tensor(path, &self.device))
+            .transpose()
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+}
+
+impl Judge {
+    fn new(clip: Arc<Clip>, options: &ClipOptions) -> Result<Self> {
+        let automatic = match options.model == weights::EMBEDDED {
+            true => EMBEDDED_CENTER,
+            false => 0.0,
+        };
+        let center = options.center.unwrap_or(automatic);
+        let common = match center == 0.0 {
+            true => None,
+            false => Some((mean_text(&clip, &COMMON)?, center)),
+        };
+        Ok(Self {
+            clip,
+            options: options.clone(),
+            common,
+            known: HashMap::new(),
+            prompts: vec![],
+        })
+    }
+
+    /// The prompts as this model understands them.
+    fn encode(
+        &mut self,
+        prompts: &[Prompt],
+        device: &Device,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Encoded>> {
+        let mut encoded: Vec<Encoded> = vec![];
+        for prompt in prompts {
+            let label = match (&prompt.text, &prompt.image) {
+                (Some(text), _) => text.clone(),
+                (None, Some(path)) => path.display().to_string(),
+                (None, None) => bail!("a prompt has neither a text nor an image"),
+            };
+            // a text may read like a path
+            let key = format!("{}{label}", if prompt.text.is_some() { "" } else { "\0" });
+            let embedded = match self.known.get(&key) {
+                Some(embedded) => embedded.clone(),
+                None => {
+                    let embedded = self.embed(prompt, device, warnings)?;
+                    self.known.insert(key, embedded.clone());
+                    embedded
+                }
+            };
+            encoded.push(Encoded {
+                label: unused(label, &encoded),
+                aims: embedded.aims,
+                plain: embedded.plain,
+                stop: prompt.stop,
+                influence: Influence::of(prompt),
+            });
+        }
+        Ok(encoded)
+    }
+
+    fn embed(
+        &self,
+        prompt: &Prompt,
+        device: &Device,
+        warnings: &mut Vec<String>,
+    ) -> Result<Embedded> {
+        let clip = &self.clip;
+        if let Some(text) = &prompt.text {
+            let embedding = clip.embed_text(text)?;
+            if let Some(lost) = embedding.lost {
+                warnings.push(format!(
+                    "`{}` does not read all of a prompt: it stops before \"{lost}\"",
+                    clip.name()
+                ));
+            }
+            let plain = embedding.vector;
+            let aim = match &self.common {
+                None => plain.clone(),
+                Some((common, share)) => off(&plain, common, *share),
+            };
+            let towers = clip.towers().len();
+            return Ok(Embedded {
+                aims: vec![aim; towers],
+                plain: vec![plain; towers],
+            });
+        }
+        let path = (prompt.image.as_deref()).context("a prompt has neither a text nor an image")?;
+        let picture = picture::load_tensor(path, device)?;
+        let vectors = (clip.towers().iter())
+            .map(|tower| embed_picture(tower, &picture))
+            .collect::<Result<Vec<_>>>()
+            .with_context(|| format!("cannot encode {}", path.display()))?;
+        Ok(Embedded {
+            aims: vectors.clone(),
+            plain: vectors,
+        })
+    }
+
+    /// The prompts so far go out, these come in.
+    fn ask(&mut self, encoded: Vec<Encoded>, fade: Fade) {
+        let before = std::mem::take(&mut self.prompts);
+        let first = before.is_empty();
+        self.prompts = (before.into_iter())
+            .map(|prompt| Encoded {
+                influence: prompt.influence.going(fade),
+                ..prompt
+            })
+            .filter(|prompt| !prompt.influence.is_gone(fade.start))
+            .collect();
+        self.prompts
+            .extend(encoded.into_iter().map(|prompt| match first {
+                // there is nothing that they replace
+                true => prompt,
+                false => Encoded {
+                    influence: prompt.influence.coming(fade),
+                    ..prompt
+                },
+            }));
+    }
+}
+
+/// The label, with a number where another prompt has it already.
+fn unused(label: String, encoded: &[Encoded]) -> String {
+    let taken = |label: &str| encoded.iter().any(|other| other.label == label);
+    if !taken(&label) {
+        return label;
+    }
+    (2..)
+        .map(|n| format!("{label} ({n})"))
+        .find(|label| !taken(label))
+        .unwrap_or(label)
+}
+
+fn mean_text(clip: &Clip, texts: &[&str]) -> Result<Vec<f32>> {
+    let mut mean = vec![0.0; clip.projection()];
+    for text in texts {
+        for (mean, value) in mean.iter_mut().zip(clip.embed_text(text)?.vector) {
+            *mean += value / texts.len() as f32;
+        }
+    }
+    Ok(mean)
+}
+
+fn off(vector: &[f32], common: &[f32], share: f64) -> Vec<f32> {
+    let rest = vector
+        .iter()
+        .zip(common)
+        .map(|(value, common)| value - share as f32 * common)
+        .collect();
+    crate::clip::unit(rest)
+}
+
+/// A picture as a tower's preprocessing shows it: its shorter side brought to the input's size, its middle cut out.
+fn embed_picture(tower: &Tower, picture: &Tensor) -> Result<Vec<f32>> {
+    let size = tower.size();
+    let shown = shortest_edge(picture, size)?;
+    let mut vectors = embed_images(tower, &shown)?;
+    vectors.pop().context("the model gave no embedding")
+}
+
+/// `[1, 3, height, width]` to `[1, 3, size, size]`: bicubic with antialiasing, then the middle (CLIP's own preprocessing).
+pub(crate) fn shortest_edge(picture: &Tensor, size: usize) -> candle_core::Result<Tensor> {
+    let (_, _, height, width) = picture.dims4()?;
+    let short = height.min(width);
+    // the longer side is rounded down, as torchvision and transformers do
+    let scaled = |side: usize| (side * size / short).max(size);
+    let (h, w) = (scaled(height), scaled(width));
+    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(picture)?;
+    resized
+        .narrow(2, (h - size) / 2, size)?
+        .narrow(3, (w - size) / 2, size)?
+        .contiguous()?
+        .clamp(0.0, 1.0)
+}
+
+/// A picture `[1, 3, h, w]` brought to exactly that size: enlarged or reduced to cover it, the middle kept.
+pub(super) fn cover(picture: &Tensor, [width, height]: [usize; 2]) -> candle_core::Result<Tensor> {
+    let (_, _, h, w) = picture.dims4()?;
+    if (h, w) == (height, width) {
+        return Ok(picture.clone());
+    }
+    let scale = (width as f64 / w as f64).max(height as f64 / h as f64);
+    let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
+    let (h, w) = (scaled(h, height), scaled(w, width));
+    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(picture)?;
+    resized
+        .narrow(2, (h - height) / 2, height)?
+        .narrow(3, (w - width) / 2, width)?
+        .contiguous()?
+        .clamp(0.0, 1.0)
+}
