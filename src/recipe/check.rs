@@ -119,10 +119,10 @@ impl Checker {
             );
         }
         for (index, stage) in stages.iter().enumerate() {
-            // a single generator stands without a list
-            let path = match stages.len() {
-                1 => "generator".to_owned(),
-                _ => format!("generator.{index}"),
+            // a single generator that says nothing of its own stands without a list
+            let path = match stages.len() == 1 && stage.is_plain() {
+                true => "generator".to_owned(),
+                false => format!("generator.{index}"),
             };
             if let Some(steps) = stage.steps {
                 self.count(&format!("{path}.steps"), steps, 1, MOST_STEPS);

@@ -35,7 +35,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn is_plain(&self) -> bool {
+    /// Whether it says nothing of its own.
+    pub(super) fn is_plain(&self) -> bool {
         let Self {
             options: _,
             steps,
