@@ -1,6 +1,7 @@
 //! Phantasia: CLIP-guided generative art.
 
 pub mod clip;
+pub mod frames;
 pub mod live;
 pub mod metadata;
 pub mod objective;
@@ -11,4 +12,5 @@ pub mod prompt;
 pub mod random;
 pub mod recipe;
 pub mod session;
+pub mod video;
 pub mod weights;

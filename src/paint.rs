@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use image::RgbImage;
 use serde::Serialize;
 
+use crate::frames::FrameSink;
 use crate::output::RunFolder;
 use crate::picture;
 use crate::recipe::Recipe;
@@ -21,6 +23,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 pub struct Outcome {
     /// The picture's file.
     pub image: PathBuf,
+    /// The video's file, if the recipe asks for one.
+    pub video: Option<PathBuf>,
     /// Steps done.
     pub steps: usize,
     /// How long it took, from the first step on.
@@ -60,7 +64,8 @@ pub fn paint(
     let start = Instant::now();
     let mut saved: Option<Instant> = None;
     let mut last: Option<Tick> = None;
-    let every = recipe.output.every;
+    let (steps, done) = (session.steps(), session.step());
+    let mut frames = FrameSink::open(folder, &recipe.output, recipe.size, steps, done)?;
     loop {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -73,8 +78,9 @@ pub fn paint(
                 similarity: &tick.similarity,
                 seconds: tick.seconds,
             })?;
-            if every > 0 && tick.step % every == 0 {
-                folder.write_frame(tick.step, &picture::from_tensor(&session.image()?)?)?;
+            if frames.wants(tick.step) {
+                let image = picture::from_tensor(&session.image()?)?;
+                frames.take(folder, tick.step, &image)?;
             }
             if !tick.finished && saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
                 folder.write_image(&picture::from_tensor(&tick.image)?, recipe)?;
@@ -86,7 +92,12 @@ pub fn paint(
             Ok(tick) => tick,
             Err(error) => {
                 let kept = match save(session, folder, recipe) {
-                    Ok(path) => format!("the picture so far is {}", path.display()),
+                    Ok((path, image)) => match frames.finish(&image) {
+                        Ok(_) => format!("the picture so far is {}", path.display()),
+                        Err(error) => {
+                            format!("the picture so far is {}; {error:#}", path.display())
+                        }
+                    },
                     Err(error) => format!("the picture so far could not be saved ({error:#})"),
                 };
                 return Err(error.context(format!("the render stopped; {kept}")));
@@ -99,13 +110,16 @@ pub fn paint(
             break;
         }
     }
-    let image = save(session, folder, recipe)?;
+    let (image, shown) = save(session, folder, recipe)?;
+    let video = (frames.finish(&shown))
+        .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
     let (loss, similarity, finished) = match last {
         Some(tick) => (tick.loss, tick.similarity, tick.finished),
         None => (0.0, BTreeMap::new(), false),
     };
     Ok(Outcome {
         image,
+        video,
         steps: session.step(),
         seconds: start.elapsed().as_secs_f64(),
         loss,
@@ -114,9 +128,10 @@ pub fn paint(
     })
 }
 
-fn save(session: &mut Session, folder: &RunFolder, recipe: &Recipe) -> Result<PathBuf> {
+fn save(session: &mut Session, folder: &RunFolder, recipe: &Recipe) -> Result<(PathBuf, RgbImage)> {
     let image = session.image().context("there is no picture to save")?;
-    Ok(folder.write_image(&picture::from_tensor(&image)?, recipe)?)
+    let image = picture::from_tensor(&image)?;
+    Ok((folder.write_image(&image, recipe)?, image))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod stage;
 mod timeline;
 mod yaml;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -281,11 +282,39 @@ pub struct TermOptions {
 }
 
 /// What is written while the render runs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputOptions {
-    /// Write a frame every so many steps; 0 writes none.
+    /// Write a frame every so many steps; 0 writes none, or with `video` as many as make a video of about eight seconds.
     pub every: usize,
+    /// Make a video of the frames.
+    pub video: Option<VideoKind>,
+    /// Frames of the video a second.
+    #[schemars(range(min = 0.1, max = 120.0))]
+    pub fps: f64,
+}
+
+/// Formats of videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VideoKind {
+    /// 256 colours a frame; plays everywhere.
+    Gif,
+    /// H.264; needs ffmpeg.
+    Mp4,
+    /// Every pixel as it is, and larger than the others; plays in browsers.
+    Webp,
+}
+
+/// The extension of its files.
+impl fmt::Display for VideoKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gif => "gif",
+            Self::Mp4 => "mp4",
+            Self::Webp => "webp",
+        })
+    }
 }
 
 impl Prompt {

@@ -13,6 +13,7 @@ use phantasia::output::{self, RunFolder};
 use phantasia::paint::{self, Outcome};
 use phantasia::recipe::{Draft, Recipe, RecipeError};
 use phantasia::session::{Session, Tick};
+use phantasia::video;
 use serde::Serialize;
 
 use super::console::{note, say};
@@ -29,6 +30,8 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 struct Report<'a> {
     run: String,
     image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<String>,
     steps: usize,
     seconds: f64,
     loss: f64,
@@ -39,6 +42,9 @@ struct Report<'a> {
 /// Paints a picture.
 pub fn run(args: &RenderArgs) -> Result<ExitCode> {
     let recipe = recipe(args)?;
+    if let Some(kind) = recipe.output.video {
+        video::available(kind)?;
+    }
     let stop = interrupt()?;
     let (device, device_name) = device::open(args.device)?;
     let mut session = Session::new(&recipe, &device)?;
@@ -110,6 +116,7 @@ fn report(args: &RenderArgs, folder: &RunFolder, outcome: &Outcome, device: &str
     let report = Report {
         run: folder.path().display().to_string(),
         image: outcome.image.display().to_string(),
+        video: (outcome.video.as_ref()).map(|path| path.display().to_string()),
         steps: outcome.steps,
         seconds: outcome.seconds,
         loss: outcome.loss,

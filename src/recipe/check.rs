@@ -103,6 +103,7 @@ impl Checker {
         self.clip(recipe);
         self.cutouts(&recipe.cutouts);
         self.terms("terms", &recipe.terms);
+        self.range("output.fps", recipe.output.fps, 0.1, 120.0);
         for (name, path) in [("mask", &recipe.mask), ("init", &recipe.init)] {
             if let Some(path) = path {
                 self.image(name, path);

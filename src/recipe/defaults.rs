@@ -1,6 +1,8 @@
 //! What a recipe is where it says nothing.
 
-use super::{Augment, Border, ClipOptions, CutoutOptions, EMBEDDED, Number, TermOptions};
+use super::{
+    Augment, Border, ClipOptions, CutoutOptions, EMBEDDED, Number, OutputOptions, TermOptions,
+};
 
 pub(super) fn size() -> [usize; 2] {
     [256, 256]
@@ -121,6 +123,16 @@ impl Default for TermOptions {
             saturation: Number::from(0.0),
             mean: None,
             contrast: None,
+        }
+    }
+}
+
+impl Default for OutputOptions {
+    fn default() -> Self {
+        Self {
+            every: 0,
+            video: None,
+            fps: 20.0,
         }
     }
 }

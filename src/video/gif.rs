@@ -1,0 +1,66 @@
+//! Animated GIF: each frame with the palette that suits it.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use ::gif::{DisposalMethod, EncodingError, Frame, Repeat};
+use image::RgbImage;
+
+use super::{Clock, Encoder, VideoError, unwritable};
+
+/// About so many pixels teach NeuQuant a frame's palette; more take longer, and no eye sees the difference.
+const SAMPLES: usize = 20_000;
+/// Browsers take a delay of under 2 hundredths of a second for no delay said, and wait for 10.
+const LEAST_DELAY: u64 = 2;
+
+pub(super) struct Gif {
+    encoder: ::gif::Encoder<BufWriter<File>>,
+    path: PathBuf,
+    clock: Clock,
+}
+
+impl Gif {
+    pub fn new(file: File, path: &Path, (width, height): (u32, u32)) -> Result<Self, VideoError> {
+        let failed = failed(path);
+        let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+        let out = BufWriter::new(file);
+        let mut encoder =
+            ::gif::Encoder::new(out, side(width), side(height), &[]).map_err(&failed)?;
+        encoder.set_repeat(Repeat::Infinite).map_err(&failed)?;
+        Ok(Self {
+            encoder,
+            path: path.to_owned(),
+            clock: Clock::default(),
+        })
+    }
+}
+
+impl Encoder for Gif {
+    fn push(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError> {
+        let (width, height) = (image.width() as u16, image.height() as u16);
+        let speed = (image.as_raw().len() / 3 / SAMPLES).clamp(1, 30) as i32;
+        let mut frame = Frame::from_rgb_speed(width, height, image.as_raw(), speed);
+        let delay = self.clock.advance(seconds, 100.0, LEAST_DELAY);
+        frame.delay = u16::try_from(delay).unwrap_or(u16::MAX);
+        frame.dispose = DisposalMethod::Keep;
+        let result = self.encoder.write_frame(&frame);
+        result.map_err(failed(&self.path))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), VideoError> {
+        let failed = failed(&self.path);
+        let mut out = self.encoder.into_inner().map_err(failed)?;
+        let sync = out.flush().and_then(|()| out.get_ref().sync_all());
+        sync.map_err(unwritable(&self.path))
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(EncodingError) -> VideoError + '_ {
+    |error| {
+        unwritable(path)(match error {
+            EncodingError::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    }
+}
