@@ -62,7 +62,7 @@ impl FrameSink {
 
     /// Whether the picture after `step` steps is a frame.
     pub fn wants(&self, step: usize) -> bool {
-        self.every > 0 && step % self.every == 0
+        self.every > 0 && step.is_multiple_of(self.every)
     }
 
     /// Takes the picture after `step` steps.

@@ -315,7 +315,8 @@ mod tests {
                 .zip(shown.buffer().pixels().flat_map(|p| [p[0], p[1], p[2]]))
                 .map(|(a, b)| f64::from(a.abs_diff(b)))
                 .sum();
-            assert!(off / (48.0 * 32.0 * 3.0) < 4.0, "frame {index}: {off}");
+            // 256 colours with a grain over them
+            assert!(off / (48.0 * 32.0 * 3.0) < 7.0, "frame {index}: {off}");
         }
     }
 

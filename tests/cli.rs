@@ -431,3 +431,38 @@ fn a_killed_render_leaves_a_picture() {
     child.wait().expect("the program");
     image::open(image).expect("a picture");
 }
+
+#[test]
+fn a_video_is_made_of_the_frames() {
+    let folder = folder();
+    let output = run(
+        folder.path(),
+        &[
+            "render",
+            "ball.yaml",
+            "--set",
+            "output.video=webp",
+            "--json",
+            "--quiet",
+        ],
+    );
+    let report = json(&output);
+    let video = folder
+        .path()
+        .join(report["video"].as_str().expect("a path"));
+    assert_eq!(&fs::read(video).expect("a file")[8..12], b"WEBP");
+}
+
+#[test]
+fn a_video_that_cannot_be_made_is_refused_before_the_render() {
+    let folder = folder();
+    let output = program(
+        folder.path(),
+        &["render", "ball.yaml", "--set", "output.video=mp4"],
+    )
+    .env("PATH", "")
+    .output()
+    .expect("the program");
+    assert_refused(&output, 1, "install ffmpeg");
+    assert!(!folder.path().join("outputs").exists());
+}

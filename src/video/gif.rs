@@ -11,6 +11,8 @@ use super::{Clock, Encoder, VideoError, unwritable};
 
 /// About so many pixels teach NeuQuant a frame's palette; more take longer, and no eye sees the difference.
 const SAMPLES: usize = 20_000;
+/// By how many levels the dither moves a pixel, from the lowest to the highest: about the palette's steps.
+const DITHER: f32 = 14.0;
 /// Browsers take a delay of under 2 hundredths of a second for no delay said, and wait for 10.
 const LEAST_DELAY: u64 = 2;
 
@@ -40,7 +42,7 @@ impl Encoder for Gif {
     fn push(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError> {
         let (width, height) = (image.width() as u16, image.height() as u16);
         let speed = (image.as_raw().len() / 3 / SAMPLES).clamp(1, 30) as i32;
-        let mut frame = Frame::from_rgb_speed(width, height, image.as_raw(), speed);
+        let mut frame = Frame::from_rgb_speed(width, height, &dithered(image), speed);
         let delay = self.clock.advance(seconds, 100.0, LEAST_DELAY);
         frame.delay = u16::try_from(delay).unwrap_or(u16::MAX);
         frame.dispose = DisposalMethod::Keep;
@@ -56,11 +58,50 @@ impl Encoder for Gif {
     }
 }
 
+/// The pixels, each moved a little in a fixed pattern, so that the palette's steps show as a fine grain rather than as edges. The
+/// pattern is the same in all frames: a dither that follows the pixels would flicker.
+fn dithered(image: &RgbImage) -> Vec<u8> {
+    let mut bytes = image.as_raw().clone();
+    for (y, row) in bytes
+        .chunks_exact_mut(image.width() as usize * 3)
+        .enumerate()
+    {
+        for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let offset = (f32::from(bayer(x, y)) / 63.0 - 0.5) * DITHER;
+            for level in pixel {
+                *level = (f32::from(*level) + offset).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+    }
+    bytes
+}
+
+/// Bayer's matrix of 8 x 8, 0..=63: the bits of x ^ y and y, interleaved, the lowest first.
+fn bayer(x: usize, y: usize) -> u8 {
+    (0..3).fold(0, |value, bit| {
+        let pair = ((x ^ y) >> bit & 1) << 1 | (y >> bit & 1);
+        value << 2 | pair as u8
+    })
+}
+
 fn failed(path: &Path) -> impl Fn(EncodingError) -> VideoError + '_ {
     |error| {
         unwritable(path)(match error {
             EncodingError::Io(error) => error,
             other => io::Error::other(other),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dither_has_each_level_once() {
+        let mut levels: Vec<_> = (0..64).map(|i| bayer(i % 8, i / 8)).collect();
+        assert_eq!(levels[..2], [0, 32]);
+        levels.sort();
+        assert!(levels.into_iter().eq(0..64));
     }
 }
