@@ -65,7 +65,9 @@ pub fn paint(
     let mut saved: Option<Instant> = None;
     let mut last: Option<Tick> = None;
     let (steps, done) = (session.steps(), session.step());
-    let mut frames = FrameSink::open(folder, &recipe.output, recipe.size, steps, done)?;
+    // of the last stage's size, to which the frames of others are brought
+    let size = recipe.stage_size(recipe.generator.0.len().saturating_sub(1));
+    let mut frames = FrameSink::open(folder, &recipe.output, size, steps, done)?;
     loop {
         if stop.load(Ordering::Relaxed) {
             break;
