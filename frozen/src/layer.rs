@@ -94,6 +94,22 @@ impl<L: Layer> Layer for Residual<L> {
     }
 }
 
+/// `a(x) + b(x)`: two branches of one input, as where a residual block's shortcut has weights of its own.
+pub struct Parallel<A, B>(pub A, pub B);
+
+impl<A: Layer, B: Layer> Layer for Parallel<A, B> {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        sum(&self.0.eval(x)?, &self.1.eval(x)?)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (a, pull_a) = self.0.vjp(x)?;
+        let (b, pull_b) = self.1.vjp(x)?;
+        let pullback = move |grad: &Tensor| sum(&pull_a(grad)?, &pull_b(grad)?);
+        Ok((sum(&a, &b)?, Box::new(pullback)))
+    }
+}
+
 /// The sum of two tensors of one shape, by all threads where the CPU holds them.
 fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     fn fused_sum<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -102,7 +118,7 @@ fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         host::tensor(sum, a.shape())
     }
     if a.shape() != b.shape() || a.dtype() != b.dtype() {
-        bail!("Residual: {a:?} cannot be added to {b:?}");
+        bail!("{a:?} cannot be added to {b:?}");
     }
     fused!(a, fused_sum(a, b), a.add(b))
 }

@@ -3,7 +3,7 @@
 //! A network that only criticises or decodes never learns: all that is wanted of its backward pass is the gradient
 //! of its *input*. Every [`Layer`] here therefore carries two functions, written by hand: its value ([`Layer::eval`])
 //! and its value together with a [`Pullback`] ([`Layer::vjp`]), the map from the gradient of the output to the
-//! gradient of the input. Layers compose with [`Chain`] and [`Residual`] without a graph in between, and a whole network
+//! gradient of the input. Layers compose with [`Chain`], [`Residual`] and [`Parallel`] without a graph in between, and a whole network
 //! joins candle's graph as one node ([`Layer::forward`]).
 //!
 //! f32 and f64 on the CPU run fused kernels on rayon's global thread pool; every other type and device runs candle's own
@@ -30,7 +30,7 @@ pub use conv::{Conv2d, Conv2dOptions};
 pub use embedding::Embedding;
 #[doc(hidden)]
 pub use host::composed;
-pub use layer::{Chain, Layer, Pullback, Residual, attach};
+pub use layer::{Chain, Layer, Parallel, Pullback, Residual, attach};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pool::{AvgPool2d, UpsampleNearest};

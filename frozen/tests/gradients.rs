@@ -236,6 +236,7 @@ layers! {
     warp_reflect: [2, 2, 6, 5], |t| warp(Border::Reflect)?;
     warp_zero: [2, 2, 6, 5], |t| warp(Border::Zero)?;
     warp_wrap: [2, 2, 6, 5], |t| warp(Border::Wrap)?;
+    parallel: [2, 3, 6], |t| Parallel(Linear::new(t(&[4, 6]), None)?, Linear::new(t(&[4, 6]), None)?);
     chain: [2, 3, 6], |t| Chain::new(vec![
         Box::new(Residual(Linear::new(t(&[6, 6]), None)?)),
         Box::new(Activation::Silu),

@@ -4,6 +4,7 @@
 //! should change, and changes its own parameters accordingly.
 
 mod clamp;
+pub mod diffusion;
 mod optimizer;
 pub mod pyramid;
 mod schedule;
@@ -12,6 +13,7 @@ mod state;
 use candle_core::{Result, Tensor};
 
 pub use clamp::ClampWithGrad;
+pub use diffusion::{Diffusion, DiffusionConfig};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use pyramid::{Pyramid, PyramidConfig};
 pub use schedule::Schedule;

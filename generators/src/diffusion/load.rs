@@ -1,0 +1,270 @@
+//! A diffusion model from the files that diffusers writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use frozen::checkpoint::{Checkpoint, CheckpointError, file_in};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::denoise::{Discrete, Prediction};
+use super::levels::{Betas, Levels, Spacing};
+use super::unet::{UNet, UNetConfig};
+
+/// Why a diffusion model could not be loaded.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The folder lacks a file.
+    #[error(
+        "{folder} holds no diffusion model: there is no {wanted} in it or in its folder `{part}`"
+    )]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+        /// The part of a pipeline that would hold it.
+        part: &'static str,
+    },
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not the JSON that is expected.
+    #[error("{path} is not a configuration of diffusers: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A configuration of another kind of model.
+    #[error(
+        "{path} is of the class `{found}`; a `UNet2DModel` is read here, that is an unconditional model of diffusers"
+    )]
+    Class {
+        /// The file.
+        path: PathBuf,
+        /// What it says that it is.
+        found: String,
+    },
+    /// The model asks for what is not built here.
+    #[error("the model's configuration asks for {0}")]
+    Unsupported(String),
+    /// The weights do not fit.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The network could not be made.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+pub(super) type Loaded<T> = Result<T, ModelError>;
+
+/// A `scheduler_config.json`; what a file leaves out is as in diffusers' `DDPMScheduler`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct SchedulerConfig {
+    /// What diffusers calls the scheduler.
+    #[serde(rename = "_class_name")]
+    pub class: String,
+    /// How many times the network was trained at.
+    pub num_train_timesteps: usize,
+    /// The first beta.
+    pub beta_start: f64,
+    /// The last beta.
+    pub beta_end: f64,
+    /// `linear`, `scaled_linear`, `squaredcos_cap_v2` or `sigmoid`.
+    pub beta_schedule: String,
+    /// The betas themselves.
+    pub trained_betas: Option<Vec<f64>>,
+    /// `epsilon`, `v_prediction` or `sample`.
+    pub prediction_type: String,
+    /// Whether predicted images are held to the range.
+    pub clip_sample: bool,
+    /// The range: -this..=this.
+    pub clip_sample_range: f64,
+    /// Added to the times of the leading spacing.
+    pub steps_offset: usize,
+    /// `leading`, `trailing` or `linspace`.
+    pub timestep_spacing: Option<Spacing>,
+    /// Betas changed so that the last level is pure noise; not read.
+    pub rescale_betas_zero_snr: bool,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            class: String::new(),
+            num_train_timesteps: 1000,
+            beta_start: 1e-4,
+            beta_end: 0.02,
+            beta_schedule: "linear".to_owned(),
+            trained_betas: None,
+            prediction_type: "epsilon".to_owned(),
+            clip_sample: true,
+            clip_sample_range: 1.0,
+            steps_offset: 0,
+            timestep_spacing: None,
+            rescale_betas_zero_snr: false,
+        }
+    }
+}
+
+impl SchedulerConfig {
+    /// The noise levels.
+    pub fn levels(&self) -> Result<Levels, ModelError> {
+        const OTHERS: [&str; 5] = ["ScoreSde", "KarrasVe", "EDM", "Flow", "CM"];
+        if OTHERS.iter().any(|other| self.class.starts_with(other)) {
+            return Err(ModelError::Unsupported(format!(
+                "the scheduler `{}`; those of discrete times and betas are read, such as `DDPMScheduler`",
+                self.class
+            )));
+        }
+        if self.rescale_betas_zero_snr {
+            let what = "`rescale_betas_zero_snr`, that is a last level without any signal";
+            return Err(ModelError::Unsupported(what.to_owned()));
+        }
+        let (start, end) = (self.beta_start, self.beta_end);
+        let betas = match (&self.trained_betas, self.beta_schedule.as_str()) {
+            (Some(betas), _) => Betas::List(betas.clone()),
+            (None, "linear") => Betas::Linear { start, end },
+            (None, "scaled_linear") => Betas::ScaledLinear { start, end },
+            (None, "squaredcos_cap_v2") => Betas::SquaredCosine,
+            (None, "sigmoid") => Betas::Sigmoid { start, end },
+            (None, other) => {
+                return Err(ModelError::Unsupported(format!(
+                    "the `beta_schedule` `{other}`; `linear`, `scaled_linear`, `squaredcos_cap_v2` and `sigmoid` are read"
+                )));
+            }
+        };
+        Ok(Levels::new(
+            &betas,
+            self.num_train_timesteps,
+            self.steps_offset,
+        )?)
+    }
+
+    /// What the network predicts.
+    pub fn prediction(&self) -> Result<Prediction, ModelError> {
+        Ok(match self.prediction_type.as_str() {
+            "epsilon" => Prediction::Epsilon,
+            "v_prediction" => Prediction::Velocity,
+            "sample" => Prediction::Sample,
+            other => {
+                return Err(ModelError::Unsupported(format!(
+                    "the `prediction_type` `{other}`; `epsilon`, `v_prediction` and `sample` are read"
+                )));
+            }
+        })
+    }
+}
+
+/// How a model is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// See [`UNet::new`].
+    pub recompute: bool,
+    /// Whether predicted images are held to their range; `None` does what the model's scheduler says.
+    pub clip: Option<bool>,
+}
+
+/// Loads an unconditional model from a folder: a pipeline of diffusers (`unet/` and `scheduler/`), or one folder that holds
+/// `config.json`, `diffusion_pytorch_model.safetensors` and `scheduler_config.json`. Without the last the noise levels are those of
+/// Ho et al. 2020.
+///
+/// # Errors
+/// Where a file is missing or broken, or the model is of another kind.
+pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Discrete, ModelError> {
+    let missing = |wanted, part| ModelError::Missing {
+        folder: folder.to_owned(),
+        wanted,
+        part,
+    };
+    let nested = folder.join("unet");
+    // a pipeline's own config.json is not the network's
+    let place = if nested.is_dir() { &nested } else { folder };
+    let config = place.join("config.json");
+    if !config.is_file() {
+        return Err(missing("config.json", "unet"));
+    }
+    let class: Class = json(&config)?;
+    if class.name != "UNet2DModel" {
+        return Err(ModelError::Class {
+            path: config,
+            found: class.name,
+        });
+    }
+    let weights = file_in(
+        place,
+        &[
+            "diffusion_pytorch_model.safetensors",
+            "diffusion_pytorch_model.fp16.safetensors",
+            "diffusion_pytorch_model.bin",
+        ],
+    );
+    let Some(weights) = weights else {
+        return Err(missing("diffusion_pytorch_model.safetensors", "unet"));
+    };
+    let scheduler = file_in(
+        folder,
+        &["scheduler/scheduler_config.json", "scheduler_config.json"],
+    );
+    let scheduler: SchedulerConfig = match scheduler {
+        Some(path) => json(&path)?,
+        None => SchedulerConfig::default(),
+    };
+    let (levels, prediction) = (scheduler.levels()?, scheduler.prediction()?);
+    let range = scheduler.clip_sample_range;
+    let clip = options
+        .clip
+        .unwrap_or(scheduler.clip_sample)
+        .then_some(range);
+    if clip.is_some_and(|range| range.is_nan() || range <= 0.0) {
+        let what = format!("a `clip_sample_range` of {range}");
+        return Err(ModelError::Unsupported(what));
+    }
+    let unet_config: UNetConfig = json(&config)?;
+    let checkpoint = Checkpoint::open(&weights)?;
+    let unet = UNet::new(unet_config, &checkpoint, device, options.recompute)?;
+    Ok(Discrete {
+        network: Arc::new(unet),
+        levels,
+        prediction,
+        clip,
+    })
+}
+
+/// What every configuration of diffusers begins with.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Class {
+    #[serde(rename = "_class_name")]
+    name: String,
+}
+
+impl Default for Class {
+    fn default() -> Self {
+        Self {
+            name: "model that does not say what it is".to_owned(),
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = fs::read_to_string(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| ModelError::Json {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,81 @@
+//! Samplers: how a noisy image and the clean one that is seen in it make the image of the next, lower noise level.
+
+use candle_core::{Result, Tensor};
+
+/// The rule of a sampler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampler {
+    /// Along the line from the noisy to the clean image (Karras et al. 2022, algorithm 1 without its correction).
+    Euler,
+    /// To below the next level, and back up to it with new noise (Karras et al. 2022, algorithm 2's idea; Crowson's k-diffusion). `eta`
+    /// is the share of new noise.
+    ///
+    /// In these coordinates this is also DDIM with that eta (Song et al. 2021, equations 12 and 16): the variance
+    /// `eta^2 (1 - a') / (1 - a) (1 - a / a')`, divided by `a' = 1 / (1 + s'^2)`, is `eta^2 s'^2 (s^2 - s'^2) / s^2`.
+    Ancestral {
+        /// 0 adds no noise, 1 as much as the process that the network was trained on.
+        eta: f64,
+    },
+    /// The second order multistep solver DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, algorithm 2).
+    DpmPlusPlus2M,
+}
+
+/// One step's place in a walk over noise levels.
+#[derive(Clone, Copy, Debug)]
+pub struct Move {
+    /// The level before this one's, if there was a step before.
+    pub previous: Option<f64>,
+    /// The noise level of the image.
+    pub from: f64,
+    /// The noise level to go to; 0 gives the clean image.
+    pub to: f64,
+}
+
+impl Sampler {
+    /// The deviation that is gone down to and that of the new noise, which make `to` together.
+    fn split(eta: f64, from: f64, to: f64) -> (f64, f64) {
+        let up = (eta * to / from * (from * from - to * to).max(0.0).sqrt()).min(to);
+        ((to * to - up * up).sqrt(), up)
+    }
+
+    /// The image at the level `to`.
+    ///
+    /// `x` is the image at `from`, `denoised` the clean image seen in it, `previous` the clean image of the step before
+    /// (read by the multistep solver alone), all of one shape; `noise` gives standard normal noise of that shape.
+    pub fn step(
+        self,
+        x: &Tensor,
+        denoised: &Tensor,
+        previous: Option<&Tensor>,
+        at: Move,
+        noise: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let Move { from, to, .. } = at;
+        if to == 0.0 {
+            return Ok(denoised.clone());
+        }
+        // d + (x - d) * share
+        let towards = |clean: &Tensor, share: f64| (x * share)? + (clean * (1.0 - share))?;
+        match self {
+            Self::Euler => towards(denoised, to / from),
+            Self::Ancestral { eta } => {
+                let (down, up) = Self::split(eta, from, to);
+                let x = towards(denoised, down / from)?;
+                if up == 0.0 {
+                    return Ok(x);
+                }
+                x + (noise()? * up)?
+            }
+            Self::DpmPlusPlus2M => {
+                let (Some(old), Some(before)) = (previous, at.previous) else {
+                    return towards(denoised, to / from);
+                };
+                // steps of the logarithm of the level; exp(-step) = to / from
+                let (last, step) = ((before / from).ln(), (from / to).ln());
+                let ahead = step / (2.0 * last);
+                let clean = ((denoised * (1.0 + ahead))? - (old * ahead)?)?;
+                towards(&clean, to / from)
+            }
+        }
+    }
+}

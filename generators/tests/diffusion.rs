@@ -1,0 +1,553 @@
+//! Agreement with diffusers: networks, noise levels, samplers, and whole guided walks, on small random models.
+//!
+//! The fixtures and the script that made them are in `tests/fixtures/diffusion`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Tensor};
+use frozen::Layer;
+use frozen::checkpoint::Checkpoint;
+use phantasia_generators::diffusion::{
+    Betas, Denoise, Diffusion, DiffusionConfig, Discrete, GuidanceMode, Levels, LoadOptions, Move,
+    Prediction, Sampler, SchedulerConfig, Spacing, UNet, UNetConfig, load,
+};
+use phantasia_generators::{Generator, Progress, Schedule, State};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/diffusion")
+        .join(name)
+}
+
+fn reference() -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(fixture("reference.safetensors"), &Device::Cpu)
+        .expect("the fixture")
+}
+
+fn numbers(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64)
+        .and_then(|x| x.flatten_all()?.to_vec1())
+        .expect("numbers")
+}
+
+/// The largest difference as a share of the largest expected value.
+#[track_caller]
+fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0f64, |max, x| max.max(x.abs()));
+    let difference = (found.iter().zip(expected)).fold(0f64, |max, (a, b)| max.max((a - b).abs()));
+    let error = difference / largest;
+    assert!(error < tolerance, "{what} is off by {error:e}");
+}
+
+fn unet(name: &str, recompute: bool) -> UNet {
+    let config = std::fs::read_to_string(fixture(name).join("config.json")).expect("a file");
+    let config: UNetConfig = serde_json::from_str(&config).expect("a configuration");
+    let path = fixture(name).join("diffusion_pytorch_model.safetensors");
+    let checkpoint = Checkpoint::open(&path).expect("weights");
+    UNet::new(config, &checkpoint, &Device::Cpu, recompute).expect("a network")
+}
+
+fn unet_agrees(name: &str, recompute: bool) -> Result<()> {
+    let reference = reference();
+    let of = |part: &str| &reference[&format!("{name}.{part}")];
+    let time = numbers(of("t"))[0];
+    let network = unet(name, recompute).at(time)?;
+    let (y, pullback) = network.vjp(of("x"))?;
+    assert_close("value", &numbers(&y), &numbers(of("y")), 1e-4);
+    assert_close(
+        "eval",
+        &numbers(&network.eval(of("x"))?),
+        &numbers(of("y")),
+        1e-4,
+    );
+    assert_close(
+        "gradient",
+        &numbers(&pullback(of("g"))?),
+        &numbers(of("dx")),
+        1e-3,
+    );
+    Ok(())
+}
+
+#[test]
+fn a_ddpm_network_agrees_with_diffusers() -> Result<()> {
+    unet_agrees("ddpm", false)
+}
+
+#[test]
+fn a_guided_diffusion_network_agrees_with_diffusers() -> Result<()> {
+    unet_agrees("adm", false)
+}
+
+#[test]
+fn recomputing_changes_nothing() -> Result<()> {
+    let x = &reference()["ddpm.x"];
+    let g = &reference()["ddpm.g"];
+    let gradient = |recompute| -> Result<Vec<f64>> {
+        let (_, pullback) = unet("ddpm", recompute).at(12.5)?.vjp(x)?;
+        Ok(numbers(&pullback(g)?))
+    };
+    assert_eq!(gradient(false)?, gradient(true)?);
+    Ok(())
+}
+
+#[test]
+fn the_gradient_matches_finite_differences_along_a_direction() -> Result<()> {
+    let reference = reference();
+    let network = unet("adm", false).at(800.0)?;
+    let (x, g) = (&reference["adm.x"], &reference["adm.g"]);
+    let direction = (g * 0.7)?.affine(1.0, 0.1)?;
+    let value = |h: f64| -> Result<f64> {
+        let y = network
+            .eval(&(x + (&direction * h)?)?)?
+            .to_dtype(DType::F64)?;
+        (y * g.to_dtype(DType::F64)?)?.sum_all()?.to_scalar::<f64>()
+    };
+    let slope = (value(1e-2)? - value(-1e-2)?) / 2e-2;
+    let found = numbers(&(network.vjp(x)?.1(g)? * direction)?.sum_all()?)[0];
+    assert!(
+        (slope - found).abs() < 5e-3 * slope.abs(),
+        "{slope} {found}"
+    );
+    Ok(())
+}
+
+#[test]
+fn sides_that_cannot_be_halved_are_refused() -> Result<()> {
+    let network = unet("ddpm", false).at(3.0)?;
+    let x = Tensor::zeros((1, 3, 10, 8), DType::F32, &Device::Cpu)?;
+    let error = network
+        .eval(&x)
+        .expect_err("10 is no multiple of 4")
+        .to_string();
+    assert!(error.contains("multiples of 4"), "{error}");
+    Ok(())
+}
+
+fn scheduler(beta_schedule: &str) -> SchedulerConfig {
+    SchedulerConfig {
+        beta_schedule: beta_schedule.to_owned(),
+        ..SchedulerConfig::default()
+    }
+}
+
+#[test]
+fn noise_levels_are_those_of_diffusers() {
+    let reference = reference();
+    for kind in ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] {
+        let levels = scheduler(kind).levels().expect("levels");
+        let found: Vec<f64> = (0..1000)
+            .step_by(37)
+            .map(|t| levels.sigma(f64::from(t)))
+            .collect();
+        let expected = numbers(&reference[&format!("sigmas.{kind}")]);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found / expected - 1.0).abs() < 1e-3,
+                "{kind}: {found} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn spacings_are_those_of_diffusers() -> Result<()> {
+    let reference = reference();
+    let betas = Betas::Linear {
+        start: 1e-4,
+        end: 0.02,
+    };
+    for (spacing, name, offset) in [
+        (Spacing::Leading, "leading", 1),
+        (Spacing::Trailing, "trailing", 0),
+    ] {
+        let levels = Levels::new(&betas, 1000, offset)?;
+        let walk = levels.walk(spacing, 13)?;
+        let times: Vec<f64> = walk[..13].iter().map(|&sigma| levels.time(sigma)).collect();
+        assert_eq!(times, numbers(&reference[&format!("times.{name}")]));
+    }
+    let walk = Levels::new(&betas, 1000, 0)?.walk(Spacing::Karras, 12)?;
+    assert_close("karras", &walk, &numbers(&reference["karras"]), 1e-3);
+    Ok(())
+}
+
+#[test]
+fn times_and_levels_are_inverse() -> Result<()> {
+    let levels = scheduler("squaredcos_cap_v2").levels().expect("levels");
+    for time in [0.0, 0.25, 17.0, 500.5, 998.75, 999.0] {
+        assert!((levels.time(levels.sigma(time)) - time).abs() < 1e-9);
+    }
+    assert_eq!((levels.time(0.0), levels.time(1e9)), (0.0, 999.0));
+    Ok(())
+}
+
+/// Walks as diffusers did, with the noise that it drew.
+fn walks_alike(
+    name: &str,
+    scheduler: &SchedulerConfig,
+    sampler: Sampler,
+    spacing: Spacing,
+    clip: Option<f64>,
+) -> Result<()> {
+    let reference = reference();
+    let model = Discrete {
+        network: Arc::new(unet("ddpm", false)),
+        levels: scheduler.levels().expect("levels"),
+        prediction: scheduler.prediction().expect("a prediction"),
+        clip,
+    };
+    let sigmas = model.levels.walk(spacing, 10)?;
+    let mut x = (&reference["start"] * (1.0 + sigmas[0] * sigmas[0]).sqrt())?;
+    let mut previous: Option<Tensor> = None;
+    for i in 0..10 {
+        let denoised = model.eval(&x, sigmas[i])?;
+        let at = Move {
+            previous: (i > 0).then(|| sigmas[i - 1]),
+            from: sigmas[i],
+            to: sigmas[i + 1],
+        };
+        let noise = || Ok(reference[&format!("walk.{name}.noise.{i}")].clone());
+        x = sampler.step(&x, &denoised, previous.as_ref(), at, noise)?;
+        previous = Some(denoised);
+    }
+    let end = numbers(&reference[&format!("walk.{name}.end")]);
+    assert_close(name, &numbers(&x), &end, 1e-3);
+    Ok(())
+}
+
+#[test]
+fn ddim_walks_as_in_diffusers() -> Result<()> {
+    let (linear, spacing) = (scheduler("linear"), Spacing::Leading);
+    let ddim = |eta| Sampler::Ancestral { eta };
+    walks_alike("ddim", &linear, ddim(0.0), spacing, None)?;
+    walks_alike("ddim_eta", &linear, ddim(0.8), spacing, None)?;
+    walks_alike("ddim_clip", &linear, ddim(0.0), spacing, Some(1.0))
+}
+
+#[test]
+fn euler_walks_as_in_diffusers() -> Result<()> {
+    let linear = scheduler("linear");
+    walks_alike("euler", &linear, Sampler::Euler, Spacing::Trailing, None)
+}
+
+#[test]
+fn euler_ancestral_walks_as_in_diffusers() -> Result<()> {
+    let scaled = scheduler("scaled_linear");
+    let sampler = Sampler::Ancestral { eta: 1.0 };
+    walks_alike("ancestral", &scaled, sampler, Spacing::Trailing, None)
+}
+
+#[test]
+fn dpm_solver_walks_as_in_diffusers() -> Result<()> {
+    let linear = scheduler("linear");
+    walks_alike(
+        "dpm",
+        &linear,
+        Sampler::DpmPlusPlus2M,
+        Spacing::Trailing,
+        None,
+    )
+}
+
+#[test]
+fn predictions_of_velocity_and_of_images_walk_as_in_diffusers() -> Result<()> {
+    let mut velocity = scheduler("linear");
+    velocity.prediction_type = "v_prediction".to_owned();
+    walks_alike(
+        "euler_v",
+        &velocity,
+        Sampler::Euler,
+        Spacing::Trailing,
+        None,
+    )?;
+    let mut sample = scheduler("squaredcos_cap_v2");
+    sample.prediction_type = "sample".to_owned();
+    let sampler = Sampler::Ancestral { eta: 0.0 };
+    walks_alike("ddim_sample", &sample, sampler, Spacing::Leading, None)
+}
+
+fn model(clip: bool) -> Arc<dyn Denoise> {
+    let options = LoadOptions {
+        recompute: false,
+        clip: Some(clip),
+    };
+    Arc::new(load(&fixture("ddpm"), options, &Device::Cpu).expect("a model"))
+}
+
+fn config(steps: usize) -> DiffusionConfig {
+    DiffusionConfig {
+        width: 16,
+        height: 16,
+        inner: None,
+        sampler: Sampler::Ancestral { eta: 0.0 },
+        spacing: Spacing::Leading,
+        steps,
+        skip: 0,
+        mode: GuidanceMode::Through,
+        scale: Schedule::from(1.0),
+        clamp: None,
+        blend: false,
+        seed: 7,
+    }
+}
+
+/// The gradient of the mean squared distance to a picture.
+fn towards(image: &Tensor, target: &Tensor) -> Result<Tensor> {
+    (image - target)? * (2.0 / target.elem_count() as f64)
+}
+
+fn guided_alike(name: &str, config: DiffusionConfig) -> Result<()> {
+    let reference = reference();
+    let mut diffusion = Diffusion::new(config, model(false), None, &Device::Cpu)?;
+    let sigma = SchedulerConfig::default()
+        .levels()
+        .expect("levels")
+        .sigma(900.0);
+    let mut state = State::default();
+    let noisy = (&reference["start"] * (1.0 + sigma * sigma).sqrt())?;
+    state.tensors.insert("noisy".to_owned(), noisy);
+    state.scalars.insert("position".to_owned(), 0.0);
+    state.scalars.insert("levels".to_owned(), 10.0);
+    diffusion.load(&state)?;
+    let target = &reference["target"];
+    let mut images = vec![];
+    loop {
+        let image = diffusion.render()?;
+        let grad = towards(&image, target)?;
+        images.push(image.clone());
+        if diffusion.step(image, &grad)? == Progress::Finished {
+            break;
+        }
+    }
+    let expected = &reference[&format!("guided.{name}.images")];
+    assert_close(
+        name,
+        &numbers(&Tensor::cat(&images, 0)?),
+        &numbers(expected),
+        1e-3,
+    );
+    let end = numbers(&reference[&format!("guided.{name}.end")]);
+    assert_close("end", &numbers(&diffusion.render()?), &end, 1e-3);
+    Ok(())
+}
+
+#[test]
+fn guidance_through_the_network_walks_as_in_pytorch() -> Result<()> {
+    let mut guided = config(10);
+    guided.scale = Schedule::from(3000.0);
+    guided.clamp = Some(0.05);
+    guided.blend = true;
+    guided_alike("through", guided)?;
+    let mut free = config(10);
+    free.scale = Schedule::from(20.0);
+    guided_alike("through_free", free)
+}
+
+#[test]
+fn guidance_around_the_network_walks_as_in_pytorch() -> Result<()> {
+    let mut guided = config(10);
+    guided.mode = GuidanceMode::Around;
+    guided.scale = Schedule::from(200.0);
+    guided_alike("around", guided)
+}
+
+/// Steps until the end, guided towards grey.
+fn walked(diffusion: &mut Diffusion, steps: usize) -> Result<Vec<f64>> {
+    for _ in 0..steps {
+        let image = diffusion.render()?;
+        let grad = towards(&image, &Tensor::full(0.5f32, image.shape(), &Device::Cpu)?)?;
+        diffusion.step(image, &grad)?;
+    }
+    Ok(numbers(&diffusion.render()?))
+}
+
+#[test]
+fn a_saved_walk_goes_on_as_if_it_had_not_stopped() -> Result<()> {
+    for sampler in [
+        Sampler::Ancestral { eta: 1.0 },
+        Sampler::DpmPlusPlus2M,
+        Sampler::Euler,
+    ] {
+        for stop in [0, 1, 3] {
+            let mut config = config(6);
+            config.sampler = sampler;
+            config.skip = 1;
+            let start = || Diffusion::new(config.clone(), model(true), None, &Device::Cpu);
+            let whole = walked(&mut start()?, 5)?;
+            let mut first = start()?;
+            walked(&mut first, stop)?;
+            let mut second = start()?;
+            second.load(&first.save()?)?;
+            assert_eq!(walked(&mut second, 5 - stop)?, whole, "{sampler:?} {stop}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_walk_of_other_steps_is_refused_and_changes_nothing() -> Result<()> {
+    let saved = Diffusion::new(config(6), model(true), None, &Device::Cpu)?.save()?;
+    let mut other = Diffusion::new(config(7), model(true), None, &Device::Cpu)?;
+    let before = numbers(other.noisy());
+    let error = other.load(&saved).expect_err("other steps").to_string();
+    assert!(
+        error.contains("6 sampler steps") && error.contains('7'),
+        "{error}"
+    );
+    assert_eq!(numbers(other.noisy()), before);
+    Ok(())
+}
+
+#[test]
+fn the_end_is_said_and_a_further_step_changes_nothing() -> Result<()> {
+    let mut diffusion = Diffusion::new(config(2), model(true), None, &Device::Cpu)?;
+    let end = walked(&mut diffusion, 2)?;
+    let image = diffusion.render()?;
+    let grad = image.ones_like()?;
+    assert_eq!(diffusion.step(image, &grad)?, Progress::Finished);
+    assert_eq!(numbers(&diffusion.render()?), end);
+    Ok(())
+}
+
+#[test]
+fn an_init_picture_survives_late_steps() -> Result<()> {
+    let mut config = config(50);
+    config.skip = 49;
+    config.scale = Schedule::from(0.0);
+    let init = (&reference()["target"] * 0.5)?;
+    let mut diffusion = Diffusion::new(config, model(false), Some(&init), &Device::Cpu)?;
+    assert_eq!(diffusion.steps(), 1);
+    // the noise of the lowest level is a hundredth
+    let noisy = (diffusion.noisy() * 0.5)?.affine(1.0, 0.5)?;
+    let difference = (noisy - &init)?.sqr()?.mean_all()?.sqrt()?;
+    assert!(numbers(&difference)[0] < 0.02);
+    walked(&mut diffusion, 1)?;
+    Ok(())
+}
+
+#[test]
+fn sizes_that_the_network_does_not_know_are_rounded_up_and_resized() -> Result<()> {
+    let mut config = config(3);
+    (config.width, config.height) = (10, 21);
+    for mode in [GuidanceMode::Around, GuidanceMode::Through] {
+        config.mode = mode;
+        let mut diffusion = Diffusion::new(config.clone(), model(true), None, &Device::Cpu)?;
+        assert_eq!(diffusion.inner_size(), [12, 24]);
+        assert_eq!(diffusion.render()?.dims(), [1, 3, 21, 10]);
+        assert!(walked(&mut diffusion, 3)?.iter().all(|x| x.is_finite()));
+    }
+    config.inner = Some([16, 8]);
+    let mut diffusion = Diffusion::new(config, model(true), None, &Device::Cpu)?;
+    assert_eq!(diffusion.noisy().dims(), [1, 3, 8, 16]);
+    assert_eq!(diffusion.render()?.dims(), [1, 3, 21, 10]);
+    Ok(())
+}
+
+#[test]
+fn guidance_brings_the_picture_closer() -> Result<()> {
+    let distance = |mode, scale: f64| -> Result<f64> {
+        let mut config = config(10);
+        config.mode = mode;
+        config.scale = Schedule::from(scale);
+        let mut diffusion = Diffusion::new(config, model(true), None, &Device::Cpu)?;
+        let end = walked(&mut diffusion, 10)?;
+        Ok(end.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / end.len() as f64)
+    };
+    for mode in [GuidanceMode::Around, GuidanceMode::Through] {
+        let (free, guided) = (distance(mode, 0.0)?, distance(mode, 3000.0)?);
+        assert!(guided < 0.95 * free, "{mode:?}: {free} {guided}");
+    }
+    Ok(())
+}
+
+fn load_error(folder: &Path) -> String {
+    let options = LoadOptions {
+        recompute: false,
+        clip: None,
+    };
+    match load(folder, options, &Device::Cpu) {
+        Ok(_) => panic!("{} was loaded", folder.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A copy of the ddpm fixture whose configuration is changed.
+fn changed(change: impl FnOnce(String) -> String) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = "diffusion_pytorch_model.safetensors";
+    std::fs::copy(fixture("ddpm").join(weights), folder.path().join(weights)).expect("a copy");
+    let config = std::fs::read_to_string(fixture("ddpm").join("config.json")).expect("a file");
+    std::fs::write(folder.path().join("config.json"), change(config)).expect("a file");
+    folder
+}
+
+#[test]
+fn an_empty_folder_is_no_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = load_error(folder.path());
+    assert!(error.contains("holds no diffusion model"), "{error}");
+}
+
+#[test]
+fn another_class_is_named() {
+    let folder = changed(|config| config.replace("UNet2DModel", "UNet2DConditionModel"));
+    let error = load_error(folder.path());
+    assert!(
+        error.contains("the class `UNet2DConditionModel`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn weights_of_another_size_are_named() {
+    let folder = changed(|config| config.replace("12,", "20,"));
+    let error = load_error(folder.path());
+    assert!(error.contains("has shape"), "{error}");
+}
+
+#[test]
+fn blocks_that_are_not_known_are_named() {
+    let folder = changed(|config| config.replace("\"AttnDownBlock2D\"", "\"SkipDownBlock2D\""));
+    let error = load_error(folder.path());
+    assert!(error.contains("`SkipDownBlock2D`"), "{error}");
+}
+
+#[test]
+fn a_scheduler_that_is_not_known_is_named() {
+    let folder = changed(|config| config);
+    let path = folder.path().join("scheduler_config.json");
+    std::fs::write(&path, r#"{ "_class_name": "ScoreSdeVeScheduler" }"#).expect("a file");
+    let error = load_error(folder.path());
+    assert!(error.contains("`ScoreSdeVeScheduler`"), "{error}");
+    std::fs::write(&path, "{").expect("a file");
+    let error = load_error(folder.path());
+    assert!(
+        error.contains("scheduler_config.json is not a configuration"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_256_models_have_their_shape() {
+    let unet = UNet::new(
+        UNetConfig::ddpm_256(),
+        &Checkpoint::random(1),
+        &Device::Cpu,
+        true,
+    )
+    .expect("a network");
+    assert_eq!(unet.config().multiple(), 32);
+    let network = unet.at(500.0).expect("a time");
+    let x = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).expect("an image");
+    let (y, pullback) = network.vjp(&x).expect("a value");
+    assert_eq!(y.dims(), [1, 3, 32, 32]);
+    let grad = pullback(&y.ones_like().expect("ones")).expect("a gradient");
+    assert!(numbers(&grad).iter().any(|x| *x != 0.0));
+    assert_eq!(
+        SchedulerConfig::default().prediction().expect("one"),
+        Prediction::Epsilon
+    );
+}
