@@ -3,8 +3,10 @@
 //! A [`Generator`] knows nothing of what judges its images. It renders one, is told in which direction that image
 //! should change, and changes its own parameters accordingly.
 
+pub mod autoencoder;
 mod clamp;
 pub mod diffusion;
+mod latent;
 mod optimizer;
 pub mod pyramid;
 mod schedule;
@@ -12,8 +14,10 @@ mod state;
 
 use candle_core::{Result, Tensor};
 
+pub use autoencoder::{Autoencoder, AutoencoderError};
 pub use clamp::ClampWithGrad;
 pub use diffusion::{Diffusion, DiffusionConfig};
+pub use latent::{Latent, LatentConfig, LatentStart};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use pyramid::{Pyramid, PyramidConfig};
 pub use schedule::Schedule;

@@ -346,7 +346,7 @@ impl Generator for Pyramid {
 }
 
 /// `count` numbers of a normal distribution around 0.
-fn normals(rng: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
+pub(crate) fn normals(rng: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
     use rand::Rng;
     if deviation == 0.0 {
         return vec![0.0; count];

@@ -1,0 +1,422 @@
+//! Autoencoders: pictures to latents and back, as frozen networks.
+//!
+//! Four layouts of weights are read, and one type is what comes of each: taming-transformers' VQGAN (Esser et al. 2021) and
+//! diffusers' VQModel, both with a codebook; diffusers' AutoencoderKL, Stable Diffusion's; and the tiny autoencoder TAESD
+//! in its own layout and in diffusers'.
+
+mod codebook;
+mod layers;
+mod names;
+mod tiled;
+mod tiny;
+mod vqgan;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
+use frozen::{Chain, Layer, Pullback};
+use thiserror::Error;
+
+pub use codebook::Codebook;
+pub use vqgan::VqganConfig;
+
+use layers::Affine;
+use names::Names;
+use tiled::Tiled;
+
+/// How the tensors of a checkpoint are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// taming-transformers' VQGAN, and latent-diffusion's.
+    Taming,
+    /// diffusers' VQModel and AutoencoderKL.
+    Diffusers,
+    /// TAESD's own: a decoder and an encoder whose layers are numbered, a file each.
+    Taesd,
+    /// diffusers' AutoencoderTiny.
+    DiffusersTiny,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Taming => "the layout of taming-transformers",
+            Self::Diffusers => "the layout of diffusers",
+            Self::Taesd => "TAESD's layout",
+            Self::DiffusersTiny => "the layout of diffusers' AutoencoderTiny",
+        })
+    }
+}
+
+/// Why an autoencoder could not be used.
+#[derive(Debug, Error)]
+pub enum AutoencoderError {
+    /// A tensor is missing, or has another shape than its place in the network asks for.
+    #[error("{source} (read as {layout})")]
+    Weights {
+        /// The layout that the names were taken for.
+        layout: Layout,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Nothing in the file is named as in a layout that is read.
+    #[error(
+        "{origin} is no autoencoder of a layout that is read (taming-transformers, diffusers' VQModel, AutoencoderKL and \
+         AutoencoderTiny, TAESD): {found}"
+    )]
+    Unknown {
+        /// The file.
+        origin: String,
+        /// What it holds instead, as a sentence.
+        found: String,
+    },
+    /// The configuration beside the weights cannot be followed.
+    #[error("{origin}: {what}")]
+    Config {
+        /// The configuration's file.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The folder holds no weights.
+    #[error("{folder} holds no weights: {wanted} was looked for")]
+    Empty {
+        /// The folder.
+        folder: String,
+        /// The names that are known.
+        wanted: String,
+    },
+    /// candle could not make the network.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The names that weights have, the best first.
+const FILES: &[&str] = &[
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "model.safetensors",
+    "vqgan.safetensors",
+    TAESD_DECODER,
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.bin",
+    "model.ckpt",
+    "last.ckpt",
+    "vqgan.ckpt",
+];
+const TAESD_DECODER: &str = "taesd_decoder.safetensors";
+/// Where larger models keep their autoencoder, and taming-transformers its checkpoints.
+const FOLDERS: &[&str] = &["vqvae", "vae", "vqgan", "checkpoints", "ckpts"];
+
+/// A network that takes pictures to latents and back.
+pub struct Autoencoder {
+    encoder: Option<Chain>,
+    decoder: Arc<Chain>,
+    codebook: Option<Codebook>,
+    /// Gives each code a score, where the encoder chooses among them by that (VQGANs trained with the Gumbel softmax).
+    scores: Option<Box<dyn Layer>>,
+    factor: usize,
+    channels: usize,
+    /// Bytes that the decoder's pullback holds for each pixel of the picture, about.
+    bytes_per_pixel: usize,
+}
+
+impl Autoencoder {
+    /// Reads the autoencoder that a file or a folder holds.
+    ///
+    /// # Errors
+    /// Where there is none, it is of no known layout, or a tensor is missing or of another shape than expected.
+    pub fn open(path: &Path, device: &Device) -> Result<Self, AutoencoderError> {
+        let file = match path.is_dir() {
+            true => weights_in(path)?,
+            false => path.to_owned(),
+        };
+        let checkpoint = Checkpoint::open(&file)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let config = match file_in(folder, &["config.json"]) {
+            None => None,
+            Some(path) => Some(read_config(&path)?),
+        };
+        // TAESD's encoder is a file of its own beside the decoder's
+        let encoder = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| name.contains("decoder"))
+            .map(|name| folder.join(name.replace("decoder", "encoder")))
+            .filter(|path| path.is_file());
+        let encoder = encoder.map(|path| Checkpoint::open(&path)).transpose()?;
+        Self::read(&checkpoint, encoder.as_ref(), config.as_ref(), device)
+    }
+
+    /// Reads an autoencoder whose weights are part of the program; `config` is its `config.json`.
+    ///
+    /// # Errors
+    /// As [`Autoencoder::open`].
+    pub fn from_static(
+        origin: &str,
+        weights: &'static [u8],
+        config: &str,
+        device: &Device,
+    ) -> Result<Self, AutoencoderError> {
+        let checkpoint = Checkpoint::from_static(origin, weights)?;
+        let config = Config::parse(origin, config)?;
+        Self::read(&checkpoint, None, Some(&config), device)
+    }
+
+    fn read(
+        checkpoint: &Checkpoint,
+        encoder: Option<&Checkpoint>,
+        config: Option<&Config>,
+        device: &Device,
+    ) -> Result<Self, AutoencoderError> {
+        let (layout, prefix) = guess(checkpoint)?;
+        // a folder may hold weights of several layouts, and its configuration is that of diffusers' one
+        let config = config.filter(|_| matches!(layout, Layout::Diffusers | Layout::DiffusersTiny));
+        let found = match layout {
+            Layout::Taming | Layout::Diffusers => {
+                let names = Names::new(layout, &prefix);
+                VqganConfig::find(checkpoint, &names, config)
+                    .and_then(|sizes| Self::vqgan(Branch::root(checkpoint, device), names, &sizes))
+            }
+            Layout::DiffusersTiny | Layout::Taesd => {
+                tiny::read(layout, &prefix, checkpoint, encoder, device)
+            }
+        };
+        found.map_err(|error| match error {
+            AutoencoderError::Checkpoint(source) => AutoencoderError::Weights { layout, source },
+            error => error,
+        })
+    }
+
+    /// A VQGAN of these sizes with weights named as taming-transformers does: for checkpoints whose sizes are known, and for random
+    /// weights.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or has another shape.
+    pub fn taming(weights: Branch<'_>, config: &VqganConfig) -> Result<Self, AutoencoderError> {
+        Self::vqgan(weights, Names::new(Layout::Taming, ""), config)
+    }
+
+    fn vqgan(
+        weights: Branch<'_>,
+        names: Names,
+        config: &VqganConfig,
+    ) -> Result<Self, AutoencoderError> {
+        let codebook = match config.codes {
+            0 => None,
+            codes => {
+                let key = names.codebook(weights);
+                Some(Codebook::new(weights.get(&key, &[codes, config.code])?)?)
+            }
+        };
+        Ok(Self {
+            encoder: Some(vqgan::encoder(weights, &names, config)?),
+            decoder: Arc::new(vqgan::decoder(weights, &names, config)?),
+            scores: vqgan::gumbel(weights, &names, config)?,
+            codebook,
+            factor: config.factor(),
+            channels: config.code,
+            bytes_per_pixel: config.bytes_per_pixel(),
+        })
+    }
+
+    /// Pixels along a side of what one latent stands for.
+    pub fn factor(&self) -> usize {
+        self.factor
+    }
+
+    /// Channels of the latents.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The vectors that latents are replaced by, for a VQGAN.
+    pub fn codebook(&self) -> Option<&Codebook> {
+        self.codebook.as_ref()
+    }
+
+    /// Whether pictures can be brought to latents: TAESD's encoder is a file that may be missing.
+    pub fn encodes(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// The size nearest to a size that whole latents make up, at least one.
+    pub fn nearest_size(&self, [width, height]: [usize; 2]) -> [usize; 2] {
+        let nearest = |side: usize| ((side + self.factor / 2) / self.factor).max(1) * self.factor;
+        [nearest(width), nearest(height)]
+    }
+
+    /// Pictures `[batch, 3, height, width]` in 0..=1 to latents `[batch, channels, height / factor, width / factor]`, not
+    /// yet quantised unless the encoder gives codes itself.
+    ///
+    /// # Errors
+    /// Where there is no encoder, or the sides are no multiples of the factor.
+    pub fn encode(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let Some(encoder) = &self.encoder else {
+            candle_core::bail!(
+                "this autoencoder has no encoder, so that no picture can be brought to its latents: put the file of the encoder \
+                 beside that of the decoder"
+            );
+        };
+        let (_, _, h, w) = image.dims4()?;
+        if h % self.factor != 0 || w % self.factor != 0 {
+            candle_core::bail!(
+                "a picture of {w} x {h} does not divide into latents of {} pixels a side",
+                self.factor
+            );
+        }
+        let latents = encoder.eval(image)?;
+        let (Some(scores), Some(codebook)) = (&self.scores, &self.codebook) else {
+            return Ok(latents);
+        };
+        let (b, _, h, w) = latents.dims4()?;
+        let numbers = scores.eval(&latents)?.argmax(1)?.flatten_all()?;
+        codebook.lookup(&numbers, (b, h, w))
+    }
+
+    /// Latents `[batch, channels, h, w]` to pictures `[batch, 3, factor h, factor w]`, about 0..=1 and not clamped.
+    ///
+    /// # Errors
+    /// Where the latents have another shape.
+    pub fn decode(&self, latents: &Tensor) -> candle_core::Result<Tensor> {
+        self.decoder.eval(latents)
+    }
+
+    /// [`Autoencoder::decode`] with its pullback; with `tile`, in tiles of that many latents a side, of which nothing is kept.
+    ///
+    /// # Errors
+    /// Where the latents have another shape, or a tile has less than two latents a side.
+    pub fn decode_vjp(
+        &self,
+        latents: &Tensor,
+        tile: Option<usize>,
+    ) -> candle_core::Result<(Tensor, Pullback)> {
+        match tile {
+            None => self.decoder.vjp(latents),
+            Some(tile) => Tiled::new(Arc::clone(&self.decoder), tile, self.factor)?.vjp(latents),
+        }
+    }
+
+    /// The largest tile, in latents a side, whose decoding with a pullback takes about that many bytes; none where the whole picture
+    /// does not take more.
+    pub fn tile(&self, [width, height]: [usize; 2], bytes: usize) -> Option<usize> {
+        let pixels = bytes / self.bytes_per_pixel.max(1);
+        if width.saturating_mul(height) <= pixels {
+            return None;
+        }
+        let side = (pixels as f64).sqrt() as usize / self.factor;
+        Some(side.max(tiled::LEAST))
+    }
+}
+
+/// The weights of a folder, or of a folder in it that usually has them.
+fn weights_in(folder: &Path) -> Result<PathBuf, AutoencoderError> {
+    let inner = FOLDERS.iter().map(|name| folder.join(name));
+    for folder in std::iter::once(folder.to_owned()).chain(inner) {
+        if let Some(path) = file_in(&folder, FILES).or_else(|| only_weights(&folder)) {
+            return Ok(path);
+        }
+    }
+    Err(AutoencoderError::Empty {
+        folder: folder.display().to_string(),
+        wanted: FILES.join(", "),
+    })
+}
+
+/// The one file of a folder whose ending is that of weights.
+fn only_weights(folder: &Path) -> Option<PathBuf> {
+    let is_weights = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        matches!(ending, Some("safetensors" | "ckpt" | "bin" | "pt" | "pth"))
+    };
+    let files = std::fs::read_dir(folder).ok()?;
+    let mut files = files.flatten().map(|entry| entry.path()).filter(is_weights);
+    let first = files.next()?;
+    files.next().is_none().then_some(first)
+}
+
+/// A `config.json`.
+struct Config {
+    origin: String,
+    json: serde_json::Value,
+}
+
+impl Config {
+    fn parse(origin: &str, text: &str) -> Result<Self, AutoencoderError> {
+        let json = serde_json::from_str(text).map_err(|error| AutoencoderError::Config {
+            origin: origin.to_owned(),
+            what: format!("it is not JSON ({error})"),
+        })?;
+        Ok(Self {
+            origin: origin.to_owned(),
+            json,
+        })
+    }
+
+    fn fault(&self, what: String) -> AutoencoderError {
+        AutoencoderError::Config {
+            origin: self.origin.clone(),
+            what,
+        }
+    }
+}
+
+fn read_config(path: &Path) -> Result<Config, AutoencoderError> {
+    let origin = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Read {
+        origin: origin.clone(),
+        source,
+    })?;
+    Config::parse(&origin, &text)
+}
+
+/// The layout that a checkpoint's names speak of, and what stands in front of each: a wrapper's name.
+fn guess(checkpoint: &Checkpoint) -> Result<(Layout, String), AutoencoderError> {
+    // what of a layout nothing else has, the discriminator and the perceptual network of `loss.*` among that
+    let marks = [
+        (Layout::Taming, "decoder.up.0.block.0.conv1.weight"),
+        (Layout::Taming, "decoder.mid.block_1.conv1.weight"),
+        (
+            Layout::Diffusers,
+            "decoder.up_blocks.0.resnets.0.conv1.weight",
+        ),
+        (
+            Layout::Diffusers,
+            "decoder.mid_block.resnets.0.conv1.weight",
+        ),
+        (Layout::DiffusersTiny, "decoder.layers.0.weight"),
+    ];
+    for (layout, mark) in marks {
+        let prefix = (checkpoint.keys())
+            .filter_map(|key| key.strip_suffix(mark))
+            .find(|prefix| prefix.is_empty() || prefix.ends_with('.'));
+        if let Some(prefix) = prefix {
+            return Ok((layout, prefix.to_owned()));
+        }
+    }
+    if checkpoint.keys().any(|key| key == "1.weight") {
+        return Ok((Layout::Taesd, String::new()));
+    }
+    let some: Vec<_> = checkpoint
+        .keys()
+        .take(3)
+        .map(|key| format!("`{key}`"))
+        .collect();
+    let found = match some.is_empty() {
+        true => "it has no tensors".to_owned(),
+        false => format!(
+            "there is no `decoder.up.0.block.0.conv1.weight` and nothing like it; its tensors begin with {}",
+            some.join(", ")
+        ),
+    };
+    Err(AutoencoderError::Unknown {
+        origin: checkpoint.origin().to_owned(),
+        found,
+    })
+}

@@ -1,0 +1,131 @@
+//! What each layout calls the parts of a VQGAN.
+
+use frozen::checkpoint::Branch;
+
+use super::Layout;
+
+/// Half of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    Encoder,
+    Decoder,
+}
+
+/// The names of one checkpoint.
+pub(super) struct Names {
+    pub layout: Layout,
+    prefix: String,
+}
+
+impl Names {
+    pub fn new(layout: Layout, prefix: &str) -> Self {
+        Self {
+            layout,
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    fn taming(&self) -> bool {
+        self.layout == Layout::Taming
+    }
+
+    /// A part that both layouts call the same.
+    pub fn root(&self, part: &str) -> String {
+        format!("{}{part}", self.prefix)
+    }
+
+    pub fn half(&self, half: Half, part: &str) -> String {
+        let half = match half {
+            Half::Encoder => "encoder",
+            Half::Decoder => "decoder",
+        };
+        self.root(&format!("{half}.{part}"))
+    }
+
+    /// The level that is passed as number `level` of `levels`. taming-transformers counts the decoder's from fine to coarse,
+    /// against the order in which they are passed.
+    fn level(&self, half: Half, level: usize, levels: usize) -> String {
+        let part = match (self.taming(), half) {
+            (true, Half::Encoder) => format!("down.{level}"),
+            (true, Half::Decoder) => format!("up.{}", levels - 1 - level),
+            (false, Half::Encoder) => format!("down_blocks.{level}"),
+            (false, Half::Decoder) => format!("up_blocks.{level}"),
+        };
+        self.half(half, &part)
+    }
+
+    /// A residual block of a level.
+    pub fn block(&self, half: Half, (level, levels): (usize, usize), index: usize) -> String {
+        let blocks = if self.taming() { "block" } else { "resnets" };
+        format!("{}.{blocks}.{index}", self.level(half, level, levels))
+    }
+
+    /// The attention behind a residual block of a level.
+    pub fn attention(&self, half: Half, (level, levels): (usize, usize), index: usize) -> String {
+        let attention = if self.taming() { "attn" } else { "attentions" };
+        format!("{}.{attention}.{index}", self.level(half, level, levels))
+    }
+
+    /// The convolution that halves or doubles the sides.
+    pub fn resize(&self, half: Half, (level, levels): (usize, usize)) -> String {
+        let resize = match (self.taming(), half) {
+            (true, Half::Encoder) => "downsample.conv",
+            (true, Half::Decoder) => "upsample.conv",
+            (false, Half::Encoder) => "downsamplers.0.conv",
+            (false, Half::Decoder) => "upsamplers.0.conv",
+        };
+        format!("{}.{resize}", self.level(half, level, levels))
+    }
+
+    /// A residual block in the middle, 0 or 1.
+    pub fn middle_block(&self, half: Half, index: usize) -> String {
+        let part = match self.taming() {
+            true => format!("mid.block_{}", index + 1),
+            false => format!("mid_block.resnets.{index}"),
+        };
+        self.half(half, &part)
+    }
+
+    pub fn middle_attention(&self, half: Half) -> String {
+        let taming = self.taming();
+        let part = if taming {
+            "mid.attn_1"
+        } else {
+            "mid_block.attentions.0"
+        };
+        self.half(half, part)
+    }
+
+    pub fn last_norm(&self, half: Half) -> String {
+        let taming = self.taming();
+        self.half(half, if taming { "norm_out" } else { "conv_norm_out" })
+    }
+
+    /// The 1x1 convolution beside a block that changes the number of channels.
+    pub fn shortcut(&self) -> &'static str {
+        match self.taming() {
+            true => "nin_shortcut",
+            false => "conv_shortcut",
+        }
+    }
+
+    /// The norm and the four projections (query, key, value, output) of an attention. diffusers has renamed its own once.
+    pub fn attention_parts(&self, attention: &str, weights: Branch<'_>) -> [&'static str; 5] {
+        if self.taming() {
+            ["norm", "q", "k", "v", "proj_out"]
+        } else if weights.has(&format!("{attention}.query.weight")) {
+            ["group_norm", "query", "key", "value", "proj_attn"]
+        } else {
+            ["group_norm", "to_q", "to_k", "to_v", "to_out.0"]
+        }
+    }
+
+    /// The codebook; that of a VQGAN trained with the Gumbel softmax has another name.
+    pub fn codebook(&self, weights: Branch<'_>) -> String {
+        let gumbel = self.root("quantize.embed.weight");
+        match weights.has(&gumbel) {
+            true => gumbel,
+            false => self.root("quantize.embedding.weight"),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The tiny autoencoder TAESD (madebyollin/taesd): plain convolutions and residual blocks with ReLU, no norms.
+//!
+//! Both layouts number the layers of a sequence. What stands where follows from which numbers have tensors, and of what
+//! shape: a block has `conv.0`, a convolution `weight`; numbers without tensors are activations or upsamplings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
+use frozen::{
+    Activation, Chain, Conv2d, Conv2dOptions, Layer, Parallel, Residual, UpsampleNearest,
+};
+
+use super::layers::{SoftClamp, convolution};
+use super::{Autoencoder, AutoencoderError, Layout};
+
+/// The latents' soft clamp.
+const LIMIT: f64 = 3.0;
+
+pub(super) fn read(
+    layout: Layout,
+    prefix: &str,
+    checkpoint: &Checkpoint,
+    encoder: Option<&Checkpoint>,
+    device: &Device,
+) -> Result<Autoencoder, AutoencoderError> {
+    let inner = |half: &str| match layout {
+        Layout::DiffusersTiny => format!("{prefix}{half}.layers."),
+        _ => prefix.to_owned(),
+    };
+    let sequence = Sequence::new(Branch::root(checkpoint, device), inner("decoder"));
+    let (decoder, sizes) = sequence.decoder()?;
+    let encoder = match (layout, encoder) {
+        (Layout::Taesd, None) => None,
+        (Layout::Taesd, Some(encoder)) => Some(encoder),
+        _ => Some(checkpoint).filter(|checkpoint| {
+            let inner = inner("encoder");
+            checkpoint.keys().any(|key| key.starts_with(&inner))
+        }),
+    };
+    let encoder = match encoder {
+        None => None,
+        Some(checkpoint) => {
+            let sequence = Sequence::new(Branch::root(checkpoint, device), inner("encoder"));
+            Some(sequence.encoder(sizes.latent)?)
+        }
+    };
+    Ok(Autoencoder {
+        encoder,
+        decoder: Arc::new(decoder),
+        codebook: None,
+        scores: None,
+        factor: sizes.factor,
+        channels: sizes.latent,
+        bytes_per_pixel: sizes.bytes_per_pixel,
+    })
+}
+
+struct Sizes {
+    latent: usize,
+    factor: usize,
+    bytes_per_pixel: usize,
+}
+
+/// A numbered sequence of layers.
+struct Sequence<'a> {
+    weights: Branch<'a>,
+    prefix: String,
+    /// The numbers that have tensors.
+    numbers: BTreeSet<usize>,
+}
+
+impl<'a> Sequence<'a> {
+    fn new(weights: Branch<'a>, prefix: String) -> Self {
+        let numbers = weights.checkpoint().keys().filter_map(|key| {
+            let rest = key.strip_prefix(&prefix)?;
+            rest.split('.').next()?.parse().ok()
+        });
+        Self {
+            weights,
+            numbers: numbers.collect(),
+            prefix,
+        }
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.weights.checkpoint().shape(&format!("{name}.weight"))
+    }
+
+    /// Channels before and after a convolution, from its shape; where it is missing or none, the error that says so.
+    fn channels(&self, name: &str) -> Result<(usize, usize), CheckpointError> {
+        match self.shape(name) {
+            Some(&[outputs, inputs, _, _]) => Ok((inputs, outputs)),
+            _ => {
+                let key = format!("{name}.weight");
+                self.weights.get(&key, &[1, 1, 3, 3]).map(|_| (1, 1))
+            }
+        }
+    }
+
+    /// The convolution or block of that number, and the channels it gives.
+    fn layer(
+        &self,
+        number: usize,
+        inputs: usize,
+        stride: usize,
+    ) -> Result<(Box<dyn Layer>, usize), CheckpointError> {
+        let name = format!("{}{number}", self.prefix);
+        let first = format!("{name}.conv.0");
+        if self.shape(&first).is_some() {
+            return self.block(&name, inputs);
+        }
+        let (_, outputs) = self.channels(&name)?;
+        let weight = self
+            .weights
+            .get(&format!("{name}.weight"), &[outputs, inputs, 3, 3])?;
+        let bias = format!("{name}.bias");
+        let bias: Option<Tensor> = match self.weights.has(&bias) {
+            true => Some(self.weights.get(&bias, &[outputs])?),
+            false => None,
+        };
+        let options = Conv2dOptions {
+            stride,
+            padding: 1,
+            ..Conv2dOptions::default()
+        };
+        Ok((Box::new(Conv2d::new(weight, bias, options)?), outputs))
+    }
+
+    fn block(&self, name: &str, inputs: usize) -> Result<(Box<dyn Layer>, usize), CheckpointError> {
+        let (_, outputs) = self.channels(&format!("{name}.conv.0"))?;
+        let conv = |i: usize, inputs: usize| {
+            convolution(
+                self.weights,
+                &format!("{name}.conv.{i}"),
+                inputs,
+                outputs,
+                3,
+            )
+        };
+        let branch = Chain::new(vec![
+            Box::new(conv(0, inputs)?),
+            Box::new(Activation::Relu),
+            Box::new(conv(2, outputs)?),
+            Box::new(Activation::Relu),
+            Box::new(conv(4, outputs)?),
+        ]);
+        let sum: Box<dyn Layer> = if inputs == outputs {
+            Box::new(Residual(branch))
+        } else {
+            let key = format!("{name}.skip.weight");
+            let weight = self.weights.get(&key, &[outputs, inputs, 1, 1])?;
+            let skip = Conv2d::new(weight, None, Conv2dOptions::default())?;
+            Box::new(Parallel(branch, skip))
+        };
+        let block = Chain::new(vec![sum, Box::new(Activation::Relu)]);
+        Ok((Box::new(block), outputs))
+    }
+
+    fn decoder(&self) -> Result<(Chain, Sizes), CheckpointError> {
+        let mut chain: Vec<Box<dyn Layer>> = vec![Box::new(SoftClamp { limit: LIMIT })];
+        let first = self.numbers.first().copied().unwrap_or(0);
+        let last = self.numbers.last().copied().unwrap_or(0);
+        let (latent, _) = self.channels(&format!("{}{first}", self.prefix))?;
+        let (mut channels, mut doublings, mut kept) = (latent, 0, 0.0);
+        for number in first..=last {
+            if self.numbers.contains(&number) {
+                let (layer, outputs) = self.layer(number, channels, 1)?;
+                chain.push(layer);
+                channels = outputs;
+                // a block keeps the inputs of its three activations
+                kept += 3.0 * 4.0 * channels as f64 * 4f64.powi(doublings);
+            } else if number == first + 1 {
+                chain.push(Box::new(Activation::Relu));
+            } else {
+                chain.push(Box::new(UpsampleNearest::new(2)?));
+                doublings += 1;
+            }
+        }
+        if channels != 3 {
+            // the last convolution is missing: ask for it
+            self.channels(&format!("{}{}", self.prefix, last + 1))?;
+        }
+        let sizes = Sizes {
+            latent,
+            factor: 1 << doublings,
+            bytes_per_pixel: (kept / 4f64.powi(doublings)).ceil() as usize,
+        };
+        Ok((Chain::new(chain), sizes))
+    }
+
+    /// Convolutions without a bias halve the sides.
+    fn encoder(&self, latent: usize) -> Result<Chain, CheckpointError> {
+        let mut chain: Vec<Box<dyn Layer>> = vec![];
+        let mut channels = 3;
+        let last = self.numbers.last().copied().unwrap_or(0);
+        for number in 0..=last {
+            let name = format!("{}{number}", self.prefix);
+            let plain = self.shape(&name).is_some();
+            let halves = plain && !self.weights.has(&format!("{name}.bias"));
+            let (layer, outputs) = self.layer(number, channels, 1 + usize::from(halves))?;
+            chain.push(layer);
+            channels = outputs;
+        }
+        if channels != latent {
+            // it would not fit the decoder: the last convolution's shape says so
+            let key = format!("{}{last}.weight", self.prefix);
+            self.weights.get(&key, &[latent, channels, 3, 3])?;
+        }
+        Ok(Chain::new(chain))
+    }
+}

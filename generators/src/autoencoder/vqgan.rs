@@ -1,0 +1,499 @@
+//! The convolutional encoder and decoder of VQGAN (Esser et al. 2021, appendix A), which latent diffusion took over.
+
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
+use frozen::{
+    Activation, Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention,
+    UpsampleNearest,
+};
+
+use super::layers::{
+    FirstChannels, PadEnd, SpatialAttention, convolution, convolution_with, projection,
+};
+use super::names::{Half, Names};
+use super::{Affine, AutoencoderError, Config, Layout};
+
+/// Of every group norm in both frameworks.
+const EPS: f64 = 1e-6;
+/// Groups of every norm in taming-transformers.
+const GROUPS: usize = 32;
+/// Stable Diffusion's, where no configuration says another.
+const SCALING: f64 = 0.18215;
+/// No network has more levels.
+const MOST_LEVELS: usize = 12;
+
+/// The sizes of a VQGAN, or of an AutoencoderKL, which is one without a codebook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VqganConfig {
+    /// Channels at each level, fine to coarse; each level has half the side of the one before it.
+    pub levels: Vec<usize>,
+    /// Residual blocks in each level of the encoder; the decoder has one more.
+    pub blocks: usize,
+    /// For each level, whether attention follows each of its blocks.
+    pub attention: Vec<bool>,
+    /// Whether there is attention between the two blocks in the middle.
+    pub middle_attention: bool,
+    /// Channels between encoder and decoder.
+    pub latent: usize,
+    /// Numbers in each code: channels of what is painted.
+    pub code: usize,
+    /// Codes in the codebook; 0 where there is none.
+    pub codes: usize,
+    /// Groups of every norm.
+    pub groups: usize,
+    /// Whether 1x1 convolutions lead from `latent` channels to `code` and back.
+    pub quant_conv: bool,
+    /// Whether the encoder gives means and variances (AutoencoderKL).
+    pub moments: bool,
+    /// What is painted is `(latents - shift) * scale`, of variance about 1.
+    pub scale: f64,
+    /// What is taken off the latents.
+    pub shift: f64,
+    /// Whether the network's pictures lie in -1..=1; else in 0..=1 (aMUSEd's).
+    pub symmetric: bool,
+}
+
+impl VqganConfig {
+    /// `vqgan_imagenet_f16_1024` of taming-transformers: 16 x 16 pixels a latent, 1,024 codes.
+    pub fn f16_1024() -> Self {
+        Self {
+            levels: vec![128, 128, 256, 256, 512],
+            blocks: 2,
+            attention: vec![false, false, false, false, true],
+            middle_attention: true,
+            latent: 256,
+            code: 256,
+            codes: 1024,
+            groups: GROUPS,
+            quant_conv: true,
+            moments: false,
+            scale: 1.0,
+            shift: 0.0,
+            symmetric: true,
+        }
+    }
+
+    /// `vqgan_imagenet_f16_16384`: the same with 16,384 codes.
+    pub fn f16_16384() -> Self {
+        Self {
+            codes: 16_384,
+            ..Self::f16_1024()
+        }
+    }
+
+    /// Pixels along a side of one latent.
+    pub fn factor(&self) -> usize {
+        1 << (self.levels.len() - 1)
+    }
+
+    /// Of f32 numbers that the decoder's pullback keeps, for each pixel of the picture.
+    pub(super) fn bytes_per_pixel(&self) -> usize {
+        // a block keeps the inputs of its two norms; convolutions keep nothing
+        let numbers = self.levels.iter().enumerate().map(|(level, channels)| {
+            let kept = 2 * (self.blocks + 1) * channels;
+            kept.div_ceil(1 << (2 * level))
+        });
+        4 * numbers.sum::<usize>()
+    }
+
+    /// The sizes of a checkpoint, from its configuration where there is one, else from its tensors' shapes.
+    pub(super) fn find(
+        checkpoint: &Checkpoint,
+        names: &Names,
+        config: Option<&Config>,
+    ) -> Result<Self, AutoencoderError> {
+        let inferred = Self::infer(checkpoint, names)?;
+        match config {
+            None => Ok(inferred),
+            Some(config) => inferred.told(config),
+        }
+    }
+
+    fn infer(checkpoint: &Checkpoint, names: &Names) -> Result<Self, AutoencoderError> {
+        let has = |key: String| checkpoint.shape(&key).is_some();
+        // a tensor whose shape says how the network goes on
+        let shape = |key: String, rank: usize| match checkpoint.shape(&key) {
+            Some(shape) if shape.len() == rank => Ok(shape.to_vec()),
+            // asking for it gives the error: that it is missing, or of another rank
+            _ => match checkpoint.tensor(&key, &vec![1; rank]) {
+                Ok(tensor) => Ok(tensor.dims().to_vec()),
+                Err(error) => Err(error),
+            },
+        };
+        let half = Half::Encoder;
+        let first = |level: usize| format!("{}.conv1.weight", names.block(half, (level, 0), 0));
+        let depth = (0..MOST_LEVELS)
+            .take_while(|&level| has(first(level)))
+            .count()
+            .max(1);
+        let levels = (0..depth)
+            .map(|level| Ok(shape(first(level), 4)?[0]))
+            .collect::<Result<Vec<_>, CheckpointError>>()?;
+        let blocks = (0..)
+            .take_while(|&i| has(format!("{}.conv1.weight", names.block(half, (0, depth), i))))
+            .count();
+        let norm = if names.layout == Layout::Taming {
+            "norm"
+        } else {
+            "group_norm"
+        };
+        let attention = (0..depth)
+            .map(|level| {
+                let attention = names.attention(half, (level, depth), 0);
+                has(format!("{attention}.{norm}.weight"))
+            })
+            .collect();
+        let middle = format!("{}.{norm}.weight", names.middle_attention(half));
+        let latent = shape(names.half(Half::Decoder, "conv_in.weight"), 4)?[1];
+        let quant_conv = has(names.root("post_quant_conv.weight"));
+        let code = match quant_conv {
+            true => shape(names.root("post_quant_conv.weight"), 4)?[1],
+            false => latent,
+        };
+        let moments = shape(names.half(half, "conv_out.weight"), 4)?[0] == 2 * latent;
+        let codebooks = ["quantize.embedding.weight", "quantize.embed.weight"];
+        let codes = match codebooks.into_iter().find(|key| has(names.root(key))) {
+            Some(key) => shape(names.root(key), 2)?[0],
+            None if moments => 0,
+            // a VQGAN without its codebook
+            None => shape(names.root(codebooks[0]), 2)?[0],
+        };
+        let (scale, shift) = (if codes == 0 { SCALING } else { 1.0 }, 0.0);
+        Ok(Self {
+            levels,
+            blocks,
+            attention,
+            middle_attention: has(middle),
+            latent,
+            code,
+            codes,
+            groups: GROUPS,
+            quant_conv,
+            moments,
+            scale,
+            shift,
+            symmetric: true,
+        })
+    }
+
+    /// What a `config.json` of diffusers says; where it is silent, what was inferred.
+    fn told(mut self, config: &Config) -> Result<Self, AutoencoderError> {
+        let get = |key: &str| config.json.get(key).filter(|value| !value.is_null());
+        let count = |key: &str, default: usize| match get(key) {
+            None => Ok(default),
+            Some(value) => match value.as_u64() {
+                Some(number) if (1..1 << 20).contains(&number) => Ok(number as usize),
+                _ => Err(config.fault(format!("`{key}` is {value}, not a number of at least 1"))),
+            },
+        };
+        for (key, read) in [
+            ("act_fn", &["silu", "swish"][..]),
+            ("norm_type", &["group"]),
+        ] {
+            if let Some(value) = get(key)
+                && !value.as_str().is_some_and(|value| read.contains(&value))
+            {
+                return Err(config.fault(format!("`{key}` is {value}; {} is read", read[0])));
+            }
+        }
+        if let Some(levels) = get("block_out_channels") {
+            let numbers = levels.as_array().map_or(&[][..], Vec::as_slice);
+            self.levels = numbers
+                .iter()
+                .filter_map(|number| Some(number.as_u64()? as usize))
+                .collect();
+            if !(1..=MOST_LEVELS).contains(&self.levels.len())
+                || self.levels.len() != numbers.len()
+                || self.levels.contains(&0)
+            {
+                return Err(config.fault(format!(
+                    "`block_out_channels` is {levels}, not a list of 1 to {MOST_LEVELS} channel counts"
+                )));
+            }
+            self.attention.resize(self.levels.len(), false);
+        }
+        if let Some(types) = get("down_block_types").and_then(|types| types.as_array()) {
+            for (i, kind) in types.iter().enumerate().take(self.levels.len()) {
+                self.attention[i] = match kind.as_str() {
+                    Some("DownEncoderBlock2D") => false,
+                    Some("AttnDownEncoderBlock2D") => true,
+                    _ => {
+                        return Err(config.fault(format!(
+                            "`down_block_types` has {kind}; DownEncoderBlock2D and AttnDownEncoderBlock2D are read"
+                        )));
+                    }
+                };
+            }
+        }
+        self.blocks = count("layers_per_block", self.blocks)?;
+        self.latent = count("latent_channels", self.latent)?;
+        self.groups = count("norm_num_groups", self.groups)?;
+        if self.codes > 0 {
+            self.codes = count("num_vq_embeddings", self.codes)?;
+            self.code = match get("vq_embed_dim") {
+                None => self.latent,
+                Some(_) => count("vq_embed_dim", self.code)?,
+            };
+        } else {
+            let number = |key: &str, default: f64| match get(key) {
+                None => Ok(default),
+                Some(value) => match value.as_f64() {
+                    Some(number) if number.is_finite() => Ok(number),
+                    _ => Err(config.fault(format!("`{key}` is {value}, not a number"))),
+                },
+            };
+            self.scale = number("scaling_factor", self.scale)?;
+            self.shift = number("shift_factor", self.shift)?;
+            if self.scale == 0.0 {
+                return Err(config.fault("`scaling_factor` is 0".to_owned()));
+            }
+        }
+        let is = |key: &str, default: bool| get(key).map_or(Some(default), |value| value.as_bool());
+        if let Some(middle) = is("mid_block_add_attention", self.middle_attention) {
+            self.middle_attention = middle;
+        }
+        // aMUSEd's codebooks alone are asked by number, and they were trained on pictures in 0..=1
+        self.symmetric = is("lookup_from_codebook", false) != Some(true);
+        Ok(self)
+    }
+}
+
+fn group_norm(
+    weights: Branch<'_>,
+    name: &str,
+    channels: usize,
+    groups: usize,
+) -> Result<GroupNorm, CheckpointError> {
+    let part = |part: &str| weights.get(&format!("{name}.{part}"), &[channels]);
+    Ok(GroupNorm::new(groups, part("weight")?, part("bias")?, EPS)?)
+}
+
+/// What every block of one half of a network is made from.
+struct Reader<'a> {
+    weights: Branch<'a>,
+    names: &'a Names,
+    half: Half,
+    groups: usize,
+}
+
+impl Reader<'_> {
+    /// Norm, silu, convolution, twice, beside a shortcut.
+    fn block(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Box<dyn Layer>, CheckpointError> {
+        let branch = Chain::new(vec![
+            Box::new(self.norm(&format!("{name}.norm1"), inputs)?),
+            Box::new(Activation::Silu),
+            Box::new(self.conv(&format!("{name}.conv1"), inputs, outputs, 3)?),
+            Box::new(self.norm(&format!("{name}.norm2"), outputs)?),
+            Box::new(Activation::Silu),
+            Box::new(self.conv(&format!("{name}.conv2"), outputs, outputs, 3)?),
+        ]);
+        if inputs == outputs {
+            return Ok(Box::new(Residual(branch)));
+        }
+        let shortcut = format!("{name}.{}", self.names.shortcut());
+        let shortcut = self.conv(&shortcut, inputs, outputs, 1)?;
+        Ok(Box::new(Parallel(branch, shortcut)))
+    }
+
+    fn attention(&self, name: &str, channels: usize) -> Result<Box<dyn Layer>, CheckpointError> {
+        let [norm, q, k, v, out] = self.names.attention_parts(name, self.weights);
+        let part = |part: &str| projection(self.weights, &format!("{name}.{part}"), channels);
+        Ok(Box::new(Residual(SpatialAttention {
+            norm: self.norm(&format!("{name}.{norm}"), channels)?,
+            attention: SelfAttention::new(part(q)?, part(k)?, part(v)?, part(out)?, 1, false)?,
+        })))
+    }
+
+    fn middle(
+        &self,
+        chain: &mut Vec<Box<dyn Layer>>,
+        channels: usize,
+        attention: bool,
+    ) -> Result<(), CheckpointError> {
+        let (names, half) = (self.names, self.half);
+        chain.push(self.block(&names.middle_block(half, 0), channels, channels)?);
+        if attention {
+            chain.push(self.attention(&names.middle_attention(half), channels)?);
+        }
+        chain.push(self.block(&names.middle_block(half, 1), channels, channels)?);
+        Ok(())
+    }
+
+    fn last(
+        &self,
+        chain: &mut Vec<Box<dyn Layer>>,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<(), CheckpointError> {
+        chain.push(Box::new(
+            self.norm(&self.names.last_norm(self.half), inputs)?,
+        ));
+        chain.push(Box::new(Activation::Silu));
+        let name = self.names.half(self.half, "conv_out");
+        chain.push(Box::new(self.conv(&name, inputs, outputs, 3)?));
+        Ok(())
+    }
+
+    fn norm(&self, name: &str, channels: usize) -> Result<GroupNorm, CheckpointError> {
+        group_norm(self.weights, name, channels, self.groups)
+    }
+
+    fn conv(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+    ) -> Result<frozen::Conv2d, CheckpointError> {
+        convolution(self.weights, name, inputs, outputs, kernel)
+    }
+}
+
+/// Pictures in 0..=1 to latents, not yet quantised.
+pub(super) fn encoder(
+    weights: Branch<'_>,
+    names: &Names,
+    config: &VqganConfig,
+) -> Result<Chain, CheckpointError> {
+    let half = Half::Encoder;
+    let reader = Reader {
+        weights,
+        names,
+        half,
+        groups: config.groups,
+    };
+    let levels = config.levels.len();
+    let mut chain: Vec<Box<dyn Layer>> = vec![];
+    if config.symmetric {
+        chain.push(Box::new(Affine {
+            scale: 2.0,
+            shift: -1.0,
+        }));
+    }
+    let mut channels = config.levels[0];
+    chain.push(Box::new(reader.conv(
+        &names.half(half, "conv_in"),
+        3,
+        channels,
+        3,
+    )?));
+    for (level, &outputs) in config.levels.iter().enumerate() {
+        for index in 0..config.blocks {
+            let name = names.block(half, (level, levels), index);
+            chain.push(reader.block(&name, channels, outputs)?);
+            channels = outputs;
+            if config.attention[level] {
+                let name = names.attention(half, (level, levels), index);
+                chain.push(reader.attention(&name, channels)?);
+            }
+        }
+        if level + 1 < levels {
+            let options = Conv2dOptions {
+                stride: 2,
+                ..Conv2dOptions::default()
+            };
+            let name = names.resize(half, (level, levels));
+            chain.push(Box::new(PadEnd));
+            chain.push(Box::new(convolution_with(
+                weights, &name, channels, channels, 3, options,
+            )?));
+        }
+    }
+    reader.middle(&mut chain, channels, config.middle_attention)?;
+    let double = 1 + usize::from(config.moments);
+    reader.last(&mut chain, channels, double * config.latent)?;
+    if config.quant_conv {
+        let name = names.root("quant_conv");
+        let (from, to) = (double * config.latent, double * config.code);
+        chain.push(Box::new(convolution(weights, &name, from, to, 1)?));
+    }
+    if config.moments {
+        chain.push(Box::new(FirstChannels {
+            channels: config.code,
+        }));
+    }
+    if let Some(scaled) = affine(config.scale, -config.shift * config.scale) {
+        chain.push(Box::new(scaled));
+    }
+    Ok(Chain::new(chain))
+}
+
+/// Latents to pictures, about 0..=1.
+pub(super) fn decoder(
+    weights: Branch<'_>,
+    names: &Names,
+    config: &VqganConfig,
+) -> Result<Chain, CheckpointError> {
+    let half = Half::Decoder;
+    let reader = Reader {
+        weights,
+        names,
+        half,
+        groups: config.groups,
+    };
+    let levels = config.levels.len();
+    let mut chain: Vec<Box<dyn Layer>> = vec![];
+    if let Some(scaled) = affine(1.0 / config.scale, config.shift) {
+        chain.push(Box::new(scaled));
+    }
+    if config.quant_conv {
+        let name = names.root("post_quant_conv");
+        let (from, to) = (config.code, config.latent);
+        chain.push(Box::new(convolution(weights, &name, from, to, 1)?));
+    }
+    let mut channels = config.levels[levels - 1];
+    chain.push(Box::new(reader.conv(
+        &names.half(half, "conv_in"),
+        config.latent,
+        channels,
+        3,
+    )?));
+    reader.middle(&mut chain, channels, config.middle_attention)?;
+    for (level, &outputs) in config.levels.iter().rev().enumerate() {
+        for index in 0..config.blocks + 1 {
+            let name = names.block(half, (level, levels), index);
+            chain.push(reader.block(&name, channels, outputs)?);
+            channels = outputs;
+            if config.attention[levels - 1 - level] {
+                let name = names.attention(half, (level, levels), index);
+                chain.push(reader.attention(&name, channels)?);
+            }
+        }
+        if level + 1 < levels {
+            let name = names.resize(half, (level, levels));
+            chain.push(Box::new(UpsampleNearest::new(2)?));
+            chain.push(Box::new(reader.conv(&name, channels, channels, 3)?));
+        }
+    }
+    reader.last(&mut chain, channels, 3)?;
+    if config.symmetric {
+        chain.push(Box::new(Affine {
+            scale: 0.5,
+            shift: 0.5,
+        }));
+    }
+    Ok(Chain::new(chain))
+}
+
+/// `scale x + shift`, where that changes anything.
+fn affine(scale: f64, shift: f64) -> Option<Affine> {
+    (scale != 1.0 || shift != 0.0).then_some(Affine { scale, shift })
+}
+
+/// The classifier of a VQGAN trained with the Gumbel softmax, from what its encoder gives to a score for each code.
+pub(super) fn gumbel(
+    weights: Branch<'_>,
+    names: &Names,
+    config: &VqganConfig,
+) -> Result<Option<Box<dyn Layer>>, CheckpointError> {
+    let name = names.root("quantize.proj");
+    if !weights.has(&format!("{name}.weight")) {
+        return Ok(None);
+    }
+    let scores = convolution(weights, &name, config.code, config.codes, 1)?;
+    Ok(Some(Box::new(scores)))
+}
