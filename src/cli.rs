@@ -85,6 +85,8 @@ pub enum RecipeCommand {
 pub enum RecipeKind {
     /// An image pyramid
     Pyramid,
+    /// A guided diffusion model
+    Diffusion,
 }
 
 /// Arguments of `models`.

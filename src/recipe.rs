@@ -5,6 +5,7 @@
 mod check;
 mod decode;
 mod defaults;
+mod diffusion;
 mod draft;
 mod emit;
 mod error;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
 pub use draft::Draft;
 pub use error::{Fault, Place, Problem, RecipeError};
 pub use generator::{AllSides, Filter, GeneratorOptions, Optimizer, PyramidOptions, Sides, Squash};

@@ -1,5 +1,6 @@
 //! One render: the generator, what judges it, and the tick that makes them work on each other.
 
+mod diffusion;
 mod edits;
 mod generator;
 mod state;

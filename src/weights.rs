@@ -42,6 +42,18 @@ const REPOSITORIES: &[(&str, &str)] = &[
     ),
 ];
 
+const CLIP_WEIGHTS: [&str; 3] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+];
+const DIFFUSION_WEIGHTS: [&str; 4] = [
+    "unet/diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin",
+];
+
 /// The models that are known by name.
 pub fn known() -> Vec<KnownModel> {
     let mut models = vec![KnownModel {
@@ -82,6 +94,29 @@ pub fn load(name: &str, base: &Path, device: &Device) -> Result<Clip> {
         .with_context(|| format!("cannot load the CLIP in {}", folder.display()))
 }
 
+/// The folder of the diffusion model of that name: a folder, or a repository that the Hugging Face cache holds.
+///
+/// # Errors
+/// Where it is neither.
+pub fn diffusion(name: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path.is_dir() {
+        return Ok(path);
+    }
+    if let Some(folder) = cached_with(name, &DIFFUSION_WEIGHTS) {
+        return Ok(folder);
+    }
+    if looks_like_repository(name) {
+        bail!(
+            "the diffusion model `{name}` is not on this machine. Download it into the Hugging Face cache (`hf download {name}`), \
+             or give the folder that holds its files as the model"
+        );
+    }
+    bail!(
+        "there is no diffusion model `{name}`: it is neither a folder, nor the name of a repository such as `google/ddpm-cat-256`"
+    );
+}
+
 /// `owner/name`, of the characters that the hub allows.
 fn looks_like_repository(name: &str) -> bool {
     let allowed = |part: &str| {
@@ -97,6 +132,11 @@ fn looks_like_repository(name: &str) -> bool {
 ///
 /// The layout is that of huggingface_hub: `models--owner--name/refs/main` names the snapshot in `snapshots/`.
 fn cached(repository: &str) -> Option<PathBuf> {
+    cached_with(repository, &CLIP_WEIGHTS)
+}
+
+/// The same, of a repository that holds one of these files.
+fn cached_with(repository: &str, weights: &[&str]) -> Option<PathBuf> {
     if !looks_like_repository(repository) {
         return None;
     }
@@ -105,13 +145,7 @@ fn cached(repository: &str) -> Option<PathBuf> {
     ["main", "refs/pr/15"].into_iter().find_map(|reference| {
         let commit = std::fs::read_to_string(folder.join("refs").join(reference)).ok()?;
         let snapshot = folder.join("snapshots").join(commit.trim());
-        let has_weights = [
-            "model.safetensors",
-            "open_clip_model.safetensors",
-            "open_clip_pytorch_model.safetensors",
-        ]
-        .iter()
-        .any(|name| snapshot.join(name).is_file());
+        let has_weights = weights.iter().any(|name| snapshot.join(name).is_file());
         has_weights.then_some(snapshot)
     })
 }

@@ -57,7 +57,7 @@ pub struct DiffusionConfig {
     pub skip: usize,
     /// What a gradient of the clean image says of the noisy one.
     pub mode: GuidanceMode,
-    /// The factor of the gradient, over the share of the noise levels that is done, those left out among them.
+    /// The factor of the gradient, over the share of the walk that is done.
     pub scale: Schedule,
     /// The largest root mean square of the scaled gradient; see [`Guide::clamp`].
     pub clamp: Option<f64>,
@@ -179,6 +179,12 @@ impl Diffusion {
         self.position >= self.config.steps
     }
 
+    /// 0 at the first step, 1 at the last.
+    fn share_done(&self) -> f64 {
+        let last = (self.steps() - 1).max(1);
+        (self.position - self.config.skip) as f64 / last as f64
+    }
+
     /// The share of clean image in what is shown.
     fn share(&self) -> f64 {
         let sigma = self.sigma();
@@ -278,10 +284,7 @@ impl Generator for Diffusion {
         }
         let sigma = self.sigma();
         let guide = Guide {
-            scale: self
-                .config
-                .scale
-                .at(self.position as f64 / self.config.steps as f64),
+            scale: self.config.scale.at(self.share_done()),
             clamp: self.config.clamp,
         };
         let denoised = match guide.scale == 0.0 {
@@ -337,7 +340,8 @@ impl Generator for Diffusion {
                 self.config.steps
             );
         }
-        if !(position >= 0.0 && position <= levels && position.fract() == 0.0) {
+        let first = self.config.skip as f64;
+        if !(position >= first && position <= levels && position.fract() == 0.0) {
             bail!("the saved state stands at step {position} of {levels}");
         }
         let like = |tensor: &Tensor| tensor.to_dtype(self.x.dtype())?.to_device(self.x.device());

@@ -11,6 +11,7 @@ use crate::MISUSED;
 use crate::cli::{RecipeCommand, RecipeKind};
 
 const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
+const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
 
 /// Checks, describes or begins a recipe.
 pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
@@ -23,6 +24,7 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
         RecipeCommand::New { kind } => {
             let text = match kind {
                 RecipeKind::Pyramid => PYRAMID,
+                RecipeKind::Diffusion => DIFFUSION,
             };
             say(text.trim_end())?;
             Ok(ExitCode::SUCCESS)
@@ -51,6 +53,8 @@ mod tests {
 
     #[test]
     fn what_is_begun_is_a_recipe() {
-        Recipe::parse(PYRAMID, "pyramid.yaml", Path::new("")).expect("a recipe");
+        for text in [PYRAMID, DIFFUSION] {
+            Recipe::parse(text, "new.yaml", Path::new("")).expect("a recipe");
+        }
     }
 }

@@ -54,12 +54,22 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
         timeline,
         ..
     } = recipe;
-    let stages = (generator.0.iter_mut().enumerate())
-        .map(|(index, stage)| (format!("generator.{index}.prompts"), &mut stage.prompts));
+    let single = generator.0.len() == 1 && generator.0[0].is_plain();
+    let mut stages = vec![];
+    for (index, stage) in generator.0.iter_mut().enumerate() {
+        if let Some(model) = stage.options.model_mut() {
+            let path = match single {
+                true => "generator.model".to_owned(),
+                false => format!("generator.{index}.model"),
+            };
+            files.push((path, FileOf::Model(model)));
+        }
+        stages.push((format!("generator.{index}.prompts"), &mut stage.prompts));
+    }
     let edits = (timeline.iter_mut().enumerate())
         .map(|(index, edit)| (format!("timeline.{index}.prompts"), &mut edit.prompts));
-    let others =
-        (stages.chain(edits)).filter_map(|(path, prompts)| Some((path, prompts.as_mut()?)));
+    let others = (stages.into_iter().chain(edits))
+        .filter_map(|(path, prompts)| Some((path, prompts.as_mut()?)));
     for (path, prompts) in std::iter::once(("prompts".to_owned(), prompts)).chain(others) {
         for (index, prompt) in prompts.iter_mut().enumerate() {
             if let Some(image) = &mut prompt.image {

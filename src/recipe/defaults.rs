@@ -46,6 +46,11 @@ pub(super) fn augment() -> Vec<Augment> {
     ]
 }
 
+/// Disco Diffusion's.
+pub(super) fn guidance_scale() -> Number {
+    Number::from(5000.0)
+}
+
 pub(super) fn one() -> Number {
     Number::from(1.0)
 }

@@ -7,7 +7,7 @@ use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Number, defaults, schema};
+use super::{DiffusionOptions, Number, defaults, schema};
 
 /// What is optimised, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -16,6 +16,18 @@ use super::{Number, defaults, schema};
 pub enum GeneratorOptions {
     /// Layers of several sizes, each enlarged to the picture's and summed.
     Pyramid(PyramidOptions),
+    /// A diffusion model, guided.
+    Diffusion(DiffusionOptions),
+}
+
+impl GeneratorOptions {
+    /// The model that it names, if its kind has one.
+    pub(super) fn model_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Pyramid(_) => None,
+            Self::Diffusion(options) => Some(&mut options.model),
+        }
+    }
 }
 
 impl Default for GeneratorOptions {
@@ -141,6 +153,7 @@ impl Default for PyramidOptions {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Pyramid,
+    Diffusion,
 }
 
 impl Kind {
@@ -151,6 +164,7 @@ impl Kind {
     ) -> Result<GeneratorOptions, D::Error> {
         match self {
             Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
+            Self::Diffusion => DiffusionOptions::deserialize(rest).map(GeneratorOptions::Diffusion),
         }
     }
 }

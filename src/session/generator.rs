@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use frozen::Filter;
 use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
 
+use super::diffusion::diffusion;
 use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions};
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
@@ -50,7 +51,7 @@ pub(super) struct Order<'a> {
 
 impl Order<'_> {
     /// A learning rate, as a function of the share of the stage that is done.
-    fn learning_rate(&self, number: &Number) -> Schedule {
+    pub(super) fn learning_rate(&self, number: &Number) -> Schedule {
         let (number, rate) = (number.clone(), self.rate.clone());
         Schedule::new(move |t| number.at(t) * rate.get())
     }
@@ -62,13 +63,12 @@ pub(super) fn generator(
     order: &Order<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Generator>> {
-    // the pyramid takes everything as it is
-    let _ = warnings;
     Ok(match order.options {
         GeneratorOptions::Pyramid(options) => {
             let config = pyramid_config(options, order);
             Box::new(Pyramid::new(config, order.init, order.device)?)
         }
+        GeneratorOptions::Diffusion(options) => Box::new(diffusion(options, order, warnings)?),
     })
 }
 

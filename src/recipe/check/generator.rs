@@ -1,15 +1,23 @@
 //! Ranges of the generators' own keys.
 
-use super::{Checker, LONGEST_SIDE};
-use crate::recipe::{GeneratorOptions, Number, PyramidOptions, Sides};
+use std::path::Path;
+
+use super::{Checker, LONGEST_SIDE, looks_like_path};
+use crate::recipe::{
+    DiffusionOptions, DiffusionSampler, GeneratorOptions, Moment, Number, PyramidOptions, Sides,
+};
 
 const MOST_LAYERS: usize = 64;
+/// Most noise levels that a walk may skip.
+const MOST_LEVELS: usize = 100_000;
+const MOST_SKIPPED: f64 = 0.99;
 
 impl Checker {
     /// A generator's own keys; `path` leads to its section.
     pub(super) fn generator(&mut self, path: &str, options: &GeneratorOptions) {
         match options {
             GeneratorOptions::Pyramid(options) => self.pyramid(path, options),
+            GeneratorOptions::Diffusion(options) => self.diffusion(path, options),
         }
     }
 
@@ -17,6 +25,70 @@ impl Checker {
     fn learning_rate(&mut self, path: &str, lr: &Number) {
         if self.number(path, lr, 0.0, f64::MAX) && lr.bounds().1 == 0.0 {
             self.invalid(path, "it is 0 throughout, so that nothing would change");
+        }
+    }
+
+    /// The model that a generator is to load.
+    fn model(&mut self, path: &str, model: &str) {
+        let name = model.trim();
+        if name.is_empty() {
+            self.invalid(
+                path,
+                "there is no model: give a folder, or a repository's name",
+            );
+        } else if looks_like_path(name) && !Path::new(name).exists() {
+            self.missing(path, "model", Path::new(name));
+        }
+    }
+
+    fn diffusion(&mut self, path: &str, options: &DiffusionOptions) {
+        let DiffusionOptions {
+            model,
+            sampler,
+            spacing: _,
+            eta,
+            skip,
+            guidance: _,
+            scale,
+            clamp,
+            blend: _,
+            clip_sample: _,
+            resolution,
+            gradient_checkpointing: _,
+        } = options;
+        self.model(&format!("{path}.model"), model);
+        if let Some(eta) = eta {
+            let path = format!("{path}.eta");
+            self.range(&path, *eta, 0.0, 1.0);
+            if !matches!(
+                sampler,
+                DiffusionSampler::Ddim | DiffusionSampler::EulerAncestral
+            ) {
+                self.invalid(
+                    &path,
+                    "only `ddim` and `euler_ancestral` bring new noise: leave it out",
+                );
+            }
+        }
+        match skip {
+            Some(Moment::Steps(steps)) => {
+                self.count(&format!("{path}.skip"), *steps, 0, MOST_LEVELS);
+            }
+            Some(Moment::Share(share)) if *share > MOST_SKIPPED => self.unexpected(
+                &format!("{path}.skip"),
+                "at most 99 %",
+                Moment::Share(*share),
+            ),
+            _ => {}
+        }
+        self.number(&format!("{path}.scale"), scale, 0.0, f64::MAX);
+        if let Some(clamp) = clamp
+            && !(clamp.is_finite() && *clamp > 0.0)
+        {
+            self.unexpected(&format!("{path}.clamp"), "a number above 0, or null", clamp);
+        }
+        if let Some(size) = resolution {
+            self.size(&format!("{path}.resolution"), *size);
         }
     }
 

@@ -1,0 +1,209 @@
+//! Guided diffusion from a recipe to a picture, on a small random model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use phantasia::picture;
+use phantasia::recipe::Recipe;
+use phantasia::session::Session;
+use tempfile::TempDir;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("generators/tests/fixtures/diffusion/ddpm")
+}
+
+/// A folder with `model/`, and `ball.yaml` that names it.
+fn folder(generator: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model");
+    fs::create_dir(&model).expect("a folder");
+    for name in ["config.json", "diffusion_pytorch_model.safetensors"] {
+        fs::copy(fixture().join(name), model.join(name)).expect("a copy");
+    }
+    let recipe = format!(
+        "prompts: [a red ball]\nsize: [48, 32]\nsteps: 4\nseed: 7\ncutouts: {{ count: 2 }}\n\
+         generator: {{ kind: diffusion, model: model, {generator} }}\n"
+    );
+    fs::write(folder.path().join("ball.yaml"), recipe).expect("a file");
+    folder
+}
+
+fn run(folder: &TempDir, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .current_dir(folder.path())
+        .args(args)
+        .output()
+        .expect("the program")
+}
+
+fn render(folder: &TempDir) -> Output {
+    run(folder, &["render", "ball.yaml", "--json"])
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, code: i32, message: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(message), "{stderr}");
+}
+
+/// The pixels of the picture of that run.
+fn pixels(folder: &TempDir, run: &str) -> Vec<u8> {
+    let path = folder.path().join("outputs").join(run).join("image.png");
+    picture::load_rgb(&path).expect("a picture").into_raw()
+}
+
+fn session(folder: &TempDir) -> Result<Session> {
+    let recipe = Recipe::load(&folder.path().join("ball.yaml"))?;
+    Session::new(&recipe, &Device::Cpu)
+}
+
+fn values(image: &Tensor) -> Vec<f32> {
+    let values = image.flatten_all().and_then(|image| image.to_vec1());
+    values.expect("values")
+}
+
+#[test]
+fn a_recipe_becomes_a_picture_and_the_same_one_again() {
+    let folder = folder("eta: 0.8");
+    for _ in 0..2 {
+        let output = render(&folder);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && stdout.contains("\"steps\":4"),
+            "{output:?}"
+        );
+    }
+    let first = pixels(&folder, "ball-001");
+    assert_eq!(first.len(), 48 * 32 * 3);
+    assert_eq!(first, pixels(&folder, "ball-002"));
+}
+
+#[test]
+fn prompts_bend_the_walk() {
+    let picture = |generator: &str| {
+        let folder = folder(generator);
+        assert!(render(&folder).status.success());
+        pixels(&folder, "ball-001")
+    };
+    let free = picture("scale: 0");
+    assert_ne!(free, picture("guidance: through"));
+    assert_ne!(free, picture("guidance: around"));
+}
+
+#[test]
+fn a_session_goes_on_exactly_where_it_was_saved() -> Result<()> {
+    for generator in [
+        "sampler: euler_ancestral, skip: 2",
+        "sampler: dpmpp_2m, guidance: around",
+    ] {
+        let folder = folder(generator);
+        let mut whole = session(&folder)?;
+        while !whole.tick()?.finished {}
+        let mut first = session(&folder)?;
+        first.tick()?;
+        first.tick()?;
+        let mut second = session(&folder)?;
+        second.load(first.save()?)?;
+        assert!(!second.tick()?.finished && second.tick()?.finished);
+        assert_eq!(
+            values(&whole.image()?),
+            values(&second.image()?),
+            "{generator}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn skipped_levels_are_beside_the_steps() -> Result<()> {
+    let folder = folder("skip: 50%");
+    let mut session = session(&folder)?;
+    let mut ticks = 0;
+    loop {
+        ticks += 1;
+        if session.tick()?.finished {
+            break;
+        }
+    }
+    assert_eq!((ticks, session.steps()), (4, 4));
+    Ok(())
+}
+
+#[test]
+fn a_size_that_the_network_cannot_work_at_is_said() {
+    let folder = folder("resolution: [30, 22]");
+    let output = render(&folder);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("cannot work at 30x22: it works at 32x24"),
+        "{stderr}"
+    );
+    assert_eq!(pixels(&folder, "ball-001").len(), 48 * 32 * 3);
+}
+
+#[test]
+fn a_model_of_another_kind_is_refused() {
+    let folder = folder("scale: 1");
+    let config = folder.path().join("model/config.json");
+    fs::write(&config, r#"{ "_class_name": "AutoencoderKL" }"#).expect("a file");
+    assert_refused(&render(&folder), 1, "is of the class `AutoencoderKL`");
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let folder = folder("scale: 1");
+    let weights = folder
+        .path()
+        .join("model/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&weights).expect("a file");
+    fs::write(&weights, &bytes[..bytes.len() / 2]).expect("a file");
+    assert_refused(&render(&folder), 1, "cannot load the diffusion model");
+}
+
+#[test]
+fn a_model_that_is_not_here_tells_how_to_get_it() {
+    let folder = folder("scale: 1");
+    let output = run(
+        &folder,
+        &[
+            "render",
+            "ball.yaml",
+            "--set",
+            "generator.model=google/ddpm-cat-257",
+        ],
+    );
+    assert_refused(&output, 1, "hf download google/ddpm-cat-257");
+}
+
+#[test]
+fn impossible_settings_are_refused_at_their_place() {
+    for (generator, message) in [
+        ("eta: 2", "generator.eta"),
+        ("sampler: euler, eta: 0.5", "leave it out"),
+        ("skip: 100%", "99"),
+        ("clamp: 0", "above 0"),
+        ("scale: -1", "0 or more"),
+        ("resolution: [0, 8]", "resolution"),
+        ("samplr: ddim", "did you mean `sampler`"),
+        ("sampler: dimm", "ddim"),
+    ] {
+        let folder = folder(generator);
+        let output = run(&folder, &["recipe", "check", "ball.yaml"]);
+        assert_refused(&output, 2, message);
+    }
+}
+
+#[test]
+fn a_recipe_without_a_model_is_refused() {
+    let folder = folder("scale: 1");
+    let output = run(
+        &folder,
+        &["render", "ball.yaml", "--set", "generator.model=''"],
+    );
+    assert_refused(&output, 2, "there is no model");
+}
