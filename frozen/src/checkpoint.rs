@@ -1,6 +1,9 @@
-//! Reading safetensors: one tensor at a time, checked, as f32.
+//! Reading checkpoints: safetensors and what PyTorch pickles, one tensor at a time, checked, as f32.
 
-use std::collections::BTreeMap;
+mod guard;
+mod pickle;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,22 @@ pub enum CheckpointError {
     /// It is not a whole safetensors file.
     #[error("{origin} is not a safetensors file, or not a whole one: {what}; fetch it again")]
     Damaged {
+        /// The file.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It is not a whole file of PyTorch's, or holds no state dict.
+    #[error("{origin} cannot be read as a PyTorch checkpoint: {what}")]
+    Pickle {
+        /// The file.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The list of the files of a divided checkpoint is broken.
+    #[error("{origin} does not list the files of a checkpoint: {what}")]
+    Index {
         /// The file.
         origin: String,
         /// What is wrong with it.
@@ -73,11 +92,32 @@ pub enum CheckpointError {
 /// Larger headers than this belong to no model.
 const HEADER_LIMIT: u64 = 64 << 20;
 
+/// A tensor's entry in a safetensors header.
 #[derive(Deserialize)]
-struct Entry {
+struct Header {
     dtype: String,
     shape: Vec<usize>,
     data_offsets: (u64, u64),
+}
+
+/// The list of a checkpoint in several files.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Where a tensor lies.
+struct Entry {
+    /// As safetensors names it, or in words what it is instead of a tensor of numbers.
+    dtype: String,
+    shape: Vec<usize>,
+    /// Which of the files.
+    part: usize,
+    /// Its first byte in the file, and the one behind its last.
+    start: u64,
+    end: u64,
+    /// How many elements apart neighbours are along each dimension, where they do not simply follow each other.
+    strides: Option<Vec<usize>>,
 }
 
 enum Source {
@@ -86,33 +126,119 @@ enum Source {
     Random { seed: u64 },
 }
 
-/// The tensors of one safetensors file. Nothing but the header is held in memory.
-pub struct Checkpoint {
+/// One file, and what messages call it.
+struct Part {
     origin: String,
     source: Source,
+}
+
+/// The tensors of one checkpoint. Nothing but the list of them is held in memory.
+///
+/// Files are known by their content, not by their name: safetensors; PyTorch's zip archives (`.bin`, `.pt`, `.pth`, `.ckpt`), TorchScript's
+/// among them; and the JSON list of a checkpoint that is divided into several files.
+pub struct Checkpoint {
+    origin: String,
+    parts: Vec<Part>,
     entries: BTreeMap<String, Entry>,
-    data_start: u64,
 }
 
 impl Checkpoint {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads what it holds.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let origin = path.display().to_string();
         let fail = |source| CheckpointError::Read {
             origin: origin.clone(),
             source,
         };
-        let file = File::open(path).map_err(fail)?;
+        let mut file = File::open(path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
-        Self::new(origin.clone(), Source::File(Mutex::new(file)), length)
+        let mut start = Vec::new();
+        (file.by_ref().take(48).read_to_end(&mut start)).map_err(fail)?;
+        match Format::of(&start) {
+            Format::Safetensors => {
+                Self::safetensors(origin, Source::File(Mutex::new(file)), length)
+            }
+            Format::Zip => {
+                let pickle = |what| CheckpointError::Pickle {
+                    origin: origin.clone(),
+                    what,
+                };
+                let entries = pickle::read(&file, length).map_err(pickle)?;
+                Ok(Self::single(
+                    origin,
+                    Source::File(Mutex::new(file)),
+                    entries.into_iter().collect(),
+                ))
+            }
+            Format::Index => Self::divided(path, &origin, length),
+            Format::Unknown(what) => Err(CheckpointError::Pickle {
+                origin,
+                what: what.to_owned(),
+            }),
+        }
     }
 
-    /// Reads the header of a file that is part of the program; `origin` names it in errors.
+    /// Reads the header of a safetensors file that is part of the program; `origin` names it in errors.
     pub fn from_static(origin: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
-        Self::new(origin.to_owned(), Source::Bytes(bytes), bytes.len() as u64)
+        Self::safetensors(origin.to_owned(), Source::Bytes(bytes), bytes.len() as u64)
     }
 
-    fn new(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {
+    fn single(origin: String, source: Source, entries: BTreeMap<String, Entry>) -> Self {
+        let part = Part {
+            origin: origin.clone(),
+            source,
+        };
+        Self {
+            origin,
+            parts: vec![part],
+            entries,
+        }
+    }
+
+    /// The files that `model.safetensors.index.json` names; they lie beside it.
+    fn divided(path: &Path, origin: &str, length: u64) -> Result<Self, CheckpointError> {
+        let broken = |what: String| CheckpointError::Index {
+            origin: origin.to_owned(),
+            what,
+        };
+        if length > HEADER_LIMIT {
+            return Err(broken(format!("it has {length} bytes")));
+        }
+        let text = std::fs::read(path).map_err(|source| CheckpointError::Read {
+            origin: origin.to_owned(),
+            source,
+        })?;
+        let index: Index =
+            serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        let names: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
+        if names.len() > 1000 {
+            return Err(broken(format!("it names {} files", names.len())));
+        }
+        let mut whole = Self {
+            origin: origin.to_owned(),
+            parts: vec![],
+            entries: BTreeMap::new(),
+        };
+        for name in names {
+            if Path::new(name).file_name() != Some(name.as_ref()) || name.ends_with(".json") {
+                return Err(broken(format!(
+                    "`{name}` is not the name of a file beside it"
+                )));
+            }
+            let part = Self::open(&path.with_file_name(name))?;
+            let offset = whole.parts.len();
+            whole.parts.extend(part.parts);
+            whole
+                .entries
+                .extend(part.entries.into_iter().map(|(key, mut entry)| {
+                    entry.part += offset;
+                    (key, entry)
+                }));
+        }
+        Ok(whole)
+    }
+
+    fn safetensors(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {
         let damaged = |what: String| CheckpointError::Damaged {
             origin: origin.clone(),
             what,
@@ -137,7 +263,7 @@ impl Checkpoint {
             if key == "__metadata__" {
                 continue;
             }
-            let entry: Entry = serde_json::from_value(value)
+            let entry: Header = serde_json::from_value(value)
                 .map_err(|error| damaged(format!("the entry of `{key}` is broken ({error})")))?;
             let (start, end) = entry.data_offsets;
             if start > end || end > length - data_start {
@@ -146,24 +272,25 @@ impl Checkpoint {
                     length - data_start
                 )));
             }
-            entries.insert(key, entry);
+            entries.insert(
+                key,
+                Entry {
+                    dtype: entry.dtype,
+                    shape: entry.shape,
+                    part: 0,
+                    start: data_start + start,
+                    end: data_start + end,
+                    strides: None,
+                },
+            );
         }
-        Ok(Self {
-            origin,
-            source,
-            entries,
-            data_start,
-        })
+        Ok(Self::single(origin, source, entries))
     }
 
     /// A checkpoint that has every tensor it is asked for, with random values: to time and to test shapes without weights.
     pub fn random(seed: u64) -> Self {
-        Self {
-            origin: "random weights".to_owned(),
-            source: Source::Random { seed },
-            entries: BTreeMap::new(),
-            data_start: 0,
-        }
+        let origin = "random weights".to_owned();
+        Self::single(origin, Source::Random { seed }, BTreeMap::new())
     }
 
     /// Where it comes from, for messages.
@@ -183,7 +310,8 @@ impl Checkpoint {
 
     /// The tensor of that name and shape, as f32 on the processor.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        if let Source::Random { seed } = self.source {
+        if let Some(Source::Random { seed }) = self.parts.first().map(|part| &part.source) {
+            let seed = *seed;
             return Ok(random_tensor(seed, key, shape)?);
         }
         let Some(entry) = self.entries.get(key) else {
@@ -214,22 +342,29 @@ impl Checkpoint {
                 });
             }
         };
-        let (start, end) = entry.data_offsets;
-        let elements = (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
-        let bytes = elements.and_then(|count| count.checked_mul(dtype.size_in_bytes()));
-        if bytes.map(|bytes| bytes as u64) != Some(end - start) {
-            return Err(CheckpointError::Damaged {
-                origin: self.origin.clone(),
-                what: format!("`{key}` has {} bytes, not those of its shape", end - start),
-            });
-        }
-        let data = read(
-            &self.origin,
-            &self.source,
-            self.data_start + start,
-            (end - start) as usize,
-        )?;
-        let tensor = Tensor::from_raw_buffer(&data, dtype, shape, &Device::Cpu)?;
+        let bytes = entry.end - entry.start;
+        let part = &self.parts[entry.part];
+        let load = || read(&part.origin, &part.source, entry.start, bytes as usize);
+        let tensor = match &entry.strides {
+            // the span was held against the shape when the file was opened
+            Some(strides) => {
+                let span = bytes as usize / dtype.size_in_bytes();
+                let line = Tensor::from_raw_buffer(&load()?, dtype, &[span], &Device::Cpu)?;
+                strided(&line.to_dtype(DType::F32)?, shape, strides)?
+            }
+            None => {
+                let elements =
+                    (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
+                let wanted = elements.and_then(|count| count.checked_mul(dtype.size_in_bytes()));
+                if wanted.map(|wanted| wanted as u64) != Some(bytes) {
+                    return Err(CheckpointError::Damaged {
+                        origin: part.origin.clone(),
+                        what: format!("`{key}` has {bytes} bytes, not those of its shape"),
+                    });
+                }
+                Tensor::from_raw_buffer(&load()?, dtype, shape, &Device::Cpu)?
+            }
+        };
         Ok(tensor.to_dtype(DType::F32)?)
     }
 
@@ -241,6 +376,48 @@ impl Checkpoint {
             .map_or(String::new(), |(_, other)| {
                 format!(" (the nearest is `{other}`)")
             })
+    }
+}
+
+/// The elements of a line that lie `strides` apart, in the order of the shape.
+fn strided(line: &Tensor, shape: &[usize], strides: &[usize]) -> candle_core::Result<Tensor> {
+    let line = line.to_vec1::<f32>()?;
+    let mut places = vec![0];
+    for (&dim, &stride) in shape.iter().zip(strides) {
+        places = (places.iter())
+            .flat_map(|place| (0..dim).map(move |index| place + index * stride))
+            .collect();
+    }
+    let values: Vec<f32> = places.iter().map(|place| line[*place]).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// What the first bytes of a file say of it.
+enum Format {
+    Safetensors,
+    Zip,
+    Index,
+    Unknown(&'static str),
+}
+
+impl Format {
+    fn of(start: &[u8]) -> Self {
+        // safetensors begin with the length of a header, which is JSON
+        if start.get(8) == Some(&b'{') {
+            return Self::Safetensors;
+        }
+        match start {
+            [b'P', b'K', 3, 4, ..] => Self::Zip,
+            [b'{', ..] => Self::Index,
+            [0x80, 1..=5, ..] => Self::Unknown(
+                "it is a bare pickle, as PyTorch wrote before version 1.6; load it in a current PyTorch and save it again",
+            ),
+            _ if start.starts_with(b"version https://git-lfs") => Self::Unknown(
+                "it is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
+            ),
+            [b'<', ..] => Self::Unknown("it is a web page, not a checkpoint; fetch it again"),
+            _ => Self::Safetensors,
+        }
     }
 }
 
