@@ -8,6 +8,7 @@ pub mod objective;
 pub mod output;
 pub mod paint;
 pub mod picture;
+pub mod preview;
 pub mod prompt;
 pub mod random;
 pub mod recipe;

@@ -1,0 +1,359 @@
+//! The window. It belongs to the main thread; what paints lives on another, and neither waits for the other.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use minifb::{CursorStyle, MouseButton, MouseMode, ScaleMode, WindowOptions};
+
+use crate::live::{Command, Frame, Mailbox};
+
+use super::display::Display;
+use super::keyboard::{Keyboard, Meaning};
+use super::paint::Painter;
+use super::panel::{Action, Input, Panel, Target};
+
+/// Size at first, in logical pixels.
+const SIZE: (f32, f32) = (1040.0, 680.0);
+/// It leaves this share of the screen free.
+const MARGIN: f32 = 0.08;
+/// Somebody is at it: so often it looks for clicks and keys.
+const LIVELY: Duration = Duration::from_millis(8);
+/// Nobody is.
+const IDLE: Duration = Duration::from_millis(33);
+/// So long after the last key or movement somebody still is.
+const ATTENTION: Duration = Duration::from_secs(2);
+/// So often at least the pixels go to the screen: they are lost where another window lay on this one.
+const REFRESH: Duration = Duration::from_millis(700);
+/// New pictures are drawn at most so often.
+const FASTEST: Duration = Duration::from_millis(33);
+/// Drawing new pictures takes at most this share of a machine's time: it is wanted for painting.
+const SHARE: f64 = 0.01;
+/// Two clicks so close are one double click.
+const DOUBLE: Duration = Duration::from_millis(400);
+/// How far the pointer may move between them, in pixels.
+const DOUBLE_REACH: f32 = 5.0;
+/// What one press does to the scale.
+const ZOOM: f32 = 1.1;
+const ZOOMS: (f32, f32) = (0.5, 4.0);
+
+/// An open window.
+pub struct Window {
+    window: minifb::Window,
+    keyboard: Keyboard,
+    clipboard: Option<arboard::Clipboard>,
+    painter: Painter,
+    panel: Panel,
+    scale: f32,
+    first_scale: f32,
+    unsent: VecDeque<Command>,
+    pointer: Pointer,
+}
+
+/// The mouse.
+#[derive(Debug, Default)]
+struct Pointer {
+    at: Option<(f32, f32)>,
+    down: bool,
+    /// When and where it was pressed last.
+    pressed: Option<(Instant, (f32, f32))>,
+    over_text: bool,
+}
+
+impl std::fmt::Debug for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Window")
+            .field("panel", &self.panel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Window {
+    /// Opens the window, on the thread that will [`Window::run`] it: the main thread, where systems care.
+    ///
+    /// # Errors
+    /// When there is no display, or it gives no window.
+    pub fn open(title: &str) -> Result<Self> {
+        let display = Display::current();
+        let room = |wanted: f32, screen: Option<usize>| {
+            let most = screen.map_or(f32::MAX, |screen| screen as f32 * (1.0 - MARGIN));
+            (wanted * display.scale).min(most) as usize
+        };
+        let (width, height) = (
+            room(SIZE.0, display.size.map(|size| size.0)),
+            room(SIZE.1, display.size.map(|size| size.1)),
+        );
+        let options = WindowOptions {
+            resize: true,
+            scale_mode: ScaleMode::UpperLeft,
+            ..WindowOptions::default()
+        };
+        // a title with a zero byte is refused by some systems
+        let title = title.replace('\0', " ");
+        let opened = catch_unwind(|| minifb::Window::new(&title, width, height, options));
+        let mut window = (opened.map_err(|_| anyhow!("the display broke the connection")))
+            .and_then(|opened| opened.map_err(|error| anyhow!("{error}")))
+            .context("cannot open a window")?;
+        // the loop below keeps time by itself
+        window.set_target_fps(0);
+        let keyboard = Keyboard::default();
+        window.set_input_callback(keyboard.listener());
+        Ok(Self {
+            window,
+            keyboard,
+            clipboard: None,
+            painter: Painter::new()?,
+            panel: Panel::new(),
+            scale: display.scale,
+            first_scale: display.scale,
+            unsent: VecDeque::new(),
+            pointer: Pointer::default(),
+        })
+    }
+
+    /// Shows frames and sends what the person asks for, until the window is closed or `is_over` says that nobody paints any more.
+    /// [`Command::Stop`] is sent last, whatever ends it.
+    ///
+    /// # Errors
+    /// When the display breaks down. The render is none the worse for it: it is told to stop, and saves.
+    pub fn run(
+        mut self,
+        frames: &Mailbox<Frame>,
+        commands: &SyncSender<Command>,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        // some of what the windowing library meets makes it panic
+        let result = catch_unwind(AssertUnwindSafe(|| self.look_on(frames, commands, is_over)));
+        // nothing may get lost now, so these wait for room in the channel; one that is gone needs no command
+        for command in self.unsent.drain(..).chain([Command::Stop]) {
+            if commands.send(command).is_err() {
+                break;
+            }
+        }
+        result.unwrap_or_else(|_| {
+            Err(anyhow!(
+                "the window broke down; the render is stopped and saved"
+            ))
+        })
+    }
+
+    fn look_on(
+        &mut self,
+        frames: &Mailbox<Frame>,
+        commands: &SyncSender<Command>,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut attention = Instant::now();
+        let (mut size, mut touched, mut newer) = ((0, 0), true, false);
+        let mut next_picture = Instant::now();
+        let mut refreshed: Option<Instant> = None;
+        loop {
+            let begin = Instant::now();
+            if let Some(frame) = frames.take() {
+                self.panel.show(frame, begin);
+                newer = true;
+            }
+            let messaged = self
+                .panel
+                .next_change()
+                .is_some_and(|change| change <= begin);
+            let due = self.panel.tick(begin);
+            touched |= messaged || !due.is_empty();
+            let mut open = self.perform(due, begin);
+            let acted = self.typed(begin, &mut open) | self.pointed(begin, &mut open);
+            if acted {
+                touched = true;
+                attention = begin;
+            }
+            if !self.window.is_open() {
+                let actions = self.panel.close(begin);
+                self.perform(actions, begin);
+                open = false;
+            }
+            self.deliver(commands);
+            if !open || is_over() {
+                return Ok(());
+            }
+            let now_size = self.window.get_size();
+            touched |= now_size != size;
+            if touched || (newer && begin >= next_picture) {
+                if newer {
+                    self.painter.refresh();
+                }
+                size = now_size;
+                self.painter.paint(&mut self.panel, size, self.scale, begin);
+                self.blit(size)?;
+                let took = begin.elapsed();
+                next_picture = begin + FASTEST.max(took.mul_f64(1.0 / (SHARE * cores as f64)));
+                refreshed = Some(begin);
+                (touched, newer) = (false, false);
+            } else if refreshed.is_none_or(|refreshed| begin.duration_since(refreshed) > REFRESH) {
+                self.blit(size)?;
+                refreshed = Some(begin);
+            } else {
+                self.window.update();
+            }
+            let pace = if begin.duration_since(attention) < ATTENTION {
+                LIVELY
+            } else {
+                IDLE
+            };
+            std::thread::sleep(pace.saturating_sub(begin.elapsed()));
+        }
+    }
+
+    fn blit(&mut self, (width, height): (usize, usize)) -> Result<()> {
+        let canvas = self.painter.canvas();
+        if canvas.width() == 0
+            || canvas.height() == 0
+            || (canvas.width(), canvas.height()) != (width, height)
+        {
+            // minimised to nothing
+            self.window.update();
+            return Ok(());
+        }
+        (self
+            .window
+            .update_with_buffer(canvas.pixels(), width, height))
+        .map_err(|error| anyhow!("{error}"))
+        .context("cannot draw into the window")
+    }
+
+    /// Does what was typed. Returns whether there was something.
+    fn typed(&mut self, now: Instant, open: &mut bool) -> bool {
+        if !self.window.is_active() {
+            self.keyboard.release();
+        }
+        let mut some = false;
+        while let Some(meaning) = self.keyboard.read() {
+            some = true;
+            match meaning {
+                Meaning::Input(input) => *open &= self.input(&input, now),
+                Meaning::Zoom(direction) => {
+                    self.scale = match direction {
+                        Ordering::Greater => self.scale * ZOOM,
+                        Ordering::Less => self.scale / ZOOM,
+                        Ordering::Equal => self.first_scale,
+                    }
+                    .clamp(ZOOMS.0, ZOOMS.1);
+                }
+            }
+        }
+        some
+    }
+
+    /// Does what the mouse did. Returns whether it did something.
+    fn pointed(&mut self, now: Instant, open: &mut bool) -> bool {
+        let at = self.window.get_mouse_pos(MouseMode::Pass);
+        let down = self.window.get_mouse_down(MouseButton::Left);
+        let moved = at != self.pointer.at;
+        let (was_down, pointer) = (self.pointer.down, at.unwrap_or((-1.0, -1.0)));
+        self.pointer.at = at;
+        self.pointer.down = down;
+        let (x, y) = (pointer.0.floor() as i32, pointer.1.floor() as i32);
+        if moved {
+            let over_text = self.painter.is_text(x, y);
+            if over_text != self.pointer.over_text {
+                self.pointer.over_text = over_text;
+                self.window.set_cursor_style(if over_text {
+                    CursorStyle::Ibeam
+                } else {
+                    CursorStyle::Arrow
+                });
+            }
+        }
+        if down && !was_down {
+            let double = self.pointer.pressed.is_some_and(|(when, place)| {
+                let near = (pointer.0 - place.0).hypot(pointer.1 - place.1) < DOUBLE_REACH;
+                near && now.duration_since(when) < DOUBLE
+            });
+            // a third click begins anew
+            self.pointer.pressed = (!double).then_some((now, pointer));
+            let target = self.painter.target(&self.panel, x, y);
+            let input = Input::Click {
+                target,
+                shift: self.keyboard.shift(),
+                double,
+            };
+            *open &= self.input(&input, now);
+            return true;
+        }
+        if down && moved {
+            let target = self.painter.dragged(&self.panel, x);
+            let input = Input::Drag(target.unwrap_or(Target::Elsewhere));
+            *open &= self.input(&input, now);
+            return true;
+        }
+        // the pointer over the window keeps it attentive
+        let (width, height) = self.window.get_size();
+        let inside = x >= 0 && y >= 0 && (x as usize) < width && (y as usize) < height;
+        moved && inside && self.pointer.over_text
+    }
+
+    fn input(&mut self, input: &Input, now: Instant) -> bool {
+        let actions = self.panel.input(input, now);
+        self.perform(actions, now)
+    }
+
+    /// Does what is to be done. Returns whether the window stays open.
+    fn perform(&mut self, actions: Vec<Action>, now: Instant) -> bool {
+        let mut open = true;
+        for action in actions {
+            match action {
+                Action::Send(command) => self.unsent.push_back(command),
+                Action::Copy(text) => {
+                    let copied = self.clipboard().and_then(|clipboard| {
+                        clipboard
+                            .set_text(text)
+                            .context("cannot reach the clipboard")
+                    });
+                    if let Err(error) = copied {
+                        self.panel.say(&format!("{error:#}"), now);
+                    }
+                }
+                Action::Paste => match self.clipboard().and_then(pasted) {
+                    Ok(text) => open &= self.input(&Input::Pasted(text), now),
+                    Err(error) => self.panel.say(&format!("{error:#}"), now),
+                },
+                Action::Close => open = false,
+            }
+        }
+        open
+    }
+
+    fn clipboard(&mut self) -> Result<&mut arboard::Clipboard> {
+        match &mut self.clipboard {
+            Some(clipboard) => Ok(clipboard),
+            none => {
+                let clipboard = arboard::Clipboard::new().context("cannot reach the clipboard")?;
+                Ok(none.insert(clipboard))
+            }
+        }
+    }
+
+    /// Sends what waits to be sent, as far as there is room for it.
+    fn deliver(&mut self, commands: &SyncSender<Command>) {
+        while let Some(command) = self.unsent.pop_front() {
+            match commands.try_send(command) {
+                Ok(()) => {}
+                Err(TrySendError::Full(command)) => {
+                    self.unsent.push_front(command);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => self.unsent.clear(),
+            }
+        }
+    }
+}
+
+fn pasted(clipboard: &mut arboard::Clipboard) -> Result<String> {
+    match clipboard.get_text() {
+        Ok(text) => Ok(text),
+        Err(arboard::Error::ContentNotAvailable) => Err(anyhow!("The clipboard has no text")),
+        Err(error) => Err(error).context("cannot read the clipboard"),
+    }
+}
