@@ -13,6 +13,8 @@ const FIGURES: f32 = 44.0;
 const CURVE: f32 = 60.0;
 const HEADING: f32 = 28.0;
 const ROW: f32 = 56.0;
+/// A second line of a long prompt.
+const LINE: f32 = 19.0;
 const ROW_GAP: f32 = 6.0;
 const ADD: f32 = 36.0;
 const MESSAGE: f32 = 44.0;
@@ -100,8 +102,15 @@ fn px(scale: f32, logical: f32) -> i32 {
 }
 
 impl Layout {
-    /// Where things are in a window of this size in pixels, with so many pixels to a logical one.
-    pub fn new(panel: &Panel, width: usize, height: usize, scale: f32) -> Self {
+    /// Where things are in a window of this size in pixels, with so many pixels to a logical one. `is_long` says which prompts do not
+    /// fit on a line of a width in pixels: they get two, if there is room.
+    pub fn new(
+        panel: &Panel,
+        width: usize,
+        height: usize,
+        scale: f32,
+        is_long: &dyn Fn(usize, i32) -> bool,
+    ) -> Self {
         let window = Rect::new(0, 0, width as i32, height as i32);
         let (wide, high) = (width as f32 / scale, height as f32 / scale);
         let mut layout = Self {
@@ -122,9 +131,9 @@ impl Layout {
             return layout;
         }
         if wide >= SIDE_WIDTH + LEAST.0.min(high * 0.6) {
-            layout.beside(panel, window);
+            layout.beside(panel, window, is_long);
         } else {
-            layout.below(panel, window, high);
+            layout.below(panel, window, high, is_long);
         }
         layout
     }
@@ -142,7 +151,7 @@ impl Layout {
     }
 
     /// The panel at the right of the picture.
-    fn beside(&mut self, panel: &Panel, window: Rect) {
+    fn beside(&mut self, panel: &Panel, window: Rect, is_long: &dyn Fn(usize, i32) -> bool) {
         let side = self.px(SIDE_WIDTH);
         let margin = self.px(MARGIN);
         self.panel = Rect::new(window.right() - side, 0, side, window.height);
@@ -167,11 +176,17 @@ impl Layout {
             self.curve = column.top(CURVE);
         }
         column.top(GAP);
-        self.prompts(panel, column);
+        self.prompts(panel, column, is_long);
     }
 
     /// The panel below the picture, in two columns.
-    fn below(&mut self, panel: &Panel, window: Rect, high: f32) {
+    fn below(
+        &mut self,
+        panel: &Panel,
+        window: Rect,
+        high: f32,
+        is_long: &dyn Fn(usize, i32) -> bool,
+    ) {
         let margin = self.px(MARGIN);
         let height = self
             .px((high * 0.42).clamp(176.0, 330.0))
@@ -179,7 +194,7 @@ impl Layout {
         self.panel = Rect::new(0, window.height - height, window.width, height);
         self.picture = Rect::new(0, 0, window.width, window.height - height).inset(margin);
         let inner = self.panel.inset(margin);
-        let left = (inner.width - margin) * 2 / 5;
+        let left = ((inner.width - margin) * 2 / 5).max(self.px(150.0).min(inner.width / 2));
         let mut column = self.column(Rect::new(inner.x, inner.y, left, inner.height));
         self.status = column.top(STATUS);
         self.foot(&mut column);
@@ -197,7 +212,7 @@ impl Layout {
             inner.width - left - margin,
             inner.height,
         );
-        self.prompts(panel, self.column(right));
+        self.prompts(panel, self.column(right), is_long);
     }
 
     fn foot(&mut self, column: &mut Column) {
@@ -208,7 +223,7 @@ impl Layout {
     }
 
     /// The prompts, in what is left of a column: those around the selected one, if not all have room.
-    fn prompts(&mut self, panel: &Panel, mut column: Column) {
+    fn prompts(&mut self, panel: &Panel, mut column: Column, is_long: &dyn Fn(usize, i32) -> bool) {
         let count = panel.rows().len();
         if column.left() >= HEADING + ROW {
             self.heading = column.top(HEADING);
@@ -222,18 +237,30 @@ impl Layout {
             room.min(count)
         };
         let first = (panel.selected() + 1).saturating_sub(shown);
+        let pad = self.px(12.0);
+        let numbers = self.px(48.0).min((column.rest.width - 2 * pad).max(0));
+        let text = (column.rest.width - 2 * pad).max(0) - numbers;
+        let mut spare = column.left() - ADD - shown as f32 * each;
         for index in first..first + shown {
-            let all = column.top(ROW);
+            let mut height = ROW;
+            if spare >= LINE && is_long(index, text) {
+                height += LINE;
+                spare -= LINE;
+            }
+            let all = column.top(height);
             column.top(ROW_GAP);
-            let pad = self.px(12.0);
+            let second = height - ROW;
             let inner = Rect::new(all.x + pad, all.y, all.width - 2 * pad, all.height);
-            let numbers = self.px(48.0).min(inner.width);
-            let text = inner.width - numbers;
             self.rows.push(RowPlace {
                 index,
                 all,
-                text: Rect::new(inner.x, all.y + self.px(8.0), text, self.px(24.0)),
-                bar: Rect::new(inner.x, all.y + self.px(40.0), text, self.px(4.0).max(1)),
+                text: Rect::new(inner.x, all.y + self.px(8.0), text, self.px(24.0 + second)),
+                bar: Rect::new(
+                    inner.x,
+                    all.y + self.px(40.0 + second),
+                    text,
+                    self.px(4.0).max(1),
+                ),
                 numbers: Rect::new(inner.x + text, all.y, numbers, all.height),
             });
         }
@@ -277,7 +304,7 @@ mod tests {
         for scale in [1.0, 1.25, 2.0] {
             for width in (0..2400).step_by(83) {
                 for height in (0..1800).step_by(97) {
-                    let layout = Layout::new(&panel, width, height, scale);
+                    let layout = Layout::new(&panel, width, height, scale, &|index, _| index == 0);
                     disjoint(&layout);
                     let window = Rect::new(0, 0, width as i32, height as i32);
                     assert_eq!(layout.panel.intersection(window), layout.panel);
@@ -294,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_wide_window_has_its_panel_at_the_side() {
-        let layout = Layout::new(&sample::panel(), 1000, 640, 1.0);
+        let layout = Layout::new(&sample::panel(), 1000, 640, 1.0, &|_, _| true);
         assert_eq!((layout.panel.y, layout.panel.height), (0, 640));
         assert_eq!(layout.rows.len(), 3);
         assert!(!layout.add.is_empty());
@@ -302,14 +329,14 @@ mod tests {
 
     #[test]
     fn a_high_window_has_its_panel_below() {
-        let layout = Layout::new(&sample::panel(), 500, 900, 1.0);
+        let layout = Layout::new(&sample::panel(), 500, 900, 1.0, &|_, _| true);
         assert_eq!((layout.panel.x, layout.panel.width), (0, 500));
         assert!(!layout.rows.is_empty());
     }
 
     #[test]
     fn a_small_window_shows_the_picture_alone() {
-        let layout = Layout::new(&sample::panel(), 200, 200, 1.0);
+        let layout = Layout::new(&sample::panel(), 200, 200, 1.0, &|_, _| true);
         assert_eq!(layout.picture, Rect::new(0, 0, 200, 200));
         assert!(layout.panel.is_empty() && layout.rows.is_empty());
     }
@@ -320,7 +347,7 @@ mod tests {
         let mut panel = sample::panel();
         let now = std::time::Instant::now();
         panel.input(&Input::Key(Key::End, Held::default()), now);
-        let layout = Layout::new(&panel, 800, 420, 1.0);
+        let layout = Layout::new(&panel, 800, 420, 1.0, &|_, _| true);
         assert!(layout.rows.len() < 3, "{layout:?}");
         assert!(layout.rows.iter().any(|row| row.index == panel.selected()));
     }

@@ -26,6 +26,13 @@ const AGAINST: Color = Color::rgb(0xd6, 0x7a, 0x6a);
 const CALM: Color = Color::rgb(0x7f, 0xa8, 0x93);
 const SELECTION: Color = Color::rgb(0x4d, 0x42, 0x2e);
 
+/// The prompts' letters, in logical pixels.
+const PROMPT_SIZE: f32 = 15.0;
+/// What is left free between a prompt and its weight.
+const PROMPT_GAP: f32 = 8.0;
+/// From one line of a prompt to the next.
+const PROMPT_LINE: f32 = 19.0;
+
 /// What the help says: keys, and what they do.
 pub const KEYS: [(&str, &str); 15] = [
     ("Enter, click", "edit the prompt"),
@@ -86,7 +93,16 @@ impl Painter {
         scale: f32,
         now: Instant,
     ) -> &Canvas {
-        let layout = Layout::new(panel, width, height, scale);
+        let rows = panel.rows();
+        let style = Style {
+            size: PROMPT_SIZE * scale,
+            weight: Weight::Regular,
+        };
+        let is_long = |index: usize, room: i32| {
+            let text = rows.get(index).map(words).unwrap_or_default();
+            self.fonts.width(&text, style) > (room as f32 - PROMPT_GAP * scale)
+        };
+        let layout = Layout::new(panel, width, height, scale, &is_long);
         self.canvas.reset(width, height, GROUND);
         self.keep_caret_in_sight(panel, &layout);
         self.paint_picture(panel, &layout);
@@ -117,7 +133,7 @@ impl Painter {
             return Target::Elsewhere;
         };
         if let Some(place) = layout.rows.iter().find(|place| place.all.contains(x, y)) {
-            return Target::Prompt(place.index, self.offset(panel, place, layout, x));
+            return Target::Prompt(place.index, self.offset(panel, place, layout, (x, y)));
         }
         match () {
             () if layout.add.contains(x, y) => Target::Add,
@@ -136,7 +152,7 @@ impl Painter {
             .find(|place| place.index == editing.row)?;
         Some(Target::Prompt(
             place.index,
-            self.offset(panel, place, layout, x),
+            self.offset(panel, place, layout, (x, 0)),
         ))
     }
 
@@ -145,7 +161,14 @@ impl Painter {
         (self.layout.iter().flat_map(|layout| &layout.rows)).any(|place| place.text.contains(x, y))
     }
 
-    fn offset(&self, panel: &Panel, place: &RowPlace, layout: &Layout, x: i32) -> usize {
+    /// The offset in a prompt's text that is nearest to a place.
+    fn offset(
+        &self,
+        panel: &Panel,
+        place: &RowPlace,
+        layout: &Layout,
+        (x, y): (i32, i32),
+    ) -> usize {
         let style = prompt_style(layout);
         let x = (x - place.text.x) as f32;
         let nearest = |text: &str, x: f32| {
@@ -153,16 +176,28 @@ impl Painter {
                 .min_by(|a, b| (a.1 - x).abs().total_cmp(&(b.1 - x).abs()))
                 .map_or(0, |(offset, _)| offset)
         };
-        match panel.editing() {
-            Some(editing) if editing.row == place.index => {
-                nearest(editing.line.text(), x + editing.scroll)
-            }
-            _ => {
-                let rows = panel.rows();
-                let text = (rows.get(place.index)).and_then(|row| row.prompt.text.as_deref());
-                nearest(text.unwrap_or_default(), x)
-            }
+        if let Some(editing) = panel.editing()
+            && editing.row == place.index
+        {
+            return nearest(editing.line.text(), x + editing.scroll);
         }
+        let rows = panel.rows();
+        let text = (rows.get(place.index)).and_then(|row| row.prompt.text.as_deref());
+        let text = text.unwrap_or_default();
+        let room = place.text.width as f32 - PROMPT_GAP * layout.scale;
+        let lines = self.fonts.wrapped(text, style, room, lines(layout, place));
+        let line = ((y - place.text.y).max(0) / layout.px(PROMPT_LINE + 3.0).max(1)) as usize;
+        // the lines are parts of the text, one after the other, up to an ellipsis
+        let mut start = 0;
+        for (index, part) in lines.iter().enumerate() {
+            let part = part.trim_end_matches('…');
+            start += text[start..].find(part).unwrap_or(0);
+            if index == line.min(lines.len() - 1) {
+                return start + nearest(part, x);
+            }
+            start += part.len().min(text.len() - start);
+        }
+        0
     }
 
     fn keep_caret_in_sight(&self, panel: &mut Panel, layout: &Layout) {
@@ -213,9 +248,42 @@ impl Painter {
     }
 }
 
+/// What a prompt is called: its text, or its image's name.
+fn words(row: &Row) -> String {
+    match (&row.prompt.text, &row.prompt.image) {
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) => {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            format!("Image: {}", name.to_string_lossy())
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// How many lines a prompt has room for.
+fn lines(layout: &Layout, place: &RowPlace) -> usize {
+    if place.text.height > layout.px(30.0) {
+        2
+    } else {
+        1
+    }
+}
+
+/// Where a prompt's text is edited: one line, in the middle of where it stands otherwise.
+fn edited(layout: &Layout, place: &RowPlace) -> Rect {
+    let height = layout.px(24.0).min(place.text.height);
+    let free = place.text.height - height;
+    Rect::new(
+        place.text.x,
+        place.text.y + free / 2,
+        place.text.width,
+        height,
+    )
+}
+
 fn prompt_style(layout: &Layout) -> Style {
     Style {
-        size: 15.0 * layout.scale,
+        size: PROMPT_SIZE * layout.scale,
         weight: Weight::Regular,
     }
 }
@@ -386,8 +454,16 @@ impl Brush<'_> {
 
     /// Three numbers with their names above, side by side.
     fn figures(&mut self, area: Rect, figures: [(&str, &str); 3]) {
-        for ((name, value), (start, end)) in figures.into_iter().zip([(0, 37), (37, 70), (70, 100)])
-        {
+        // where there is no room for three, the one in the middle is left out
+        let columns = if area.width < self.px(220.0) {
+            [(0, 58), (0, 0), (58, 100)]
+        } else {
+            [(0, 37), (37, 70), (70, 100)]
+        };
+        for ((name, value), (start, end)) in figures.into_iter().zip(columns) {
+            if start == end {
+                continue;
+            }
             let x = area.x + area.width * start / 100;
             let room = (area.width * (end - start) / 100 - self.px(4.0)) as f32;
             let style = self.regular(11.5);
@@ -520,7 +596,8 @@ impl Brush<'_> {
         let baseline = place.all.y + self.px(25.0);
         match editing {
             Some(editing) => {
-                let text = place.text;
+                let text = edited(self.layout, place);
+                let baseline = text.y + self.px(17.0);
                 let x = text.x as f32 - editing.scroll;
                 let at = |fonts: &Fonts, offset: usize| {
                     (x + fonts.width(&editing.line.text()[..offset], style)).round() as i32
@@ -550,17 +627,18 @@ impl Brush<'_> {
                 self.canvas.fill(caret.intersection(clip), ACCENT);
             }
             None => {
-                let (text, color) = match (&row.prompt.text, &row.prompt.image) {
-                    (Some(text), _) => (text.clone(), TEXT),
-                    (None, Some(path)) => {
-                        let name = path.file_name().unwrap_or(path.as_os_str());
-                        (format!("Image: {}", name.to_string_lossy()), SOFT)
-                    }
-                    (None, None) => (String::new(), SOFT),
+                let color = if row.prompt.text.is_some() {
+                    TEXT
+                } else {
+                    SOFT
                 };
-                let room = (place.text.width - self.px(8.0)) as f32;
-                let text = self.fonts.fitted(&text, style, room);
-                self.text(place.text.x, baseline, &text, style, color);
+                let room = place.text.width as f32 - PROMPT_GAP * self.layout.scale;
+                let most = lines(self.layout, place);
+                let lines = self.fonts.wrapped(&words(row), style, room, most);
+                for (line, index) in lines.iter().zip(0..) {
+                    let baseline = baseline + self.px(PROMPT_LINE) * index;
+                    self.text(place.text.x, baseline, line, style, color);
+                }
             }
         }
         let color = match () {
@@ -634,7 +712,9 @@ impl Brush<'_> {
     fn help(&mut self) {
         self.canvas.veil(GROUND, 190);
         let bounds = self.canvas.bounds();
-        let (pad, line) = (self.px(28.0), self.px(27.0));
+        let pad = self.px(28.0).min(bounds.height / 12);
+        let free = bounds.height - self.px(44.0) - 2 * pad;
+        let line = self.px(27.0).min(free.max(0) / KEYS.len() as i32);
         let height = line * KEYS.len() as i32 + self.px(44.0) + 2 * pad;
         let width = self.px(430.0);
         let card = Rect::new(

@@ -1,9 +1,11 @@
 //! The picture in a terminal: as graphics where the terminal is known to draw them, else in half blocks.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use image::{DynamicImage, RgbImage};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -15,6 +17,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const FASTEST: Duration = Duration::from_millis(250);
 /// Drawing takes at most this share of a machine's time.
 const SHARE: f64 = 0.01;
+/// At the end, what is being drawn is waited for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines below the picture at least: steps and one prompt.
 const LEAST_LINES: usize = 2;
 /// Prompts that are told.
@@ -113,44 +117,70 @@ impl Drop for Taken {
 /// When standard output is no terminal, or is closed.
 pub fn run(frames: &Mailbox<Frame>, is_over: &dyn Fn() -> bool) -> Result<()> {
     if !io::stdout().is_terminal() {
-        anyhow::bail!(
-            "standard output is no terminal, so that there is nowhere to show the picture"
-        );
+        bail!("standard output is no terminal, so that there is nowhere to show the picture");
     }
     let graphics = Graphics::of(|name| std::env::var(name).ok());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let taken = Taken::new().context("cannot write to the terminal")?;
-    let mut size = (0, 0);
-    let mut newest: Option<Frame> = None;
-    let mut next = Instant::now();
-    while !is_over() {
+    // a terminal may take its time, and one that is not what it says may never answer: it is written to on a thread of its own
+    let (newest, over) = (
+        Arc::new(Mailbox::default()),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (from, end) = (Arc::clone(&newest), Arc::clone(&over));
+    let thread = std::thread::Builder::new()
+        .name("terminal".to_owned())
+        .spawn(move || show(&from, graphics, &end))
+        .context("cannot start the thread that draws in the terminal")?;
+    while !is_over() && !thread.is_finished() {
         if let Some(frame) = frames.take() {
-            newest = Some(frame);
-        }
-        let now = Instant::now();
-        if now >= next
-            && let Some(frame) = newest.take()
-        {
-            let now_size = viuer::terminal_size();
-            let cleared = now_size != size;
-            size = now_size;
-            draw(&frame, graphics, size, cleared).context("cannot draw in the terminal")?;
-            next = now + FASTEST.max(now.elapsed().mul_f64(1.0 / (SHARE * cores as f64)));
+            newest.put(frame);
         }
         std::thread::sleep(LOOK);
     }
+    over.store(true, Ordering::Relaxed);
+    let asked = Instant::now();
+    while !thread.is_finished() && asked.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+    }
+    let result = match thread.is_finished() {
+        true => thread
+            .join()
+            .unwrap_or_else(|_| bail!("drawing in the terminal broke down")),
+        false => Ok(()),
+    };
     drop(taken);
+    result
+}
+
+/// Draws frames as they come, not too often.
+fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut size = (0, 0);
+    let mut next = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        if begin >= next
+            && let Some(frame) = newest.take()
+        {
+            let now_size = viuer::terminal_size();
+            let resized = now_size != size;
+            size = now_size;
+            draw(&frame, graphics, size, resized).context("cannot draw in the terminal")?;
+            next = begin + FASTEST.max(begin.elapsed().mul_f64(1.0 / (SHARE * cores as f64)));
+        }
+        std::thread::sleep(LOOK);
+    }
     Ok(())
 }
 
-fn draw(frame: &Frame, graphics: Graphics, size: (u16, u16), cleared: bool) -> Result<()> {
+fn draw(frame: &Frame, graphics: Graphics, size: (u16, u16), resized: bool) -> Result<()> {
     let (columns, rows) = (usize::from(size.0.max(1)), usize::from(size.1.max(1)));
     let prompts = frame.prompts.len().min(MOST_PROMPTS);
     let lines = words(frame, columns);
     let room = rows.saturating_sub((1 + prompts).max(LEAST_LINES) + 1);
     let (width, height) = cells(frame.width, frame.height, columns, room);
     let mut out = io::stdout();
-    if cleared {
+    if resized {
         write!(out, "{HOME}\x1b[2J")?;
     }
     if graphics == Graphics::Kitty {

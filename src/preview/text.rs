@@ -100,7 +100,7 @@ impl Fonts {
         for (offset, grapheme) in text.grapheme_indices(true) {
             places.push((offset, x));
             x += (grapheme.chars())
-                .filter(|c| !is_invisible(*c))
+                .filter(|c| !is_invisible(*c) && !is_mark(*c))
                 .map(|c| font.h_advance(font.glyph_id(c)))
                 .sum::<f32>();
         }
@@ -112,7 +112,7 @@ impl Fonts {
     pub fn width(&self, text: &str, style: Style) -> f32 {
         let font = self.font(style.weight).as_scaled(self.scale(style));
         (text.chars())
-            .filter(|c| !is_invisible(*c))
+            .filter(|c| !is_invisible(*c) && !is_mark(*c))
             .map(|c| font.h_advance(font.glyph_id(c)))
             .sum()
     }
@@ -169,7 +169,8 @@ impl Fonts {
         for c in text.chars().filter(|c| !is_invisible(*c)) {
             let font = self.font(style.weight).as_scaled(scale);
             let glyph = font.glyph_id(c);
-            let advance = font.h_advance(glyph);
+            let mark = is_mark(c);
+            let advance = if mark { 0.0 } else { font.h_advance(glyph) };
             if glyph == GlyphId(0) {
                 // a plain box, where the font has no such character
                 let (side, thick) = (advance.round() as i32, (style.size / 15.0).max(1.0));
@@ -188,9 +189,11 @@ impl Fonts {
             }
             // an accent of its own stands over the middle of the letter before it
             let mut at = x;
-            if advance < 0.01 {
-                let bounds = font.glyph_bounds(&glyph.with_scale(scale));
-                at -= (letter + bounds.min.x + bounds.max.x) / 2.0;
+            if mark {
+                if let Some(outline) = font.font.outline(glyph) {
+                    let middle = (outline.bounds.min.x + outline.bounds.max.x) / 2.0;
+                    at -= letter / 2.0 + middle * font.h_scale_factor();
+                }
             } else {
                 letter = advance;
             }
@@ -244,6 +247,11 @@ impl Fonts {
             coverage,
         })
     }
+}
+
+/// Accents of their own, which stand over or under the letter before them and take no room.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// Characters that direct others and have no shape of their own.

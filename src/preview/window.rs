@@ -164,9 +164,10 @@ impl Window {
             let due = self.panel.tick(begin);
             touched |= messaged || !due.is_empty();
             let mut open = self.perform(due, begin);
-            let acted = self.typed(begin, &mut open) | self.pointed(begin, &mut open);
-            if acted {
-                touched = true;
+            let typed = self.typed(begin, &mut open);
+            let (clicked, moved) = self.pointed(begin, &mut open);
+            touched |= typed || clicked;
+            if typed || clicked || moved {
                 attention = begin;
             }
             if !self.window.is_open() {
@@ -246,8 +247,8 @@ impl Window {
         some
     }
 
-    /// Does what the mouse did. Returns whether it did something.
-    fn pointed(&mut self, now: Instant, open: &mut bool) -> bool {
+    /// Does what the mouse did. Returns whether it did something, and whether it moved over the window.
+    fn pointed(&mut self, now: Instant, open: &mut bool) -> (bool, bool) {
         let at = self.window.get_mouse_pos(MouseMode::Pass);
         let down = self.window.get_mouse_down(MouseButton::Left);
         let moved = at != self.pointer.at;
@@ -280,18 +281,17 @@ impl Window {
                 double,
             };
             *open &= self.input(&input, now);
-            return true;
+            return (true, moved);
         }
         if down && moved {
             let target = self.painter.dragged(&self.panel, x);
             let input = Input::Drag(target.unwrap_or(Target::Elsewhere));
             *open &= self.input(&input, now);
-            return true;
+            return (true, moved);
         }
-        // the pointer over the window keeps it attentive
         let (width, height) = self.window.get_size();
         let inside = x >= 0 && y >= 0 && (x as usize) < width && (y as usize) < height;
-        moved && inside && self.pointer.over_text
+        (false, moved && inside)
     }
 
     fn input(&mut self, input: &Input, now: Instant) -> bool {
