@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Paint a picture from a recipe
     Render(RenderArgs),
+    /// Go on with a render that was stopped
+    Resume(ResumeArgs),
     /// Check, describe or begin a recipe
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -29,7 +31,7 @@ pub enum Command {
 }
 
 /// Arguments of `render`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RenderArgs {
     /// A recipe (.yaml), or a picture that Phantasia wrote (.png, its recipe is in its metadata)
     pub recipe: PathBuf,
@@ -54,12 +56,52 @@ pub struct RenderArgs {
     /// Where run folders go
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub out: PathBuf,
+    /// Apply changes of the recipe's prompts and terms when its file changes
+    #[arg(long)]
+    pub watch: bool,
+    /// How it is watched and talked to.
+    #[command(flatten)]
+    pub company: CompanyArgs,
+}
+
+/// How a render is watched and talked to while it runs.
+#[derive(Clone, Debug, Args)]
+pub struct CompanyArgs {
+    /// Over how many steps changed prompts fade in and the old ones out
+    #[arg(long, value_name = "STEPS", default_value_t = 20)]
+    pub fade: usize,
+    /// `-` reads commands from standard input while it paints, a JSON object a line, such as {"set_prompts":["a cat"]},
+    /// {"pause":true}, {"snapshot":true}, {"undo":true}, {"lr":0.5}, {"restart":"image"}, {"stop":true}
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub control: Option<String>,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
     /// Show no progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// A run's folder, such as outputs/first-light-001
+    pub run: PathBuf,
+    /// Go on to this many steps in all
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// Paint this from here on instead of the run's prompts; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// Go on from the checkpoint before the last one
+    #[arg(long)]
+    pub previous: bool,
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// How it is watched and talked to.
+    #[command(flatten)]
+    pub company: CompanyArgs,
 }
 
 /// Commands on recipes.

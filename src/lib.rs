@@ -1,6 +1,7 @@
 //! Phantasia: CLIP-guided generative art.
 
 pub mod clip;
+mod files;
 pub mod frames;
 pub mod live;
 pub mod metadata;

@@ -4,17 +4,25 @@
 //! Nothing that a front end does, or fails to do, holds the optimiser up: the mailbox keeps one frame, the newest, and
 //! commands wait in their channel until the step at hand is done.
 
+mod control;
 mod mailbox;
+mod watch;
+mod worker;
 
-use crate::recipe::Prompt;
+use crate::recipe::{Prompt, TermOptions};
 
+pub use control::read_commands;
 pub use mailbox::Mailbox;
+pub use watch::RecipeWatch;
+pub use worker::{Worker, WorkerOptions, drive};
 
 /// What a front end may ask of a render. Commands take effect between steps, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// These prompts instead of the present ones, faded over as many steps as [`Command::Fade`] says.
     SetPrompts(Vec<Prompt>),
+    /// These terms instead of the present ones.
+    SetTerms(TermOptions),
     /// Over how many steps later changes of prompts fade; 0 changes at once.
     Fade(usize),
     /// The recipe's learning rate times this, above 0.
@@ -26,12 +34,16 @@ pub enum Command {
     },
     /// Takes the last edit back: of prompts, weights, learning rate, or a restart.
     Undo,
+    /// The schedule has so many steps from its beginning.
+    Steps(usize),
     /// Waits, or goes on.
     Pause(bool),
     /// Writes the picture as it is to the run's `snapshots`.
     Snapshot,
     /// What frames show.
     Show(View),
+    /// Something that front ends should show the person.
+    Say(String),
     /// Ends the render; the picture is saved.
     Stop,
 }

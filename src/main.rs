@@ -10,7 +10,7 @@ use phantasia::recipe::RecipeError;
 
 use cli::{Cli, Command};
 use commands::console::note;
-use commands::{doctor, models, recipe, render};
+use commands::{doctor, models, recipe, render, resume};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,6 +21,7 @@ const MISUSED: u8 = 2;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Render(args) => render::run(&args),
+        Command::Resume(args) => resume::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -5,19 +5,23 @@
 //! images that the recipe starts from are copied into it, and nothing in it names a folder outside of it, but for a
 //! model's that is no part of a run.
 
+mod checkpoint;
+
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 use serde::Serialize;
-use thiserror::Error;
 
+use crate::files::{failed, write_whole};
 use crate::metadata;
 use crate::recipe::Recipe;
 use crate::weights::EMBEDDED;
+
+pub use crate::files::OutputError;
+pub use checkpoint::CheckpointError;
 
 /// The picture's file name in a run folder.
 pub const IMAGE: &str = "image.png";
@@ -27,49 +31,23 @@ pub const RECIPE: &str = "recipe.yaml";
 pub const METRICS: &str = "metrics.jsonl";
 /// The folder of frames in a run folder.
 pub const FRAMES: &str = "frames";
+/// The checkpoint's file name in a run folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The file name of the checkpoint before it.
+pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
+/// The folder of snapshots in a run folder.
+pub const SNAPSHOTS: &str = "snapshots";
 /// The folder of copied input images in a run folder.
 const INPUTS: &str = "inputs";
 /// Longest name of a run, in bytes, before its number.
 const LONGEST_NAME: usize = 80;
-
-/// A file or folder that could not be written.
-#[derive(Debug, Error)]
-#[error("cannot {action} `{}`{}", .path.display(), remedy(.source))]
-pub struct OutputError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            " (make room, or choose another disk with --out)"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            " (choose a folder that you may write to with --out)"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            " (a file is in the way: choose another folder with --out)"
-        }
-        _ => "",
-    }
-}
-
-/// Makes an I/O error tell what was done to which file.
-fn failed<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> OutputError + 'a {
-    move |source| OutputError {
-        action,
-        path: path.to_owned(),
-        source,
-    }
-}
 
 /// The folder of one render.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     metrics: Option<File>,
+    copies: Copies,
 }
 
 impl RunFolder {
@@ -92,6 +70,7 @@ impl RunFolder {
                     return Ok(Self {
                         path,
                         metrics: None,
+                        copies: Copies::default(),
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && number < u64::MAX => {
@@ -100,6 +79,32 @@ impl RunFolder {
                 Err(error) => return Err(failed("create the folder", &path)(error)),
             }
         }
+    }
+
+    /// The folder of a render that was begun before. What a program that was killed left half written is removed.
+    ///
+    /// # Errors
+    /// When there is no such folder, or it is not a run's.
+    pub fn open(path: &Path) -> Result<Self, OutputError> {
+        let entries = fs::read_dir(path).map_err(failed("look into", path))?;
+        let recipe = path.join(RECIPE);
+        if !recipe.is_file() {
+            let error = io::Error::new(ErrorKind::NotFound, "it is not the folder of a render");
+            return Err(failed("find", &recipe)(error));
+        }
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".partial") {
+                // it is in nobody's way
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            metrics: None,
+            copies: Copies::default(),
+        })
     }
 
     /// Where it is.
@@ -112,11 +117,10 @@ impl RunFolder {
     ///
     /// # Errors
     /// When an image cannot be read or the folder cannot be written to.
-    pub fn write_recipe(&self, recipe: &Recipe) -> Result<Recipe, OutputError> {
+    pub fn write_recipe(&mut self, recipe: &Recipe) -> Result<Recipe, OutputError> {
         let mut written = recipe.clone();
-        let mut copies = Copies::default();
         for path in written.images_mut() {
-            *path = copies.copy(path, &self.path)?;
+            *path = self.copies.copy(path, &self.path)?;
         }
         for model in written.models_mut() {
             if model != EMBEDDED
@@ -140,7 +144,30 @@ impl RunFolder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn write_image(&self, image: &RgbImage, recipe: &Recipe) -> Result<PathBuf, OutputError> {
-        let path = self.path.join(IMAGE);
+        self.write_picture(self.path.join(IMAGE), image, recipe)
+    }
+
+    /// Writes the picture after `step` steps to `snapshots/`, with its recipe in its metadata.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_snapshot(
+        &self,
+        step: usize,
+        image: &RgbImage,
+        recipe: &Recipe,
+    ) -> Result<PathBuf, OutputError> {
+        let folder = self.path.join(SNAPSHOTS);
+        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        self.write_picture(folder.join(format!("step-{step:05}.png")), image, recipe)
+    }
+
+    fn write_picture(
+        &self,
+        path: PathBuf,
+        image: &RgbImage,
+        recipe: &Recipe,
+    ) -> Result<PathBuf, OutputError> {
         let yaml = recipe.to_yaml();
         let seed = recipe.seed.to_string();
         let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
@@ -182,6 +209,38 @@ impl RunFolder {
             file.write_all(&text)
         };
         append().map_err(failed("write", &path))
+    }
+}
+
+impl RunFolder {
+    /// Forgets the metrics of steps after `step`: they will be made again.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn cut_metrics(&mut self, step: usize) -> Result<(), OutputError> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            step: usize,
+        }
+        self.metrics = None;
+        let path = self.path.join(METRICS);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        write_whole(&path, true, |out| {
+            for line in BufReader::new(file).split(b'\n') {
+                let line = line?;
+                // a program that was killed may have left half a line
+                let kept = serde_json::from_slice(&line).is_ok_and(|line: Line| line.step <= step);
+                if kept {
+                    out.write_all(&line)?;
+                    out.write_all(b"\n")?;
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -250,7 +309,7 @@ fn file_name(name: &str) -> String {
 }
 
 /// Input images that were copied.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Copies {
     by_source: HashMap<PathBuf, PathBuf>,
 }
@@ -262,6 +321,14 @@ impl Copies {
             return Ok(copy.clone());
         }
         let folder = run.join(INPUTS);
+        // an input of this very run, when it is resumed
+        if let Ok(name) = source.strip_prefix(&folder)
+            && source.is_file()
+        {
+            let copy = Path::new(INPUTS).join(name);
+            self.by_source.insert(source.to_owned(), copy.clone());
+            return Ok(copy);
+        }
         fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
         let name = file_name(&source.file_name().unwrap_or_default().to_string_lossy());
         let copy = (1..)
@@ -269,7 +336,10 @@ impl Copies {
                 1 => Path::new(INPUTS).join(&name),
                 _ => Path::new(INPUTS).join(format!("{number}-{name}")),
             })
-            .find(|copy| !self.by_source.values().any(|taken| taken == copy))
+            .find(|copy| {
+                let taken = self.by_source.values().any(|taken| taken == copy);
+                !taken && !run.join(copy).exists()
+            })
             .unwrap_or_default();
         let mut input = File::open(source).map_err(failed("read", source))?;
         write_whole(&run.join(&copy), true, |file| {
@@ -301,42 +371,6 @@ fn relative(from: &Path, to: &Path) -> Option<String> {
         path if path.starts_with('.') => Some(path),
         path => Some(format!("./{path}")),
     }
-}
-
-/// Writes a file aside and renames it, so that it is there whole or not at all. `sync` waits for the disk.
-fn write_whole(
-    path: &Path,
-    sync: bool,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), OutputError> {
-    let aside = aside(path);
-    let result = (|| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&aside)?;
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        if sync {
-            file.sync_all()?;
-        }
-        drop(file);
-        fs::rename(&aside, path)
-    })();
-    result.map_err(|error| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&aside);
-        failed("write", path)(error)
-    })
-}
-
-/// A name in the same folder that no other process or thread uses.
-pub(crate) fn aside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}-{count}.partial", std::process::id()))
 }
 
 #[cfg(test)]
@@ -443,7 +477,7 @@ mod tests {
         recipe.mask = Some(b);
         recipe.prompts[0].text = None;
         recipe.prompts[0].image = Some(a);
-        let run = RunFolder::create(out.path(), "cat").expect("a run");
+        let mut run = RunFolder::create(out.path(), "cat").expect("a run");
         let written = run.write_recipe(&recipe).expect("a recipe");
         assert_eq!(written.init, Some("inputs/start-image.png".into()));
         assert_eq!(written.prompts[0].image, written.init);
@@ -459,7 +493,7 @@ mod tests {
         fs::create_dir(out.path().join("model")).expect("a folder");
         let mut recipe = recipe();
         recipe.clip[0].model = out.path().join("model").to_string_lossy().into_owned();
-        let run = RunFolder::create(&out.path().join("outputs"), "cat").expect("a run");
+        let mut run = RunFolder::create(&out.path().join("outputs"), "cat").expect("a run");
         let written = run.write_recipe(&recipe).expect("a recipe");
         assert_eq!(written.clip[0].model, "../../model");
     }

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use candle_core::Device;
 use image::RgbImage;
 use serde::Serialize;
 
 use crate::frames::FrameSink;
 use crate::output::RunFolder;
 use crate::picture;
-use crate::recipe::Recipe;
-use crate::session::{Session, Tick};
+use crate::recipe::{Edit, Recipe};
+use crate::session::{Session, SessionOptions, Tick};
 
 /// So often the picture is saved while it is painted, so that whatever ends the program leaves one.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ pub struct Outcome {
     pub image: PathBuf,
     /// The video's file, if the recipe asks for one.
     pub video: Option<PathBuf>,
-    /// Steps done.
+    /// Steps done, those before a resume among them.
     pub steps: usize,
     /// How long it took, from the first step on.
     pub seconds: f64,
@@ -47,93 +48,264 @@ struct Metrics<'a> {
     seconds: f64,
 }
 
-/// Paints until the session is finished or `stop` is set, and leaves picture, metrics and frames in the folder.
-///
-/// `recipe` is the recipe as [`RunFolder::write_recipe`] returned it: it goes into the picture's metadata. `watch` is
-/// called after every step.
+/// A session with the run folder that it fills: picture, metrics, frames, checkpoints, and the recipe with its timeline.
+pub struct Painter {
+    session: Session,
+    folder: RunFolder,
+    /// The recipe as it was read; its timeline is the session's.
+    recipe: Recipe,
+    /// The recipe as it stands in the folder.
+    written: Recipe,
+    frames: FrameSink,
+    start: Instant,
+    saved: Option<Instant>,
+    /// The step of the last checkpoint.
+    kept: Option<usize>,
+    last: Option<Tick>,
+}
+
+impl Painter {
+    /// Writes the recipe to the folder and makes ready for the first step, or for the next one of a session that goes on.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, or a video cannot be begun.
+    pub fn new(session: Session, mut folder: RunFolder, recipe: &Recipe) -> Result<Self> {
+        let recipe = Recipe {
+            timeline: session.timeline(),
+            ..recipe.clone()
+        };
+        let written = folder.write_recipe(&recipe)?;
+        let (steps, done) = (session.steps(), session.step());
+        // a video has the size of the last stage's picture
+        let stages = recipe.generator.0.len();
+        let size = recipe.stage_size(stages.saturating_sub(1));
+        let frames = FrameSink::open(&folder, &recipe.output, size, steps, done)?;
+        Ok(Self {
+            session,
+            folder,
+            recipe,
+            written,
+            frames,
+            start: Instant::now(),
+            saved: None,
+            kept: None,
+            last: None,
+        })
+    }
+
+    /// Makes ready to go on with a run where its checkpoint was written, or with `previous` at the checkpoint before that. Metrics
+    /// of later steps are forgotten: those steps are made again.
+    ///
+    /// # Errors
+    /// When the run's recipe or checkpoint cannot be used.
+    pub fn resume(
+        mut folder: RunFolder,
+        recipe: &Recipe,
+        previous: bool,
+        device: &Device,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let saved = folder.read_checkpoint(previous, device)?;
+        let mut session = Session::with_options(recipe, device, options)?;
+        session
+            .load(saved)
+            .context("the checkpoint does not fit the run's recipe")?;
+        folder.cut_metrics(session.step())?;
+        let mut painter = Self::new(session, folder, recipe)?;
+        painter.kept = Some(painter.session.step());
+        Ok(painter)
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, to look at its picture.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Whether all steps are made.
+    pub fn is_finished(&self) -> bool {
+        self.session.is_finished()
+    }
+
+    /// What the last step found, if there was one.
+    pub fn last(&self) -> Option<&Tick> {
+        self.last.as_ref()
+    }
+
+    /// One step, and what it leaves in the folder. Edits of the timeline whose step has come are part of it.
+    ///
+    /// # Errors
+    /// When the step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
+    pub fn step(&mut self) -> Result<&Tick> {
+        match self.try_step() {
+            Ok(tick) => Ok(self.last.insert(tick)),
+            Err(error) => {
+                // the checkpoint stays that of a step that went well
+                let kept = match self.save_image() {
+                    Ok((path, _)) => format!("the picture so far is {}", path.display()),
+                    Err(error) => format!("the picture so far could not be saved ({error:#})"),
+                };
+                Err(error.context(format!("the render stopped; {kept}")))
+            }
+        }
+    }
+
+    fn try_step(&mut self) -> Result<Tick> {
+        let tick = self.session.tick()?;
+        self.folder.append_metrics(&Metrics {
+            step: tick.step,
+            loss: tick.loss,
+            terms: &tick.terms,
+            similarity: &tick.similarity,
+            seconds: tick.seconds,
+        })?;
+        if self.frames.wants(tick.step) {
+            let image = picture::from_tensor(&self.session.image()?)?;
+            self.frames.take(&self.folder, tick.step, &image)?;
+        }
+        if !tick.finished {
+            if (self.saved).is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
+                (self.folder).write_image(&picture::from_tensor(&tick.image)?, &self.written)?;
+                self.saved = Some(Instant::now());
+            }
+            let every = self.recipe.output.checkpoint;
+            if every > 0 && tick.step.is_multiple_of(every) {
+                self.checkpoint()?;
+            }
+        }
+        Ok(tick)
+    }
+
+    /// Changes the render from here on, and the recipe in the folder.
+    ///
+    /// # Errors
+    /// As [`Session::edit`], or when the folder cannot be written to.
+    pub fn edit(&mut self, edit: Edit) -> Result<()> {
+        self.session.edit(edit)?;
+        self.note_timeline()
+    }
+
+    /// Takes the last edit back; says what changed, if there was an edit.
+    ///
+    /// # Errors
+    /// As [`Painter::edit`].
+    pub fn undo(&mut self, fade: usize) -> Result<Option<Edit>> {
+        let edit = self.session.undo(fade)?;
+        if edit.is_some() {
+            self.note_timeline()?;
+        }
+        Ok(edit)
+    }
+
+    fn note_timeline(&mut self) -> Result<()> {
+        self.kept = None;
+        self.recipe.timeline = self.session.timeline();
+        self.written = self.folder.write_recipe(&self.recipe)?;
+        Ok(())
+    }
+
+    /// Writes the picture as it is to the run's snapshots.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn snapshot(&mut self) -> Result<PathBuf> {
+        let image = picture::from_tensor(&self.session.image()?)?;
+        let step = self.session.step();
+        Ok((self.folder).write_snapshot(step, &image, &self.written)?)
+    }
+
+    /// Writes a checkpoint, if there is not one of this very step.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        let step = self.session.step();
+        if self.kept != Some(step) {
+            self.folder.write_checkpoint(&self.session.save()?)?;
+            self.kept = Some(step);
+        }
+        Ok(())
+    }
+
+    /// Writes the picture and a checkpoint, as they are.
+    ///
+    /// # Errors
+    /// When there is no picture, or one of the files cannot be written.
+    pub fn save(&mut self) -> Result<(PathBuf, RgbImage)> {
+        let saved = self.save_image()?;
+        self.checkpoint()?;
+        Ok(saved)
+    }
+
+    fn save_image(&mut self) -> Result<(PathBuf, RgbImage)> {
+        let image = self.session.image();
+        let image = picture::from_tensor(&image.context("there is no picture to save")?)?;
+        let path = self.folder.write_image(&image, &self.written)?;
+        Ok((path, image))
+    }
+
+    /// Saves everything.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    pub fn finish(mut self) -> Result<Outcome> {
+        let (image, shown) = self.save()?;
+        let video = (self.frames.finish(&shown))
+            .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
+        let interrupted = !self.session.is_finished();
+        let (loss, similarity) = match self.last {
+            Some(tick) => (tick.loss, tick.similarity),
+            None => (0.0, BTreeMap::new()),
+        };
+        Ok(Outcome {
+            image,
+            video,
+            steps: self.session.step(),
+            seconds: self.start.elapsed().as_secs_f64(),
+            loss,
+            similarity,
+            interrupted,
+        })
+    }
+
+    /// Completes a video after a step that failed; adds to the error what became of it.
+    pub fn abandon(mut self, error: Error) -> Error {
+        let image = (self.session.image()).and_then(|image| Ok(picture::from_tensor(&image)?));
+        let Ok(image) = image else {
+            return error;
+        };
+        match self.frames.finish(&image) {
+            Ok(_) => error,
+            Err(video) => error.context(format!("there is no video ({video})")),
+        }
+    }
+}
+
+/// Paints until the session is finished or `stop` is set. `watch` is called after every step.
 ///
 /// # Errors
 /// When a step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
 pub fn paint(
-    session: &mut Session,
-    folder: &mut RunFolder,
-    recipe: &Recipe,
+    mut painter: Painter,
     stop: &AtomicBool,
     mut watch: impl FnMut(&Tick),
 ) -> Result<Outcome> {
-    let start = Instant::now();
-    let mut saved: Option<Instant> = None;
-    let mut last: Option<Tick> = None;
-    let (steps, done) = (session.steps(), session.step());
-    // of the last stage's size, to which the frames of others are brought
-    let size = recipe.stage_size(recipe.generator.0.len().saturating_sub(1));
-    let mut frames = FrameSink::open(folder, &recipe.output, size, steps, done)?;
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let result = session.tick().and_then(|tick| {
-            folder.append_metrics(&Metrics {
-                step: tick.step,
-                loss: tick.loss,
-                terms: &tick.terms,
-                similarity: &tick.similarity,
-                seconds: tick.seconds,
-            })?;
-            if frames.wants(tick.step) {
-                let image = picture::from_tensor(&session.image()?)?;
-                frames.take(folder, tick.step, &image)?;
-            }
-            if !tick.finished && saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
-                folder.write_image(&picture::from_tensor(&tick.image)?, recipe)?;
-                saved = Some(Instant::now());
-            }
-            Ok(tick)
-        });
-        let tick = match result {
-            Ok(tick) => tick,
-            Err(error) => {
-                let kept = match save(session, folder, recipe) {
-                    Ok((path, image)) => match frames.finish(&image) {
-                        Ok(_) => format!("the picture so far is {}", path.display()),
-                        Err(error) => {
-                            format!("the picture so far is {}; {error:#}", path.display())
-                        }
-                    },
-                    Err(error) => format!("the picture so far could not be saved ({error:#})"),
-                };
-                return Err(error.context(format!("the render stopped; {kept}")));
-            }
-        };
-        watch(&tick);
-        let finished = tick.finished;
-        last = Some(tick);
-        if finished {
-            break;
+    while !stop.load(Ordering::Relaxed) && !painter.is_finished() {
+        match painter.step() {
+            Ok(tick) => watch(tick),
+            Err(error) => return Err(painter.abandon(error)),
         }
     }
-    let (image, shown) = save(session, folder, recipe)?;
-    let video = (frames.finish(&shown))
-        .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
-    let (loss, similarity, finished) = match last {
-        Some(tick) => (tick.loss, tick.similarity, tick.finished),
-        None => (0.0, BTreeMap::new(), false),
-    };
-    Ok(Outcome {
-        image,
-        video,
-        steps: session.step(),
-        seconds: start.elapsed().as_secs_f64(),
-        loss,
-        similarity,
-        interrupted: !finished,
-    })
-}
-
-fn save(session: &mut Session, folder: &RunFolder, recipe: &Recipe) -> Result<(PathBuf, RgbImage)> {
-    let image = session.image().context("there is no picture to save")?;
-    let image = picture::from_tensor(&image)?;
-    Ok((folder.write_image(&image, recipe)?, image))
+    painter.finish()
 }
 
 #[cfg(test)]
@@ -194,13 +366,14 @@ mod tests {
         every: usize,
     ) -> (tempfile::TempDir, Result<Outcome>) {
         let out = tempfile::tempdir().expect("a folder");
-        let mut folder = RunFolder::create(out.path(), "grey").expect("a run");
+        let folder = RunFolder::create(out.path(), "grey").expect("a run");
         let mut recipe = Recipe::new(vec![Prompt::new("grey")]);
         recipe.output.every = every;
         let objective = Objective::new(vec![Box::new(Content { until })]);
-        let mut session = Session::from_parts(Box::new(Grey), objective, 5);
+        let session = Session::from_parts(Box::new(Grey), objective, 5);
         let stop = AtomicBool::new(stop_after == 0);
-        let outcome = paint(&mut session, &mut folder, &recipe, &stop, |tick| {
+        let painter = Painter::new(session, folder, &recipe).expect("a painter");
+        let outcome = paint(painter, &stop, |tick| {
             stop.store(tick.step >= stop_after, Ordering::Relaxed);
         });
         (out, outcome)

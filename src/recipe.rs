@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
-pub use draft::Draft;
+pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};
 pub use generator::{AllSides, Filter, GeneratorOptions, Optimizer, PyramidOptions, Sides, Squash};
 pub use number::{InvalidNumber, Moment, Number};
@@ -294,6 +294,8 @@ pub struct OutputOptions {
     /// Frames of the video a second.
     #[schemars(range(min = 0.1, max = 120.0))]
     pub fps: f64,
+    /// Write a checkpoint every so many steps, to resume from; 0 writes one at the end alone.
+    pub checkpoint: usize,
 }
 
 /// Formats of videos.

@@ -15,7 +15,7 @@ use ::image::RgbImage;
 use ::image::imageops::{self, FilterType};
 use thiserror::Error;
 
-use crate::output;
+use crate::files;
 use crate::recipe::VideoKind;
 
 /// Why there is no video.
@@ -140,7 +140,7 @@ impl VideoWriter {
                 most,
             });
         }
-        let aside = output::aside(path);
+        let aside = files::aside(path);
         let open = || {
             fs::OpenOptions::new()
                 .write(true)

@@ -138,6 +138,7 @@ impl Default for OutputOptions {
             every: 0,
             video: None,
             fps: 20.0,
+            checkpoint: 50,
         }
     }
 }

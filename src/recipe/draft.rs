@@ -327,6 +327,21 @@ fn read_text(path: &Path) -> Result<String, Fault> {
     })
 }
 
+/// Reads prompts as a recipe has them, from JSON: texts, or maps with a prompt's keys. Relative paths start from the working
+/// folder.
+///
+/// # Errors
+/// Tells all that is wrong with them.
+pub fn prompts_from_json(prompts: &Value) -> Result<Vec<Prompt>, RecipeError> {
+    let recipe = serde_json::json!({ "prompts": prompts });
+    let draft = Draft {
+        root: Node::from_value(&recipe, &Place::File),
+        origin: "the new prompts".to_owned(),
+        folder: PathBuf::new(),
+    };
+    Ok(draft.finish()?.prompts)
+}
+
 impl Recipe {
     /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
     /// from the file's folder.

@@ -1,0 +1,437 @@
+//! The thread that paints: between steps it does what front ends ask for, after them it leaves a frame.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use candle_core::Tensor;
+
+use super::{Command, Frame, Mailbox, PromptStatus, View};
+use crate::paint::{Outcome, Painter};
+use crate::picture;
+use crate::recipe::{Edit, Restart};
+use crate::session::Tick;
+
+/// A frame is left at most so often: more than a screen shows.
+const FRAME_EVERY: Duration = Duration::from_millis(30);
+/// While it waits for commands, so often it looks whether it should stop.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// So many commands wait at most; a front end that sends more finds the channel full.
+const MOST_COMMANDS: usize = 256;
+/// Over so many steps the speed is measured.
+const SPEED_OVER: usize = 20;
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// What frames call the device.
+    pub device: String,
+    /// Over how many steps changes of prompts fade, until a command says otherwise.
+    pub fade: usize,
+    /// Whether it waits for commands once all steps are made, rather than end.
+    pub hold: bool,
+    /// Whether anybody takes frames.
+    pub frames: bool,
+}
+
+/// The thread that paints, seen from the outside.
+pub struct Worker {
+    commands: SyncSender<Command>,
+    frames: Arc<Mailbox<Frame>>,
+    thread: JoinHandle<Result<Outcome>>,
+}
+
+impl Worker {
+    /// Starts the thread. It ends when the painter is finished (unless it holds), on [`Command::Stop`], when `stop` is set, or with
+    /// an error; what was painted is saved whichever it is. `watch` is called there after every step.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(
+        painter: Painter,
+        options: WorkerOptions,
+        stop: Arc<AtomicBool>,
+        mut watch: impl FnMut(&Tick) + Send + 'static,
+    ) -> Result<Self> {
+        let (commands, receiver) = sync_channel(MOST_COMMANDS);
+        let frames = Arc::new(Mailbox::default());
+        let mailbox = Arc::clone(&frames);
+        let thread = std::thread::Builder::new()
+            .name("painter".to_owned())
+            .spawn(move || drive(painter, &options, &receiver, &mailbox, &stop, &mut watch))
+            .context("cannot start the thread that paints")?;
+        Ok(Self {
+            commands,
+            frames,
+            thread,
+        })
+    }
+
+    /// Where commands go. Sending waits while [`MOST_COMMANDS`] are waiting; a front end that must not wait tries.
+    pub fn commands(&self) -> SyncSender<Command> {
+        self.commands.clone()
+    }
+
+    /// Where frames come from.
+    pub fn frames(&self) -> Arc<Mailbox<Frame>> {
+        Arc::clone(&self.frames)
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_done(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What ended it, if that was an error.
+    pub fn join(self) -> Result<Outcome> {
+        drop(self.commands);
+        (self.thread.join()).unwrap_or_else(|_| {
+            Err(anyhow!(
+                "the thread that paints broke down; its last checkpoint is in the run's folder"
+            ))
+        })
+    }
+}
+
+/// Paints on this thread as [`Worker::spawn`] describes.
+///
+/// # Errors
+/// When a step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
+pub fn drive(
+    painter: Painter,
+    options: &WorkerOptions,
+    commands: &Receiver<Command>,
+    frames: &Mailbox<Frame>,
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(&Tick),
+) -> Result<Outcome> {
+    let mut driver = Driver {
+        fade: options.fade,
+        painter,
+        options,
+        frames,
+        view: View::Image,
+        paused: false,
+        stopped: false,
+        message: None,
+        messages: 0,
+        framed: None,
+        speed: VecDeque::new(),
+        saved_at_end: None,
+    };
+    driver.frame(true);
+    let mut open = true;
+    while !driver.stopped && !stop.load(Ordering::Relaxed) {
+        let finished = driver.painter.is_finished();
+        if finished {
+            if !options.hold || !open {
+                break;
+            }
+            driver.save_at_end()?;
+        }
+        let idle = open && (finished || driver.paused);
+        match driver.listen(commands, idle) {
+            Some(true) => driver.frame(true),
+            Some(false) => {}
+            None => {
+                // nobody can wake it any more
+                open = false;
+                driver.paused = false;
+            }
+        }
+        if driver.stopped || driver.paused || driver.painter.is_finished() {
+            continue;
+        }
+        if let Err(error) = driver.step(watch) {
+            return Err(driver.painter.abandon(error));
+        }
+    }
+    let interrupted = stop.load(Ordering::Relaxed) && !driver.painter.is_finished();
+    driver.frame(true);
+    let mut outcome = driver.painter.finish()?;
+    outcome.interrupted = interrupted;
+    Ok(outcome)
+}
+
+struct Driver<'a> {
+    painter: Painter,
+    options: &'a WorkerOptions,
+    frames: &'a Mailbox<Frame>,
+    fade: usize,
+    view: View,
+    paused: bool,
+    stopped: bool,
+    message: Option<(u64, String)>,
+    messages: u64,
+    framed: Option<Instant>,
+    /// When the last steps ended.
+    speed: VecDeque<Instant>,
+    /// The step and the number of edits at which the finished picture was saved.
+    saved_at_end: Option<(usize, usize)>,
+}
+
+impl Driver<'_> {
+    fn step(&mut self, watch: &mut dyn FnMut(&Tick)) -> Result<()> {
+        if self.speed.is_empty() {
+            self.speed.push_back(Instant::now());
+        }
+        watch(self.painter.step()?);
+        self.speed.push_back(Instant::now());
+        if self.speed.len() > SPEED_OVER + 1 {
+            self.speed.pop_front();
+        }
+        for warning in self.painter.session_mut().take_warnings() {
+            self.say(warning);
+        }
+        self.frame(false);
+        Ok(())
+    }
+
+    /// Does what was asked for since the last time; where there is nothing else to do, waits a moment for it. Returns whether there was
+    /// something, and nothing once nobody can ask any more.
+    fn listen(&mut self, commands: &Receiver<Command>, idle: bool) -> Option<bool> {
+        let mut batch = vec![];
+        if idle {
+            // time that was spent waiting says nothing of the speed
+            self.speed.clear();
+            match commands.recv_timeout(LOOK_EVERY) {
+                Ok(command) => batch.push(command),
+                Err(RecvTimeoutError::Timeout) => return Some(false),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        let mut open = true;
+        while batch.len() < MOST_COMMANDS {
+            match commands.try_recv() {
+                Ok(command) => batch.push(command),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    open = false;
+                    break;
+                }
+            }
+        }
+        let some = !batch.is_empty();
+        for command in coalesced(batch) {
+            if let Err(error) = self.obey(command) {
+                self.say(format!("{error:#}"));
+            }
+        }
+        (open || some).then_some(some)
+    }
+
+    fn obey(&mut self, command: Command) -> Result<()> {
+        let edit = Edit::default();
+        match command {
+            Command::SetPrompts(prompts) => {
+                if self.painter.session().prompts() != prompts {
+                    self.painter.edit(Edit {
+                        prompts: Some(prompts),
+                        fade: Some(self.fade),
+                        ..edit
+                    })?;
+                }
+            }
+            Command::SetTerms(terms) => self.painter.edit(Edit {
+                terms: Some(terms),
+                ..edit
+            })?,
+            Command::Fade(steps) => self.fade = steps,
+            Command::LearningRate(factor) => {
+                self.painter.edit(Edit {
+                    lr: Some(factor),
+                    ..edit
+                })?;
+                self.say(format!("learning rate x {factor:.3}"));
+            }
+            Command::Restart { from_image } => {
+                self.painter.edit(Edit {
+                    restart: Some(match from_image {
+                        true => Restart::Image,
+                        false => Restart::Scratch,
+                    }),
+                    ..edit
+                })?;
+                self.say(match from_image {
+                    true => "begins again from this picture".to_owned(),
+                    false => "begins again from scratch".to_owned(),
+                });
+            }
+            Command::Steps(steps) => self.painter.edit(Edit {
+                steps: Some(steps),
+                ..edit
+            })?,
+            Command::Undo => match self.painter.undo(self.fade)? {
+                Some(_) => self.say("took the last edit back".to_owned()),
+                None => self.say("there is no edit to take back".to_owned()),
+            },
+            Command::Pause(paused) => self.paused = paused,
+            Command::Snapshot => {
+                let path = self.painter.snapshot()?;
+                self.say(format!("saved {}", path.display()));
+            }
+            Command::Show(view) => self.view = view,
+            Command::Say(message) => self.say(message),
+            Command::Stop => self.stopped = true,
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, message: String) {
+        self.messages += 1;
+        self.message = Some((self.messages, message));
+    }
+
+    /// The finished picture is on the disk even if the window stays open for hours.
+    fn save_at_end(&mut self) -> Result<()> {
+        let now = (
+            self.painter.session().step(),
+            self.painter.session().timeline().len(),
+        );
+        if self.saved_at_end != Some(now) {
+            let (path, _) = self.painter.save()?;
+            self.saved_at_end = Some(now);
+            self.say(format!("finished; saved {}", path.display()));
+            self.frame(true);
+        }
+        Ok(())
+    }
+
+    /// Leaves a frame, unless the last one is very young and this one need not arrive.
+    fn frame(&mut self, must: bool) {
+        let young = (self.framed).is_some_and(|framed| framed.elapsed() < FRAME_EVERY);
+        if !self.options.frames || (young && !must) {
+            return;
+        }
+        match self.picture() {
+            Ok((width, height, rgb)) => {
+                let frame = self.status(width, height, rgb);
+                match must {
+                    true => self.frames.put(frame),
+                    false => _ = self.frames.offer(frame),
+                }
+                self.framed = Some(Instant::now());
+            }
+            // a frame is not worth a render; the next step will tell if something is wrong
+            Err(error) => self.say(format!("there is nothing to show: {error:#}")),
+        }
+    }
+
+    fn picture(&mut self) -> Result<(usize, usize, Vec<u8>)> {
+        let cutouts = match self.view {
+            View::Image => None,
+            View::Cutouts => self.painter.session_mut().cutouts()?,
+        };
+        let image = match cutouts {
+            Some(views) => sheet(&views)?,
+            None => self.painter.session_mut().image()?,
+        };
+        let image = picture::from_tensor(&image)?;
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        Ok((width, height, image.into_raw()))
+    }
+
+    fn status(&self, width: usize, height: usize, rgb: Vec<u8>) -> Frame {
+        let session = self.painter.session();
+        let last = self.painter.last();
+        let prompts = (session.prompts().iter().zip(session.weights()))
+            .map(|(prompt, weight)| {
+                let label = match (&prompt.text, &prompt.image) {
+                    (Some(text), _) => text.clone(),
+                    (None, Some(path)) => path.display().to_string(),
+                    (None, None) => String::new(),
+                };
+                let similarity = last.and_then(|tick| tick.similarity.get(&label).copied());
+                PromptStatus {
+                    prompt: prompt.clone(),
+                    weight,
+                    similarity: similarity.unwrap_or(f64::NAN),
+                }
+            })
+            .collect();
+        let speed = match (self.speed.front(), self.speed.back()) {
+            (Some(first), Some(last)) if self.speed.len() > 1 => {
+                (self.speed.len() - 1) as f64 / (*last - *first).as_secs_f64().max(1e-9)
+            }
+            _ => 0.0,
+        };
+        let (step, steps) = (session.step(), session.steps());
+        Frame {
+            width,
+            height,
+            rgb,
+            view: self.view,
+            step,
+            steps,
+            loss: last.map_or(f64::NAN, |tick| tick.loss),
+            prompts,
+            steps_per_second: speed,
+            eta: match speed > 0.0 {
+                true => steps.saturating_sub(step) as f64 / speed,
+                false => f64::NAN,
+            },
+            device: self.options.device.clone(),
+            learning_rate: session.rate(),
+            fade: self.fade,
+            paused: self.paused,
+            finished: session.is_finished(),
+            message: self.message.clone(),
+        }
+    }
+}
+
+/// Of commands of one kind that follow each other directly and replace each other, only the last counts.
+fn coalesced(batch: Vec<Command>) -> Vec<Command> {
+    let mut kept: Vec<Command> = Vec::with_capacity(batch.len());
+    for command in batch {
+        let replaces = matches!(
+            (kept.last(), &command),
+            (Some(Command::SetPrompts(_)), Command::SetPrompts(_))
+                | (Some(Command::SetTerms(_)), Command::SetTerms(_))
+                | (Some(Command::LearningRate(_)), Command::LearningRate(_))
+                | (Some(Command::Show(_)), Command::Show(_))
+        );
+        if replaces {
+            kept.pop();
+        }
+        kept.push(command);
+    }
+    kept
+}
+
+/// Views `[n, 3, side, side]` side by side, as square as can be, grey where there is none: `[1, 3, h, w]`.
+fn sheet(views: &Tensor) -> Result<Tensor> {
+    const GAP: usize = 2;
+    const GREY: f64 = 0.1;
+    let (n, _, height, width) = views.dims4()?;
+    let columns = (1..=n).find(|c| c * c >= n).unwrap_or(1);
+    let rows = n.div_ceil(columns);
+    // noise may lead out of the range
+    let views = views
+        .clamp(0.0, 1.0)?
+        .pad_with_zeros(2, 0, GAP)?
+        .pad_with_zeros(3, 0, GAP)?;
+    let empty = ((views.narrow(0, 0, 1)?.zeros_like())? + GREY)?;
+    let mut lines = vec![];
+    for row in 0..rows {
+        let line = (0..columns)
+            .map(|column| match row * columns + column {
+                index if index < n => views.narrow(0, index, 1),
+                _ => Ok(empty.clone()),
+            })
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        lines.push(Tensor::cat(&line, 3)?);
+    }
+    let sheet = Tensor::cat(&lines, 2)?;
+    Ok(sheet
+        .narrow(2, 0, rows * (height + GAP) - GAP)?
+        .narrow(3, 0, columns * (width + GAP) - GAP)?
+        .contiguous()?)
+}
