@@ -21,6 +21,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Go on with a render that was stopped
     Resume(ResumeArgs),
+    /// Paint in a window in which the prompts can be edited
+    Live(RenderArgs),
     /// Check, describe or begin a recipe
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -67,6 +69,9 @@ pub struct RenderArgs {
 /// How a render is watched and talked to while it runs.
 #[derive(Clone, Debug, Args)]
 pub struct CompanyArgs {
+    /// Where the picture shows while it is painted; `live` takes the window, the others none
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub preview: Option<PreviewChoice>,
     /// Over how many steps changed prompts fade in and the old ones out
     #[arg(long, value_name = "STEPS", default_value_t = 20)]
     pub fade: usize,
@@ -80,6 +85,19 @@ pub struct CompanyArgs {
     /// Show no progress
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Where the picture shows while it is painted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PreviewChoice {
+    /// A window where there is a display, else the terminal
+    Auto,
+    /// A window
+    Window,
+    /// The terminal
+    Terminal,
+    /// Nowhere
+    None,
 }
 
 /// Arguments of `resume`.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use phantasia::recipe::RecipeError;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, PreviewChoice};
 use commands::console::note;
 use commands::{doctor, models, recipe, render, resume};
 
@@ -20,7 +20,8 @@ const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Render(args) => render::run(&args),
+        Command::Render(args) => render::run(&args, PreviewChoice::None),
+        Command::Live(args) => render::run(&args, PreviewChoice::Window),
         Command::Resume(args) => resume::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),

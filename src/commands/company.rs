@@ -13,13 +13,16 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use phantasia::live::{self, Command, RecipeWatch, Worker, WorkerOptions};
 use phantasia::paint::{Outcome, Painter};
+use phantasia::preview::choose::{Preview, Surroundings};
+use phantasia::preview::terminal;
+use phantasia::preview::window::Window;
 use phantasia::recipe::Recipe;
 use phantasia::session::Tick;
 use serde::Serialize;
 
 use super::console::{note, say};
 use super::render;
-use crate::cli::{CompanyArgs, RenderArgs};
+use crate::cli::{CompanyArgs, PreviewChoice, RenderArgs};
 
 /// Exit code after an interrupt: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -44,6 +47,8 @@ struct Report<'a> {
 pub struct Company {
     /// What the command line says of it.
     pub args: CompanyArgs,
+    /// Where the picture shows.
+    pub preview: Preview,
     /// What the device is called.
     pub device: String,
     /// Set by Ctrl-C.
@@ -59,12 +64,20 @@ impl Company {
     ) -> Result<ExitCode> {
         let run = painter.folder().path().to_owned();
         let (steps, done) = (painter.session().steps(), painter.session().step());
-        let mut progress = Progress::new(steps, done, self.args.quiet);
+        // the picture in the terminal has its own line of progress
+        let quiet = self.args.quiet || self.preview == Preview::Terminal;
+        let mut progress = Progress::new(steps, done, quiet);
         let options = WorkerOptions {
             device: self.device.clone(),
             fade: self.args.fade,
-            hold: false,
-            frames: false,
+            // a window stays until it is closed, and the render can begin again in it
+            hold: self.preview == Preview::Window,
+            frames: self.preview != Preview::None,
+        };
+        // before the painting begins: without a window it should not
+        let window = match self.preview {
+            Preview::Window => Some(Window::open(&format!("Phantasia: {}", run.display()))?),
+            Preview::Terminal | Preview::None => None,
         };
         let bar = progress.clone();
         let stop = Arc::clone(&self.stop);
@@ -79,6 +92,16 @@ impl Company {
                     live::read_commands(std::io::stdin().lock(), &commands, |line| note(line));
                 })
                 .context("cannot listen to standard input")?;
+        }
+        let (frames, is_over) = (worker.frames(), || worker.is_done());
+        let shown = match (window, self.preview) {
+            (Some(window), _) => window.run(&frames, &worker.commands(), &is_over),
+            (None, Preview::Terminal) => terminal::run(&frames, &is_over),
+            (None, _) => Ok(()),
+        };
+        // the render does not end for want of a preview
+        if let Err(error) = shown {
+            note(format_args!("{error:#}"));
         }
         let outcome = worker.join();
         drop(beside);
@@ -101,6 +124,25 @@ impl Company {
     }
 }
 
+/// Where the picture shows: what was asked for, if it can be.
+pub fn choose(choice: PreviewChoice) -> Result<Preview> {
+    let around = Surroundings::now();
+    let wanted = match choice {
+        PreviewChoice::Window => Preview::Window,
+        PreviewChoice::Terminal => Preview::Terminal,
+        PreviewChoice::None => Preview::None,
+        PreviewChoice::Auto => {
+            let (best, words) = around.best();
+            if let Some(words) = words {
+                note(words);
+            }
+            best
+        }
+    };
+    around.check(wanted)?;
+    Ok(wanted)
+}
+
 /// Lets what changes in the recipe's file take effect.
 pub fn watch(
     args: &RenderArgs,
@@ -119,6 +161,7 @@ pub fn interrupt() -> Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
+            terminal::restore();
             std::process::exit(INTERRUPTED.into());
         }
     })

@@ -12,11 +12,12 @@ use phantasia::video;
 use super::company::{self, Company};
 use super::console::note;
 use super::device;
-use crate::cli::RenderArgs;
+use crate::cli::{PreviewChoice, RenderArgs};
 
-/// Paints a picture.
-pub fn run(args: &RenderArgs) -> Result<ExitCode> {
+/// Paints a picture; it shows at `preview` where the flags do not say.
+pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let recipe = recipe(args)?;
+    let preview = company::choose(args.company.preview.unwrap_or(preview))?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
@@ -30,6 +31,7 @@ pub fn run(args: &RenderArgs) -> Result<ExitCode> {
     let painter = Painter::new(session, folder, &recipe)?;
     let company = Company {
         args: args.company.clone(),
+        preview,
         device: device_name,
         stop,
     };

@@ -12,10 +12,11 @@ use phantasia::video;
 use super::company::{self, Company};
 use super::console::note;
 use super::device;
-use crate::cli::ResumeArgs;
+use crate::cli::{PreviewChoice, ResumeArgs};
 
 /// Goes on with a render.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
+    let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;
     let folder = RunFolder::open(&args.run)?;
     let recipe = Recipe::load(&args.run.join(RECIPE))?;
     if let Some(kind) = recipe.output.video {
@@ -75,6 +76,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     }
     let company = Company {
         args: args.company.clone(),
+        preview,
         device: device_name,
         stop,
     };
