@@ -17,3 +17,6 @@ pub mod scale;
 pub mod terminal;
 pub mod text;
 pub mod window;
+
+pub use choose::{NoPreview, Preview, Surroundings};
+pub use window::Window;

@@ -86,10 +86,15 @@ impl Graphics {
     }
 }
 
-/// Gives the terminal back as it was. Harmless where it was not taken.
+/// Whether the terminal is taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Gives the terminal back as it was, if it was taken: for those who end the program at once.
 pub fn restore() {
-    let mut out = io::stdout().lock();
-    let _ = write!(out, "{LEAVE}").and_then(|()| out.flush());
+    if TAKEN.swap(false, Ordering::Relaxed) {
+        let mut out = io::stdout().lock();
+        let _ = write!(out, "{LEAVE}").and_then(|()| out.flush());
+    }
 }
 
 /// The terminal while it is taken; dropped, it is given back, whatever happened.
@@ -97,10 +102,13 @@ struct Taken;
 
 impl Taken {
     fn new() -> io::Result<Self> {
+        TAKEN.store(true, Ordering::Relaxed);
+        let taken = Self;
         let mut out = io::stdout().lock();
         write!(out, "{ENTER}")?;
         out.flush()?;
-        Ok(Self)
+        drop(out);
+        Ok(taken)
     }
 }
 
