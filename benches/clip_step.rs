@@ -12,6 +12,7 @@ use phantasia::clip::Tower;
 use phantasia::clip::config::{
     ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
 };
+use phantasia::clip::preprocess::{Filter, Fit};
 use phantasia::objective::{Target, judge};
 use phantasia::recipe::{Distance, Select};
 
@@ -51,6 +52,8 @@ fn config(
         },
         mean: MEAN,
         std: STD,
+        filter: Filter::Bicubic,
+        fit: Fit::Cover,
     }
 }
 

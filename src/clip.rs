@@ -5,6 +5,7 @@
 
 pub mod config;
 mod embedded;
+pub mod preprocess;
 mod resnet;
 mod text;
 mod tokenizer;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 use config::{ClipConfig, VisionKind};
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
+use preprocess::Preprocess;
 use text::TextTower;
 use tokenizer::Tokenizer;
 
@@ -83,12 +85,13 @@ pub struct Clip {
     tokenizer: Tokenizer,
     towers: Vec<Tower>,
     projection: usize,
+    logit_scale: f32,
 }
 
 /// One image tower.
 pub struct Tower {
     name: String,
-    size: usize,
+    preprocess: Preprocess,
     image_bytes: usize,
     net: Chain,
 }
@@ -187,6 +190,7 @@ impl Clip {
             tokenizer,
             towers: vec![Tower::build(name, config, checkpoint, device)?],
             projection: config.projection,
+            logit_scale: logit_scale(checkpoint)?,
         })
     }
 
@@ -203,6 +207,12 @@ impl Clip {
     /// Width of the joint space.
     pub fn projection(&self) -> usize {
         self.projection
+    }
+
+    /// What cosines were multiplied by in training before the softmax over texts, `exp(logit_scale)`: the inverse of a
+    /// temperature. 100 where the checkpoint does not say, CLIP's own limit.
+    pub fn logit_scale(&self) -> f32 {
+        self.logit_scale
     }
 
     /// The embedding of a text.
@@ -250,7 +260,7 @@ impl Tower {
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {
             name: name.to_owned(),
-            size,
+            preprocess: config.preprocess(),
             image_bytes: config.activation_bytes(),
             net: Chain::new(vec![Box::new(normalize), Box::new(net)]),
         })
@@ -263,7 +273,12 @@ impl Tower {
 
     /// Side of its input in pixels.
     pub fn size(&self) -> usize {
-        self.size
+        self.preprocess.size
+    }
+
+    /// What a picture goes through before the tower sees it.
+    pub fn preprocess(&self) -> Preprocess {
+        self.preprocess
     }
 
     /// About how many bytes one image takes while its gradient is computed.
@@ -314,6 +329,25 @@ impl Layer for Normalize {
             Box::new(move |grad| grad.broadcast_mul(&scale)),
         ))
     }
+}
+
+/// CLIP's own limit of the factor that the logit scale stands for.
+const MOST_LOGIT_SCALE: f32 = 100.0;
+
+fn logit_scale(checkpoint: &Checkpoint) -> Result<f32, ClipError> {
+    const KEY: &str = "logit_scale";
+    let Some(shape) = checkpoint.shape(KEY).filter(|shape| shape.len() <= 1) else {
+        return Ok(MOST_LOGIT_SCALE);
+    };
+    let values = checkpoint
+        .tensor(KEY, shape)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    let scale = values.first().map(|value| value.exp());
+    // a broken one would make all labels equal, or not numbers
+    Ok(scale
+        .filter(|scale| scale.is_finite() && *scale > 0.0)
+        .unwrap_or(MOST_LOGIT_SCALE))
 }
 
 /// The vector at unit length; a vector of zeros stays as it is.

@@ -6,7 +6,7 @@
 //! a transparent ground would be a black square. Opaque pictures come out the same either way. Colour profiles are not
 //! applied, as they are not in CLIP's preprocessing.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
@@ -157,24 +157,52 @@ pub fn from_tensor(image: &Tensor) -> candle_core::Result<RgbImage> {
     })
 }
 
-fn load(path: &Path) -> Result<DynamicImage, PictureError> {
+/// Reads a picture's file, without looking at what is in it.
+///
+/// # Errors
+/// When it cannot be read, is no plain file, or is larger than any picture that is read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
     let unreadable = |source| PictureError::Unreadable {
         path: path.to_owned(),
         source,
     };
-    let undecodable = |source| PictureError::Undecodable {
-        path: path.to_owned(),
-        source,
-    };
+    // a pipe would be waited for
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is not a file")));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = vec![];
     file.take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(undecodable(DecodeError::TooLarge));
+        return Err(PictureError::Undecodable {
+            path: path.to_owned(),
+            source: DecodeError::TooLarge,
+        });
     }
-    decode(&bytes).map_err(undecodable)
+    Ok(bytes)
+}
+
+/// Width and height in pixels of a picture in memory, as its header tells them.
+///
+/// # Errors
+/// When the bytes do not begin like a picture.
+pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(image::ImageError::IoError)?;
+    if reader.format().is_none() {
+        return Err(DecodeError::UnknownFormat);
+    }
+    Ok(reader.into_dimensions()?)
+}
+
+fn load(path: &Path) -> Result<DynamicImage, PictureError> {
+    decode(&read_bytes(path)?).map_err(|source| PictureError::Undecodable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Decodes the bytes, after a look at the size that their header tells, and turns the picture upright.

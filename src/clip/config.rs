@@ -3,6 +3,8 @@
 use frozen::Activation;
 use serde::Deserialize;
 
+use super::preprocess::{Filter, Fit, Middle, Preprocess};
+
 /// The mean of CLIP's training images by channel, which its input is normalised with.
 pub const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 /// Their standard deviation.
@@ -32,6 +34,10 @@ pub struct ClipConfig {
     pub mean: [f64; 3],
     /// Standard deviation of the input by channel.
     pub std: [f64; 3],
+    /// The filter that pictures are brought to the input's size with.
+    pub filter: Filter,
+    /// What is done to pictures that are not square.
+    pub fit: Fit,
 }
 
 /// The shape of an image tower.
@@ -239,6 +245,8 @@ impl Default for OpenText {
 struct OpenPreprocess {
     mean: [f64; 3],
     std: [f64; 3],
+    interpolation: String,
+    resize_mode: String,
 }
 
 impl Default for OpenPreprocess {
@@ -246,16 +254,23 @@ impl Default for OpenPreprocess {
         Self {
             mean: MEAN,
             std: STD,
+            interpolation: "bicubic".to_owned(),
+            resize_mode: "shortest".to_owned(),
         }
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Preprocessor {
     #[serde(default)]
     image_mean: Option<[f64; 3]>,
     #[serde(default)]
     image_std: Option<[f64; 3]>,
+    /// Pillow's number of a filter.
+    #[serde(default)]
+    resample: Option<u32>,
+    #[serde(default)]
+    size: Option<serde_json::Value>,
 }
 
 /// A configuration that cannot be used, in words that follow the file's name.
@@ -289,10 +304,7 @@ impl ClipConfig {
             return Err(format!("wants {} channels, not 3", v.num_channels));
         }
         let preprocessor = match preprocessor {
-            None => Preprocessor {
-                image_mean: None,
-                image_std: None,
-            },
+            None => Preprocessor::default(),
             Some(text) => serde_json::from_str(text)
                 .map_err(|error| format!("has a broken preprocessor_config.json: {error}"))?,
         };
@@ -329,6 +341,23 @@ impl ClipConfig {
             },
             mean: preprocessor.image_mean.unwrap_or(MEAN),
             std: preprocessor.image_std.unwrap_or(STD),
+            filter: match preprocessor.resample {
+                None | Some(3) => Filter::Bicubic,
+                Some(2) => Filter::Bilinear,
+                Some(1) => Filter::Lanczos,
+                Some(other) => {
+                    return Err(format!(
+                        "has the resampling {other} in preprocessor_config.json; 1 (Lanczos), 2 (bilinear) and 3 (bicubic) are known"
+                    ));
+                }
+            },
+            // both sides given: the picture is squeezed
+            fit: match preprocessor.size.as_ref() {
+                Some(size) if size.get("height").is_some() && size.get("width").is_some() => {
+                    Fit::Squash
+                }
+                _ => Fit::Cover,
+            },
         }
         .checked()
     }
@@ -338,6 +367,25 @@ impl ClipConfig {
         let open: OpenConfig =
             serde_json::from_str(config).map_err(|error| format!("cannot be read: {error}"))?;
         let (v, t) = (open.model_cfg.vision_cfg, open.model_cfg.text_cfg);
+        let preprocess = open.preprocess_cfg;
+        let filter = match preprocess.interpolation.as_str() {
+            "bicubic" => Filter::Bicubic,
+            "bilinear" => Filter::Bilinear,
+            other => {
+                return Err(format!(
+                    "has the interpolation `{other}`; bicubic and bilinear are known"
+                ));
+            }
+        };
+        let fit = match preprocess.resize_mode.as_str() {
+            "shortest" => Fit::Cover,
+            "squash" => Fit::Squash,
+            other => {
+                return Err(format!(
+                    "has the resize mode `{other}`; shortest and squash are known"
+                ));
+            }
+        };
         if let Some(name) = t.hf_model_name {
             return Err(format!(
                 "has the text tower `{name}`; only CLIP's own text transformer is known"
@@ -387,8 +435,10 @@ impl ClipConfig {
                 },
                 end: None,
             },
-            mean: open.preprocess_cfg.mean,
-            std: open.preprocess_cfg.std,
+            mean: preprocess.mean,
+            std: preprocess.std,
+            filter,
+            fit,
         }
         .checked()
     }
@@ -450,6 +500,19 @@ impl ClipConfig {
 }
 
 impl ClipConfig {
+    /// What a picture goes through before the image tower sees it.
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            size: self.vision.image_size,
+            filter: self.filter,
+            fit: self.fit,
+            middle: match self.layout {
+                Layout::HuggingFace => Middle::Down,
+                Layout::OpenClip => Middle::Even,
+            },
+        }
+    }
+
     /// About how many bytes one image takes in the image tower while its gradient is computed: an upper estimate, to size
     /// micro-batches with.
     pub fn activation_bytes(&self) -> usize {

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use frozen::{Filter, Layer, Resample};
 use generators::Generator;
+use image::RgbImage;
 use rand::RngCore;
 
 use super::Course;
 use super::generator::{Order, Rate, generator};
+use crate::clip::preprocess::stack;
 use crate::clip::{Clip, Tower};
 use crate::objective::{ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term, embed_images};
 use crate::picture;
@@ -342,9 +344,9 @@ impl Judge {
             });
         }
         let path = (prompt.image.as_deref()).context("a prompt has neither a text nor an image")?;
-        let picture = picture::load_tensor(path, device)?;
+        let picture = picture::load_rgb(path)?;
         let vectors = (clip.towers().iter())
-            .map(|tower| embed_picture(tower, &picture))
+            .map(|tower| embed_picture(tower, &picture, device))
             .collect::<Result<Vec<_>>>()
             .with_context(|| format!("cannot encode {}", path.display()))?;
         Ok(Embedded {
@@ -407,27 +409,11 @@ fn off(vector: &[f32], common: &[f32], share: f64) -> Vec<f32> {
     crate::clip::unit(rest)
 }
 
-/// A picture as a tower's preprocessing shows it: its shorter side brought to the input's size, its middle cut out.
-fn embed_picture(tower: &Tower, picture: &Tensor) -> Result<Vec<f32>> {
-    let size = tower.size();
-    let shown = shortest_edge(picture, size)?;
-    let mut vectors = embed_images(tower, &shown)?;
+/// A picture as a tower's preprocessing shows it, in the joint space.
+fn embed_picture(tower: &Tower, picture: &RgbImage, device: &Device) -> Result<Vec<f32>> {
+    let shown = tower.preprocess().show(picture)?;
+    let mut vectors = embed_images(tower, &stack([&shown].into_iter(), device)?)?;
     vectors.pop().context("the model gave no embedding")
-}
-
-/// `[1, 3, height, width]` to `[1, 3, size, size]`: bicubic with antialiasing, then the middle (CLIP's own preprocessing).
-pub(crate) fn shortest_edge(picture: &Tensor, size: usize) -> candle_core::Result<Tensor> {
-    let (_, _, height, width) = picture.dims4()?;
-    let short = height.min(width);
-    // the longer side is rounded down, as torchvision and transformers do
-    let scaled = |side: usize| (side * size / short).max(size);
-    let (h, w) = (scaled(height), scaled(width));
-    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(picture)?;
-    resized
-        .narrow(2, (h - size) / 2, size)?
-        .narrow(3, (w - size) / 2, size)?
-        .contiguous()?
-        .clamp(0.0, 1.0)
 }
 
 /// A picture `[1, 3, h, w]` brought to exactly that size: enlarged or reduced to cover it, the middle kept.
