@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use phantasia::rank::query::Query;
+use phantasia::weights::EMBEDDED;
 
 /// CLIP-guided generative art: write what you want to see, and the gradient paints it.
 #[derive(Debug, Parser)]
@@ -23,6 +25,14 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Paint in a window in which the prompts can be edited
     Live(RenderArgs),
+    /// Order pictures by how well they fit prompts, best first
+    Rerank(RerankArgs),
+    /// How well each picture fits prompts, in the order in which they are given
+    Score(ScoreArgs),
+    /// Which of several labels each picture fits best
+    Classify(ClassifyArgs),
+    /// Find pictures in a folder by words or by a picture
+    Search(SearchArgs),
     /// Check, describe or begin a recipe
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -120,6 +130,157 @@ pub struct ResumeArgs {
     /// How it is watched and talked to.
     #[command(flatten)]
     pub company: CompanyArgs,
+}
+
+/// Arguments that every judge of pictures has.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// What pictures are scored by, and which.
+#[derive(Debug, Args)]
+#[group(id = "prompts", required = true, multiple = true, args = ["prompt", "image_prompt"])]
+pub struct ScoringArgs {
+    /// What the pictures should show; `TEXT::WEIGHT` gives it a weight, below 0 to be far from it. May be given several times
+    #[arg(long, value_name = "TEXT[::WEIGHT]", value_parser = Query::parse_text, allow_hyphen_values = true)]
+    pub prompt: Vec<Query>,
+    /// A picture that they should be like, weighted likewise; may be given several times
+    #[arg(long, value_name = "FILE[::WEIGHT]", value_parser = Query::parse_picture)]
+    pub image_prompt: Vec<Query>,
+    /// The CLIP that judges: embedded, a known model or a folder. May be given several times
+    #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
+    pub clip: Vec<String>,
+    /// How several CLIPs become one judge
+    #[arg(long, value_name = "HOW", default_value = "score")]
+    pub combine: CombineChoice,
+    /// What all judges have
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Pictures, and folders that are searched for pictures
+    #[arg(required = true, value_name = "IMAGE|DIR")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// How several CLIPs become one judge.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CombineChoice {
+    /// The mean of their scores
+    Score,
+    /// The mean of their rankings
+    Rank,
+}
+
+/// Arguments of `rerank`.
+#[derive(Debug, Args)]
+pub struct RerankArgs {
+    /// What is scored, by what
+    #[command(flatten)]
+    pub scoring: ScoringArgs,
+    /// Show the best so many alone
+    #[arg(long, value_name = "K", value_parser = positive)]
+    pub top: Option<usize>,
+    /// A contact sheet of the results: .png or .html
+    #[arg(long, value_name = "FILE.png", value_parser = sheet)]
+    pub sheet: Option<PathBuf>,
+}
+
+/// Arguments of `score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// What is scored, by what
+    #[command(flatten)]
+    pub scoring: ScoringArgs,
+}
+
+/// Arguments of `classify`.
+#[derive(Debug, Args)]
+pub struct ClassifyArgs {
+    /// The labels; or `imagenette` or `imagewoof`, the labels of these data sets
+    #[arg(
+        long,
+        value_name = "A,B,C",
+        value_delimiter = ',',
+        required_unless_present = "labels_file"
+    )]
+    pub labels: Vec<String>,
+    /// The labels, one a line; `folder = label` where --truth should know a folder by another name
+    #[arg(long, value_name = "FILE", conflicts_with = "labels")]
+    pub labels_file: Option<PathBuf>,
+    /// A sentence for the labels, with {} for the label; or `simple` or `imagenet` (80 sentences). Several are averaged
+    #[arg(long, value_name = "TEXT", default_value = "simple")]
+    pub template: Vec<String>,
+    /// The CLIP: embedded, a known model or a folder. Of several, each one's accuracy is told, and their probabilities are averaged
+    #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
+    pub clip: Vec<String>,
+    /// Show the most probable so many labels alone
+    #[arg(long, value_name = "K", value_parser = positive)]
+    pub top: Option<usize>,
+    /// The folder that a picture lies in is its true label: tell how often that is found, and what is taken for what
+    #[arg(long)]
+    pub truth: bool,
+    /// Print a table with commas: path, label, probability, and a column for each label
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// What all judges have
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Pictures, and folders that are searched for pictures
+    #[arg(required = true, value_name = "IMAGE|DIR")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+#[group(id = "wanted", required = true, multiple = true, args = ["query", "image"])]
+pub struct SearchArgs {
+    /// What to look for
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub query: Option<String>,
+    /// A picture to find others like; with --query, both count
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// The CLIP that looks: embedded, a known model or a folder
+    #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
+    pub clip: String,
+    /// Show the best so many
+    #[arg(long, value_name = "K", default_value_t = 20, value_parser = positive)]
+    pub top: usize,
+    /// A contact sheet of the results: .png or .html
+    #[arg(long, value_name = "FILE.png|.html", value_parser = sheet)]
+    pub sheet: Option<PathBuf>,
+    /// What all judges have
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// The folder, with all that is in it
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// A whole number from 1.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+/// The name of a sheet's file.
+fn sheet(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    match ending.to_str() {
+        Some("png" | "html" | "htm") => Ok(path),
+        _ => Err("expected a file that ends in .png or .html".to_owned()),
+    }
 }
 
 /// Commands on recipes.

@@ -1,10 +1,14 @@
 //! One file a command, each with a flat `run`.
 
 pub mod company;
+pub mod classify;
 pub mod console;
 pub mod device;
 pub mod doctor;
+pub mod judge;
 pub mod models;
 pub mod recipe;
 pub mod render;
 pub mod resume;
+pub mod rerank;
+pub mod search;

@@ -9,8 +9,9 @@ use clap::Parser;
 use phantasia::recipe::RecipeError;
 
 use cli::{Cli, Command, PreviewChoice};
+use commands::console::Misuse;
 use commands::console::note;
-use commands::{doctor, models, recipe, render, resume};
+use commands::{classify, doctor, models, recipe, render, rerank, resume, search};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(&args, PreviewChoice::None),
         Command::Live(args) => render::run(&args, PreviewChoice::Window),
         Command::Resume(args) => resume::run(&args),
+        Command::Rerank(args) => rerank::run(&args),
+        Command::Score(args) => rerank::score(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -34,7 +39,10 @@ fn main() -> ExitCode {
         }
         None => {
             note(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
+            match error.is::<Misuse>() {
+                true => ExitCode::from(MISUSED),
+                false => ExitCode::FAILURE,
+            }
         }
     })
 }

@@ -25,7 +25,7 @@ use super::render;
 use crate::cli::{CompanyArgs, PreviewChoice, RenderArgs};
 
 /// Exit code after an interrupt: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 /// Without a terminal, a line of progress every so often.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 

@@ -5,6 +5,11 @@ use std::io::{self, ErrorKind, Write};
 
 use phantasia::recipe::RecipeError;
 
+/// Arguments that cannot be meant: the program ends with the exit code of bad usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
 /// Prints a line of result to standard output.
 pub fn say(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -1,0 +1,156 @@
+//! `phantasia search`
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Result, bail};
+use phantasia::rank::gallery::Skipped;
+use phantasia::rank::index::{Index, Update};
+use phantasia::rank::query::{Queries, Query};
+use phantasia::rank::score::{best_first, by_one};
+use phantasia::rank::sheet::{self, Tile};
+use serde::Serialize;
+
+use super::console::{Misuse, note, say};
+use super::judge::{self, Progress};
+use super::company::{INTERRUPTED, interrupt};
+use crate::cli::SearchArgs;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    query: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    clip: &'a str,
+    pictures: usize,
+    embedded: usize,
+    results: Vec<Hit>,
+    skipped: &'a [Skipped],
+}
+
+#[derive(Serialize)]
+struct Hit {
+    path: String,
+    score: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    duplicates: Vec<String>,
+}
+
+/// Searches a folder.
+pub fn run(args: &SearchArgs) -> Result<ExitCode> {
+    if !args.folder.is_dir() {
+        bail!(Misuse(format!("{} is not a folder", args.folder.display())));
+    }
+    let wanted = wanted(args)?;
+    let stop = interrupt()?;
+    let panel = judge::panel(std::slice::from_ref(&args.clip), &args.judge)?;
+    let queries = Queries::encode(&panel, &wanted)?;
+    for warning in &queries.warnings {
+        note(format_args!("warning: {warning}"));
+    }
+    let mut index = Index::open(&args.folder);
+    if let Some(notice) = &index.notice {
+        note(format_args!("warning: {notice}"));
+    }
+    let mut progress = Progress::new("pictures", args.judge.quiet);
+    let update = index.update(&panel, |done, total| {
+        progress.at(done, total);
+        match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    progress.clear();
+    tell(&update);
+    if update.interrupted {
+        note("interrupted; the pictures that were seen need not be seen again");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if update.files.is_empty() {
+        bail!(judge::nothing(
+            std::slice::from_ref(&args.folder),
+            &update.skipped
+        ));
+    }
+    let groups = judge::together(&update.files);
+    let vectors = index.vectors(&panel)?;
+    let rows: Vec<&[f32]> = (groups.iter())
+        .map(|(digest, _)| vectors[digest].as_slice())
+        .collect();
+    let scores = by_one(&rows, &queries);
+    let order = best_first(scores.iter().copied());
+    let hits: Vec<(f64, &[&Path])> = (order.into_iter().take(args.top))
+        .map(|place| (scores[place], groups[place].1.as_slice()))
+        .collect();
+    if let Some(path) = &args.sheet {
+        let heading: Vec<&str> = queries.labels.iter().map(String::as_str).collect();
+        let tiles: Vec<Tile> = (hits.iter())
+            .map(|(score, paths)| Tile {
+                path: paths[0].to_owned(),
+                score: *score,
+            })
+            .collect();
+        sheet::write(path, &heading.join("  +  "), &tiles)?;
+    }
+    print(args, &hits, &update)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(args: &SearchArgs) -> Result<Vec<Query>> {
+    let mut wanted = vec![];
+    if let Some(text) = &args.query {
+        if text.trim().is_empty() {
+            bail!(Misuse("--query: the text is empty".to_owned()));
+        }
+        wanted.push(Query::text(text));
+    }
+    wanted.extend(args.image.as_deref().map(Query::picture));
+    Ok(wanted)
+}
+
+fn tell(update: &Update) {
+    judge::tell(&update.skipped);
+    if let Some(why) = &update.unsaved {
+        note(format_args!(
+            "warning: what was seen could not be kept, and the next search will look again: {why}"
+        ));
+    }
+}
+
+fn print(args: &SearchArgs, hits: &[(f64, &[&Path])], update: &Update) -> Result<()> {
+    let text = |path: &Path| path.display().to_string();
+    if !args.judge.json {
+        for (score, paths) in hits {
+            let same = match paths.len() {
+                1 => String::new(),
+                more => format!("  (and {} of the same content)", more - 1),
+            };
+            say(format_args!("{score:7.4}  {}{same}", paths[0].display()))?;
+        }
+        return Ok(());
+    }
+    let image = args.image.as_deref().map(text);
+    let report = Report {
+        query: args
+            .query
+            .as_deref()
+            .or(image.as_deref())
+            .unwrap_or_default(),
+        image: image.clone(),
+        clip: &args.clip,
+        pictures: update.files.len(),
+        embedded: update.looked_at,
+        results: (hits.iter())
+            .map(|(score, paths)| Hit {
+                path: text(paths[0]),
+                score: *score,
+                duplicates: paths[1..].iter().map(|path| text(path)).collect(),
+            })
+            .collect(),
+        skipped: &update.skipped,
+    };
+    Ok(say(serde_json::to_string(&report)?)?)
+}
