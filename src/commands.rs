@@ -1,7 +1,7 @@
 //! One file a command, each with a flat `run`.
 
-pub mod company;
 pub mod classify;
+pub mod company;
 pub mod console;
 pub mod device;
 pub mod doctor;
@@ -9,6 +9,6 @@ pub mod judge;
 pub mod models;
 pub mod recipe;
 pub mod render;
-pub mod resume;
 pub mod rerank;
+pub mod resume;
 pub mod search;

@@ -13,9 +13,9 @@ use phantasia::rank::score::{best_first, by_one};
 use phantasia::rank::sheet::{self, Tile};
 use serde::Serialize;
 
+use super::company::{INTERRUPTED, interrupt};
 use super::console::{Misuse, note, say};
 use super::judge::{self, Progress};
-use super::company::{INTERRUPTED, interrupt};
 use crate::cli::SearchArgs;
 
 /// What `--json` prints.

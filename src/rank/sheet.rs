@@ -13,8 +13,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use rayon::prelude::*;
 
-use crate::metadata;
 use crate::files::write_whole;
+use crate::metadata;
 use crate::picture;
 use crate::text::Font;
 
