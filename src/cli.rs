@@ -308,6 +308,10 @@ pub enum RecipeKind {
     Pyramid,
     /// A guided diffusion model
     Diffusion,
+    /// The latents of a VQGAN
+    Vqgan,
+    /// The latents of an autoencoder
+    Latent,
 }
 
 /// Arguments of `models`.

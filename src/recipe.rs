@@ -27,7 +27,10 @@ use serde::{Deserialize, Serialize};
 pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
 pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};
-pub use generator::{AllSides, Filter, GeneratorOptions, Optimizer, PyramidOptions, Sides, Squash};
+pub use generator::{
+    AllSides, Filter, GeneratorOptions, LatentOptions, Optimizer, PyramidOptions, Sides, Squash,
+    VqganOptions, VqganStart,
+};
 pub use number::{InvalidNumber, Moment, Number};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
@@ -47,9 +50,9 @@ pub struct Recipe {
     #[serde(default = "defaults::size", deserialize_with = "forms::size")]
     #[schemars(schema_with = "schema::size")]
     pub size: [usize; 2],
-    /// Optimiser steps.
+    /// Optimiser steps; 0 where the latents of an autoencoder are painted, which then shows what it makes of `init`.
     #[serde(default = "defaults::steps")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 0))]
     pub steps: usize,
     /// Decides every random number of the render.
     #[serde(default)]

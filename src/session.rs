@@ -3,6 +3,7 @@
 mod diffusion;
 mod edits;
 mod generator;
+mod latent;
 mod state;
 mod studio;
 

@@ -1,9 +1,10 @@
-//! Where the weights of a CLIP come from: the program itself, a folder, or the Hugging Face cache.
+//! Where weights come from: the program itself, a folder, or the Hugging Face cache.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use generators::Autoencoder;
 
 use crate::clip::Clip;
 
@@ -115,6 +116,50 @@ pub fn diffusion(name: &str) -> Result<PathBuf> {
     bail!(
         "there is no diffusion model `{name}`: it is neither a folder, nor the name of a repository such as `google/ddpm-cat-256`"
     );
+}
+
+/// Short names of autoencoders, and the repositories that hold them.
+const AUTOENCODERS: &[(&str, &str)] = &[
+    ("f16_1024", "thomwolf/vqgan_imagenet_f16_1024"),
+    ("f16_16384", "valhalla/vqgan_imagenet_f16_16384"),
+    ("taesd", "madebyollin/taesd"),
+];
+
+/// Loads the autoencoder of that name: a file, a folder, a short name, or a repository that the Hugging Face cache holds.
+///
+/// # Errors
+/// Where it is not on this machine, or is no autoencoder that can be read.
+pub fn autoencoder(name: &str, device: &Device) -> Result<Autoencoder> {
+    let short = AUTOENCODERS.iter().find(|(short, _)| *short == name);
+    let repository = short.map_or(name, |(_, repository)| repository);
+    let here = Path::new(name);
+    let found = match here.exists() {
+        true => Some(here.to_owned()),
+        false => snapshot(repository),
+    };
+    let Some(path) = found else {
+        if looks_like_repository(repository) {
+            bail!(
+                "the autoencoder `{name}` is not on this machine. Download it into the Hugging Face cache (`hf download {repository}`), \
+                 or give the folder that holds its files as the model"
+            );
+        }
+        bail!(
+            "there is no autoencoder `{name}`: it is neither a folder nor a file, nor the name of a repository such as `madebyollin/taesd`"
+        );
+    };
+    Autoencoder::open(&path, device)
+        .with_context(|| format!("cannot load the autoencoder in {}", path.display()))
+}
+
+/// The folder of the cache that holds the newest snapshot of a repository, whatever is in it.
+fn snapshot(repository: &str) -> Option<PathBuf> {
+    if !looks_like_repository(repository) {
+        return None;
+    }
+    let folder = cache_folder()?.join(format!("models--{}", repository.replace('/', "--")));
+    let commit = std::fs::read_to_string(folder.join("refs/main")).ok()?;
+    Some(folder.join("snapshots").join(commit.trim())).filter(|folder| folder.is_dir())
 }
 
 /// `owner/name`, of the characters that the hub allows.

@@ -12,6 +12,8 @@ use crate::cli::{RecipeCommand, RecipeKind};
 
 const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
 const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
+const VQGAN: &str = include_str!("recipe/vqgan.yaml");
+const LATENT: &str = include_str!("recipe/latent.yaml");
 
 /// Checks, describes or begins a recipe.
 pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
@@ -25,6 +27,8 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
             let text = match kind {
                 RecipeKind::Pyramid => PYRAMID,
                 RecipeKind::Diffusion => DIFFUSION,
+                RecipeKind::Vqgan => VQGAN,
+                RecipeKind::Latent => LATENT,
             };
             say(text.trim_end())?;
             Ok(ExitCode::SUCCESS)
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_begun_is_a_recipe() {
-        for text in [PYRAMID, DIFFUSION] {
+        for text in [PYRAMID, DIFFUSION, VQGAN, LATENT] {
             Recipe::parse(text, "new.yaml", Path::new("")).expect("a recipe");
         }
     }

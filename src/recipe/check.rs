@@ -5,7 +5,10 @@ mod generator;
 use std::path::{Path, PathBuf};
 
 use super::error::Fault;
-use super::{Augment, CutoutOptions, Moment, Number, Prompt, Recipe, Select, TermOptions};
+use super::{
+    Augment, CutoutOptions, GeneratorOptions, Moment, Number, Prompt, Recipe, Select, TermOptions,
+    VqganStart,
+};
 
 /// Longest side of a picture, of a layer.
 const LONGEST_SIDE: usize = 16_384;
@@ -33,7 +36,8 @@ impl FileOf<'_> {
             Self::Image(path) => *path = base.join(&*path),
             Self::Model(name) => {
                 let path = base.join(&*name);
-                if name != super::EMBEDDED && (looks_like_path(name) || path.exists()) {
+                let named = name != super::EMBEDDED && !name.trim().is_empty();
+                if named && (looks_like_path(name) || path.exists()) {
                     *name = path.to_string_lossy().into_owned();
                 }
             }
@@ -107,7 +111,12 @@ impl Checker {
     fn recipe(&mut self, recipe: &Recipe) {
         self.prompts("prompts", &recipe.prompts, recipe.steps, recipe.select);
         self.size("size", recipe.size);
-        self.count("steps", recipe.steps, 1, MOST_STEPS);
+        let rests = recipe
+            .generator
+            .0
+            .iter()
+            .all(|stage| stage.options.may_rest());
+        self.count("steps", recipe.steps, usize::from(!rests), MOST_STEPS);
         self.stages(recipe);
         self.timeline(recipe);
         self.clip(recipe);
@@ -136,7 +145,8 @@ impl Checker {
                 false => format!("generator.{index}"),
             };
             if let Some(steps) = stage.steps {
-                self.count(&format!("{path}.steps"), steps, 1, MOST_STEPS);
+                let least = usize::from(!stage.options.may_rest());
+                self.count(&format!("{path}.steps"), steps, least, MOST_STEPS);
             }
             if let Some(size) = stage.size {
                 self.size(&format!("{path}.size"), size);
@@ -149,6 +159,16 @@ impl Checker {
                 self.terms(&format!("{path}.terms"), terms);
             }
             self.generator(&path, &stage.options);
+            if let GeneratorOptions::Vqgan(options) = &stage.options
+                && options.start == Some(VqganStart::Init)
+                && index == 0
+                && recipe.init.is_none()
+            {
+                self.invalid(
+                    &format!("{path}.start"),
+                    "there is no image to start from: give one as `init`",
+                );
+            }
         }
     }
 
@@ -278,12 +298,7 @@ impl Checker {
         }
         for (index, clip) in recipe.clip.iter().enumerate() {
             let path = format!("clip.{index}");
-            let model = clip.model.trim();
-            if model.is_empty() {
-                self.invalid(&format!("{path}.model"), "the model's name is empty");
-            } else if looks_like_path(model) && !Path::new(model).exists() {
-                self.missing(&format!("{path}.model"), "model", Path::new(model));
-            }
+            self.model(&format!("{path}.model"), &clip.model);
             self.number(&format!("{path}.weight"), &clip.weight, 0.0, f64::MAX);
             if let Some(center) = clip.center {
                 self.range(&format!("{path}.center"), center, 0.0, 1.0);

@@ -18,15 +18,26 @@ pub enum GeneratorOptions {
     Pyramid(PyramidOptions),
     /// A diffusion model, guided.
     Diffusion(DiffusionOptions),
+    /// The latents of a VQGAN, each replaced by the nearest code of its codebook.
+    Vqgan(VqganOptions),
+    /// The latents of an autoencoder as they are.
+    Latent(LatentOptions),
 }
 
 impl GeneratorOptions {
-    /// The model that it names, if its kind has one.
+    /// The model that it paints with, where it has one.
     pub(super) fn model_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::Pyramid(_) => None,
             Self::Diffusion(options) => Some(&mut options.model),
+            Self::Vqgan(options) => Some(&mut options.model),
+            Self::Latent(options) => Some(&mut options.model),
         }
+    }
+
+    /// Whether a render of no step makes sense: it shows what the generator makes of the init image.
+    pub(super) fn may_rest(&self) -> bool {
+        matches!(self, Self::Vqgan(_) | Self::Latent(_))
     }
 }
 
@@ -148,12 +159,85 @@ impl Default for PyramidOptions {
     }
 }
 
+/// The latents of a VQGAN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VqganOptions {
+    /// A folder, a file, or the name of a known model.
+    pub model: String,
+    /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where
+    /// there is an image to start from, else `codes`.
+    pub start: Option<VqganStart>,
+    /// The learning rate, in units of the codes.
+    pub lr: Number,
+    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+    /// gigabytes.
+    #[schemars(range(min = 1))]
+    pub tile: Option<usize>,
+}
+
+/// What the latents of a VQGAN are at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VqganStart {
+    /// A code drawn for each place.
+    Codes,
+    /// Noise with the mean and deviation of the codes.
+    Noise,
+    /// What the encoder makes of the image to start from.
+    Init,
+}
+
+impl Default for VqganOptions {
+    fn default() -> Self {
+        Self {
+            model: "f16_16384".to_owned(),
+            start: None,
+            lr: Number::from(0.1),
+            tile: None,
+        }
+    }
+}
+
+/// The latents of an autoencoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LatentOptions {
+    /// A folder, a file, or the name of a known model.
+    pub model: String,
+    /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures
+    /// have.
+    pub noise: f64,
+    /// The learning rate.
+    pub lr: Number,
+    /// Decay of the latents towards 0, times the learning rate (AdamW's).
+    pub weight_decay: f64,
+    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+    /// gigabytes.
+    #[schemars(range(min = 1))]
+    pub tile: Option<usize>,
+}
+
+impl Default for LatentOptions {
+    fn default() -> Self {
+        Self {
+            model: "madebyollin/taesd".to_owned(),
+            noise: 1.0,
+            lr: Number::from(0.05),
+            weight_decay: 0.0,
+            tile: None,
+        }
+    }
+}
+
 /// What a generator is, before its own keys are read.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Pyramid,
     Diffusion,
+    Vqgan,
+    Latent,
 }
 
 impl Kind {
@@ -165,6 +249,8 @@ impl Kind {
         match self {
             Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
             Self::Diffusion => DiffusionOptions::deserialize(rest).map(GeneratorOptions::Diffusion),
+            Self::Vqgan => VqganOptions::deserialize(rest).map(GeneratorOptions::Vqgan),
+            Self::Latent => LatentOptions::deserialize(rest).map(GeneratorOptions::Latent),
         }
     }
 }

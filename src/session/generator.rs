@@ -9,6 +9,7 @@ use frozen::Filter;
 use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
 
 use super::diffusion::diffusion;
+use super::latent::{latent, vqgan};
 use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions};
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
@@ -69,6 +70,8 @@ pub(super) fn generator(
             Box::new(Pyramid::new(config, order.init, order.device)?)
         }
         GeneratorOptions::Diffusion(options) => Box::new(diffusion(options, order, warnings)?),
+        GeneratorOptions::Vqgan(options) => Box::new(vqgan(options, order, warnings)?),
+        GeneratorOptions::Latent(options) => Box::new(latent(options, order, warnings)?),
     })
 }
 

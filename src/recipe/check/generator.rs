@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{Checker, LONGEST_SIDE, looks_like_path};
 use crate::recipe::{
-    DiffusionOptions, DiffusionSampler, GeneratorOptions, Moment, Number, PyramidOptions, Sides,
+    DiffusionOptions, DiffusionSampler, GeneratorOptions, LatentOptions, Moment, Number,
+    PyramidOptions, Sides, VqganOptions,
 };
 
 const MOST_LAYERS: usize = 64;
@@ -18,6 +19,8 @@ impl Checker {
         match options {
             GeneratorOptions::Pyramid(options) => self.pyramid(path, options),
             GeneratorOptions::Diffusion(options) => self.diffusion(path, options),
+            GeneratorOptions::Vqgan(options) => self.vqgan(path, options),
+            GeneratorOptions::Latent(options) => self.latent(path, options),
         }
     }
 
@@ -29,7 +32,7 @@ impl Checker {
     }
 
     /// The model that a generator is to load.
-    fn model(&mut self, path: &str, model: &str) {
+    pub(super) fn model(&mut self, path: &str, model: &str) {
         let name = model.trim();
         if name.is_empty() {
             self.invalid(
@@ -90,6 +93,39 @@ impl Checker {
         if let Some(size) = resolution {
             self.size(&format!("{path}.resolution"), *size);
         }
+    }
+
+    fn tile(&mut self, path: &str, tile: Option<usize>) {
+        if let Some(tile) = tile {
+            self.count(path, tile, 1, LONGEST_SIDE);
+        }
+    }
+
+    fn vqgan(&mut self, path: &str, options: &VqganOptions) {
+        let VqganOptions {
+            model,
+            start: _,
+            lr,
+            tile,
+        } = options;
+        self.model(&format!("{path}.model"), model);
+        self.learning_rate(&format!("{path}.lr"), lr);
+        self.tile(&format!("{path}.tile"), *tile);
+    }
+
+    fn latent(&mut self, path: &str, options: &LatentOptions) {
+        let LatentOptions {
+            model,
+            noise,
+            lr,
+            weight_decay,
+            tile,
+        } = options;
+        self.model(&format!("{path}.model"), model);
+        self.range(&format!("{path}.noise"), *noise, 0.0, 1e6);
+        self.learning_rate(&format!("{path}.lr"), lr);
+        self.range(&format!("{path}.weight_decay"), *weight_decay, 0.0, 1e6);
+        self.tile(&format!("{path}.tile"), *tile);
     }
 
     fn pyramid(&mut self, path: &str, options: &PyramidOptions) {
