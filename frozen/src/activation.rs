@@ -36,7 +36,7 @@ fn sigmoid<T: Real>(x: T) -> T {
 
 /// `x sigmoid(a x)`, and its derivative.
 #[inline(always)]
-fn swish<T: Real>(x: T, a: T) -> (T, T) {
+pub(crate) fn swish<T: Real>(x: T, a: T) -> (T, T) {
     let s = sigmoid(a * x);
     let y = x * s;
     (y, s + a * y * (T::one() - s))

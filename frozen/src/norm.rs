@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
+use crate::activation::{Activation, swish};
 use crate::gemm::build;
 use crate::host::{self, Slice, fused};
 use crate::layer::{Layer, Pullback};
@@ -129,6 +130,7 @@ pub struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f64,
+    silu: bool,
 }
 
 impl GroupNorm {
@@ -147,7 +149,13 @@ impl GroupNorm {
             weight,
             bias,
             eps,
+            silu: false,
         })
+    }
+
+    /// The normalisation followed by silu, `y sigmoid(y)`, as it mostly is: in one pass, and nothing is kept but its input.
+    pub fn then_silu(self) -> Self {
+        Self { silu: true, ..self }
     }
 
     fn check(&self, x: &Tensor) -> Result<()> {
@@ -170,7 +178,7 @@ impl GroupNorm {
         let (x, w, bias) = (&*x, &*w, &*bias);
         let per_group = w.len() / self.groups;
         let size = per_group * pixels;
-        let eps = T::of(self.eps);
+        let (eps, silu) = (T::of(self.eps), self.silu);
         let stats = repeat_with(OnceLock::new)
             .take(x.len() / size)
             .collect::<Vec<_>>();
@@ -181,7 +189,7 @@ impl GroupNorm {
             let stats = &stats[i];
             simd!(<'a, T> (
                 y: &'a mut [T], x: &'a [T], w: &'a [T], bias: &'a [T], pixels: usize, eps: T,
-                stats: &'a OnceLock<(f64, f64)>,
+                silu: bool, stats: &'a OnceLock<(f64, f64)>,
             ) {
                 let (mean, scale) = moments(x, eps);
                 stats.get_or_init(|| (mean.to_f64(), scale.to_f64()));
@@ -189,8 +197,14 @@ impl GroupNorm {
                 for ((y, x), (&w, &bias)) in planes.zip(w.iter().zip(bias)) {
                     let a = w * scale;
                     let b = bias - mean * a;
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = x * a + b;
+                    if silu {
+                        for (y, &x) in y.iter_mut().zip(x) {
+                            *y = swish(x * a + b, T::one()).0;
+                        }
+                    } else {
+                        for (y, &x) in y.iter_mut().zip(x) {
+                            *y = x * a + b;
+                        }
                     }
                 }
             });
@@ -202,11 +216,12 @@ impl GroupNorm {
         let pixels = pixels(x);
         let grad = grad.contiguous()?;
         let (xs, g) = (Slice::<T>::new(x)?, Slice::<T>::new(&grad)?);
-        let w = Slice::<T>::new(&self.weight)?;
-        let (xs, g, w) = (&*xs, &*g, &*w);
+        let (w, bias) = (Slice::<T>::new(&self.weight)?, Slice::<T>::new(&self.bias)?);
+        let (xs, g, w, bias) = (&*xs, &*g, &*w, &*bias);
         let per_group = w.len() / self.groups;
         let size = per_group * pixels;
         let share = T::one() / T::of(size as f64);
+        let silu = self.silu;
         let out = build(xs.len(), size, |i, out| {
             let (x, g) = (&xs[i * size..][..size], &g[i * size..][..size]);
             let (mean, scale) = stats[i]
@@ -214,21 +229,37 @@ impl GroupNorm {
                 .map_or((T::zero(), T::zero()), |&(mean, scale)| {
                     (T::of(mean), T::of(scale))
                 });
-            let w = &w[(i % self.groups) * per_group..][..per_group];
+            let first = (i % self.groups) * per_group;
+            let (w, bias) = (&w[first..][..per_group], &bias[first..][..per_group]);
             simd!(<'a, T> (
-                out: &'a mut [T], x: &'a [T], g: &'a [T], w: &'a [T], pixels: usize,
-                mean: T, scale: T, share: T,
+                out: &'a mut [T], x: &'a [T], g: &'a [T], w: &'a [T], bias: &'a [T], pixels: usize,
+                mean: T, scale: T, share: T, silu: bool,
             ) {
                 let planes = || x.chunks_exact(pixels).zip(g.chunks_exact(pixels)).zip(w);
                 let (mut a, mut b) = (T::zero(), T::zero());
-                for ((x, g), &w) in planes() {
+                for ((out, &bias), ((x, g), &w)) in out.chunks_exact_mut(pixels).zip(bias).zip(planes()) {
+                    let g = if silu {
+                        let (by, to) = (w * scale, bias - mean * w * scale);
+                        for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
+                            *out = g * swish(x * by + to, T::one()).1;
+                        }
+                        &*out
+                    } else {
+                        g
+                    };
                     a += w * sum(g, |g| g);
                     b += w * sum2(g, x, |g, x| g * (x - mean));
                 }
                 let (a, b) = (a * share, b * share * scale * scale);
                 for (out, ((x, g), &w)) in out.chunks_exact_mut(pixels).zip(planes()) {
-                    for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
-                        *out = (g * w - a - (x - mean) * b) * scale;
+                    if silu {
+                        for (out, &x) in out.iter_mut().zip(x) {
+                            *out = (*out * w - a - (x - mean) * b) * scale;
+                        }
+                    } else {
+                        for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
+                            *out = (g * w - a - (x - mean) * b) * scale;
+                        }
                     }
                 }
             });
@@ -256,6 +287,15 @@ impl GroupNorm {
     }
 
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.composed_norm(x)?;
+        if self.silu {
+            Activation::Silu.eval(&y)
+        } else {
+            Ok(y)
+        }
+    }
+
+    fn composed_norm(&self, x: &Tensor) -> Result<Tensor> {
         let y = standardise(&self.grouped(x)?, self.eps)?.0;
         let y = self.scaled(&y.reshape(x.shape())?)?;
         y.broadcast_add(&self.bias.reshape((1, (), 1))?)?
@@ -263,6 +303,10 @@ impl GroupNorm {
     }
 
     fn pull_composed(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let grad = &match self.silu {
+            true => Activation::Silu.vjp(&self.composed_norm(x)?)?.1(grad)?,
+            false => grad.clone(),
+        };
         let grad = self.grouped(&self.scaled(grad)?)?;
         pull_standardise(&self.grouped(x)?, &grad, self.eps)?.reshape(x.shape())
     }

@@ -202,6 +202,7 @@ layers! {
     layer_norm: [2, 3, 37], |t| LayerNorm::new(t(&[37]), Some(t(&[37])), 1e-5)?;
     layer_norm_plain: [4, 6], |t| LayerNorm::new(t(&[6]), None, 1e-3)?;
     group_norm: [2, 6, 3, 5], |t| GroupNorm::new(3, t(&[6]), t(&[6]), 1e-5)?;
+    group_norm_silu: [2, 6, 3, 5], |t| GroupNorm::new(3, t(&[6]), t(&[6]), 1e-5)?.then_silu();
     group_norm_flat: [2, 6], |t| GroupNorm::new(2, t(&[6]), t(&[6]), 1e-5)?;
     attention_q: [2, 3, 4, 5], |t| Attend { part: 0, causal: false };
     attention_k: [2, 3, 6, 5], |t| Attend { part: 1, causal: false };

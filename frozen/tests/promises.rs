@@ -353,3 +353,18 @@ fn empty_batches_give_empty_results() -> Result<()> {
     assert_eq!(Activation::Silu.eval(&empty(&[0, 3])?)?.dims(), [0, 3]);
     Ok(())
 }
+
+#[test]
+fn a_norm_followed_by_silu_is_both_in_one_pass() -> Result<()> {
+    let (w, b) = (random(1, &[6], DType::F32), random(2, &[6], DType::F32));
+    let norm = GroupNorm::new(3, w, b, 1e-6)?;
+    let (x, g) = (
+        random(3, &[2, 6, 9, 7], DType::F32),
+        random(4, &[2, 6, 9, 7], DType::F32),
+    );
+    let both = Chain::new(vec![Box::new(norm.clone()), Box::new(Activation::Silu)]);
+    let one = norm.then_silu();
+    assert!(distance(&one.eval(&x)?, &both.eval(&x)?) < 1e-6);
+    assert!(distance(&gradient(&one, &x, &g)?, &gradient(&both, &x, &g)?) < 1e-6);
+    Ok(())
+}

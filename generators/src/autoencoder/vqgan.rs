@@ -2,8 +2,7 @@
 
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use frozen::{
-    Activation, Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention,
-    UpsampleNearest,
+    Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention, UpsampleNearest,
 };
 
 use super::layers::{
@@ -284,11 +283,9 @@ impl Reader<'_> {
         outputs: usize,
     ) -> Result<Box<dyn Layer>, CheckpointError> {
         let branch = Chain::new(vec![
-            Box::new(self.norm(&format!("{name}.norm1"), inputs)?),
-            Box::new(Activation::Silu),
+            Box::new(self.norm(&format!("{name}.norm1"), inputs)?.then_silu()),
             Box::new(self.conv(&format!("{name}.conv1"), inputs, outputs, 3)?),
-            Box::new(self.norm(&format!("{name}.norm2"), outputs)?),
-            Box::new(Activation::Silu),
+            Box::new(self.norm(&format!("{name}.norm2"), outputs)?.then_silu()),
             Box::new(self.conv(&format!("{name}.conv2"), outputs, outputs, 3)?),
         ]);
         if inputs == outputs {
@@ -330,9 +327,9 @@ impl Reader<'_> {
         outputs: usize,
     ) -> Result<(), CheckpointError> {
         chain.push(Box::new(
-            self.norm(&self.names.last_norm(self.half), inputs)?,
+            self.norm(&self.names.last_norm(self.half), inputs)?
+                .then_silu(),
         ));
-        chain.push(Box::new(Activation::Silu));
         let name = self.names.half(self.half, "conv_out");
         chain.push(Box::new(self.conv(&name, inputs, outputs, 3)?));
         Ok(())
