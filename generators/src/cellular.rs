@@ -267,7 +267,7 @@ impl Generator for Cellular {
         }
         let key = key(&[self.config.seed, Purpose::Picture as u64]);
         let iterations = 2 * self.config.iterations.1;
-        let state = self.rule()?.advance(&self.start, iterations, key)?;
+        let state = self.rule()?.advance(&self.start, 0..iterations, key)?;
         let (image, _) = Rule::show(&state)?;
         self.picture = Some((changes, image.clone()));
         Ok(image)

@@ -4,6 +4,8 @@
 //! checkpointing: Chen et al., arXiv 1604.06174). What is kept stays within a budget as long as the square root of the number of
 //! iterations does.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor, Var, bail};
 use frozen::kernel::{Real, is_fused};
 
@@ -40,11 +42,16 @@ fn interval(iterations: usize, bytes: usize) -> usize {
         .unwrap_or(root)
 }
 
-/// The states after so many iterations.
-pub(super) fn advance(rule: &Rule, state: &Tensor, iterations: usize, key: u64) -> Result<Tensor> {
+/// The states after iterations of these numbers.
+pub(super) fn advance(
+    rule: &Rule,
+    state: &Tensor,
+    iterations: Range<usize>,
+    key: u64,
+) -> Result<Tensor> {
     let grid = grid(rule, state)?;
     if !is_fused(state) {
-        return composed_advance(rule, state, 0..iterations, key);
+        return composed_advance(rule, state, iterations, key);
     }
     match state.dtype() {
         candle_core::DType::F64 => Fused::<f64>::new(rule, grid, key)?.advance(state, iterations),
@@ -150,10 +157,10 @@ impl<T: Real> Fused<T> {
         kernel::forward(&self.grid, &self.network(), &self.fire(iteration), x, out);
     }
 
-    fn advance(&self, state: &Tensor, iterations: usize) -> Result<Tensor> {
+    fn advance(&self, state: &Tensor, iterations: Range<usize>) -> Result<Tensor> {
         let mut x = self.enter(state)?;
         let mut next = vec![T::zero(); x.len()];
-        for iteration in 0..iterations {
+        for iteration in iterations {
             self.step(iteration, &x, &mut next);
             std::mem::swap(&mut x, &mut next);
         }
@@ -236,7 +243,7 @@ impl<T: Real> Fused<T> {
 fn composed_advance(
     rule: &Rule,
     state: &Tensor,
-    iterations: std::ops::Range<usize>,
+    iterations: Range<usize>,
     key: u64,
 ) -> Result<Tensor> {
     let mut x = state.detach();

@@ -1,6 +1,7 @@
 //! The rule that every cell follows: what is trained, saved and grown.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -152,15 +153,16 @@ impl Rule {
         Tensor::zeros(shape, self.w1.dtype(), self.w1.device())
     }
 
-    /// The states after so many iterations. `key` decides which cells fire; the same key gives the same states.
+    /// The states after the iterations of these numbers. `key` and an iteration's number decide which cells fire in it: the same give the
+    /// same states, and so do the same iterations in several calls.
     ///
     /// # Errors
     /// When the states do not fit the rule.
-    pub fn advance(&self, state: &Tensor, iterations: usize, key: u64) -> Result<Tensor> {
+    pub fn advance(&self, state: &Tensor, iterations: Range<usize>, key: u64) -> Result<Tensor> {
         rollout::advance(self, state, iterations, key)
     }
 
-    /// As [`Rule::advance`], with the way back to the gradient of the states before and of the rule.
+    /// The states after so many iterations, numbered from 0, and the way back to the gradient of the states before and of the rule.
     ///
     /// # Errors
     /// When the states do not fit the rule.

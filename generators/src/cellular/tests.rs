@@ -61,7 +61,7 @@ fn gradients_match_finite_differences() {
         let state = tensor(&[2, 4, height, width], 0.5);
         let weights = tensor(&[2, 4, height, width], 2.0);
         let loss = |rule: &Rule, state: &Tensor| -> f64 {
-            let end = rule.advance(state, 5, 11).expect("states");
+            let end = rule.advance(state, 0..5, 11).expect("states");
             values(&(end * &weights).expect("a product")).iter().sum()
         };
         let (_, back) = rule.rollout(&state, 5, 11).expect("a rollout");
@@ -128,10 +128,10 @@ fn a_circular_pattern_knows_no_edge() {
     let rule = Rule::from_parts(whole, rule.w1, rule.b1, rule.w2).expect("a rule");
     let state = tensor(&[1, 4, 6, 9], 0.5);
     let rolled = |x: &Tensor| x.roll(2, 2).and_then(|x| x.roll(4, 3)).expect("a tensor");
-    let there = rule.advance(&rolled(&state), 4, 0).expect("states");
+    let there = rule.advance(&rolled(&state), 0..4, 0).expect("states");
     assert_near(
         &there,
-        &rolled(&rule.advance(&state, 4, 0).expect("states")),
+        &rolled(&rule.advance(&state, 0..4, 0).expect("states")),
         1e-12,
     );
 }
@@ -263,19 +263,16 @@ fn what_outgrows_its_bounds_is_pulled_back() {
     (config.damage, config.reseed, config.pool, config.batch) = (0.0, 0, 1, 1);
     config.lr = Schedule::from(0.003);
     let mut automaton = automaton(config);
-    // everything is to become brighter without end
-    for _ in 0..200 {
+    let wide = automaton.start.affine(1.0, 2.0).expect("a state");
+    for _ in 0..40 {
+        automaton.pool[0] = Some(wide.clone());
         let image = automaton.render().expect("an image");
-        let grad = image
-            .ones_like()
-            .and_then(|x| x * -1.0)
-            .expect("a gradient");
-        automaton.step(image, &grad).expect("a step");
+        let none = image.zeros_like().expect("a gradient");
+        automaton.step(image, &none).expect("a step");
     }
-    let most = values(automaton.pool[0].as_ref().expect("a state"))
-        .into_iter()
-        .fold(0.0, f64::max);
-    assert!(most < 3.0, "{most}");
+    let end = values(automaton.pool[0].as_ref().expect("a state"));
+    let mean = end.iter().map(|x| x.abs()).sum::<f64>() / end.len() as f64;
+    assert!(mean < 1.5, "{mean}");
 }
 
 #[test]
@@ -307,7 +304,7 @@ fn a_rule_comes_back_from_its_artifact() {
     assert_eq!(back.config(), rule.config());
     let grown = [rule, back].map(|rule| {
         let start = rule.start(1, 5, 21).expect("states");
-        values(&rule.advance(&start, 9, 1).expect("states"))
+        values(&rule.advance(&start, 0..9, 1).expect("states"))
     });
     assert_eq!(grown[0], grown[1]);
     assert!(grown[0].iter().any(|x| *x != 0.0));
