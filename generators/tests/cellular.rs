@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use candle_core::{Device, Result, Tensor};
 use generators::cellular::{Padding, Rule, RuleConfig};
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cellular.safetensors");
+const FIXTURE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/cellular.safetensors"
+);
 
 #[track_caller]
 fn assert_near(name: &str, found: &Tensor, expected: &Tensor) -> Result<()> {
