@@ -26,6 +26,8 @@ paint:
 bench python="python3":
     cargo bench --bench clip_step
     {{python}} benches/peers/clip_step.py
+    cargo bench --bench cellular
+    {{python}} benches/peers/cellular.py
 
 # licences, sources and advisories of all dependencies
 deny:

@@ -33,6 +33,8 @@ pub enum Command {
     Classify(ClassifyArgs),
     /// Find pictures in a folder by words or by a picture
     Search(SearchArgs),
+    /// Grow a pattern from a rule that a render with a cellular automaton left
+    Grow(GrowArgs),
     /// Check, describe or begin a recipe
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -283,6 +285,64 @@ fn sheet(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Arguments of `grow`.
+#[derive(Debug, Args)]
+pub struct GrowArgs {
+    /// The rule (rule.safetensors), or the run folder that it lies in
+    pub rule: PathBuf,
+    /// Width and height in pixels; any will do
+    #[arg(long, value_name = "WxH", default_value = "256x256", value_parser = grid)]
+    pub size: [usize; 2],
+    /// Iterations of the rule
+    #[arg(long, value_name = "N", default_value_t = 320)]
+    pub steps: usize,
+    /// Decides which cells change when
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Make a video of it
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub video: Option<GrowVideo>,
+    /// Wipe out a disc in the middle after so many iterations, to see it heal
+    #[arg(long, value_name = "STEP")]
+    pub damage: Option<usize>,
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Where run folders go
+    #[arg(long, value_name = "DIR", default_value = "outputs")]
+    pub out: PathBuf,
+    /// Print one JSON object about the run on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Formats of videos.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum GrowVideo {
+    /// 256 colours a frame; plays everywhere
+    Gif,
+    /// H.264; needs ffmpeg
+    Mp4,
+    /// Every pixel as it is; plays in browsers
+    Webp,
+}
+
+/// `WIDTHxHEIGHT` of a pattern.
+fn grid(text: &str) -> Result<[usize; 2], String> {
+    const LONGEST: usize = 16_384;
+    const MOST_CELLS: usize = 1 << 24;
+    let sides = text.split_once(['x', 'X']).and_then(|(width, height)| {
+        Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
+    });
+    (sides.filter(|sides| sides.iter().all(|side| (1..=LONGEST).contains(side))))
+        .filter(|[width, height]| width * height <= MOST_CELLS)
+        .ok_or_else(|| {
+            format!(
+                "expected width and height, such as 256x256: sides up to {LONGEST}, at most {MOST_CELLS} pixels"
+            )
+        })
+}
+
 /// Commands on recipes.
 #[derive(Debug, Subcommand)]
 pub enum RecipeCommand {
@@ -312,6 +372,8 @@ pub enum RecipeKind {
     Vqgan,
     /// The latents of an autoencoder
     Latent,
+    /// A neural cellular automaton
+    Cellular,
 }
 
 /// Arguments of `models`.

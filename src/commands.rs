@@ -5,6 +5,7 @@ pub mod company;
 pub mod console;
 pub mod device;
 pub mod doctor;
+pub mod grow;
 pub mod judge;
 pub mod models;
 pub mod recipe;

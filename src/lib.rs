@@ -1,8 +1,10 @@
 //! Phantasia: CLIP-guided generative art.
 
+pub mod artifact;
 pub mod clip;
 mod files;
 pub mod frames;
+pub mod grow;
 pub mod live;
 pub mod metadata;
 pub mod objective;

@@ -11,7 +11,7 @@ use phantasia::recipe::RecipeError;
 use cli::{Cli, Command, PreviewChoice};
 use commands::console::Misuse;
 use commands::console::note;
-use commands::{classify, doctor, models, recipe, render, rerank, resume, search};
+use commands::{classify, doctor, grow, models, recipe, render, rerank, resume, search};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Score(args) => rerank::score(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Grow(args) => grow::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),
         Command::Doctor(args) => doctor::run(&args),

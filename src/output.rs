@@ -180,6 +180,18 @@ impl RunFolder {
         Ok(path)
     }
 
+    /// Writes the picture of a run that has no recipe.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_picture(&self, image: &RgbImage) -> Result<PathBuf, OutputError> {
+        let path = self.path.join(IMAGE);
+        let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
+        let texts = [(metadata::SOFTWARE, version)];
+        write_whole(&path, true, |file| png(file, image, &texts))?;
+        Ok(path)
+    }
+
     /// Writes the picture after `step` steps to `frames/`.
     ///
     /// # Errors

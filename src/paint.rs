@@ -10,6 +10,7 @@ use candle_core::Device;
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::artifact;
 use crate::frames::FrameSink;
 use crate::output::RunFolder;
 use crate::picture;
@@ -250,6 +251,9 @@ impl Painter {
         let image = self.session.image();
         let image = picture::from_tensor(&image.context("there is no picture to save")?)?;
         let path = self.folder.write_image(&image, &self.written)?;
+        if let Some(artifact) = self.session.artifact()? {
+            artifact::write(self.folder.path(), &artifact)?;
+        }
         Ok((path, image))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
 
+mod cellular;
 mod check;
 mod decode;
 mod defaults;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use cellular::{CellularOptions, CellularPadding};
 pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
 pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};

@@ -1,5 +1,6 @@
 //! One render: the generator, what judges it, and the tick that makes them work on each other.
 
+mod cellular;
 mod diffusion;
 mod edits;
 mod generator;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use generators::{Generator, Progress, State};
+use generators::{Artifact, Generator, Progress, State};
 use serde::{Deserialize, Serialize};
 
 pub use state::{SavedSession, SavedState, Source};
@@ -288,13 +289,18 @@ impl Session {
 
     /// The picture as it is now: `[1, 3, height, width]` in 0..=1. Where it is broken, the last one that was not.
     pub fn image(&mut self) -> Result<Tensor> {
-        let rendered = self.generator.render().context("the generator failed")?;
+        let rendered = self.generator.picture().context("the generator failed")?;
         let image = self.shown(&rendered)?;
         match (&self.good, is_finite(&image)?) {
             (Some(good), false) => Ok(good.clone()),
             (None, false) => bail!("there is no picture: its values are not finite"),
             (_, true) => Ok(image),
         }
+    }
+
+    /// What the generator leaves beside its picture.
+    pub fn artifact(&self) -> Result<Option<Artifact>> {
+        self.generator.artifact().context("the generator failed")
     }
 
     /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; none where nothing looks at cutouts.

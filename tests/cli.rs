@@ -466,3 +466,70 @@ fn a_video_that_cannot_be_made_is_refused_before_the_render() {
     assert_refused(&output, 1, "install ffmpeg");
     assert!(!folder.path().join("outputs").exists());
 }
+
+/// A small automaton, its steps few.
+const MOSS: &str = "prompts: green moss\nsize: [24, 20]\nsteps: 3\nseed: 7\ncutouts: { count: 1 }\n\
+                    generator: { kind: cellular, iterations: [2, 4], pool: 2, batch: 2, hidden: 16 }\n";
+
+#[test]
+fn a_cellular_automaton_leaves_a_rule_that_grows_at_any_size() {
+    let folder = folder();
+    fs::write(folder.path().join("moss.yaml"), MOSS).expect("a file");
+    let report = json(&run(
+        folder.path(),
+        &["render", "moss.yaml", "--json", "--quiet"],
+    ));
+    let moss = report["run"].as_str().expect("a run");
+    let grow = |extra: &[&str]| {
+        let args = [
+            &["grow", moss, "--size", "37x50", "--steps", "9", "--json"],
+            extra,
+        ]
+        .concat();
+        json(&run(folder.path(), &args))
+    };
+    let grown = grow(&["--video", "gif"]);
+    let path =
+        |report: &Value, key: &str| folder.path().join(report[key].as_str().expect("a path"));
+    assert_eq!(
+        path(&grown, "run").file_name().expect("a name"),
+        "moss-grown-001"
+    );
+    let image = image::open(path(&grown, "image")).expect("a picture");
+    assert_eq!((image.width(), image.height()), (37, 50));
+    assert_eq!(
+        &fs::read(path(&grown, "video")).expect("a file")[..3],
+        b"GIF"
+    );
+    // the same seed grows the same, whether it is filmed or not, and another does not
+    assert_eq!(
+        image::open(path(&grow(&[]), "image")).expect("a picture"),
+        image
+    );
+    assert_ne!(
+        image::open(path(&grow(&["--seed", "2"]), "image")).expect("a picture"),
+        image
+    );
+}
+
+#[test]
+fn grow_refuses_what_is_no_rule() {
+    let folder = folder();
+    for (args, code, message) in [
+        (
+            &["grow", "none.safetensors"][..],
+            1,
+            "cannot read `none.safetensors`",
+        ),
+        (&["grow", "ball.yaml"], 1, "not a whole safetensors file"),
+        (&["grow", "."], 1, "holds no rule.safetensors"),
+        (
+            &["grow", "x", "--size", "0x5"],
+            2,
+            "expected width and height",
+        ),
+    ] {
+        assert_refused(&run(folder.path(), args), code, message);
+    }
+    assert!(!folder.path().join("outputs").exists());
+}

@@ -166,7 +166,7 @@ fn every_fault_is_said_with_its_place() {
         ),
         (
             "prompts: a cat\ngenerator: { kind: gan }\n",
-            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, vqgan, latent",
+            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, vqgan, latent, cellular",
         ),
         (
             "prompts: a cat\ncutouts: { augment: [flop] }\n",

@@ -39,7 +39,7 @@ pub(crate) fn zeros<T: Real>(len: usize) -> Vec<T> {
 
 /// A readable matrix: a window on a slice.
 #[derive(Clone, Copy)]
-pub(crate) struct Mat<'a, T> {
+pub struct Mat<'a, T> {
     data: &'a [T],
     rows: usize,
     cols: usize,
@@ -49,12 +49,12 @@ pub(crate) struct Mat<'a, T> {
 
 impl<'a, T> Mat<'a, T> {
     /// All of `data`, row after row.
-    pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols, 1)
     }
 
     /// Element (i, j) is `data[i * row_stride + j * col_stride]`.
-    pub(crate) fn strided(
+    pub fn strided(
         data: &'a [T],
         rows: usize,
         cols: usize,
@@ -72,7 +72,7 @@ impl<'a, T> Mat<'a, T> {
     }
 
     /// The transpose, of the same elements.
-    pub(crate) fn t(self) -> Self {
+    pub fn t(self) -> Self {
         Self {
             data: self.data,
             rows: self.cols,
@@ -84,7 +84,7 @@ impl<'a, T> Mat<'a, T> {
 }
 
 /// A writable matrix: a window on a slice, and the only one to its elements.
-pub(crate) struct MatMut<'a, T> {
+pub struct MatMut<'a, T> {
     data: *mut T,
     rows: usize,
     cols: usize,
@@ -98,7 +98,7 @@ unsafe impl<T: Send> Send for MatMut<'_, T> {}
 
 impl<'a, T> MatMut<'a, T> {
     /// All of `data`, row after row.
-    pub(crate) fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
+    pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
         assert!(extent(rows, cols, cols, 1) <= data.len());
         Self {
             data: data.as_mut_ptr(),
@@ -153,8 +153,10 @@ pub(crate) fn blocks<T>(
 
 /// Whether a product uses the caller's thread alone or rayon's pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Threads {
+pub enum Threads {
+    /// The caller's thread alone.
     One,
+    /// Rayon's pool.
     All,
 }
 
@@ -176,7 +178,7 @@ pub(crate) fn product<T: Real>(a: Mat<T>, b: Mat<T>, threads: Threads) -> Vec<T>
 }
 
 /// `out = scale * a . b`, or `out += scale * a . b` where `accumulate`.
-pub(crate) fn gemm<T: Real>(
+pub fn gemm<T: Real>(
     out: MatMut<T>,
     a: Mat<T>,
     b: Mat<T>,

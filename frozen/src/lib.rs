@@ -16,6 +16,7 @@ mod conv;
 mod embedding;
 mod gemm;
 mod host;
+pub mod kernel;
 pub mod layer;
 mod linear;
 mod norm;

@@ -21,12 +21,14 @@ const RUN: usize = 1 << 12;
 pub(crate) const SMALL: usize = 1 << 14;
 
 /// f32 or f64.
-pub(crate) trait Real: WithDType + Default + std::iter::Sum {
+pub trait Real: WithDType + Default + std::iter::Sum {
+    /// The nearest number of the type.
     fn of(x: f64) -> Self;
+    /// The square root.
     fn sqrt(self) -> Self;
-    /// To be called in a [`simd`] block.
+    /// The exponential; to be called in a block for the machine's vector unit.
     fn exp(self) -> Self;
-    /// The standard normal distribution function at `x`, and exp(-x^2 / 2); to be called in a [`simd`] block.
+    /// The standard normal distribution function at `x`, and exp(-x^2 / 2); to be called likewise.
     fn normal(self) -> (Self, Self);
 }
 

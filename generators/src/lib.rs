@@ -4,6 +4,7 @@
 //! should change, and changes its own parameters accordingly.
 
 pub mod autoencoder;
+pub mod cellular;
 mod clamp;
 pub mod diffusion;
 mod latent;
@@ -12,9 +13,12 @@ pub mod pyramid;
 mod schedule;
 mod state;
 
+use std::collections::BTreeMap;
+
 use candle_core::{Result, Tensor};
 
 pub use autoencoder::{Autoencoder, AutoencoderError};
+pub use cellular::{Cellular, CellularConfig};
 pub use clamp::ClampWithGrad;
 pub use diffusion::{Diffusion, DiffusionConfig};
 pub use latent::{Latent, LatentConfig, LatentStart};
@@ -32,6 +36,17 @@ pub enum Progress {
     Finished,
 }
 
+/// What a generator leaves beside its picture, to be kept in a file of its own.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// The file's name without its extension.
+    pub name: &'static str,
+    /// Weights by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What is to be known of the weights, as texts.
+    pub settings: BTreeMap<String, String>,
+}
+
 /// A parametrised image.
 pub trait Generator: Send {
     /// The image as it is now: `[1, 3, height, width]`, values in 0..=1. It may carry candle's graph down to the parameters,
@@ -41,6 +56,17 @@ pub trait Generator: Send {
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
     /// `grad`, of the same shape, is the gradient of the loss with respect to it.
     fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress>;
+
+    /// The image to show and to keep: `[1, 3, height, width]`, values in 0..=1. It is the rendered one, but for a generator that works on
+    /// a different sample at every step. It does not change what the next render and step are.
+    fn picture(&mut self) -> Result<Tensor> {
+        self.render()
+    }
+
+    /// What there is to keep beside the picture; nothing for most.
+    fn artifact(&self) -> Result<Option<Artifact>> {
+        Ok(None)
+    }
 
     /// All that is needed to go on from here: parameters, optimiser moments, the number of steps done.
     fn save(&self) -> Result<State>;

@@ -11,6 +11,7 @@ use crate::MISUSED;
 use crate::cli::{RecipeCommand, RecipeKind};
 
 const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
+const CELLULAR: &str = include_str!("recipe/cellular.yaml");
 const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
 const VQGAN: &str = include_str!("recipe/vqgan.yaml");
 const LATENT: &str = include_str!("recipe/latent.yaml");
@@ -29,6 +30,7 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
                 RecipeKind::Diffusion => DIFFUSION,
                 RecipeKind::Vqgan => VQGAN,
                 RecipeKind::Latent => LATENT,
+                RecipeKind::Cellular => CELLULAR,
             };
             say(text.trim_end())?;
             Ok(ExitCode::SUCCESS)

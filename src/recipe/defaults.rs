@@ -25,6 +25,12 @@ pub(super) fn lr() -> Number {
     Number::parse("0.006 + 0.025 * (1 + cos(pi * t))").unwrap_or_else(|_| Number::from(0.05))
 }
 
+/// Falls to two fifths three times, as text-2-cellular-automata does it after 300, 500 and 850 of 1000.
+pub(super) fn cellular_lr() -> Number {
+    Number::parse("0.002 * 0.4 ^ (step(0.3, t) + step(0.5, t) + step(0.85, t))")
+        .unwrap_or_else(|_| Number::from(0.001))
+}
+
 /// What keeps a picture from being painted for one view of it alone.
 pub(super) fn augment() -> Vec<Augment> {
     vec![

@@ -7,7 +7,7 @@ use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{DiffusionOptions, Number, defaults, schema};
+use super::{CellularOptions, DiffusionOptions, Number, defaults, schema};
 
 /// What is optimised, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -22,13 +22,15 @@ pub enum GeneratorOptions {
     Vqgan(VqganOptions),
     /// The latents of an autoencoder as they are.
     Latent(LatentOptions),
+    /// A neural cellular automaton.
+    Cellular(CellularOptions),
 }
 
 impl GeneratorOptions {
     /// The model that it paints with, where it has one.
     pub(super) fn model_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Pyramid(_) => None,
+            Self::Pyramid(_) | Self::Cellular(_) => None,
             Self::Diffusion(options) => Some(&mut options.model),
             Self::Vqgan(options) => Some(&mut options.model),
             Self::Latent(options) => Some(&mut options.model),
@@ -238,6 +240,7 @@ pub(super) enum Kind {
     Diffusion,
     Vqgan,
     Latent,
+    Cellular,
 }
 
 impl Kind {
@@ -251,6 +254,7 @@ impl Kind {
             Self::Diffusion => DiffusionOptions::deserialize(rest).map(GeneratorOptions::Diffusion),
             Self::Vqgan => VqganOptions::deserialize(rest).map(GeneratorOptions::Vqgan),
             Self::Latent => LatentOptions::deserialize(rest).map(GeneratorOptions::Latent),
+            Self::Cellular => CellularOptions::deserialize(rest).map(GeneratorOptions::Cellular),
         }
     }
 }

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use frozen::Filter;
 use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
 
+use super::cellular::cellular;
 use super::diffusion::diffusion;
 use super::latent::{latent, vqgan};
 use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions};
@@ -69,6 +70,7 @@ pub(super) fn generator(
             let config = pyramid_config(options, order);
             Box::new(Pyramid::new(config, order.init, order.device)?)
         }
+        GeneratorOptions::Cellular(options) => Box::new(cellular(options, order)?),
         GeneratorOptions::Diffusion(options) => Box::new(diffusion(options, order, warnings)?),
         GeneratorOptions::Vqgan(options) => Box::new(vqgan(options, order, warnings)?),
         GeneratorOptions::Latent(options) => Box::new(latent(options, order, warnings)?),

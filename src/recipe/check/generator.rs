@@ -4,14 +4,18 @@ use std::path::Path;
 
 use super::{Checker, LONGEST_SIDE, looks_like_path};
 use crate::recipe::{
-    DiffusionOptions, DiffusionSampler, GeneratorOptions, LatentOptions, Moment, Number,
-    PyramidOptions, Sides, VqganOptions,
+    CellularOptions, DiffusionOptions, DiffusionSampler, GeneratorOptions, LatentOptions, Moment,
+    Number, PyramidOptions, Sides, VqganOptions,
 };
 
 const MOST_LAYERS: usize = 64;
 /// Most noise levels that a walk may skip.
 const MOST_LEVELS: usize = 100_000;
 const MOST_SKIPPED: f64 = 0.99;
+const MOST_CHANNELS: usize = 256;
+const MOST_HIDDEN: usize = 4096;
+const MOST_ITERATIONS: usize = 4096;
+const MOST_STATES: usize = 4096;
 
 impl Checker {
     /// A generator's own keys; `path` leads to its section.
@@ -21,6 +25,7 @@ impl Checker {
             GeneratorOptions::Diffusion(options) => self.diffusion(path, options),
             GeneratorOptions::Vqgan(options) => self.vqgan(path, options),
             GeneratorOptions::Latent(options) => self.latent(path, options),
+            GeneratorOptions::Cellular(options) => self.cellular(path, options),
         }
     }
 
@@ -126,6 +131,44 @@ impl Checker {
         self.learning_rate(&format!("{path}.lr"), lr);
         self.range(&format!("{path}.weight_decay"), *weight_decay, 0.0, 1e6);
         self.tile(&format!("{path}.tile"), *tile);
+    }
+
+    fn cellular(&mut self, path: &str, options: &CellularOptions) {
+        let CellularOptions {
+            channels,
+            hidden,
+            iterations: [least, most],
+            fire_rate,
+            pool,
+            batch,
+            reseed,
+            damage,
+            padding: _,
+            overflow,
+            lr,
+        } = options;
+        self.count(&format!("{path}.channels"), *channels, 3, MOST_CHANNELS);
+        self.count(&format!("{path}.hidden"), *hidden, 1, MOST_HIDDEN);
+        self.count(&format!("{path}.iterations.0"), *least, 1, MOST_ITERATIONS);
+        if self.count(&format!("{path}.iterations.1"), *most, 1, MOST_ITERATIONS) && least > most {
+            self.invalid(
+                &format!("{path}.iterations"),
+                "the fewest are more than the most: write the smaller number first",
+            );
+        }
+        self.range(&format!("{path}.fire_rate"), *fire_rate, 0.0, 1.0);
+        if *fire_rate == 0.0 {
+            self.invalid(
+                &format!("{path}.fire_rate"),
+                "it is 0, so that no cell would ever change",
+            );
+        }
+        self.count(&format!("{path}.pool"), *pool, 1, MOST_STATES);
+        self.count(&format!("{path}.batch"), *batch, 1, MOST_STATES);
+        self.count(&format!("{path}.reseed"), *reseed, 0, MOST_STATES);
+        self.range(&format!("{path}.damage"), *damage, 0.0, 1.0);
+        self.range(&format!("{path}.overflow"), *overflow, 0.0, 1e6);
+        self.learning_rate(&format!("{path}.lr"), lr);
     }
 
     fn pyramid(&mut self, path: &str, options: &PyramidOptions) {

@@ -1,0 +1,157 @@
+//! `phantasia grow`
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Result;
+use phantasia::grow::{self, Growth, RULE};
+use phantasia::output::RunFolder;
+use phantasia::recipe::VideoKind;
+use phantasia::video::{self, VideoWriter};
+use serde::Serialize;
+
+use super::console::{note, say};
+use super::device;
+use crate::cli::{GrowArgs, GrowVideo};
+
+/// A video has about so many frames, a twentieth of a second each.
+const FRAMES: usize = 160;
+const FPS: f64 = 20.0;
+/// So long a video shows the grown pattern.
+const LAST_SECONDS: f64 = 1.0;
+/// Exit code after an interrupt: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    run: String,
+    image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<String>,
+    steps: usize,
+    seconds: f64,
+    device: String,
+}
+
+/// Grows a pattern.
+pub fn run(args: &GrowArgs) -> Result<ExitCode> {
+    let size = args.size;
+    let kind = args.video.map(VideoKind::from);
+    if let Some(kind) = kind {
+        video::available(kind)?;
+    }
+    let stop = super::company::interrupt()?;
+    let (device, device_name) = device::open(args.device)?;
+    let rule = grow::load(&args.rule, &device)?;
+    let mut growth = Growth::new(rule, size, args.seed)?;
+    let folder = RunFolder::create(&args.out, &name(&args.rule))?;
+    let mut movie = match kind {
+        None => None,
+        Some(kind) => {
+            let path = folder.path().join(video::file_name(kind));
+            let size = (size[0] as u32, size[1] as u32);
+            Some(VideoWriter::create(&path, kind, size, FPS)?)
+        }
+    };
+    let every = args.steps.div_ceil(FRAMES).max(1);
+    let start = Instant::now();
+    if let Some(movie) = &mut movie {
+        movie.push(&growth.image()?)?;
+    }
+    while growth.steps() < args.steps && !stop.load(Ordering::Relaxed) {
+        let until = (growth.steps() / every + 1) * every;
+        let damage = (args.damage).filter(|step| (growth.steps()..until).contains(step));
+        if let Some(step) = damage {
+            growth.grow(step - growth.steps())?;
+            let [width, height] = size.map(|side| side as f64);
+            growth.damage(width / 2.0, height / 2.0, width.min(height) / 4.0)?;
+        }
+        growth.grow(until.min(args.steps) - growth.steps())?;
+        if let Some(movie) = &mut movie {
+            movie.push(&growth.image()?)?;
+        }
+    }
+    let interrupted = growth.steps() < args.steps;
+    let picture = growth.image()?;
+    let image = folder.write_picture(&picture)?;
+    let video = match movie {
+        None => None,
+        Some(mut movie) => {
+            movie.hold(&picture, LAST_SECONDS)?;
+            Some(movie.finish()?)
+        }
+    };
+    if interrupted {
+        note(format_args!(
+            "interrupted after step {} of {}; what has grown so far is saved",
+            growth.steps(),
+            args.steps
+        ));
+    }
+    if args.json {
+        let report = Report {
+            run: folder.path().display().to_string(),
+            image: image.display().to_string(),
+            video: video.map(|path| path.display().to_string()),
+            steps: growth.steps(),
+            seconds: start.elapsed().as_secs_f64(),
+            device: device_name,
+        };
+        say(serde_json::to_string(&report)?)?;
+    } else {
+        say(image.display())?;
+    }
+    Ok(match interrupted {
+        true => ExitCode::from(INTERRUPTED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Runs are named after the rule's file, or after the run folder that it lies in.
+fn name(rule: &Path) -> String {
+    let inside = rule.file_name().is_some_and(|name| name == RULE);
+    let named = match rule.parent() {
+        Some(folder) if inside && folder.file_name().is_some() => folder,
+        _ => rule,
+    };
+    let stem = named.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = match stem.rsplit_once('-') {
+        Some((name, number))
+            if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            name
+        }
+        _ => &stem,
+    };
+    format!("{stem}-grown")
+}
+
+impl From<GrowVideo> for VideoKind {
+    fn from(kind: GrowVideo) -> Self {
+        match kind {
+            GrowVideo::Gif => Self::Gif,
+            GrowVideo::Mp4 => Self::Mp4,
+            GrowVideo::Webp => Self::Webp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_named_after_the_rules_run() {
+        for (rule, expected) in [
+            ("outputs/leaves-003/rule.safetensors", "leaves-grown"),
+            ("outputs/leaves-003", "leaves-grown"),
+            ("moss.safetensors", "moss-grown"),
+            ("rule.safetensors", "rule-grown"),
+        ] {
+            assert_eq!(name(Path::new(rule)), expected);
+        }
+    }
+}
