@@ -26,6 +26,7 @@ paint:
 bench python="python3":
     cargo bench --bench clip_step
     {{python}} benches/peers/clip_step.py
+    cargo bench --bench judge
 
 # licences, sources and advisories of all dependencies
 deny:
