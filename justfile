@@ -28,6 +28,7 @@ bench python="python3":
     {{python}} benches/peers/clip_step.py
     cargo bench --bench cellular
     {{python}} benches/peers/cellular.py
+    cargo bench --bench judge
 
 # licences, sources and advisories of all dependencies
 deny:

@@ -70,6 +70,15 @@ pub struct RenderArgs {
     /// Where run folders go
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub out: PathBuf,
+    /// Paint this many seeds, from the recipe's own on, and let a judge order them
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["watch", "control", "preview"])]
+    pub candidates: Option<usize>,
+    /// Of the candidates, paint this many to the end: after each round the judge drops the worse half. All of them, if it is not said
+    #[arg(long, value_name = "K", value_parser = positive, requires = "candidates")]
+    pub keep: Option<usize>,
+    /// The CLIP that judges the candidates; the recipe's own, if it is not said. May be given several times
+    #[arg(long, value_name = "MODEL", requires = "candidates")]
+    pub judge: Vec<String>,
     /// Apply changes of the recipe's prompts and terms when its file changes
     #[arg(long)]
     pub watch: bool,

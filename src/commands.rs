@@ -13,3 +13,4 @@ pub mod render;
 pub mod rerank;
 pub mod resume;
 pub mod search;
+pub mod tournament;

@@ -11,12 +11,15 @@ use phantasia::video;
 
 use super::company::{self, Company};
 use super::console::note;
-use super::device;
+use super::{device, tournament};
 use crate::cli::{PreviewChoice, RenderArgs};
 
 /// Paints a picture; it shows at `preview` where the flags do not say.
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let recipe = recipe(args)?;
+    if let Some(candidates) = args.candidates {
+        return tournament::begin(args, &recipe, candidates);
+    }
     let preview = company::choose(args.company.preview.unwrap_or(preview))?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;

@@ -5,17 +5,27 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use phantasia::output::{CheckpointError, RECIPE, RunFolder};
 use phantasia::paint::Painter;
+use phantasia::rank::tournament::Tournament;
 use phantasia::recipe::{Edit, Prompt, Recipe, prompts_from_json};
 use phantasia::session::SessionOptions;
 use phantasia::video;
 
 use super::company::{self, Company};
-use super::console::note;
-use super::device;
+use super::console::{Misuse, note};
+use super::{device, tournament};
 use crate::cli::{PreviewChoice, ResumeArgs};
 
 /// Goes on with a render.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
+    if Tournament::is_at(&args.run) {
+        if args.steps.is_some() || !args.prompt.is_empty() || args.previous {
+            bail!(Misuse(
+                "a tournament goes on as it was begun: --steps, --prompt and --previous are for single runs, such as those in its folder"
+                    .to_owned()
+            ));
+        }
+        return tournament::go_on(args);
+    }
     let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;
     let folder = RunFolder::open(&args.run)?;
     let recipe = Recipe::load(&args.run.join(RECIPE))?;

@@ -1,0 +1,185 @@
+//! `render --candidates`: the standings, what it costs, and going on after a stop.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use phantasia::rank::tournament::{Event, Tournament, TournamentOptions};
+use phantasia::recipe::Recipe;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = "prompts: [a red ball, { text: blurry, weight: -0.2 }]\nsize: [48, 32]\nsteps: 6\nseed: 7\n\
+                  cutouts: { count: 1 }\n";
+    fs::write(folder.path().join("ball.yaml"), recipe).expect("a file");
+    folder
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .current_dir(folder)
+        .args(args)
+        .output()
+        .expect("the program")
+}
+
+fn json(output: &Output) -> Value {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(stdout.lines().last().expect("a line")).expect("JSON in the last line")
+}
+
+#[test]
+fn a_tournament_keeps_the_best_and_tells_the_standings() {
+    let folder = folder();
+    let args = [
+        "render",
+        "ball.yaml",
+        "--candidates",
+        "4",
+        "--keep",
+        "1",
+        "--device",
+        "cpu",
+        "--json",
+        "--quiet",
+    ];
+    let output = run(folder.path(), &args);
+    let report = json(&output);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("is also the guide"), "{stderr}");
+    assert_eq!(report["judge_is_guide"], true);
+    assert_eq!(report["steps"], 6);
+    let candidates = report["candidates"].as_array().expect("candidates");
+    let rounds: Vec<_> = candidates
+        .iter()
+        .map(|c| c["rounds"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(rounds, [3, 2, 1, 1]);
+    let mut seeds: Vec<_> = candidates
+        .iter()
+        .map(|c| c["seed"].as_u64().expect("a seed"))
+        .collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [7, 8, 9, 10]);
+
+    // the tournament's recipe is the winner's: it paints the same picture
+    let image = folder
+        .path()
+        .join(report["image"].as_str().expect("a picture"));
+    let recipe = image.with_file_name("recipe.yaml");
+    let again = json(&run(
+        folder.path(),
+        &[
+            "render",
+            recipe.to_str().expect("a path"),
+            "--device",
+            "cpu",
+            "--json",
+            "--quiet",
+        ],
+    ));
+    let again = folder
+        .path()
+        .join(again["image"].as_str().expect("a picture"));
+    let pixels = |path: &Path| image::open(path).expect("a picture").into_rgb8();
+    assert_eq!(pixels(&image), pixels(&again));
+    assert!(image.with_file_name("bracket.png").is_file());
+}
+
+#[test]
+fn impossible_tournaments_exit_with_2() {
+    let folder = folder();
+    for args in [
+        &["--keep", "1"][..],
+        &["--judge", "embedded"],
+        &["--candidates", "0"],
+        &["--candidates", "2", "--keep", "3"],
+    ] {
+        let output = run(folder.path(), &[&["render", "ball.yaml"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    assert!(!folder.path().join("outputs").exists());
+}
+
+fn tournament(out: &Path) -> Tournament {
+    let options = TournamentOptions {
+        candidates: 4,
+        keep: 1,
+        judge: vec!["embedded".to_owned()],
+    };
+    let device = candle_core::Device::Cpu;
+    let path = out.join("small.yaml");
+    let text = "prompts: a red ball\nsize: [32, 32]\nsteps: 6\nseed: 7\ncutouts: { count: 1 }\n";
+    fs::write(&path, text).expect("a file");
+    let recipe = Recipe::load(&path).expect("a recipe");
+    Tournament::new(out, "ball", &recipe, &options, &device).expect("a tournament")
+}
+
+#[test]
+fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let out = tempfile::tempdir().expect("a folder");
+    let mut whole = tournament(out.path());
+    assert!(whole.play(&AtomicBool::new(false), |_| {}).expect("an end"));
+    let mut total = 0;
+    let mut other = tournament(out.path());
+    let mut over = false;
+    while !over {
+        // three steps at a time
+        let stop = AtomicBool::new(false);
+        let mut steps = 0;
+        over = other
+            .play(&stop, |event: &Event<'_>| {
+                steps += 1;
+                total += 1;
+                assert!(event.done <= event.total);
+                stop.store(steps >= 3, Ordering::Relaxed);
+            })
+            .expect("a part");
+        let path = other.folder().to_owned();
+        other = Tournament::resume(&path, &candle_core::Device::Cpu).expect("the tournament");
+    }
+    let scores = |tournament: &Tournament| {
+        let candidates = &tournament.standings().candidates;
+        let each = candidates
+            .iter()
+            .map(|c| (c.seed, c.scores.clone(), c.dropped));
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(scores(&whole), scores(&other));
+    let pixels = |tournament: &Tournament| {
+        phantasia::picture::load_rgb(&tournament.folder().join("image.png")).expect("a picture")
+    };
+    assert_eq!(pixels(&whole), pixels(&other));
+    // no step was made twice
+    let rounds = &whole.standings().rounds;
+    let mut before = 0;
+    let planned: usize = (rounds.iter())
+        .map(|round| {
+            let steps = round.candidates * (round.until - before);
+            before = round.until;
+            steps
+        })
+        .sum();
+    assert_eq!(total, planned);
+}
+
+#[test]
+fn damaged_standings_are_told() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = tournament(out.path()).folder().to_owned();
+    for text in [
+        "",
+        "{}",
+        "{\"judge\":[],\"judge_is_guide\":false,\"rounds\":[],\"candidates\":[]}",
+    ] {
+        fs::write(path.join("standings.json"), text).expect("a file");
+        let resumed = Tournament::resume(&path, &candle_core::Device::Cpu);
+        let error = resumed.err().expect("damage");
+        assert!(format!("{error:#}").contains("damaged"), "{error:#}");
+    }
+}
