@@ -22,7 +22,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 SIDE = 64
 MODEL = dict(
     sample_size=SIDE,
-    block_out_channels=(32, 64, 96, 160),
+    block_out_channels=(32, 64, 96, 128),
     down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
     up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
     layers_per_block=1,
