@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -206,4 +207,37 @@ fn a_recipe_without_a_model_is_refused() {
         &["render", "ball.yaml", "--set", "generator.model=''"],
     );
     assert_refused(&output, 2, "there is no model");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_walk_is_resumed_to_the_same_bytes() {
+    let steps = ["render", "ball.yaml", "--steps", "24"];
+    let whole = folder("eta: 1");
+    assert!(run(&whole, &steps).status.success());
+
+    let folder = folder("eta: 1");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .current_dir(folder.path())
+        .args(steps)
+        .arg("--quiet")
+        .spawn()
+        .expect("the program");
+    let outputs = folder.path().join("outputs/ball-001");
+    let started = Instant::now();
+    while !fs::read_to_string(outputs.join("metrics.jsonl")).is_ok_and(|text| text.contains('\n')) {
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "no step was made"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("the program").code(), Some(130));
+
+    let output = run(&folder, &["resume", "outputs/ball-001"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(pixels(&whole, "ball-001"), pixels(&folder, "ball-001"));
 }

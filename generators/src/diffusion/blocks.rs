@@ -314,19 +314,28 @@ impl Layer for PadEnd {
     }
 }
 
-/// A layer that keeps its input alone, and runs again when its gradient is asked for (Chen et al. 2016,
-/// arXiv 1604.06174): memory for time.
-pub(super) struct Recompute(pub Arc<dyn Layer>);
-
-impl Layer for Recompute {
-    fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.eval(x)
+/// A layer of several images side by side in their channels, [b, c, h, w] each.
+///
+/// With `recompute` it keeps these images alone, and runs again when its gradient is asked for (Chen et al. 2016, arXiv 1604.06174).
+pub(super) fn joined(
+    layer: &Arc<dyn Layer>,
+    parts: Vec<Tensor>,
+    recompute: bool,
+) -> Result<(Tensor, Pullback)> {
+    if !recompute {
+        return layer.vjp(&side_by_side(&parts)?);
     }
+    let y = layer.eval(&side_by_side(&parts)?)?;
+    let layer = Arc::clone(layer);
+    let back = move |grad: &Tensor| layer.vjp(&side_by_side(&parts)?)?.1(grad);
+    Ok((y, Box::new(back)))
+}
 
-    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let (layer, x) = (Arc::clone(&self.0), x.clone());
-        let y = layer.eval(&x)?;
-        Ok((y, Box::new(move |grad| layer.vjp(&x)?.1(grad))))
+/// Several images as one of all their channels.
+pub(super) fn side_by_side(parts: &[Tensor]) -> Result<Tensor> {
+    match parts {
+        [only] => Ok(only.clone()),
+        _ => Tensor::cat(parts, 1),
     }
 }
 

@@ -8,8 +8,8 @@ use frozen::{Activation, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback, 
 use serde::Deserialize;
 
 use super::blocks::{
-    Norm, NormStyle, PadEnd, PixelAttention, Recompute, Resize, Resnet, ResnetStyle, check_image,
-    conv, conv3, linear,
+    Norm, NormStyle, PadEnd, PixelAttention, Resize, Resnet, ResnetStyle, check_image, conv, conv3,
+    joined, linear, side_by_side,
 };
 use super::denoise::Network;
 use super::load::{Loaded, ModelError};
@@ -394,13 +394,7 @@ impl UNet {
     /// `[batch, in_channels, height, width]` to the same shape, sides that are multiples of [`UNetConfig::multiple`].
     pub fn at(&self, time: f64) -> Result<UNetAt> {
         let time = self.embedding(time)?;
-        let layer = |unit: &Unit| -> Result<Box<dyn Layer>> {
-            let layer = unit.at(&time)?;
-            Ok(match self.recompute {
-                true => Box::new(Recompute(Arc::from(layer))),
-                false => layer,
-            })
-        };
+        let layer = |unit: &Unit| -> Result<Arc<dyn Layer>> { Ok(Arc::from(unit.at(&time)?)) };
         let down = self.down.iter().map(layer).collect::<Result<_>>()?;
         let middle = self.middle.iter().map(layer).collect::<Result<_>>()?;
         let up = (self.up.iter())
@@ -417,9 +411,10 @@ impl UNet {
             center: self.config.center_input_sample,
             conv_in: self.conv_in.clone(),
             down,
-            middle: Chain::new(middle),
+            middle,
             up,
-            out: Chain::new(out),
+            out: Arc::new(Chain::new(out)),
+            recompute: self.recompute,
         })
     }
 }
@@ -617,10 +612,12 @@ pub struct UNetAt {
     multiple: usize,
     center: bool,
     conv_in: Conv2d,
-    down: Vec<Box<dyn Layer>>,
-    middle: Chain,
-    up: Vec<(Box<dyn Layer>, bool)>,
-    out: Chain,
+    down: Vec<Arc<dyn Layer>>,
+    middle: Vec<Arc<dyn Layer>>,
+    /// With whether each takes what the way down left at its place.
+    up: Vec<(Arc<dyn Layer>, bool)>,
+    out: Arc<dyn Layer>,
+    recompute: bool,
 }
 
 impl UNetAt {
@@ -656,10 +653,12 @@ impl Layer for UNetAt {
             h = layer.eval(&h)?;
             skips.push(h.clone());
         }
-        h = self.middle.eval(&h)?;
+        for layer in &self.middle {
+            h = layer.eval(&h)?;
+        }
         for (layer, joins) in &self.up {
             if *joins {
-                h = Tensor::cat(&[h, popped(&mut skips)?], 1)?;
+                h = side_by_side(&[h, popped(&mut skips)?])?;
             }
             h = layer.eval(&h)?;
         }
@@ -667,29 +666,36 @@ impl Layer for UNetAt {
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let unit = |layer: &Arc<dyn Layer>, parts| joined(layer, parts, self.recompute);
         let (mut h, pull_in) = self.conv_in.vjp(&self.centered(x)?)?;
         let mut skips = vec![h.clone()];
         let mut down = Vec::with_capacity(self.down.len());
         for layer in &self.down {
-            let (y, pullback) = layer.vjp(&h)?;
+            let (y, pullback) = unit(layer, vec![h])?;
             down.push(pullback);
             skips.push(y.clone());
             h = y;
         }
-        let (mut h, pull_middle) = self.middle.vjp(&h)?;
+        let mut middle = Vec::with_capacity(self.middle.len());
+        for layer in &self.middle {
+            let (y, pullback) = unit(layer, vec![h])?;
+            middle.push(pullback);
+            h = y;
+        }
         let mut up = Vec::with_capacity(self.up.len());
         for (layer, joins) in &self.up {
             // how many channels came up, where others joined them
             let mut split = None;
+            let mut parts = vec![h];
             if *joins {
-                split = Some(h.dims()[1]);
-                h = Tensor::cat(&[h, popped(&mut skips)?], 1)?;
+                split = Some(parts[0].dims()[1]);
+                parts.push(popped(&mut skips)?);
             }
-            let (y, pullback) = layer.vjp(&h)?;
+            let (y, pullback) = unit(layer, parts)?;
             up.push((pullback, split));
             h = y;
         }
-        let (y, pull_out) = self.out.vjp(&h)?;
+        let (y, pull_out) = unit(&self.out, vec![h])?;
         let (all, channels, center) = (y.dims()[1], self.channels, self.center);
         let y = self.image_channels(y)?;
 
@@ -709,7 +715,9 @@ impl Layer for UNetAt {
                     grad = grad.narrow(1, 0, came)?.contiguous()?;
                 }
             }
-            grad = pull_middle(&grad)?;
+            for pullback in middle.iter().rev() {
+                grad = pullback(&grad)?;
+            }
             for pullback in down.iter().rev() {
                 grad = pullback(&(grad + popped(&mut left)?)?)?;
             }
