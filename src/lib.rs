@@ -5,6 +5,7 @@ mod files;
 pub mod frames;
 pub mod live;
 pub mod metadata;
+pub mod models;
 pub mod objective;
 pub mod output;
 pub mod paint;

@@ -102,6 +102,9 @@ pub enum ModelError {
     },
 }
 
+/// The names under which repositories keep weights that this program reads.
+pub const ANY_WEIGHTS: &[&str] = table::ANY.weights;
+
 /// All known models.
 pub fn all() -> &'static [Model] {
     table::MODELS
@@ -111,11 +114,17 @@ pub fn all() -> &'static [Model] {
 pub fn find(name: &str) -> Option<&'static Model> {
     let name = bare(name);
     let called = |model: &&Model| {
-        [model.name].iter().chain(model.aliases).any(|known| known.eq_ignore_ascii_case(name))
+        [model.name]
+            .iter()
+            .chain(model.aliases)
+            .any(|known| known.eq_ignore_ascii_case(name))
     };
     // a repository may hold several models: the one that bears its name is meant, else the first
-    (all().iter().find(called))
-        .or_else(|| all().iter().find(|model| model.repository.eq_ignore_ascii_case(name)))
+    (all().iter().find(called)).or_else(|| {
+        all()
+            .iter()
+            .find(|model| model.repository.eq_ignore_ascii_case(name))
+    })
 }
 
 /// A model that is found: where it lies, and what is known of it.
@@ -227,11 +236,17 @@ fn nearest(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     all()
         .iter()
-        .flat_map(|model| [model.name].into_iter().chain(model.aliases.iter().copied()))
+        .flat_map(|model| {
+            [model.name]
+                .into_iter()
+                .chain(model.aliases.iter().copied())
+        })
         .map(|known| (strsim::jaro(&lower, &known.to_ascii_lowercase()), known))
         .filter(|(score, _)| *score > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, known)| format!(" (did you mean `{known}`?)"))
+        .map_or(String::new(), |(_, known)| {
+            format!(" (did you mean `{known}`?)")
+        })
 }
 
 #[cfg(test)]
@@ -241,7 +256,11 @@ mod tests {
     #[test]
     fn names_and_aliases_mean_one_model_each() {
         let mut names: Vec<String> = (all().iter())
-            .flat_map(|model| [model.name].into_iter().chain(model.aliases.iter().copied()))
+            .flat_map(|model| {
+                [model.name]
+                    .into_iter()
+                    .chain(model.aliases.iter().copied())
+            })
             .map(str::to_ascii_lowercase)
             .collect();
         names.sort();
@@ -254,10 +273,24 @@ mod tests {
     fn every_model_can_be_fetched() {
         for model in all() {
             assert!(is_repository(model.repository), "{}", model.name);
-            assert!(!model.files.weights.is_empty() && model.megabytes > 0, "{}", model.name);
-            assert!(!model.revisions.is_empty() && !model.licence.is_empty(), "{}", model.name);
-            let tokenizer = model.tokenizer.map(|name| find(name).expect("a known model"));
-            assert!(tokenizer.is_none_or(|model| model.kind == Kind::Clip), "{}", model.name);
+            assert!(
+                !model.files.weights.is_empty() && model.megabytes > 0,
+                "{}",
+                model.name
+            );
+            assert!(
+                !model.revisions.is_empty() && !model.licence.is_empty(),
+                "{}",
+                model.name
+            );
+            let tokenizer = model
+                .tokenizer
+                .map(|name| find(name).expect("a known model"));
+            assert!(
+                tokenizer.is_none_or(|model| model.kind == Kind::Clip),
+                "{}",
+                model.name
+            );
         }
     }
 
@@ -265,13 +298,28 @@ mod tests {
     fn open_clip_and_hugging_face_names_are_known() {
         let repository = |name: &str| find(name).map(|model| model.repository);
         for (name, wanted) in [
-            ("ViT-B-32/laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
-            ("vit-h-14/laion2b_s32b_b79k", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"),
+            (
+                "ViT-B-32/laion2b_s34b_b79k",
+                "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            ),
+            (
+                "vit-h-14/laion2b_s32b_b79k",
+                "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            ),
             ("RN50/openai", "timm/resnet50_clip.openai"),
-            ("hf-hub:laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
-            ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32"),
+            (
+                "hf-hub:laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+                "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+            ),
+            (
+                "openai/clip-vit-base-patch32",
+                "openai/clip-vit-base-patch32",
+            ),
             ("ViT-B/32", "openai/clip-vit-base-patch32"),
-            ("robust/fare4-vit-b-32", "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K"),
+            (
+                "robust/fare4-vit-b-32",
+                "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K",
+            ),
             ("pickscore", "yuvalkirstain/PickScore_v1"),
         ] {
             assert_eq!(repository(name), Some(wanted), "{name}");
@@ -281,7 +329,12 @@ mod tests {
     #[test]
     fn a_name_that_comes_close_is_offered() {
         let error = locate("ViT-B-32/laion2b_s34b_b79", Path::new(""), &[]).expect_err("missing");
-        assert!(error.to_string().contains("did you mean `ViT-B-32/laion2b_s34b_b79k`"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("did you mean `ViT-B-32/laion2b_s34b_b79k`"),
+            "{error}"
+        );
         let error = locate("nothing of the kind", Path::new(""), &[]).expect_err("missing");
         assert!(error.to_string().contains("models list"), "{error}");
     }

@@ -36,7 +36,12 @@ impl Cache {
     }
 
     /// The folder of the first of these revisions that holds one of these files.
-    pub fn snapshot(&self, repository: &str, revisions: &[&str], files: &[&str]) -> Option<PathBuf> {
+    pub fn snapshot(
+        &self,
+        repository: &str,
+        revisions: &[&str],
+        files: &[&str],
+    ) -> Option<PathBuf> {
         let folder = self.repository(repository)?;
         revisions.iter().find_map(|revision| {
             let commit = std::fs::read_to_string(folder.join("refs").join(revision)).ok()?;
@@ -56,7 +61,10 @@ impl Cache {
         let files = &model.files;
         model.revisions.iter().find_map(|revision| {
             let folder = self.snapshot(model.repository, &[revision], files.weights)?;
-            let whole = files.required.iter().all(|file| folder.join(file).is_file());
+            let whole = files
+                .required
+                .iter()
+                .all(|file| folder.join(file).is_file());
             if !whole {
                 return None;
             }
@@ -70,7 +78,9 @@ impl Cache {
 
     /// How many bytes a repository takes in the cache.
     pub fn bytes(&self, repository: &str) -> u64 {
-        let blobs = self.repository(repository).map(|folder| folder.join("blobs"));
+        let blobs = self
+            .repository(repository)
+            .map(|folder| folder.join("blobs"));
         let Some(Ok(entries)) = blobs.map(std::fs::read_dir) else {
             return 0;
         };
@@ -123,9 +133,19 @@ mod tests {
         std::fs::write(repository.join("snapshots/abc/w"), "").expect("a file");
         std::fs::write(folder.path().join("w"), "").expect("a file");
         let cache = Cache::at(folder.path());
-        for (commit, found) in [("abc\n", true), ("../..", false), ("/", false), ("", false), (".", false)] {
+        for (commit, found) in [
+            ("abc\n", true),
+            ("../..", false),
+            ("/", false),
+            ("", false),
+            (".", false),
+        ] {
             std::fs::write(repository.join("refs/main"), commit).expect("a file");
-            assert_eq!(cache.snapshot("a/b", &["main"], &["w"]).is_some(), found, "{commit:?}");
+            assert_eq!(
+                cache.snapshot("a/b", &["main"], &["w"]).is_some(),
+                found,
+                "{commit:?}"
+            );
         }
     }
 

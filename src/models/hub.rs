@@ -154,7 +154,11 @@ struct About {
 impl Hub {
     /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, and the usual cache.
     pub fn from_env() -> Self {
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let text = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.trim().is_empty())
+        };
         let file = variable("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")));
         let token = text("HF_TOKEN")
             .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
@@ -167,7 +171,9 @@ impl Hub {
             Cache::from_env(),
         );
         hub.offline = offline;
-        hub.token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        hub.token = token
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty());
         hub
     }
 
@@ -205,7 +211,10 @@ impl Hub {
                 repository: repository.clone(),
             });
         }
-        let root = self.cache.repository(repository).ok_or(FetchError::NoCache)?;
+        let root = self
+            .cache
+            .repository(repository)
+            .ok_or(FetchError::NoCache)?;
         let mut found = None;
         for revision in wanted.revisions {
             for file in wanted.files.weights {
@@ -230,14 +239,19 @@ impl Hub {
         // small files first: what would be missing is then known before the long wait
         for file in wanted.files.required.iter().chain(wanted.files.optional) {
             match self.about(repository, &commit, file)? {
-                Some(about) => fetched.take(file, self.file(&root, repository, file, &about, progress)?),
+                Some(about) => {
+                    fetched.take(file, self.file(&root, repository, file, &about, progress)?)
+                }
                 None if wanted.files.required.contains(file) => {
                     return Err(self.not_found(repository, file));
                 }
                 None => {}
             }
         }
-        fetched.take(weights, self.file(&root, repository, weights, &about, progress)?);
+        fetched.take(
+            weights,
+            self.file(&root, repository, weights, &about, progress)?,
+        );
         write_whole(&root.join("refs").join(revision), commit.as_bytes())?;
         Ok(fetched)
     }
@@ -272,13 +286,23 @@ impl Hub {
         }
         match head {
             // the headers are the hub's own, not those of where it sends us on to
-            true => request.config().max_redirects(0).max_redirects_will_error(false).build().call(),
+            true => request
+                .config()
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .build()
+                .call(),
             false => request.call(),
         }
     }
 
     /// What the hub says of a file; none where it has none.
-    fn about(&self, repository: &str, revision: &str, file: &str) -> Result<Option<About>, FetchError> {
+    fn about(
+        &self,
+        repository: &str,
+        revision: &str,
+        file: &str,
+    ) -> Result<Option<About>, FetchError> {
         let mut url = self.url(repository, revision, file);
         for _ in 0..MOVES {
             let response = retry(&url, || self.send(true, &url, 0))?;
@@ -290,7 +314,7 @@ impl Hub {
             match status.as_u16() {
                 404 => return Ok(None),
                 401 | 403 => return Err(self.unauthorized(repository, status)),
-                200..400 => {}
+                200..=399 => {}
                 status => return Err(FetchError::Status { url, status }),
             }
             let protocol = |what: &str| FetchError::Protocol {
@@ -298,24 +322,37 @@ impl Hub {
                 what: what.to_owned(),
             };
             // a repository that was renamed: the way there stays on the hub
-            if let (true, None, Some(place)) = (status.is_redirection(), header("x-repo-commit"), header("location")) {
-                let Some(path) = place.strip_prefix(&self.endpoint).or(place.starts_with('/').then_some(&place)) else {
+            if let (true, None, Some(place)) = (
+                status.is_redirection(),
+                header("x-repo-commit"),
+                header("location"),
+            ) {
+                let Some(path) = place
+                    .strip_prefix(&self.endpoint)
+                    .or(place.starts_with('/').then_some(&place))
+                else {
                     return Err(protocol("it leads elsewhere"));
                 };
                 url = format!("{}{path}", self.endpoint);
                 continue;
             }
             let plain = |text: &String| {
-                !text.is_empty() && text.len() <= 200 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                !text.is_empty()
+                    && text.len() <= 200
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
-            let commit = header("x-repo-commit").filter(plain).ok_or_else(|| protocol("its answer names no commit"))?;
+            let commit = header("x-repo-commit")
+                .filter(plain)
+                .ok_or_else(|| protocol("its answer names no commit"))?;
             let etag = header("x-linked-etag").or_else(|| header("etag"));
             let etag = etag
                 .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
                 .filter(plain)
                 .ok_or_else(|| protocol("its answer has no etag"))?;
             let size = header("x-linked-size").or_else(|| header("content-length"));
-            let size = size.and_then(|size| size.parse().ok()).ok_or_else(|| protocol("its answer has no size"))?;
+            let size = size
+                .and_then(|size| size.parse().ok())
+                .ok_or_else(|| protocol("its answer has no size"))?;
             return Ok(Some(About { commit, etag, size }));
         }
         Err(FetchError::Protocol {
@@ -375,7 +412,9 @@ impl Hub {
         loop {
             let before = fs::metadata(&part).map_or(0, |there| there.len());
             let outcome = match before.cmp(&about.size) {
-                std::cmp::Ordering::Less => self.append(url, repository, file, &part, before, about.size, progress),
+                std::cmp::Ordering::Less => {
+                    self.append(url, repository, file, &part, before, about.size, progress)
+                }
                 _ => Ok(()),
             };
             let now = fs::metadata(&part).map_or(0, |there| there.len());
@@ -415,7 +454,8 @@ impl Hub {
         total: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Broken> {
-        let mut response = (self.send(false, url, from)).map_err(|error| Broken::Here(error.to_string()))?;
+        let mut response =
+            (self.send(false, url, from)).map_err(|error| Broken::Here(error.to_string()))?;
         let status = response.status();
         let written = |source| Broken::For(written(part, source));
         let goes_on = match status.as_u16() {
@@ -448,7 +488,8 @@ impl Hub {
         let mut buffer = vec![0; 1 << 16];
         loop {
             progress(Progress { file, done, total });
-            let count = (input.read(&mut buffer)).map_err(|error| Broken::Here(error.to_string()))?;
+            let count =
+                (input.read(&mut buffer)).map_err(|error| Broken::Here(error.to_string()))?;
             if count == 0 {
                 return output.sync_all().map_err(written);
             }
@@ -460,7 +501,12 @@ impl Hub {
     /// Checks what came, and gives it its name.
     fn finish(&self, url: &str, part: &Path, blob: &Path, about: &About) -> Result<(), FetchError> {
         let read = |source| written(part, source);
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(part).map_err(read)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(part)
+            .map_err(read)?;
         let found = file.metadata().map_err(read)?.len();
         let away = || fs::remove_file(part).map_err(read);
         if found != about.size {
@@ -507,11 +553,16 @@ fn pause(attempt: u32) -> Duration {
     Duration::from_millis(200 << attempt.min(6))
 }
 
-fn retry(url: &str, send: impl Fn() -> Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, FetchError> {
+fn retry(
+    url: &str,
+    send: impl Fn() -> Result<Response<Body>, ureq::Error>,
+) -> Result<Response<Body>, FetchError> {
     let mut attempt = 0;
     loop {
         let what = match send() {
-            Ok(response) if response.status().is_server_error() => format!("it answers {}", response.status().as_u16()),
+            Ok(response) if response.status().is_server_error() => {
+                format!("it answers {}", response.status().as_u16())
+            }
             Ok(response) => return Ok(response),
             Err(error) => error.to_string(),
         };
@@ -535,7 +586,11 @@ fn sha256(file: &mut File) -> io::Result<String> {
             count => hash.update(&buffer[..count]),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn written(path: &Path, source: io::Error) -> FetchError {
