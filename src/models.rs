@@ -152,7 +152,10 @@ pub fn locate(name: &str, base: &Path, weights: &[&str]) -> Result<Located, Mode
         size,
     };
     if let Some(model) = find(name) {
-        return match cache.model(model) {
+        // another program may have brought it in its other layout
+        let found = (cache.model(model))
+            .or_else(|| cache.snapshot(model.repository, model.revisions, weights));
+        return match found {
             Some(path) => Ok(Located {
                 path,
                 model: Some(model),

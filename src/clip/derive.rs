@@ -4,10 +4,10 @@
 use frozen::Activation;
 use frozen::checkpoint::Checkpoint;
 
-use super::preprocess::{Filter, Fit};
 use super::config::{
     ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
 };
+use super::preprocess::{Filter, Fit};
 
 /// The configuration that the tensors of an OpenCLIP checkpoint imply.
 pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {

@@ -395,37 +395,46 @@ pub const MODELS: &[Model] = &[
         "VQGAN of 8192 codes, factor 16",
     ),
     about(
-        also(other(
-            Kind::Vqgan,
-            "vqgan-imagenet-f16-16384",
-            "valhalla/vqgan_imagenet_f16_16384",
-            HUGGING_FACE_VQGAN,
-            990,
-        ), &["f16_16384"]),
+        also(
+            other(
+                Kind::Vqgan,
+                "vqgan-imagenet-f16-16384",
+                "valhalla/vqgan_imagenet_f16_16384",
+                HUGGING_FACE_VQGAN,
+                990,
+            ),
+            &["f16_16384"],
+        ),
         "VQGAN of 16384 codes, trained on ImageNet: the field's usual one",
     ),
     about(
-        also(other(
-            Kind::Vqgan,
-            "vqgan-imagenet-f16-1024",
-            "thomwolf/vqgan_imagenet_f16_1024",
-            HUGGING_FACE_VQGAN,
-            950,
-        ), &["f16_1024"]),
+        also(
+            other(
+                Kind::Vqgan,
+                "vqgan-imagenet-f16-1024",
+                "thomwolf/vqgan_imagenet_f16_1024",
+                HUGGING_FACE_VQGAN,
+                950,
+            ),
+            &["f16_1024"],
+        ),
         "VQGAN of 1024 codes, trained on ImageNet",
     ),
     about(
-        also(other(
-            Kind::Latent,
-            "madebyollin/taesd",
-            "madebyollin/taesd",
-            Files {
-                required: &["taesd_encoder.safetensors"],
-                weights: &["taesd_decoder.safetensors"],
-                optional: &[],
-            },
-            10,
-        ), &["taesd"]),
+        also(
+            other(
+                Kind::Latent,
+                "madebyollin/taesd",
+                "madebyollin/taesd",
+                Files {
+                    required: &["taesd_encoder.safetensors"],
+                    weights: &["taesd_decoder.safetensors"],
+                    optional: &[],
+                },
+                10,
+            ),
+            &["taesd"],
+        ),
         "a tiny autoencoder of Stable Diffusion's latents",
     ),
     about(
