@@ -394,10 +394,27 @@ pub struct ModelsArgs {
 }
 
 /// Commands on models.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// Which models are known, and where they are on this machine
-    List,
+    /// Which models are known, and which of them are on this machine
+    List {
+        /// Print one JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print where a model lies on this machine
+    Path {
+        /// Its name, alias or repository
+        name: String,
+    },
+    /// Download a model into the Hugging Face cache
+    Fetch {
+        /// Its name, alias or repository
+        name: String,
+        /// Show no progress
+        #[arg(long)]
+        quiet: bool,
+    },
 }
 
 /// Arguments of `doctor`.

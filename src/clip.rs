@@ -4,7 +4,9 @@
 //! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights.
 
 pub mod config;
+mod derive;
 mod embedded;
+pub mod files;
 pub mod preprocess;
 mod resnet;
 mod text;
@@ -19,7 +21,8 @@ use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 
 use config::{ClipConfig, VisionKind};
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
+use files::ClipFiles;
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use preprocess::Preprocess;
 use text::TextTower;
 use tokenizer::Tokenizer;
@@ -104,79 +107,45 @@ impl Clip {
 
     /// The CLIP in a folder, in the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`) or the OpenCLIP layout
     /// (`open_clip_config.json`, `open_clip_model.safetensors`, `tokenizer.json`). `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Clip::from_files`], and where files are missing.
     pub fn from_folder(name: &str, folder: &Path, device: &Device) -> Result<Self, ClipError> {
-        const WANTED: &str = "config.json, model.safetensors and tokenizer.json (Hugging Face), or open_clip_config.json, open_clip_model.safetensors and tokenizer.json (OpenCLIP)";
-        let find = |names: &[&str], missing| {
-            file_in(folder, names).ok_or_else(|| ClipError::NoFile {
-                folder: folder.display().to_string(),
-                missing,
-                wanted: WANTED,
-            })
+        Self::from_files(name, &ClipFiles::in_folder(folder)?, device)
+    }
+
+    /// The CLIP of these files. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or does not fit the others.
+    pub fn from_files(name: &str, files: &ClipFiles, device: &Device) -> Result<Self, ClipError> {
+        let Some(tokenizer) = &files.tokenizer else {
+            return Err(ClipError::NoFile {
+                folder: (files.weights.parent())
+                    .map_or_else(String::new, |folder| folder.display().to_string()),
+                missing: "tokenizer.json",
+                wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` brings it",
+            });
         };
-        let open_weights: &[&str] = &[
-            "open_clip_model.safetensors",
-            "open_clip_pytorch_model.safetensors",
-        ];
-        // a folder may hold both; transformers' names are tried first where their weights are there too
-        let hugging_face = file_in(folder, &["config.json"])
-            .filter(|_| file_in(folder, &["model.safetensors"]).is_some());
-        let open = file_in(folder, &["open_clip_config.json"])
-            .filter(|_| file_in(folder, open_weights).is_some());
-        let (config_path, weights, is_open) = match (hugging_face, open) {
-            (Some(config), _) => (
-                config,
-                find(&["model.safetensors"], "model.safetensors")?,
-                false,
-            ),
-            (None, Some(config)) => (config, find(open_weights, open_weights[0])?, true),
-            (None, None) => {
-                let (config, is_open) = match file_in(folder, &["open_clip_config.json"]) {
-                    Some(config) => (config, true),
-                    None => (find(&["config.json"], "config.json")?, false),
-                };
-                let names = if is_open {
-                    open_weights
-                } else {
-                    &["model.safetensors"]
-                };
-                (config, find(names, names[0])?, is_open)
+        let checkpoint = Checkpoint::open(&files.weights)?;
+        let config = files.config(&checkpoint)?;
+        let tokenizer = Tokenizer::read(tokenizer, config.text.context).map_err(|what| {
+            ClipError::Tokenizer {
+                model: name.to_owned(),
+                what,
             }
-        };
-        let tokenizer = find(&["tokenizer.json"], "tokenizer.json")?;
-        let preprocessor = file_in(folder, &["preprocessor_config.json"]);
-        let config_text = read_text(&config_path)?;
-        let config = match (is_open, preprocessor) {
-            (true, _) => ClipConfig::open_clip(&config_text),
-            (false, None) => ClipConfig::hugging_face(&config_text, None),
-            (false, Some(path)) => ClipConfig::hugging_face(&config_text, Some(&read_text(&path)?)),
-        };
-        let config = config.map_err(|what| ClipError::Config {
-            path: config_path.display().to_string(),
-            what,
         })?;
-        let checkpoint = Checkpoint::open(&weights)?;
-        let json = std::fs::read(&tokenizer).map_err(|source| ClipError::Read {
-            path: tokenizer.display().to_string(),
-            source,
-        })?;
-        Self::build(name, &config, &checkpoint, &json, device)
+        Self::build(name, &config, &checkpoint, tokenizer, device)
     }
 
     fn build(
         name: &str,
         config: &ClipConfig,
         checkpoint: &Checkpoint,
-        tokenizer_json: &[u8],
+        tokenizer: Tokenizer,
         device: &Device,
     ) -> Result<Self, ClipError> {
         let weights = Branch::root(checkpoint, device);
-        let tokenizer =
-            Tokenizer::from_json(tokenizer_json, config.text.context).map_err(|what| {
-                ClipError::Tokenizer {
-                    model: name.to_owned(),
-                    what,
-                }
-            })?;
         let text = TextTower::read(
             weights,
             config.layout,

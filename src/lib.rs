@@ -7,6 +7,7 @@ pub mod frames;
 pub mod grow;
 pub mod live;
 pub mod metadata;
+pub mod models;
 pub mod objective;
 pub mod output;
 pub mod paint;

@@ -444,7 +444,7 @@ impl ClipConfig {
     }
 
     /// Sizes that no network could have are refused here, before they are divided by or allocated.
-    fn checked(self) -> Result<Self, ConfigError> {
+    pub(super) fn checked(self) -> Result<Self, ConfigError> {
         let stack = |name: &str, s: &StackConfig| {
             let sizes = [s.width, s.hidden, s.layers, s.heads];
             if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
@@ -510,6 +510,14 @@ impl ClipConfig {
                 Layout::HuggingFace => Middle::Down,
                 Layout::OpenClip => Middle::Even,
             },
+        }
+    }
+
+    /// Changes the nonlinearity of both towers to OpenAI's approximation of GELU.
+    pub(super) fn use_quick_gelu(&mut self) {
+        self.text.stack.activation = Activation::QuickGelu;
+        if let VisionKind::Transformer { stack, .. } = &mut self.vision.kind {
+            stack.activation = Activation::QuickGelu;
         }
     }
 

@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use super::config::ClipConfig;
+use super::tokenizer::Tokenizer;
 use super::{Clip, ClipError, Tower};
 use frozen::checkpoint::Checkpoint;
 
@@ -21,6 +22,12 @@ pub fn load(device: &Device) -> Result<Clip, ClipError> {
     .map_err(refused(NAME))?;
     let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
     let tokenizer = include_bytes!("embedded/tokenizer.json");
+    let tokenizer = Tokenizer::from_json(tokenizer, first.text.context).map_err(|what| {
+        ClipError::Tokenizer {
+            model: NAME.to_owned(),
+            what,
+        }
+    })?;
     let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, device)?;
     const SECOND: &str = "embedded/resnet";
     let second = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(SECOND))?;

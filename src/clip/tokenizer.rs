@@ -1,6 +1,23 @@
-//! Text to tokens, through the checkpoint's own `tokenizer.json`.
+//! Text to tokens, through the checkpoint's own `tokenizer.json`, or its `vocab.json` and `merges.txt`.
 
-use tokenizers::Tokenizer as Inner;
+use std::path::Path;
+
+use tokenizers::models::bpe::BPE;
+use tokenizers::normalizers::replace::ReplacePattern;
+use tokenizers::normalizers::{Lowercase, NFC, NormalizerWrapper, Replace, Sequence};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner};
+
+use super::files::TokenizerFiles;
+
+const START: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+/// What CLIP takes for a word.
+const WORDS: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// A checkpoint's tokenizer.
 pub struct Tokenizer {
@@ -18,6 +35,21 @@ pub struct Tokens {
 }
 
 impl Tokenizer {
+    /// From its files; texts are cut to `context` tokens, begin and end among them.
+    pub fn read(files: &TokenizerFiles, context: usize) -> Result<Self, String> {
+        match files {
+            TokenizerFiles::Json(path) => {
+                let json = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
+                Self::from_json(&json, context)
+            }
+            TokenizerFiles::Pairs { vocabulary, merges } => {
+                let inner = pairs(vocabulary, merges)
+                    .map_err(|error| cannot_read(vocabulary, &error.to_string()))?;
+                Ok(Self { inner, context })
+            }
+        }
+    }
+
     /// From the contents of a `tokenizer.json`; texts are cut to `context` tokens, begin and end among them.
     pub fn from_json(json: &[u8], context: usize) -> Result<Self, String> {
         let mut inner = Inner::from_bytes(json).map_err(|error| error.to_string())?;
@@ -50,4 +82,50 @@ impl Tokenizer {
             lost: Some(lost),
         })
     }
+}
+
+fn cannot_read(path: &Path, what: &dyn std::fmt::Display) -> String {
+    format!("cannot read {}: {what}", path.display())
+}
+
+/// CLIP's byte-pair encoding, with the steps around it that `tokenizer.json` would spell out.
+fn pairs(vocabulary: &Path, merges: &Path) -> tokenizers::Result<Inner> {
+    let (vocabulary, merges) =
+        BPE::read_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy())?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocabulary, merges)
+        .unk_token(END.to_owned())
+        .end_of_word_suffix("</w>".to_owned())
+        .build()?;
+    let mut inner = Inner::new(model);
+    inner.with_normalizer(Some(Sequence::new(vec![
+        NormalizerWrapper::NFC(NFC),
+        Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ")?.into(),
+        Lowercase.into(),
+    ])))?;
+    inner.with_pre_tokenizer(Some(PreTokenizers::new(vec![
+        PreTokenizerWrapper::Split(Split::new(
+            SplitPattern::Regex(WORDS.to_owned()),
+            SplitDelimiterBehavior::Removed,
+            true,
+        )?),
+        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
+    ])));
+    inner.add_special_tokens(
+        [START, END]
+            .map(|token| AddedToken::from(token, true))
+            .to_vec(),
+    )?;
+    let id = |token: &str| {
+        inner
+            .token_to_id(token)
+            .ok_or_else(|| format!("it has no {token}"))
+    };
+    let special = vec![(START, id(START)?), (END, id(END)?)];
+    let template = TemplateProcessing::builder()
+        .try_single(format!("{START} $A {END}"))?
+        .special_tokens(special)
+        .build()?;
+    inner.with_post_processor(Some(template));
+    Ok(inner)
 }

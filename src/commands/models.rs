@@ -1,37 +1,136 @@
 //! `phantasia models`
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use phantasia::weights;
+use indicatif::{ProgressBar, ProgressStyle};
+use phantasia::models::{self, Cache, Hub, Model, Wanted};
+use phantasia::weights::EMBEDDED;
+use serde::Serialize;
 
-use super::console::say;
+use super::console::{note, say};
 use crate::cli::{ModelsArgs, ModelsCommand};
 
-/// Lists the models.
-pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    match args.command.unwrap_or(ModelsCommand::List) {
-        ModelsCommand::List => list(),
-    }
+/// What `list --json` says of a model.
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    aliases: &'a [&'a str],
+    kind: &'a str,
+    repository: &'a str,
+    megabytes: u32,
+    licence: &'a str,
+    about: &'a str,
+    /// Where it lies, if it is on this machine.
+    path: Option<String>,
 }
 
-fn list() -> Result<ExitCode> {
-    let models = weights::known();
+#[derive(Serialize)]
+struct List<'a> {
+    models: Vec<Line<'a>>,
+}
+
+/// Lists, finds and fetches models.
+pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
+    match args
+        .command
+        .clone()
+        .unwrap_or(ModelsCommand::List { json: false })
+    {
+        ModelsCommand::List { json } => list(json)?,
+        ModelsCommand::Path { name } => {
+            let found = models::locate(&name, Path::new(""), models::ANY_WEIGHTS)?;
+            say(found.path.display())?;
+        }
+        ModelsCommand::Fetch { name, quiet } => fetch(&name, quiet)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(json: bool) -> Result<()> {
+    let cache = Cache::from_env();
+    let line = |model: &'static Model| Line {
+        name: model.name,
+        aliases: model.aliases,
+        kind: model.kind.word(),
+        repository: model.repository,
+        megabytes: model.megabytes,
+        licence: model.licence,
+        about: model.about,
+        path: cache.model(model).map(|path| path.display().to_string()),
+    };
+    let models: Vec<Line> = models::all().iter().map(line).collect();
+    if json {
+        return Ok(say(serde_json::to_string(&List { models })?)?);
+    }
     let wide = models
         .iter()
         .map(|model| model.name.len())
         .max()
         .unwrap_or(0);
+    say(format_args!(
+        "{EMBEDDED:wide$}  clip       part of the program"
+    ))?;
     for model in &models {
-        let place = match &model.cached {
-            Some(folder) => folder.display().to_string(),
-            None if model.name == weights::EMBEDDED => "in the program".to_owned(),
-            None => "not on this machine".to_owned(),
+        let place = match model.path {
+            Some(_) => "here".to_owned(),
+            None => models::megabytes(model.megabytes),
         };
         say(format_args!(
-            "{:wide$}  {}\n{:wide$}  {place}",
-            model.name, model.description, ""
+            "{:wide$}  {:9}  {place:>7}  {}",
+            model.name, model.kind, model.about
         ))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Downloads a model, and the shared tokenizer where it needs one.
+pub fn fetch(name: &str, quiet: bool) -> Result<()> {
+    let hub = Hub::from_env();
+    let wanted = models::wanted(name)?;
+    let folder = download(&hub, &wanted, quiet)?;
+    if let Some(tokenizer) = models::find(name).and_then(models::wanted_tokenizer) {
+        let own = ["tokenizer.json", "vocab.json"];
+        if !own.iter().any(|file| folder.join(file).is_file()) {
+            download(&hub, &tokenizer, quiet)?;
+        }
+    }
+    Ok(say(folder.display())?)
+}
+
+fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<std::path::PathBuf> {
+    let bar = match quiet {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new(0),
+    };
+    if let Ok(style) = ProgressStyle::with_template(
+        "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}  {msg}",
+    ) {
+        bar.set_style(style);
+    }
+    let mut file = String::new();
+    let fetched = hub.fetch(wanted, &mut |progress| {
+        if progress.file != file {
+            progress.file.clone_into(&mut file);
+            bar.set_message(file.clone());
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            bar.reset_eta();
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let fetched = fetched?;
+    if !quiet {
+        note(format_args!(
+            "{}: {}, {:.1} MB fetched",
+            wanted.repository,
+            fetched.files.join(", "),
+            fetched.bytes as f64 / 1e6
+        ));
+    }
+    Ok(fetched.folder)
 }

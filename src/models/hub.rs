@@ -1,0 +1,639 @@
+//! Downloads from the Hugging Face hub into its cache.
+//!
+//! The crate `hf-hub` would be the natural choice; its current version brings an asynchronous runtime, HTTP/2 and a chunk store of a hundred
+//! crates, and its small one neither goes on with a download of the last session nor checks what it got. The protocol for files is
+//! short: HEAD says the commit, the etag (of large files the sha256) and the size; GET with a range gives the bytes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use super::cache::{home, variable};
+use super::{Cache, Wanted};
+
+const ENDPOINT: &str = "https://huggingface.co";
+/// A broken download is taken up again this often before it is given up.
+const ATTEMPTS: u32 = 5;
+/// How many moves of a repository are followed.
+const MOVES: usize = 5;
+
+/// Why a model could not be fetched. What was downloaded so far is kept, but for what proved wrong.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// HF_HUB_OFFLINE is set.
+    #[error("`{repository}` cannot be fetched while HF_HUB_OFFLINE is set")]
+    Offline {
+        /// The repository.
+        repository: String,
+    },
+    /// There is no home folder to put the cache in.
+    #[error("there is no folder for downloads: set HF_HOME")]
+    NoCache,
+    /// A file is not there, in any of the revisions.
+    #[error("{endpoint} has no {file} in `{repository}`")]
+    NotFound {
+        /// The hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// The files that were looked for.
+        file: String,
+    },
+    /// The hub wants to know who asks.
+    #[error(
+        "{endpoint} gives out `{repository}` only to those it knows ({status}): if the name is right, the repository is private or gated; accept its terms at {endpoint}/{repository} and set HF_TOKEN to an access token{given}"
+    )]
+    Unauthorized {
+        /// The hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// 401 or 403.
+        status: u16,
+        /// What is known of the token, as part of the sentence.
+        given: &'static str,
+    },
+    /// The hub answers something else than the file.
+    #[error("{url} answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// The hub's answer lacks what the protocol promises.
+    #[error("{url} is not a hub's file: {what}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The connection failed, again and again.
+    #[error("cannot reach {url}: {what}; the next try goes on where this one ended")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// What came is not of the announced size.
+    #[error("{url} has {expected} bytes, and {found} came; they were thrown away")]
+    Size {
+        /// What was asked for.
+        url: String,
+        /// The announced size.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// What came is something else.
+    #[error("the sha256 of {url} should be {expected}, and is {found}; it was thrown away")]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// The announced checksum.
+        expected: String,
+        /// That of what came.
+        found: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Told while a file comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// Bytes that are there, those of earlier sessions among them.
+    pub done: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
+
+/// What a download left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The folder that holds the files.
+    pub folder: PathBuf,
+    /// The files that it holds now, those that were there before among them.
+    pub files: Vec<String>,
+    /// Bytes that came over the network.
+    pub bytes: u64,
+}
+
+/// A hub, and the cache that its files are put in.
+pub struct Hub {
+    endpoint: String,
+    token: Option<String>,
+    cache: Cache,
+    offline: bool,
+    agent: Agent,
+}
+
+/// What HEAD says of a file.
+struct About {
+    commit: String,
+    etag: String,
+    size: u64,
+}
+
+impl Hub {
+    /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, and the usual cache.
+    pub fn from_env() -> Self {
+        let text = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.trim().is_empty())
+        };
+        let file = variable("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")));
+        let token = text("HF_TOKEN")
+            .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
+            .or_else(|| fs::read_to_string(file?).ok());
+        let offline = text("HF_HUB_OFFLINE").is_some_and(|value| {
+            ["1", "true", "yes", "on"].contains(&value.trim().to_ascii_lowercase().as_str())
+        });
+        let mut hub = Self::new(
+            &text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
+            Cache::from_env(),
+        );
+        hub.offline = offline;
+        hub.token = token
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty());
+        hub
+    }
+
+    /// The hub at that address, without a token.
+    pub fn new(endpoint: &str, cache: Cache) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(20)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            // the token is for the hub, not for whoever it sends us on to
+            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            .user_agent(concat!("phantasia/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: None,
+            cache,
+            offline: false,
+            agent: agent.into(),
+        }
+    }
+
+    /// Fetches a model's files, those that the cache lacks.
+    ///
+    /// # Errors
+    /// [`FetchError`]; what came whole or in part stays in the cache and is not fetched again.
+    pub fn fetch(
+        &self,
+        wanted: &Wanted,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Fetched, FetchError> {
+        let repository = &wanted.repository;
+        if self.offline {
+            return Err(FetchError::Offline {
+                repository: repository.clone(),
+            });
+        }
+        let root = self
+            .cache
+            .repository(repository)
+            .ok_or(FetchError::NoCache)?;
+        let mut found = None;
+        for revision in wanted.revisions {
+            for file in wanted.files.weights {
+                if let Some(about) = self.about(repository, revision, file)? {
+                    found = Some((*revision, *file, about));
+                    break;
+                }
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some((revision, weights, about)) = found else {
+            return Err(self.not_found(repository, &wanted.files.weights.join(" or ")));
+        };
+        let commit = about.commit.clone();
+        let mut fetched = Fetched {
+            folder: root.join("snapshots").join(&commit),
+            files: vec![],
+            bytes: 0,
+        };
+        // small files first: what would be missing is then known before the long wait
+        for file in wanted.files.required.iter().chain(wanted.files.optional) {
+            match self.about(repository, &commit, file)? {
+                Some(about) => {
+                    fetched.take(file, self.file(&root, repository, file, &about, progress)?)
+                }
+                None if wanted.files.required.contains(file) => {
+                    return Err(self.not_found(repository, file));
+                }
+                None => {}
+            }
+        }
+        fetched.take(
+            weights,
+            self.file(&root, repository, weights, &about, progress)?,
+        );
+        write_whole(&root.join("refs").join(revision), commit.as_bytes())?;
+        Ok(fetched)
+    }
+
+    fn not_found(&self, repository: &str, file: &str) -> FetchError {
+        FetchError::NotFound {
+            endpoint: self.endpoint.clone(),
+            repository: repository.to_owned(),
+            file: file.to_owned(),
+        }
+    }
+
+    fn url(&self, repository: &str, revision: &str, file: &str) -> String {
+        // a revision such as refs/pr/15 is one part of the path
+        let revision = revision.replace('/', "%2F");
+        let file = file.replace('+', "%2B");
+        format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
+    }
+
+    /// Sends a request; a connection that fails is an error of words.
+    fn send(&self, head: bool, url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
+        let mut request = match head {
+            true => self.agent.head(url),
+            false => self.agent.get(url),
+        }
+        .header("Accept-Encoding", "identity");
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if from > 0 {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        match head {
+            // the headers are the hub's own, not those of where it sends us on to
+            true => request
+                .config()
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .build()
+                .call(),
+            false => request.call(),
+        }
+    }
+
+    /// What the hub says of a file; none where it has none.
+    fn about(
+        &self,
+        repository: &str,
+        revision: &str,
+        file: &str,
+    ) -> Result<Option<About>, FetchError> {
+        let mut url = self.url(repository, revision, file);
+        for _ in 0..MOVES {
+            let response = retry(&url, || self.send(true, &url, 0))?;
+            let status = response.status();
+            let header = |name: &str| {
+                let value = response.headers().get(name)?.to_str().ok()?;
+                Some(value.trim().to_owned())
+            };
+            match status.as_u16() {
+                404 => return Ok(None),
+                401 | 403 => return Err(self.unauthorized(repository, status)),
+                200..=399 => {}
+                status => return Err(FetchError::Status { url, status }),
+            }
+            let protocol = |what: &str| FetchError::Protocol {
+                url: url.clone(),
+                what: what.to_owned(),
+            };
+            // a repository that was renamed: the way there stays on the hub
+            if let (true, None, Some(place)) = (
+                status.is_redirection(),
+                header("x-repo-commit"),
+                header("location"),
+            ) {
+                let Some(path) = place
+                    .strip_prefix(&self.endpoint)
+                    .or(place.starts_with('/').then_some(&place))
+                else {
+                    return Err(protocol("it leads elsewhere"));
+                };
+                url = format!("{}{path}", self.endpoint);
+                continue;
+            }
+            let plain = |text: &String| {
+                !text.is_empty()
+                    && text.len() <= 200
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            let commit = header("x-repo-commit")
+                .filter(plain)
+                .ok_or_else(|| protocol("its answer names no commit"))?;
+            let etag = header("x-linked-etag").or_else(|| header("etag"));
+            let etag = etag
+                .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
+                .filter(plain)
+                .ok_or_else(|| protocol("its answer has no etag"))?;
+            let size = header("x-linked-size").or_else(|| header("content-length"));
+            let size = size
+                .and_then(|size| size.parse().ok())
+                .ok_or_else(|| protocol("its answer has no size"))?;
+            return Ok(Some(About { commit, etag, size }));
+        }
+        Err(FetchError::Protocol {
+            url,
+            what: "it leads on and on".to_owned(),
+        })
+    }
+
+    fn unauthorized(&self, repository: &str, status: StatusCode) -> FetchError {
+        FetchError::Unauthorized {
+            endpoint: self.endpoint.clone(),
+            repository: repository.to_owned(),
+            status: status.as_u16(),
+            given: match self.token {
+                Some(_) => " that may read it; the one that is set may not",
+                None => "",
+            },
+        }
+    }
+
+    /// Brings one file into the cache; how many bytes came over the network.
+    fn file(
+        &self,
+        root: &Path,
+        repository: &str,
+        file: &str,
+        about: &About,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<u64, FetchError> {
+        let link = root.join("snapshots").join(&about.commit).join(file);
+        if fs::metadata(&link).is_ok_and(|there| there.len() == about.size) {
+            return Ok(0);
+        }
+        let blob = root.join("blobs").join(&about.etag);
+        let mut bytes = 0;
+        if !fs::metadata(&blob).is_ok_and(|there| there.len() == about.size) {
+            let url = self.url(repository, &about.commit, file);
+            bytes = self.download(&url, repository, file, &blob, about, progress)?;
+        }
+        link_to(&blob, &link)?;
+        Ok(bytes)
+    }
+
+    fn download(
+        &self,
+        url: &str,
+        repository: &str,
+        file: &str,
+        blob: &Path,
+        about: &About,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<u64, FetchError> {
+        let part = blob.with_file_name(format!("{}.incomplete", about.etag));
+        create_folder(&part)?;
+        let mut came = 0;
+        let mut attempt = 0;
+        loop {
+            let before = fs::metadata(&part).map_or(0, |there| there.len());
+            let outcome = match before.cmp(&about.size) {
+                std::cmp::Ordering::Less => {
+                    self.append(url, repository, file, &part, before, about.size, progress)
+                }
+                _ => Ok(()),
+            };
+            let now = fs::metadata(&part).map_or(0, |there| there.len());
+            came += now.saturating_sub(before);
+            match outcome {
+                Ok(()) if now == about.size || now > about.size || about.size == 0 => break,
+                Err(Broken::For(error)) => return Err(error),
+                // whoever gives something each time is asked again
+                Ok(()) | Err(Broken::Here(_)) if now > before => attempt = 0,
+                Ok(()) | Err(Broken::Here(_)) => attempt += 1,
+            }
+            if attempt >= ATTEMPTS {
+                let what = match outcome {
+                    Err(Broken::Here(what)) => what,
+                    _ => format!("only {now} of {} bytes came", about.size),
+                };
+                return Err(FetchError::Network {
+                    url: url.to_owned(),
+                    what,
+                });
+            }
+            std::thread::sleep(pause(attempt));
+        }
+        self.finish(url, &part, blob, about)?;
+        Ok(came)
+    }
+
+    /// Appends what is left of a file.
+    #[expect(clippy::too_many_arguments, reason = "one request, spelled out")]
+    fn append(
+        &self,
+        url: &str,
+        repository: &str,
+        file: &str,
+        part: &Path,
+        from: u64,
+        total: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Broken> {
+        let mut response =
+            (self.send(false, url, from)).map_err(|error| Broken::Here(error.to_string()))?;
+        let status = response.status();
+        let written = |source| Broken::For(written(part, source));
+        let goes_on = match status.as_u16() {
+            206 => true,
+            200 => false,
+            // what is there is no part of the file
+            416 => {
+                fs::remove_file(part).map_err(written)?;
+                return Err(Broken::Here("it has no such part".to_owned()));
+            }
+            401 | 403 => return Err(Broken::For(self.unauthorized(repository, status))),
+            500..600 | 429 => return Err(Broken::Here(format!("it answers {}", status.as_u16()))),
+            status => {
+                return Err(Broken::For(FetchError::Status {
+                    url: url.to_owned(),
+                    status,
+                }));
+            }
+        };
+        let mut options = OpenOptions::new();
+        let mut output = match goes_on {
+            true => options.append(true).create(true),
+            false => options.write(true).truncate(true).create(true),
+        }
+        .open(part)
+        .map_err(written)?;
+        let mut done = if goes_on { from } else { 0 };
+        // one byte more than announced is enough to know
+        let mut input = response.body_mut().as_reader().take(total + 1 - done);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            progress(Progress { file, done, total });
+            let count =
+                (input.read(&mut buffer)).map_err(|error| Broken::Here(error.to_string()))?;
+            if count == 0 {
+                return output.sync_all().map_err(written);
+            }
+            output.write_all(&buffer[..count]).map_err(written)?;
+            done += count as u64;
+        }
+    }
+
+    /// Checks what came, and gives it its name.
+    fn finish(&self, url: &str, part: &Path, blob: &Path, about: &About) -> Result<(), FetchError> {
+        let read = |source| written(part, source);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(part)
+            .map_err(read)?;
+        let found = file.metadata().map_err(read)?.len();
+        let away = || fs::remove_file(part).map_err(read);
+        if found != about.size {
+            away()?;
+            return Err(FetchError::Size {
+                url: url.to_owned(),
+                expected: about.size,
+                found,
+            });
+        }
+        // the etag of a large file is its sha256; that of a small one is git's, and its size has to do
+        if about.etag.len() == 64 {
+            let checksum = sha256(&mut file).map_err(read)?;
+            if !checksum.eq_ignore_ascii_case(&about.etag) {
+                away()?;
+                return Err(FetchError::Checksum {
+                    url: url.to_owned(),
+                    expected: about.etag.clone(),
+                    found: checksum,
+                });
+            }
+        }
+        drop(file);
+        fs::rename(part, blob).map_err(|source| written(blob, source))
+    }
+}
+
+impl Fetched {
+    fn take(&mut self, file: &str, bytes: u64) {
+        self.files.push(file.to_owned());
+        self.bytes += bytes;
+    }
+}
+
+/// How a request ended that brought no whole file.
+enum Broken {
+    /// It may go better another time.
+    Here(String),
+    /// It will not.
+    For(FetchError),
+}
+
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(200 << attempt.min(6))
+}
+
+fn retry(
+    url: &str,
+    send: impl Fn() -> Result<Response<Body>, ureq::Error>,
+) -> Result<Response<Body>, FetchError> {
+    let mut attempt = 0;
+    loop {
+        let what = match send() {
+            Ok(response) if response.status().is_server_error() => {
+                format!("it answers {}", response.status().as_u16())
+            }
+            Ok(response) => return Ok(response),
+            Err(error) => error.to_string(),
+        };
+        attempt += 1;
+        if attempt >= ATTEMPTS {
+            return Err(FetchError::Network {
+                url: url.to_owned(),
+                what,
+            });
+        }
+        std::thread::sleep(pause(attempt));
+    }
+}
+
+fn sha256(file: &mut File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+fn written(path: &Path, source: io::Error) -> FetchError {
+    FetchError::Write {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+fn create_folder(file: &Path) -> Result<(), FetchError> {
+    match file.parent() {
+        Some(folder) => fs::create_dir_all(folder).map_err(|source| written(folder, source)),
+        None => Ok(()),
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FetchError> {
+    create_folder(path)?;
+    let aside = path.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&aside, bytes)
+        .and_then(|()| fs::rename(&aside, path))
+        .map_err(|source| written(path, source))
+}
+
+/// The snapshot's name for a blob: a relative link, as huggingface_hub makes it, or the file itself where there are no links.
+fn link_to(blob: &Path, link: &Path) -> Result<(), FetchError> {
+    create_folder(link)?;
+    let failed = |source| written(link, source);
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link).map_err(failed)?;
+    }
+    #[cfg(unix)]
+    {
+        // from snapshots/COMMIT/FILE, one step up for each folder within FILE's name
+        let root = blob.parent().and_then(Path::parent);
+        let steps = root
+            .and_then(|root| link.parent()?.strip_prefix(root).ok())
+            .map_or(0, |folders| folders.components().count());
+        let mut target: PathBuf = std::iter::repeat_n("..", steps).collect();
+        target.push("blobs");
+        target.push(blob.file_name().unwrap_or_default());
+        std::os::unix::fs::symlink(target, link).map_err(failed)
+    }
+    #[cfg(not(unix))]
+    fs::rename(blob, link).map_err(failed)
+}

@@ -1,0 +1,451 @@
+//! Fetching models from a hub: a small server on this machine speaks the hub's file protocol, and misbehaves where it is told to.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use phantasia::models::{Cache, FetchError, Fetched, Files, Hub, Wanted};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const FILES: Files = Files {
+    required: &["config.json"],
+    weights: &["model.safetensors", "pytorch_model.bin"],
+    optional: &["tokenizer.json"],
+};
+
+/// How the server treats the weights.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Well,
+    /// The first answers break off after so many bytes.
+    Breaks {
+        times: usize,
+        after: usize,
+    },
+    /// Every answer breaks off at once.
+    Dead,
+    /// The bytes are others than the checksum's.
+    Lies,
+    /// More bytes come than were announced.
+    Overflows,
+    /// The first answer to a HEAD is a fault of the server.
+    Stumbles,
+    Refuses,
+    /// Only a pickle is there.
+    PickleOnly,
+}
+
+struct Server {
+    endpoint: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+fn weights() -> Vec<u8> {
+    (0..300_000u32)
+        .map(|index| (index * 7 % 251) as u8)
+        .collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn serve(manner: Manner) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let log = Arc::new(Mutex::new(vec![]));
+    let seen = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = answer(stream, manner, &seen);
+        }
+    });
+    Server { endpoint, log }
+}
+
+fn answer(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let (mut from, mut token) = (0, String::new());
+    for line in lines {
+        let line = line?;
+        let lower = line.to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(range) = lower.strip_prefix("range: bytes=") {
+            from = range.trim_end_matches('-').parse().unwrap_or(0);
+        }
+        if let Some(value) = line
+            .strip_prefix("authorization: ")
+            .or(line.strip_prefix("Authorization: "))
+        {
+            token = value.to_owned();
+        }
+    }
+    let (seen, count) = {
+        let mut log = log.lock().expect("the log");
+        log.push(format!("{request} from={from} {token}"));
+        let same = |line: &&String| line.starts_with(&request);
+        (log.iter().filter(same).count(), log.len())
+    };
+    let head = request.starts_with("HEAD");
+    let file = request
+        .split(' ')
+        .nth(1)
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default();
+    let say = |stream: &mut TcpStream, status: &str, headers: &str| {
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n"
+        )
+    };
+    if manner == Manner::Stumbles && count == 1 {
+        return say(&mut stream, "503 Busy", "Content-Length: 0\r\n");
+    }
+    if manner == Manner::Refuses {
+        return say(&mut stream, "401 Unauthorized", "Content-Length: 0\r\n");
+    }
+    let body = match (file, manner) {
+        ("config.json", _) => b"{}".to_vec(),
+        ("model.safetensors", Manner::PickleOnly) => vec![],
+        ("model.safetensors", _) | ("pytorch_model.bin", Manner::PickleOnly) => weights(),
+        _ => vec![],
+    };
+    if body.is_empty() || !request.contains(COMMIT) && !request.contains("/main/") {
+        return say(&mut stream, "404 Not Found", "Content-Length: 0\r\n");
+    }
+    let large = body.len() > 1000;
+    let etag = if large { sha256(&body) } else { "a".repeat(40) };
+    let about = format!(
+        "X-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{etag}\"\r\nX-Linked-Size: {}\r\n",
+        body.len()
+    );
+    if head {
+        return say(
+            &mut stream,
+            "302 Found",
+            &format!("{about}Location: https://elsewhere.invalid/\r\nContent-Length: 0\r\n"),
+        );
+    }
+    let mut body = body;
+    if large && manner == Manner::Lies {
+        body[5] ^= 1;
+    }
+    if large && manner == Manner::Overflows {
+        body.extend_from_slice(b"and more");
+    }
+    let part = &body[from.min(body.len())..];
+    let status = if from > 0 {
+        "206 Partial Content"
+    } else {
+        "200 OK"
+    };
+    say(
+        &mut stream,
+        status,
+        &format!("{about}Content-Length: {}\r\n", part.len()),
+    )?;
+    let end = match manner {
+        Manner::Breaks { times, after } if large && seen <= times => after.min(part.len()),
+        Manner::Dead if large => 0,
+        _ => part.len(),
+    };
+    stream.write_all(&part[..end])
+}
+
+fn fetch(server: &Server, folder: &Path) -> Result<Fetched, FetchError> {
+    let wanted = Wanted {
+        repository: "owner/name".to_owned(),
+        revisions: &["refs/pr/15", "main"],
+        files: FILES,
+    };
+    Hub::new(&server.endpoint, Cache::at(folder)).fetch(&wanted, &mut |_| {})
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Nothing but whole files is left.
+fn blobs(folder: &Path) -> Vec<String> {
+    let blobs = fs::read_dir(folder.join("models--owner--name/blobs"));
+    let mut names: Vec<String> = (blobs.into_iter().flatten().flatten())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn is_whole(folder: &Path) {
+    let snapshot = folder.join("models--owner--name/snapshots").join(COMMIT);
+    assert_eq!(
+        fs::read(snapshot.join("model.safetensors")).expect("the weights"),
+        weights()
+    );
+    let found = Cache::at(folder).snapshot("owner/name", &["main"], &["model.safetensors"]);
+    assert_eq!(found, Some(snapshot));
+}
+
+#[test]
+fn a_model_is_fetched_into_the_layout_of_huggingface_hub() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let fetched = fetch(&server, folder.path()).expect("fetched");
+    assert_eq!(fetched.files, ["config.json", "model.safetensors"]);
+    assert_eq!(fetched.bytes, 300_002);
+    is_whole(folder.path());
+    #[cfg(unix)]
+    {
+        let link = fs::read_link(fetched.folder.join("model.safetensors")).expect("a link");
+        assert_eq!(link, Path::new("../../blobs").join(sha256(&weights())));
+    }
+}
+
+#[test]
+fn what_is_there_is_not_fetched_again() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    fetch(&server, folder.path()).expect("fetched");
+    assert_eq!(fetch(&server, folder.path()).expect("fetched").bytes, 0);
+    let log = server.log.lock().expect("the log");
+    assert_eq!(log.iter().filter(|line| line.starts_with("GET")).count(), 2);
+}
+
+#[test]
+fn a_download_that_breaks_off_goes_on_where_it_was() {
+    let (server, folder) = (
+        serve(Manner::Breaks {
+            times: 2,
+            after: 100_000,
+        }),
+        folder(),
+    );
+    let fetched = fetch(&server, folder.path()).expect("fetched");
+    assert_eq!(fetched.bytes, 300_002);
+    is_whole(folder.path());
+    let log = server.log.lock().expect("the log");
+    assert!(
+        log.iter().any(|line| line.contains("from=100000")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_download_of_an_earlier_session_goes_on() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let blobs = folder.path().join("models--owner--name/blobs");
+    fs::create_dir_all(&blobs).expect("a folder");
+    let part = blobs.join(format!("{}.incomplete", sha256(&weights())));
+    fs::write(part, &weights()[..250_000]).expect("a file");
+    assert_eq!(
+        fetch(&server, folder.path()).expect("fetched").bytes,
+        50_002
+    );
+    is_whole(folder.path());
+}
+
+#[test]
+fn a_dead_connection_is_given_up_and_said() {
+    let (server, folder) = (serve(Manner::Dead), folder());
+    let error = fetch(&server, folder.path())
+        .expect_err("no weights")
+        .to_string();
+    assert!(
+        error.contains("cannot reach") && error.contains("model.safetensors"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_checksum_is_an_error_and_nothing_of_it_stays() {
+    let (server, folder) = (serve(Manner::Lies), folder());
+    let error = fetch(&server, folder.path()).expect_err("others' bytes");
+    assert!(matches!(error, FetchError::Checksum { .. }), "{error}");
+    assert!(error.to_string().contains(&sha256(&weights())), "{error}");
+    assert_eq!(blobs(folder.path()), ["a".repeat(40)]);
+}
+
+#[test]
+fn a_wrong_size_is_an_error_and_nothing_of_it_stays() {
+    let (server, folder) = (serve(Manner::Overflows), folder());
+    let error = fetch(&server, folder.path()).expect_err("too many bytes");
+    assert!(
+        matches!(
+            error,
+            FetchError::Size {
+                expected: 300_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(blobs(folder.path()), ["a".repeat(40)]);
+}
+
+#[test]
+fn a_fault_of_the_server_is_tried_again() {
+    let (server, folder) = (serve(Manner::Stumbles), folder());
+    fetch(&server, folder.path()).expect("fetched");
+    is_whole(folder.path());
+}
+
+#[test]
+fn the_weights_that_are_there_are_taken() {
+    let (server, folder) = (serve(Manner::PickleOnly), folder());
+    let fetched = fetch(&server, folder.path()).expect("fetched");
+    assert_eq!(fetched.files, ["config.json", "pytorch_model.bin"]);
+}
+
+fn program(server: &Server, folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phantasia"));
+    for name in [
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(folder)
+        .env("HF_ENDPOINT", &server.endpoint)
+        .env("HF_HOME", folder)
+        .envs(variables.iter().copied())
+        .args(args)
+        .output()
+        .expect("the program")
+}
+
+#[track_caller]
+fn fails(output: &Output, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "no {part:?} in: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn fetch_and_path_print_the_folder() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let fetched = program(
+        &server,
+        folder.path(),
+        &[],
+        &["models", "fetch", "owner/name"],
+    );
+    let stderr = String::from_utf8_lossy(&fetched.stderr);
+    assert!(
+        fetched.status.success() && stderr.contains("model.safetensors"),
+        "{stderr}"
+    );
+    let path = program(
+        &server,
+        folder.path(),
+        &[],
+        &["models", "path", "owner/name"],
+    );
+    assert_eq!(fetched.stdout, path.stdout);
+    assert!(String::from_utf8_lossy(&path.stdout).contains("hub/models--owner--name/snapshots"));
+}
+
+#[test]
+fn a_repository_without_weights_is_told() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let output = program(&server, folder.path(), &[], &["models", "fetch", "hpsv2.1"]);
+    fails(&output, &["has no HPS_v2.1_compressed.pt in `xswu/HPSv2`"]);
+}
+
+#[test]
+fn a_gated_repository_asks_for_the_token() {
+    let (server, folder) = (serve(Manner::Refuses), folder());
+    let output = program(
+        &server,
+        folder.path(),
+        &[],
+        &["models", "fetch", "owner/name"],
+    );
+    fails(&output, &["(401)", "HF_TOKEN", "gated"]);
+}
+
+#[test]
+fn the_token_is_sent_from_the_environment_or_its_file() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    fs::write(folder.path().join("token"), "hf_file\n").expect("a file");
+    program(
+        &server,
+        folder.path(),
+        &[],
+        &["models", "fetch", "owner/name"],
+    );
+    program(
+        &server,
+        folder.path(),
+        &[("HF_TOKEN", "hf_set")],
+        &["models", "fetch", "owner/name"],
+    );
+    let log = server.log.lock().expect("the log");
+    assert!(
+        log.iter().any(|line| line.ends_with("Bearer hf_file")),
+        "{log:?}"
+    );
+    assert!(
+        log.iter().any(|line| line.ends_with("Bearer hf_set")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn offline_nothing_is_asked_for() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let output = program(
+        &server,
+        folder.path(),
+        &[("HF_HUB_OFFLINE", "1")],
+        &["models", "fetch", "owner/name"],
+    );
+    fails(&output, &["HF_HUB_OFFLINE"]);
+    assert!(server.log.lock().expect("the log").is_empty());
+}
+
+#[test]
+fn a_missing_model_names_the_command_that_fetches_it() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    fs::write(
+        folder.path().join("r.yaml"),
+        "prompts: a\nclip: [{ model: RN50/openai }]\n",
+    )
+    .expect("a file");
+    let output = program(
+        &server,
+        folder.path(),
+        &[],
+        &["render", "r.yaml", "--quiet"],
+    );
+    fails(&output, &["phantasia models fetch RN50/openai", "408 MB"]);
+    assert!(server.log.lock().expect("the log").is_empty());
+}
+
+#[test]
+fn the_list_is_one_json_object() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    let output = program(&server, folder.path(), &[], &["models", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let models = list["models"].as_array().expect("models");
+    assert!(
+        models
+            .iter()
+            .any(|model| model["name"] == "RN50/openai" && model["path"].is_null())
+    );
+}
