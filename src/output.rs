@@ -184,7 +184,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn write_picture(&self, image: &RgbImage) -> Result<PathBuf, OutputError> {
+    pub fn write_grown(&self, image: &RgbImage) -> Result<PathBuf, OutputError> {
         let path = self.path.join(IMAGE);
         let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
         let texts = [(metadata::SOFTWARE, version)];

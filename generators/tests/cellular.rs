@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Result, Tensor};
-use generators::cellular::{Padding, Rule, RuleConfig};
+use phantasia_generators::cellular::{Padding, Rule, RuleConfig};
 
 const FIXTURE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

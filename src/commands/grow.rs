@@ -76,7 +76,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     }
     let interrupted = growth.steps() < args.steps;
     let picture = growth.image()?;
-    let image = folder.write_picture(&picture)?;
+    let image = folder.write_grown(&picture)?;
     let video = match movie {
         None => None,
         Some(mut movie) => {
