@@ -191,11 +191,11 @@ fn mistakes_are_told_with_what_to_do() {
         ),
         (
             "generator: { kind: latent, model: none }",
-            "no autoencoder `none`",
+            "there is no model `none`",
         ),
         (
             "generator: { kind: latent, model: nobody/nothing }",
-            "hf download nobody/nothing",
+            "models fetch nobody/nothing",
         ),
         (
             "generator: { kind: vqgan, model: ./model, start: init }",

@@ -178,7 +178,7 @@ fn a_model_that_is_not_here_tells_how_to_get_it() {
             "generator.model=google/ddpm-cat-257",
         ],
     );
-    assert_refused(&output, 1, "hf download google/ddpm-cat-257");
+    assert_refused(&output, 1, "models fetch google/ddpm-cat-257");
 }
 
 #[test]

@@ -147,7 +147,7 @@ def main():
             w = icn.get("width", ic.get("width", 16))
             h = icn.get("height", ic.get("height", 16))
             try:
-                im = render(icn["body"], w, h, 96)
+                im = render(icn["body"], w, h, max(96, a.px * 4 // 3))
             except Exception:
                 im = None
             if im is None:
