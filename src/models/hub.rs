@@ -420,7 +420,7 @@ impl Hub {
             let now = fs::metadata(&part).map_or(0, |there| there.len());
             came += now.saturating_sub(before);
             match outcome {
-                Ok(()) if now == about.size || now > about.size || about.size == 0 => break,
+                Ok(()) if now >= about.size || about.size == 0 => break,
                 Err(Broken::For(error)) => return Err(error),
                 // whoever gives something each time is asked again
                 Ok(()) | Err(Broken::Here(_)) if now > before => attempt = 0,
