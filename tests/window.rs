@@ -1,0 +1,370 @@
+//! The window for real: a display without a screen, keys that are pressed, pixels that are looked at, a click on its cross.
+//!
+//! Needs Xvfb, xdotool and ImageMagick, and says so where they are missing.
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+use phantasia::preview::canvas::{Canvas, Color};
+use phantasia::preview::text::{Fonts, Style, Weight};
+use phantasia::recipe::Recipe;
+use x11rb::connection::Connection;
+use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, PropMode};
+use x11rb::wrapper::ConnectionExt as _;
+
+/// Loading models and the first step, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn has(tool: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()))
+}
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An X server without a screen.
+struct Display {
+    name: String,
+    _server: Running,
+}
+
+impl Display {
+    fn start() -> Option<Self> {
+        if let Some(missing) = ["Xvfb", "xdotool", "import"]
+            .into_iter()
+            .find(|tool| !has(tool))
+        {
+            eprintln!("skipped: {missing} is not installed");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI must run this: install {missing}"
+            );
+            return None;
+        }
+        // it chooses a number that is free, and tells it once it is ready
+        let mut server = Command::new("Xvfb")
+            .args([
+                "-displayfd",
+                "1",
+                "-screen",
+                "0",
+                "1280x800x24",
+                "-nolisten",
+                "tcp",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("an X server");
+        let mut number = String::new();
+        let out = server.stdout.take().expect("its output");
+        BufReader::new(out)
+            .read_line(&mut number)
+            .expect("its number");
+        Some(Self {
+            name: format!(":{}", number.trim()),
+            _server: Running(server),
+        })
+    }
+
+    fn xdotool(&self, arguments: &[&str]) -> Output {
+        (Command::new("xdotool")
+            .args(arguments)
+            .env("DISPLAY", &self.name)
+            .output())
+        .expect("xdotool")
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.xdotool(&[&["key", "--delay", "40"], keys].concat());
+        sleep(Duration::from_millis(200));
+    }
+
+    fn typed(&self, text: &str) {
+        self.xdotool(&["type", "--delay", "25", text]);
+        sleep(Duration::from_millis(200));
+    }
+
+    fn window(&self) -> u32 {
+        let mut window = None;
+        wait_for("the window", || {
+            let found = self.xdotool(&["search", "--onlyvisible", "--name", "Phantasia"]);
+            window = String::from_utf8_lossy(&found.stdout)
+                .lines()
+                .next()?
+                .parse()
+                .ok();
+            window.map(|_| ())
+        });
+        let window: u32 = window.expect("a window");
+        // there is no window manager that would
+        self.xdotool(&["windowfocus", "--sync", &window.to_string()]);
+        window
+    }
+
+    fn screenshot(&self, path: &Path) -> RgbImage {
+        let status = Command::new("import")
+            .args(["-window", "root"])
+            .arg(path)
+            .env("DISPLAY", &self.name)
+            .status();
+        assert!(status.expect("import").success());
+        image::open(path).expect("a screenshot").into_rgb8()
+    }
+
+    /// What a window manager sends when the cross is clicked.
+    fn close(&self, window: u32) {
+        let (connection, _) = x11rb::connect(Some(&self.name)).expect("a connection");
+        let atom = |name: &str| {
+            (connection.intern_atom(false, name.as_bytes()))
+                .expect("a request")
+                .reply()
+                .expect("an atom")
+                .atom
+        };
+        let data = [atom("WM_DELETE_WINDOW"), 0, 0, 0, 0];
+        let event = ClientMessageEvent::new(32, window, atom("WM_PROTOCOLS"), data);
+        (connection.send_event(false, window, EventMask::NO_EVENT, event)).expect("an event");
+        connection.flush().expect("a connection");
+        connection.sync().expect("a connection");
+    }
+
+    /// What a desktop of this resolution tells programs.
+    fn set_dpi(&self, dpi: u32) {
+        let (connection, screen) = x11rb::connect(Some(&self.name)).expect("a connection");
+        let root = connection.setup().roots[screen].root;
+        let resources = format!("Xft.dpi:\t{dpi}\n");
+        connection
+            .change_property8(
+                PropMode::REPLACE,
+                root,
+                AtomEnum::RESOURCE_MANAGER,
+                AtomEnum::STRING,
+                resources.as_bytes(),
+            )
+            .expect("a property");
+        connection.sync().expect("a connection");
+    }
+
+    fn phantasia(&self, arguments: &[&str], out: &Path) -> Running {
+        let program = Command::new(env!("CARGO_BIN_EXE_phantasia"))
+            .args(arguments)
+            .arg("--out")
+            .arg(out)
+            .env("DISPLAY", &self.name)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Running(program.expect("the program"))
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited for {what} in vain");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+fn recipe() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/first-light.yaml")
+}
+
+/// Whether a text stands somewhere in a screenshot, letter for letter and pixel for pixel, as a selected prompt does.
+fn shows(screenshot: &RgbImage, text: &str) -> bool {
+    let style = Style {
+        size: 15.0,
+        weight: Weight::Regular,
+    };
+    let mut fonts = Fonts::embedded().expect("the fonts");
+    let (ground, ink) = (Color::rgb(0x27, 0x2a, 0x2f), Color::rgb(0xe8, 0xe6, 0xe1));
+    let width = fonts.width(text, style).ceil() as usize;
+    let mut canvas = Canvas::new(width, 20, ground);
+    let clip = canvas.bounds();
+    fonts.draw(&mut canvas, (0.0, 15.0), text, style, ink, clip);
+    let expected = |x: usize, y: usize| {
+        let [_, rgb @ ..] = canvas.pixels()[y * width + x].to_be_bytes();
+        rgb
+    };
+    let (wide, high) = (screenshot.width() as usize, screenshot.height() as usize);
+    (0..high.saturating_sub(20)).any(|top| {
+        (0..wide.saturating_sub(width)).any(|left| {
+            (0..20).all(|y| {
+                (0..width).all(|x| {
+                    screenshot.get_pixel((left + x) as u32, (top + y) as u32).0 == expected(x, y)
+                })
+            })
+        })
+    })
+}
+
+/// The mean difference of a part of two screenshots, in levels.
+fn difference(a: &RgbImage, b: &RgbImage, (left, top, width, height): (u32, u32, u32, u32)) -> f64 {
+    let mut sum = 0.0;
+    for y in top..top + height {
+        for x in left..left + width {
+            for (a, b) in a.get_pixel(x, y).0.into_iter().zip(b.get_pixel(x, y).0) {
+                sum += f64::from(a.abs_diff(b));
+            }
+        }
+    }
+    sum / f64::from(width * height * 3)
+}
+
+#[test]
+fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
+    const TEXT: &str = "a dark blue sea";
+    let Some(display) = Display::start() else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder");
+    let file = recipe();
+    let arguments = [
+        "live",
+        file.to_str().expect("a path"),
+        "--steps",
+        "5000",
+        "--fade",
+        "3",
+        "--json",
+    ];
+    let mut program = display.phantasia(&arguments, out.path());
+    let window = display.window();
+    let run = out.path().join("first-light-001");
+    let metrics = || {
+        std::fs::read_to_string(run.join("metrics.jsonl"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    wait_for("some steps", || (metrics() >= 5).then_some(()));
+    // the window is in the middle of the screen, the picture in its left part
+    let picture = (320, 200, 300, 300);
+    let before = display.screenshot(&out.path().join("before.png"));
+
+    display.keys(&["Return", "ctrl+a"]);
+    display.typed(TEXT);
+    display.keys(&["Return"]);
+    wait_for("the text in the window", || {
+        let screenshot = display.screenshot(&out.path().join("editing.png"));
+        shows(&screenshot, TEXT).then_some(())
+    });
+    let edit = wait_for("the edit in the timeline", || {
+        let recipe = Recipe::load(&run.join("recipe.yaml")).ok()?;
+        recipe.timeline.into_iter().find(|edit| {
+            (edit.prompts.iter().flatten()).any(|prompt| prompt.text.as_deref() == Some(TEXT))
+        })
+    });
+    let then = metrics();
+    wait_for("steps after the edit", || {
+        (metrics() >= then + 25).then_some(())
+    });
+    let after = display.screenshot(&out.path().join("after.png"));
+    let changed = difference(&before, &after, picture);
+    assert!(changed > 3.0, "the picture changed by {changed} levels");
+
+    display.close(window);
+    let status = program.0.wait().expect("an end");
+    let mut said = String::new();
+    (program.0.stderr.take().expect("its words"))
+        .read_to_string(&mut said)
+        .expect("text");
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    // everything that is left is whole
+    let steps = metrics();
+    assert!(
+        edit.step < steps && steps < 5000,
+        "{} of {steps}",
+        edit.step
+    );
+    let lines = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    for line in lines.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("a whole line");
+    }
+    image::open(run.join("image.png")).expect("a whole picture");
+    Recipe::load(&run.join("recipe.yaml")).expect("a whole recipe");
+    assert!(
+        run.join("checkpoint.safetensors")
+            .metadata()
+            .expect("a checkpoint")
+            .len()
+            > 0
+    );
+    let leftovers: Vec<_> = (std::fs::read_dir(&run).expect("the run"))
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with('.') || name.ends_with(".tmp"))
+        .collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
+    let Some(display) = Display::start() else {
+        return;
+    };
+    display.set_dpi(192);
+    let out = tempfile::tempdir().expect("a folder");
+    let file = recipe();
+    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
+    let mut program = display.phantasia(&arguments, out.path());
+    display.window();
+    let run = out.path().join("first-light-001");
+    let metrics = || {
+        std::fs::read_to_string(run.join("metrics.jsonl"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    wait_for("some steps", || (metrics() >= 3).then_some(()));
+    display.keys(&["space", "s"]);
+    let _snapshot = wait_for("a snapshot", || {
+        let mut files = std::fs::read_dir(run.join("snapshots")).ok()?;
+        files.next()
+    });
+    let paused = metrics();
+    sleep(Duration::from_secs(2));
+    assert_eq!(metrics(), paused, "it waits while it is paused");
+    display.keys(&["q"]);
+    let status = program.0.wait().expect("an end");
+    assert_eq!(status.code(), Some(0));
+    image::open(run.join("image.png")).expect("a whole picture");
+}
+
+#[test]
+fn live_without_a_display_says_what_to_do() {
+    let out = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .arg("live")
+        .arg(recipe())
+        .arg("--out")
+        .arg(out.path())
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .output()
+        .expect("the program");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--preview terminal"), "{said}");
+    assert_eq!(
+        std::fs::read_dir(out.path()).expect("the folder").count(),
+        0
+    );
+}
