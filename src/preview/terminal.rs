@@ -1,15 +1,19 @@
 //! The picture in a terminal: as graphics where the terminal is known to draw them, else in half blocks.
 
+mod graphics;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use image::{DynamicImage, RgbImage};
+use image::RgbImage;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::live::{Frame, Mailbox};
+
+pub use graphics::Graphics;
 
 /// It looks for a frame so often.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,61 +34,6 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_REST: &str = "\x1b[J";
-/// kitty: forget the pictures that show.
-const FORGET: &str = "\x1b_Ga=d,d=A,q=2\x1b\\";
-
-/// How a terminal shows pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Graphics {
-    /// kitty's protocol.
-    Kitty,
-    /// iTerm's protocol.
-    Iterm,
-    /// DEC's sixels.
-    Sixel,
-    /// Two pixels a character.
-    Blocks,
-}
-
-impl Graphics {
-    /// What a terminal of these variables of its environment shows pictures with.
-    ///
-    /// The variables are asked rather than the terminal: one that does not answer would be waited for without end.
-    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let get = |name| variable(name).unwrap_or_default();
-        let (term, program) = (get("TERM"), get("TERM_PROGRAM"));
-        // what sits between takes graphics away
-        if variable("TMUX").is_some() || term.starts_with("screen") || term.starts_with("tmux") {
-            return Self::Blocks;
-        }
-        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
-        if is_set("KITTY_WINDOW_ID")
-            || is_set("GHOSTTY_RESOURCES_DIR")
-            || term.contains("kitty")
-            || term.contains("ghostty")
-            || program == "ghostty"
-        {
-            return Self::Kitty;
-        }
-        if ["iTerm.app", "WezTerm", "mintty", "rio"].contains(&program.as_str()) {
-            return Self::Iterm;
-        }
-        let sixel = ["foot", "mlterm", "contour", "yaft", "sixel"];
-        if sixel.iter().any(|name| term.contains(name)) || is_set("WT_SESSION") {
-            return Self::Sixel;
-        }
-        Self::Blocks
-    }
-
-    fn config(self) -> viuer::Config {
-        viuer::Config {
-            use_kitty: self == Self::Kitty,
-            use_iterm: self == Self::Iterm,
-            use_sixel: self == Self::Sixel,
-            ..viuer::Config::default()
-        }
-    }
-}
 
 /// Whether the terminal is taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -170,7 +119,7 @@ fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Resul
         if begin >= next
             && let Some(frame) = newest.take()
         {
-            let now_size = viuer::terminal_size();
+            let now_size = console::Term::stdout().size();
             let resized = now_size != size;
             size = now_size;
             draw(&frame, graphics, size, resized).context("cannot draw in the terminal")?;
@@ -181,31 +130,21 @@ fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Resul
     Ok(())
 }
 
+/// `size` is of the terminal, in rows and columns.
 fn draw(frame: &Frame, graphics: Graphics, size: (u16, u16), resized: bool) -> Result<()> {
-    let (columns, rows) = (usize::from(size.0.max(1)), usize::from(size.1.max(1)));
-    let prompts = frame.prompts.len().min(MOST_PROMPTS);
+    let (rows, columns) = (usize::from(size.0.max(1)), usize::from(size.1.max(1)));
     let lines = words(frame, columns);
-    let room = rows.saturating_sub((1 + prompts).max(LEAST_LINES) + 1);
+    let room = rows.saturating_sub(lines.len().max(LEAST_LINES) + 1);
     let (width, height) = cells(frame.width, frame.height, columns, room);
-    let mut out = io::stdout();
+    let mut out = io::BufWriter::new(io::stdout());
     if resized {
         write!(out, "{HOME}\x1b[2J")?;
-    }
-    if graphics == Graphics::Kitty {
-        write!(out, "{FORGET}")?;
     }
     if height > 0
         && let Some(picture) =
             RgbImage::from_raw(frame.width as u32, frame.height as u32, frame.rgb.clone())
     {
-        let config = viuer::Config {
-            x: ((columns - width) / 2) as u16,
-            y: 0,
-            width: Some(width as u32),
-            height: Some(height as u32),
-            ..graphics.config()
-        };
-        viuer::print(&DynamicImage::ImageRgb8(picture), &config)?;
+        graphics.draw(&mut out, &picture, (columns - width) / 2, (width, height))?;
     }
     write!(out, "\x1b[{};1H", height + 1)?;
     for line in lines.iter().take(rows.saturating_sub(height + 1)) {
@@ -273,33 +212,6 @@ fn plain(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
-
-    fn graphics(variables: &[(&str, &str)]) -> Graphics {
-        Graphics::of(|name| {
-            (variables.iter())
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn terminals_that_draw_are_known() {
-        assert_eq!(graphics(&[("TERM", "xterm-kitty")]), Graphics::Kitty);
-        assert_eq!(graphics(&[("TERM_PROGRAM", "ghostty")]), Graphics::Kitty);
-        assert_eq!(graphics(&[("TERM_PROGRAM", "iTerm.app")]), Graphics::Iterm);
-        assert_eq!(graphics(&[("TERM", "foot")]), Graphics::Sixel);
-        assert_eq!(graphics(&[("WT_SESSION", "1")]), Graphics::Sixel);
-    }
-
-    #[test]
-    fn others_get_blocks() {
-        assert_eq!(graphics(&[]), Graphics::Blocks);
-        assert_eq!(graphics(&[("TERM", "xterm-256color")]), Graphics::Blocks);
-        assert_eq!(
-            graphics(&[("TERM", "xterm-kitty"), ("TMUX", "1")]),
-            Graphics::Blocks
-        );
-    }
 
     #[test]
     fn pictures_keep_their_aspect_in_cells() {
