@@ -36,7 +36,7 @@ pub fn write(folder: &Path, artifact: &Artifact) -> Result<PathBuf> {
 /// Reads the tensors and the settings of an artifact.
 ///
 /// # Errors
-/// When the file cannot be read, is no safetensors file, or is far too large for one that [`write`] wrote.
+/// When the file cannot be read, is no safetensors file, or is far too large for one that [`write()`] wrote.
 pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>)> {
     let cannot = || format!("cannot read `{}`", path.display());
     let file = File::open(path).with_context(cannot)?;

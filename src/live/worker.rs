@@ -71,7 +71,7 @@ impl Worker {
         })
     }
 
-    /// Where commands go. Sending waits while [`MOST_COMMANDS`] are waiting; a front end that must not wait tries.
+    /// Where commands go. Sending waits while very many are waiting; a front end that must not wait tries.
     pub fn commands(&self) -> SyncSender<Command> {
         self.commands.clone()
     }
