@@ -1,51 +1,27 @@
 //! The program as scripts see it: exit codes, JSON, files, and what a person is told.
 
+mod program;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use program::{assert_refused, json, program, run, text};
+
 /// A picture of one colour would do: small, few steps, the embedded model.
 const RECIPE: &str = "prompts: [a red ball, { text: blurry, weight: -0.2 }]\nsize: [48, 32]\nsteps: 3\nseed: 7\n\
                       cutouts: { count: 2 }\noutput: { every: 2 }\n";
-
-fn program(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_phantasia"));
-    command.current_dir(folder).args(args);
-    command
-}
-
-fn run(folder: &Path, args: &[&str]) -> Output {
-    program(folder, args).output().expect("the program")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// A folder with `ball.yaml`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("ball.yaml"), RECIPE).expect("a file");
     folder
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let stdout = text(&output.stdout);
-    serde_json::from_str(stdout.lines().last().expect("a line")).expect("JSON in the last line")
-}
-
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, message: &str) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(message), "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 #[test]

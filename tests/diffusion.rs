@@ -1,5 +1,7 @@
 //! Guided diffusion from a recipe to a picture, on a small random model.
 
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,6 +13,8 @@ use phantasia::picture;
 use phantasia::recipe::Recipe;
 use phantasia::session::Session;
 use tempfile::TempDir;
+
+use program::{assert_refused, run};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("generators/tests/fixtures/diffusion/ddpm")
@@ -32,23 +36,8 @@ fn folder(generator: &str) -> TempDir {
     folder
 }
 
-fn run(folder: &TempDir, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phantasia"))
-        .current_dir(folder.path())
-        .args(args)
-        .output()
-        .expect("the program")
-}
-
 fn render(folder: &TempDir) -> Output {
-    run(folder, &["render", "ball.yaml", "--json"])
-}
-
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, message: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(message), "{stderr}");
+    run(folder.path(), &["render", "ball.yaml", "--json"])
 }
 
 /// The pixels of the picture of that run.
@@ -170,7 +159,7 @@ fn damaged_weights_are_refused() {
 fn a_model_that_is_not_here_tells_how_to_get_it() {
     let folder = folder("scale: 1");
     let output = run(
-        &folder,
+        folder.path(),
         &[
             "render",
             "ball.yaml",
@@ -194,7 +183,7 @@ fn impossible_settings_are_refused_at_their_place() {
         ("sampler: dimm", "ddim"),
     ] {
         let folder = folder(generator);
-        let output = run(&folder, &["recipe", "check", "ball.yaml"]);
+        let output = run(folder.path(), &["recipe", "check", "ball.yaml"]);
         assert_refused(&output, 2, message);
     }
 }
@@ -203,7 +192,7 @@ fn impossible_settings_are_refused_at_their_place() {
 fn a_recipe_without_a_model_is_refused() {
     let folder = folder("scale: 1");
     let output = run(
-        &folder,
+        folder.path(),
         &["render", "ball.yaml", "--set", "generator.model=''"],
     );
     assert_refused(&output, 2, "there is no model");
@@ -214,7 +203,7 @@ fn a_recipe_without_a_model_is_refused() {
 fn an_interrupted_walk_is_resumed_to_the_same_bytes() {
     let steps = ["render", "ball.yaml", "--steps", "24"];
     let whole = folder("eta: 1");
-    assert!(run(&whole, &steps).status.success());
+    assert!(run(whole.path(), &steps).status.success());
 
     let folder = folder("eta: 1");
     let mut child = Command::new(env!("CARGO_BIN_EXE_phantasia"))
@@ -237,7 +226,7 @@ fn an_interrupted_walk_is_resumed_to_the_same_bytes() {
     assert!(sent.expect("kill").success());
     assert_eq!(child.wait().expect("the program").code(), Some(130));
 
-    let output = run(&folder, &["resume", "outputs/ball-001"]);
+    let output = run(folder.path(), &["resume", "outputs/ball-001"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(pixels(&whole, "ball-001"), pixels(&folder, "ball-001"));
 }

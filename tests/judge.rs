@@ -1,38 +1,22 @@
 //! `rerank`, `score`, `classify` and `search` as scripts see them.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use program::{assert_refused, json, program, text};
+
 fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phantasia"))
-        .current_dir(folder)
+    program(folder, args)
         .env("XDG_CACHE_HOME", folder.join("cache"))
-        .args(args)
         .output()
         .expect("the program")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let stdout = text(&output.stdout);
-    serde_json::from_str(stdout.lines().last().expect("a line")).expect("JSON in the last line")
-}
-
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, message: &str) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(message), "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 fn disc(colour: [u8; 3]) -> RgbImage {

@@ -1,13 +1,15 @@
 //! `render --candidates`: the standings, what it costs, and going on after a stop.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use phantasia::rank::tournament::{Event, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
-use serde_json::Value;
 use tempfile::TempDir;
+
+use program::{json, run};
 
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -15,21 +17,6 @@ fn folder() -> TempDir {
                   cutouts: { count: 1 }\n";
     fs::write(folder.path().join("ball.yaml"), recipe).expect("a file");
     folder
-}
-
-fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phantasia"))
-        .current_dir(folder)
-        .args(args)
-        .output()
-        .expect("the program")
-}
-
-fn json(output: &Output) -> Value {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(stdout.lines().last().expect("a line")).expect("JSON in the last line")
 }
 
 #[test]
