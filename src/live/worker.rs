@@ -310,7 +310,7 @@ impl Driver<'_> {
         if !self.options.frames || (young && !must) {
             return;
         }
-        match self.picture() {
+        match self.picture(must) {
             Ok((width, height, rgb)) => {
                 let frame = self.status(width, height, rgb);
                 match must {
@@ -324,14 +324,21 @@ impl Driver<'_> {
         }
     }
 
-    fn picture(&mut self) -> Result<(usize, usize, Vec<u8>)> {
+    /// What the frame shows. Right after a step that is the picture which it judged, where nothing calls for the very newest: rendering
+    /// it again may cost as much as the step.
+    fn picture(&mut self, newest: bool) -> Result<(usize, usize, Vec<u8>)> {
+        let judged = match newest {
+            true => None,
+            false => self.painter.last().map(|tick| tick.image.clone()),
+        };
         let cutouts = match self.view {
             View::Image => None,
             View::Cutouts => self.painter.session_mut().cutouts()?,
         };
-        let image = match cutouts {
-            Some(views) => sheet(&views)?,
-            None => self.painter.session_mut().image()?,
+        let image = match (cutouts, judged) {
+            (Some(views), _) => sheet(&views)?,
+            (None, Some(image)) => image,
+            (None, None) => self.painter.session_mut().image()?,
         };
         let image = picture::from_tensor(&image)?;
         let (width, height) = (image.width() as usize, image.height() as usize);

@@ -73,6 +73,14 @@ impl ClipTerm {
         Self { critics, options }
     }
 
+    /// The views of an image for one of the towers, which are numbered over all critics.
+    fn draw(&self, image: &Tensor, tower: &Tower, number: usize, at: At) -> Result<Views> {
+        let (_, _, height, width) = image.dims4()?;
+        let ClipTermOptions { cutouts, seed, .. } = &self.options;
+        let size = (width, height);
+        Ok(Views::draw(cutouts, size, tower.size(), *seed, at, number))
+    }
+
     /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
     fn ask(
         &self,
@@ -169,7 +177,6 @@ impl Term for ClipTerm {
     }
 
     fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict> {
-        let (_, _, height, width) = image.dims4()?;
         let mut similarity = BTreeMap::new();
         let mut opinions = vec![];
         let mut parts = BTreeMap::new();
@@ -179,14 +186,7 @@ impl Term for ClipTerm {
         for critic in &self.critics {
             let weight = critic.weight.at(at.t());
             for (index, tower) in critic.clip.towers().iter().enumerate() {
-                let views = Views::draw(
-                    &self.options.cutouts,
-                    (width, height),
-                    tower.size(),
-                    self.options.seed,
-                    at,
-                    opinions.len(),
-                );
+                let views = self.draw(image, tower, opinions.len(), at)?;
                 let (loss, grad) = self
                     .ask(critic, index, &views, image, at, &mut similarity)
                     .with_context(|| format!("while asking the CLIP `{}`", tower.name()))?;
@@ -218,7 +218,6 @@ impl Term for ClipTerm {
     }
 
     fn views(&self, image: &Tensor, at: At) -> Result<Option<Tensor>> {
-        let (_, _, height, width) = image.dims4()?;
         let tower = self
             .critics
             .iter()
@@ -226,14 +225,7 @@ impl Term for ClipTerm {
         let Some(tower) = tower else {
             return Ok(None);
         };
-        let views = Views::draw(
-            &self.options.cutouts,
-            (width, height),
-            tower.size(),
-            self.options.seed,
-            at,
-            0,
-        );
+        let views = self.draw(image, tower, 0, at)?;
         let cut = views.layer(0..views.len(), image.device())?;
         Ok(Some(cut.eval(image)?))
     }
