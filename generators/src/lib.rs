@@ -9,6 +9,7 @@ mod clamp;
 pub mod diffusion;
 mod latent;
 mod optimizer;
+mod pad;
 pub mod pyramid;
 mod schedule;
 mod state;

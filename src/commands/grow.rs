@@ -12,6 +12,7 @@ use phantasia::recipe::VideoKind;
 use phantasia::video::{self, VideoWriter};
 use serde::Serialize;
 
+use super::company::{self, INTERRUPTED};
 use super::console::{note, say};
 use super::device;
 use crate::cli::{GrowArgs, GrowVideo};
@@ -21,8 +22,6 @@ const FRAMES: usize = 160;
 const FPS: f64 = 20.0;
 /// So long a video shows the grown pattern.
 const LAST_SECONDS: f64 = 1.0;
-/// Exit code after an interrupt: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -43,7 +42,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     if let Some(kind) = kind {
         video::available(kind)?;
     }
-    let stop = super::company::interrupt()?;
+    let stop = company::interrupt()?;
     let (device, device_name) = device::open(args.device)?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
+use generators::State;
 
 use super::studio::{Studio, cover};
 use super::{Course, Fade, Mask, Session, Source};
@@ -77,14 +78,10 @@ impl Session {
         {
             bail!("a learning rate is multiplied by a number above 0, not by {lr}");
         }
-        if let Some(prompts) = &edit.prompts {
-            if prompts.is_empty() {
-                bail!("there is no prompt: say what the picture should show");
-            }
-            let fade = self.fade(edit.fade);
-            self.studio()?.set_prompts(prompts, fade)?;
+        if edit.prompts.as_ref().is_some_and(Vec::is_empty) {
+            bail!("there is no prompt: say what the picture should show");
         }
-        // what may fail comes before what cannot
+        self.request(&edit)?;
         if let Some(steps) = edit.steps {
             self.lengthen(steps)?;
         }
@@ -97,19 +94,24 @@ impl Session {
                 studio.set_rate(factor);
             }
         }
-        if let Some(terms) = &edit.terms {
-            self.studio()?.set_terms(terms);
-        }
         self.note_wishes(Source::Edit(self.timeline.len()), &edit)?;
         self.timeline.push(edit);
         Ok(())
     }
 
-    fn fade(&self, steps: Option<usize>) -> Fade {
-        Fade {
-            start: self.step,
-            steps: steps.unwrap_or(0),
+    /// Asks the studio for an edit's prompts and terms, as of its step.
+    fn request(&mut self, edit: &Edit) -> Result<()> {
+        if let Some(prompts) = &edit.prompts {
+            let fade = Fade {
+                start: edit.step,
+                steps: edit.fade.unwrap_or(0),
+            };
+            self.studio()?.set_prompts(prompts, fade)?;
         }
+        if let Some(terms) = &edit.terms {
+            self.studio()?.set_terms(terms);
+        }
+        Ok(())
     }
 
     /// Writes down what the studio was asked for, and lets the objective heed it.
@@ -143,19 +145,9 @@ impl Session {
         })
     }
 
-    /// Asks for an edit's prompts and terms, as of its step.
+    /// Asks for an edit's prompts and terms, as of its step, and heeds them.
     pub(super) fn ask(&mut self, source: Source, edit: &Edit) -> Result<()> {
-        let fade = Fade {
-            start: edit.step,
-            steps: edit.fade.unwrap_or(0),
-        };
-        let studio = self.studio()?;
-        if let Some(prompts) = &edit.prompts {
-            studio.set_prompts(prompts, fade)?;
-        }
-        if let Some(terms) = &edit.terms {
-            studio.set_terms(terms);
-        }
+        self.request(edit)?;
         self.note_wishes(source, edit)
     }
 
@@ -227,15 +219,8 @@ impl Session {
                     bail!("there is no restart to take back");
                 };
                 // the schedule goes on from where it was
-                let done = began.began.saturating_sub(self.restarted_at());
-                course.origin += done;
-                let init = self.stand_in(&course)?;
-                let mut generator = self.studio()?.generator(&course, init.as_ref())?;
-                generator.load(&state)?;
-                self.generator = generator;
-                self.course = course;
-                self.good = None;
-                return Ok(());
+                course.origin += self.step.saturating_sub(self.course.began);
+                return self.revive(course, &state);
             }
             Restart::Image => {
                 let image = self.image()?;
@@ -261,11 +246,6 @@ impl Session {
         Ok(())
     }
 
-    /// The step at which the present generator began.
-    fn restarted_at(&self) -> usize {
-        self.course.began
-    }
-
     /// Gives the course other steps; the generator stays as it is.
     fn lengthen(&mut self, steps: usize) -> Result<()> {
         let course = Course {
@@ -273,20 +253,24 @@ impl Session {
             ..self.course.clone()
         };
         let state = self.generator.save()?;
-        let init = self.stand_in(&course)?;
-        let mut generator = self.studio()?.generator(&course, init.as_ref())?;
-        generator.load(&state)?;
-        self.generator = generator;
-        self.course = course;
-        Ok(())
+        self.revive(course, &state)
     }
 
-    /// A picture for a generator that starts from one, where its state is loaded right after.
-    pub(super) fn stand_in(&mut self, course: &Course) -> Result<Option<Tensor>> {
-        Ok(match course.from_image {
+    /// Lets a generator paint that goes on from where its state was saved.
+    pub(super) fn revive(&mut self, course: Course, state: &State) -> Result<()> {
+        // one that starts from a picture is given one, which its state replaces
+        let init = match course.from_image {
             true => Some(self.image()?),
             false => None,
-        })
+        };
+        let mut generator = self.studio()?.generator(&course, init.as_ref())?;
+        generator
+            .load(state)
+            .context("the saved generator is not the recipe's")?;
+        self.generator = generator;
+        self.course = course;
+        self.good = None;
+        Ok(())
     }
 
     pub(super) fn studio(&mut self) -> Result<&mut (dyn Studio + 'static)> {

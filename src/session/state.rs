@@ -1,6 +1,6 @@
 //! What a session needs in order to go on later, exactly as if it had not stopped.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use generators::State;
 use serde::{Deserialize, Serialize};
 
@@ -96,15 +96,8 @@ impl Session {
             );
         }
         self.studio()?.set_rate(session.rate);
-        let init = self.stand_in(&session.course)?;
-        let mut painter = self.studio()?.generator(&session.course, init.as_ref())?;
-        painter
-            .load(&generator)
-            .context("the saved generator is not the recipe's")?;
-        self.generator = painter;
-        self.course = session.course;
+        self.revive(session.course, &generator)?;
         self.step = session.step;
-        self.good = None;
         self.fit_mask()?;
         // the first were asked for when this session was made
         let known = self.asked.len().min(session.asked.len());

@@ -5,11 +5,10 @@ use frozen::{
     Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention, UpsampleNearest,
 };
 
-use super::layers::{
-    FirstChannels, PadEnd, SpatialAttention, convolution, convolution_with, projection,
-};
+use super::layers::{FirstChannels, SpatialAttention, convolution, convolution_with, projection};
 use super::names::{Half, Names};
 use super::{Affine, AutoencoderError, Config, Layout};
+use crate::pad::PadEnd;
 
 /// Of every group norm in both frameworks.
 const EPS: f64 = 1e-6;
@@ -274,7 +273,16 @@ struct Reader<'a> {
     groups: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(weights: Branch<'a>, names: &'a Names, half: Half, config: &VqganConfig) -> Self {
+        Self {
+            weights,
+            names,
+            half,
+            groups: config.groups,
+        }
+    }
+
     /// Norm, silu, convolution, twice, beside a shortcut.
     fn block(
         &self,
@@ -357,12 +365,7 @@ pub(super) fn encoder(
     config: &VqganConfig,
 ) -> Result<Chain, CheckpointError> {
     let half = Half::Encoder;
-    let reader = Reader {
-        weights,
-        names,
-        half,
-        groups: config.groups,
-    };
+    let reader = Reader::new(weights, names, half, config);
     let levels = config.levels.len();
     let mut chain: Vec<Box<dyn Layer>> = vec![];
     if config.symmetric {
@@ -426,12 +429,7 @@ pub(super) fn decoder(
     config: &VqganConfig,
 ) -> Result<Chain, CheckpointError> {
     let half = Half::Decoder;
-    let reader = Reader {
-        weights,
-        names,
-        half,
-        groups: config.groups,
-    };
+    let reader = Reader::new(weights, names, half, config);
     let levels = config.levels.len();
     let mut chain: Vec<Box<dyn Layer>> = vec![];
     if let Some(scaled) = affine(1.0 / config.scale, config.shift) {

@@ -299,21 +299,6 @@ impl<L: Layer> Layer for OverPixels<L> {
     }
 }
 
-/// A row of zeros below and a column of zeros on the right.
-pub(super) struct PadEnd;
-
-impl Layer for PadEnd {
-    fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)
-    }
-
-    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let (_, _, h, w) = x.dims4()?;
-        let back = move |grad: &Tensor| grad.narrow(2, 0, h)?.narrow(3, 0, w)?.contiguous();
-        Ok((self.eval(x)?, Box::new(back)))
-    }
-}
-
 /// A layer of several images side by side in their channels, [b, c, h, w] each.
 ///
 /// With `recompute` it keeps these images alone, and runs again when its gradient is asked for (Chen et al. 2016, arXiv 1604.06174).

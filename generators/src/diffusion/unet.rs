@@ -8,11 +8,12 @@ use frozen::{Activation, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback, 
 use serde::Deserialize;
 
 use super::blocks::{
-    Norm, NormStyle, PadEnd, PixelAttention, Resize, Resnet, ResnetStyle, check_image, conv, conv3,
-    joined, linear, side_by_side,
+    Norm, NormStyle, PixelAttention, Resize, Resnet, ResnetStyle, check_image, conv, conv3, joined,
+    linear, side_by_side,
 };
 use super::denoise::Network;
 use super::load::{Loaded, ModelError};
+use crate::pad::PadEnd;
 
 /// A `UNet2DModel`'s `config.json`; what a file leaves out is as in diffusers.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
