@@ -383,6 +383,10 @@ pub enum RecipeKind {
     Latent,
     /// A neural cellular automaton
     Cellular,
+    /// Pixels, of any colour or of a palette's
+    Pixels,
+    /// The picture's spectrum
+    Fft,
 }
 
 /// Arguments of `models`.

@@ -14,6 +14,7 @@ mod expression;
 mod forms;
 mod generator;
 mod number;
+mod pixels;
 mod schema;
 mod stage;
 mod timeline;
@@ -34,6 +35,7 @@ pub use generator::{
     VqganOptions, VqganStart,
 };
 pub use number::{InvalidNumber, Moment, Number};
+pub use pixels::{Color, FftOptions, Palette, PixelsOptions};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
 

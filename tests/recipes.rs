@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use phantasia::recipe::{
-    Augment, ClipOptions, Draft, Fault, GeneratorOptions, Moment, Number, Place, Prompt,
-    PyramidOptions, Recipe, Restart, Select, Sides,
+    Augment, ClipOptions, Color, Draft, Fault, GeneratorOptions, Moment, Number, Palette,
+    PixelsOptions, Place, Prompt, PyramidOptions, Recipe, Restart, Select, Sides,
 };
 use serde_json::Value;
 
@@ -166,7 +166,7 @@ fn every_fault_is_said_with_its_place() {
         ),
         (
             "prompts: a cat\ngenerator: { kind: gan }\n",
-            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, vqgan, latent, cellular",
+            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, vqgan, latent, cellular, pixels, fft",
         ),
         (
             "prompts: a cat\ncutouts: { augment: [flop] }\n",
@@ -599,4 +599,39 @@ fn the_schema_knows_the_keys() {
             .map(Vec::len),
         Some(6)
     );
+}
+
+#[test]
+fn a_palette_is_a_number_or_colours() {
+    let palette = |text: &str| {
+        let recipe = parse(&format!(
+            "prompts: a cat\ngenerator: {{ kind: pixels, palette: {text} }}\n"
+        ));
+        assert_eq!(parse(&recipe.to_yaml()), recipe);
+        recipe.generator.0[0].options.clone()
+    };
+    let expected = |palette| {
+        GeneratorOptions::Pixels(PixelsOptions {
+            palette: Some(palette),
+            ..PixelsOptions::default()
+        })
+    };
+    assert_eq!(palette("8"), expected(Palette::Learned(8)));
+    assert_eq!(
+        palette("['#ff8000']"),
+        expected(Palette::Fixed(vec![Color([255, 128, 0])]))
+    );
+    for (text, message) in [
+        ("0", "expected a whole number from 1 to 256, found 0"),
+        ("[]", "there is no colour"),
+        (
+            "['#ff80']",
+            "expected a colour such as \"#ff8800\", in quotes",
+        ),
+    ] {
+        let error = refused(&format!(
+            "prompts: a cat\ngenerator: {{ kind: pixels, palette: {text} }}\n"
+        ));
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -12,6 +12,8 @@ use crate::cli::{RecipeCommand, RecipeKind};
 
 const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
 const CELLULAR: &str = include_str!("recipe/cellular.yaml");
+const PIXELS: &str = include_str!("recipe/pixels.yaml");
+const FFT: &str = include_str!("recipe/fft.yaml");
 const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
 const VQGAN: &str = include_str!("recipe/vqgan.yaml");
 const LATENT: &str = include_str!("recipe/latent.yaml");
@@ -31,6 +33,8 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
                 RecipeKind::Vqgan => VQGAN,
                 RecipeKind::Latent => LATENT,
                 RecipeKind::Cellular => CELLULAR,
+                RecipeKind::Pixels => PIXELS,
+                RecipeKind::Fft => FFT,
             };
             say(text.trim_end())?;
             Ok(ExitCode::SUCCESS)

@@ -31,6 +31,14 @@ pub(super) fn cellular_lr() -> Number {
         .unwrap_or_else(|_| Number::from(0.001))
 }
 
+pub(super) fn pixels_lr() -> Number {
+    Number::from(0.02)
+}
+
+pub(super) fn fft_lr() -> Number {
+    Number::from(0.05)
+}
+
 /// What keeps a picture from being painted for one view of it alone.
 pub(super) fn augment() -> Vec<Augment> {
     vec![

@@ -7,7 +7,9 @@ use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{CellularOptions, DiffusionOptions, Number, defaults, schema};
+use super::{
+    CellularOptions, DiffusionOptions, FftOptions, Number, PixelsOptions, defaults, schema,
+};
 
 /// What is optimised, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -24,13 +26,17 @@ pub enum GeneratorOptions {
     Latent(LatentOptions),
     /// A neural cellular automaton.
     Cellular(CellularOptions),
+    /// Pixels, of any colour or of a palette's.
+    Pixels(PixelsOptions),
+    /// The picture's spectrum.
+    Fft(FftOptions),
 }
 
 impl GeneratorOptions {
     /// The model that it paints with, where it has one.
     pub(super) fn model_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Pyramid(_) | Self::Cellular(_) => None,
+            Self::Pyramid(_) | Self::Cellular(_) | Self::Pixels(_) | Self::Fft(_) => None,
             Self::Diffusion(options) => Some(&mut options.model),
             Self::Vqgan(options) => Some(&mut options.model),
             Self::Latent(options) => Some(&mut options.model),
@@ -241,6 +247,8 @@ pub(super) enum Kind {
     Vqgan,
     Latent,
     Cellular,
+    Pixels,
+    Fft,
 }
 
 impl Kind {
@@ -255,6 +263,8 @@ impl Kind {
             Self::Vqgan => VqganOptions::deserialize(rest).map(GeneratorOptions::Vqgan),
             Self::Latent => LatentOptions::deserialize(rest).map(GeneratorOptions::Latent),
             Self::Cellular => CellularOptions::deserialize(rest).map(GeneratorOptions::Cellular),
+            Self::Pixels => PixelsOptions::deserialize(rest).map(GeneratorOptions::Pixels),
+            Self::Fft => FftOptions::deserialize(rest).map(GeneratorOptions::Fft),
         }
     }
 }

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::Filter;
-use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
+use generators::{
+    Fft, FftConfig, Generator, OptimizerKind, Pixels, PixelsConfig, Pyramid, PyramidConfig,
+    Schedule, pixels, pyramid,
+};
 
 use super::cellular::cellular;
 use super::diffusion::diffusion;
 use super::latent::{latent, vqgan};
-use crate::recipe::{self, GeneratorOptions, Number, PyramidOptions};
+use crate::recipe::{self, FftOptions, GeneratorOptions, Number, PixelsOptions, PyramidOptions};
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
 #[derive(Clone, Debug)]
@@ -71,10 +74,52 @@ pub(super) fn generator(
             Box::new(Pyramid::new(config, order.init, order.device)?)
         }
         GeneratorOptions::Cellular(options) => Box::new(cellular(options, order)?),
+        GeneratorOptions::Pixels(options) => {
+            let config = pixels_config(options, order);
+            Box::new(Pixels::new(config, order.init, order.device)?)
+        }
+        GeneratorOptions::Fft(options) => {
+            let config = fft_config(options, order);
+            Box::new(Fft::new(config, order.init, order.device)?)
+        }
         GeneratorOptions::Diffusion(options) => Box::new(diffusion(options, order, warnings)?),
         GeneratorOptions::Vqgan(options) => Box::new(vqgan(options, order, warnings)?),
         GeneratorOptions::Latent(options) => Box::new(latent(options, order, warnings)?),
     })
+}
+
+fn pixels_config(options: &PixelsOptions, order: &Order<'_>) -> PixelsConfig {
+    let [width, height] = order.size;
+    let level = |level: u8| f32::from(level) / 255.0;
+    PixelsConfig {
+        width,
+        height,
+        palette: match &options.palette {
+            None => pixels::Palette::Any,
+            Some(recipe::Palette::Learned(count)) => pixels::Palette::Learned(*count),
+            Some(recipe::Palette::Fixed(colors)) => {
+                pixels::Palette::Fixed(colors.iter().map(|color| color.0.map(level)).collect())
+            }
+        },
+        noise: options.noise,
+        lr: order.learning_rate(&options.lr),
+        steps: order.steps,
+        seed: order.seed,
+    }
+}
+
+fn fft_config(options: &FftOptions, order: &Order<'_>) -> FftConfig {
+    let [width, height] = order.size;
+    FftConfig {
+        width,
+        height,
+        decay: options.decay,
+        contrast: options.contrast,
+        colors: options.colors,
+        lr: order.learning_rate(&options.lr),
+        steps: order.steps,
+        seed: order.seed,
+    }
 }
 
 fn pyramid_config(options: &PyramidOptions, order: &Order<'_>) -> PyramidConfig {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{Checker, LONGEST_SIDE, looks_like_path};
 use crate::recipe::{
-    CellularOptions, DiffusionOptions, DiffusionSampler, GeneratorOptions, LatentOptions, Moment,
-    Number, PyramidOptions, Sides, VqganOptions,
+    CellularOptions, DiffusionOptions, DiffusionSampler, FftOptions, GeneratorOptions,
+    LatentOptions, Moment, Number, Palette, PixelsOptions, PyramidOptions, Sides, VqganOptions,
 };
 
 const MOST_LAYERS: usize = 64;
@@ -15,6 +15,7 @@ const MOST_SKIPPED: f64 = 0.99;
 const MOST_CHANNELS: usize = 256;
 const MOST_HIDDEN: usize = 4096;
 const MOST_ITERATIONS: usize = 4096;
+const MOST_COLORS: usize = 256;
 const MOST_STATES: usize = 4096;
 
 impl Checker {
@@ -26,6 +27,8 @@ impl Checker {
             GeneratorOptions::Vqgan(options) => self.vqgan(path, options),
             GeneratorOptions::Latent(options) => self.latent(path, options),
             GeneratorOptions::Cellular(options) => self.cellular(path, options),
+            GeneratorOptions::Pixels(options) => self.pixels(path, options),
+            GeneratorOptions::Fft(options) => self.fft(path, options),
         }
     }
 
@@ -131,6 +134,37 @@ impl Checker {
         self.learning_rate(&format!("{path}.lr"), lr);
         self.range(&format!("{path}.weight_decay"), *weight_decay, 0.0, 1e6);
         self.tile(&format!("{path}.tile"), *tile);
+    }
+
+    fn pixels(&mut self, path: &str, options: &PixelsOptions) {
+        let PixelsOptions { palette, noise, lr } = options;
+        let colors = match palette {
+            None => 1,
+            Some(Palette::Learned(count)) => *count,
+            Some(Palette::Fixed(colors)) => colors.len(),
+        };
+        match (palette, colors) {
+            (Some(Palette::Fixed(_)), 0) => self.invalid(
+                &format!("{path}.palette"),
+                "there is no colour: give one, or a number of colours to learn",
+            ),
+            _ => drop(self.count(&format!("{path}.palette"), colors, 1, MOST_COLORS)),
+        }
+        self.range(&format!("{path}.noise"), *noise, 0.0, 1e6);
+        self.learning_rate(&format!("{path}.lr"), lr);
+    }
+
+    fn fft(&mut self, path: &str, options: &FftOptions) {
+        let FftOptions {
+            decay,
+            contrast,
+            colors,
+            lr,
+        } = options;
+        self.range(&format!("{path}.decay"), *decay, 0.0, 8.0);
+        self.range(&format!("{path}.contrast"), *contrast, 0.01, 100.0);
+        self.range(&format!("{path}.colors"), *colors, 0.01, 100.0);
+        self.learning_rate(&format!("{path}.lr"), lr);
     }
 
     fn cellular(&mut self, path: &str, options: &CellularOptions) {
