@@ -311,6 +311,9 @@ pub struct GrowArgs {
     /// Make a video of it
     #[arg(long, value_enum, value_name = "KIND")]
     pub video: Option<GrowVideo>,
+    /// Watch it in a window, where a click wipes out a part of it, until the window is closed
+    #[arg(long, conflicts_with_all = ["steps", "video", "damage"])]
+    pub live: bool,
     /// Wipe out a disc in the middle after so many iterations, to see it heal
     #[arg(long, value_name = "STEP")]
     pub damage: Option<usize>,

@@ -1,5 +1,7 @@
 //! A trained rule at work: growing from a seed at any size, damaged and healing.
 
+mod garden;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +10,8 @@ use generators::cellular::{self, Rule};
 use image::RgbImage;
 
 use crate::{artifact, picture};
+
+pub use garden::{Care, Garden, Grown};
 
 /// The file name of a rule in a run folder.
 pub const RULE: &str = "rule.safetensors";
@@ -33,6 +37,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Rule> {
 }
 
 /// A pattern that grows.
+#[derive(Debug)]
 pub struct Growth {
     rule: Rule,
     /// `[1, channels, height, width]`
@@ -82,12 +87,13 @@ impl Growth {
         Ok(())
     }
 
-    /// Begins anew.
+    /// Begins anew, and grows as it did at first.
     ///
     /// # Errors
     /// When the device fails.
     pub fn restart(&mut self) -> Result<()> {
         self.state = self.state.zeros_like()?;
+        self.steps = 0;
         Ok(())
     }
 

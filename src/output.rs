@@ -185,11 +185,21 @@ impl RunFolder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn write_grown(&self, image: &RgbImage) -> Result<PathBuf, OutputError> {
-        let path = self.path.join(IMAGE);
-        let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
-        let texts = [(metadata::SOFTWARE, version)];
-        write_whole(&path, true, |file| png(file, image, &texts))?;
-        Ok(path)
+        grown_png(self.path.join(IMAGE), image)
+    }
+
+    /// Writes a grown pattern as it was after so many iterations to `snapshots/`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_grown_snapshot(
+        &self,
+        steps: usize,
+        image: &RgbImage,
+    ) -> Result<PathBuf, OutputError> {
+        let folder = self.path.join(SNAPSHOTS);
+        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        grown_png(folder.join(format!("step-{steps:05}.png")), image)
     }
 
     /// Writes the picture after `step` steps to `frames/`.
@@ -254,6 +264,14 @@ impl RunFolder {
             Ok(())
         })
     }
+}
+
+/// Writes a picture that has no recipe.
+fn grown_png(path: PathBuf, image: &RgbImage) -> Result<PathBuf, OutputError> {
+    let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
+    let texts = [(metadata::SOFTWARE, version)];
+    write_whole(&path, true, |file| png(file, image, &texts))?;
+    Ok(path)
 }
 
 fn png(file: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {

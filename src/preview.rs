@@ -7,6 +7,7 @@ pub mod canvas;
 pub mod choose;
 pub mod display;
 pub mod editor;
+pub mod garden;
 pub mod keyboard;
 pub mod layout;
 pub mod paint;
@@ -19,4 +20,5 @@ pub mod text;
 pub mod window;
 
 pub use choose::{NoPreview, Preview, Surroundings};
+pub use garden::GardenWindow;
 pub use window::Window;

@@ -316,6 +316,70 @@ fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
 }
 
 #[test]
+fn a_click_wounds_a_growing_pattern_and_it_heals() {
+    const MOSS: &str = "prompts: [green moss]\nsize: [64, 64]\nsteps: 4\n\
+                        generator: { kind: cellular, iterations: [8, 12], lr: 0.02 }\n";
+    let Some(display) = Display::start() else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder");
+    let file = out.path().join("moss.yaml");
+    std::fs::write(&file, MOSS).expect("a file");
+    let arguments = [
+        "render",
+        file.to_str().expect("a path"),
+        "--preview",
+        "none",
+    ];
+    let mut program = display.phantasia(&arguments, out.path());
+    assert!(program.0.wait().expect("an end").success());
+    let run = out.path().join("moss-001");
+    let arguments = [
+        "grow",
+        run.to_str().expect("a path"),
+        "--live",
+        "--size",
+        "64x64",
+    ];
+    let mut program = display.phantasia(&arguments, out.path());
+    let window = display.window();
+    let grown = out.path().join("moss-grown-001");
+    let shot = |name: &str| display.screenshot(&out.path().join(name));
+    sleep(Duration::from_secs(2));
+    display.keys(&["space"]);
+    sleep(Duration::from_millis(300));
+    let before = shot("before.png");
+    display.xdotool(&["mousemove", "--window", &window.to_string(), "360", "360"]);
+    sleep(Duration::from_millis(300));
+    // a person holds the button for a moment
+    display.xdotool(&["mousedown", "1"]);
+    sleep(Duration::from_millis(120));
+    display.xdotool(&["mouseup", "1"]);
+    // the middle of the screen, and with it that of the window
+    let (middle, corner) = ((610, 350, 60, 60), (320, 70, 60, 60));
+    let wounded = wait_for("the wound", || {
+        let wounded = shot("wounded.png");
+        (difference(&before, &wounded, middle) > 3.0).then_some(wounded)
+    });
+    assert_eq!(difference(&before, &wounded, corner), 0.0);
+    display.keys(&["s"]);
+    wait_for("a snapshot", || {
+        let files = std::fs::read_dir(grown.join("snapshots")).ok()?;
+        let file = (files.flatten())
+            .find(|file| !file.file_name().as_encoded_bytes().starts_with(b"."))?;
+        image::open(file.path()).ok()
+    });
+    display.keys(&["space"]);
+    wait_for("healing", || {
+        let now = shot("healed.png");
+        (difference(&wounded, &now, middle) > 3.0).then_some(())
+    });
+    display.close(window);
+    assert_eq!(program.0.wait().expect("an end").code(), Some(0));
+    image::open(grown.join("image.png")).expect("a whole picture");
+}
+
+#[test]
 fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
     let Some(display) = Display::start() else {
         return;

@@ -1,13 +1,16 @@
 //! `phantasia grow`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use phantasia::grow::{self, Growth, RULE};
+use image::RgbImage;
+use phantasia::grow::{self, Garden, Growth, RULE};
 use phantasia::output::RunFolder;
+use phantasia::preview::{GardenWindow, Preview, Surroundings};
 use phantasia::recipe::VideoKind;
 use phantasia::video::{self, VideoWriter};
 use serde::Serialize;
@@ -22,6 +25,8 @@ const FRAMES: usize = 160;
 const FPS: f64 = 20.0;
 /// So long a video shows the grown pattern.
 const LAST_SECONDS: f64 = 1.0;
+/// In the window an iteration takes at least so long, else growing is over before one has seen it.
+const PACE: Duration = Duration::from_millis(20);
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -46,43 +51,21 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     let (device, device_name) = device::open(args.device)?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;
-    let folder = RunFolder::create(&args.out, &name(&args.rule))?;
-    let mut movie = match kind {
-        None => None,
-        Some(kind) => {
-            let path = folder.path().join(video::file_name(kind));
-            let size = (size[0] as u32, size[1] as u32);
-            Some(VideoWriter::create(&path, kind, size, FPS)?)
-        }
-    };
-    let every = args.steps.div_ceil(FRAMES).max(1);
+    if args.live {
+        Surroundings::now().check(Preview::Window)?;
+    }
+    let folder = Arc::new(RunFolder::create(&args.out, &name(&args.rule))?);
     let start = Instant::now();
-    if let Some(movie) = &mut movie {
-        movie.push(&growth.image()?)?;
+    let (picture, video, interrupted);
+    if args.live {
+        growth = tend(growth, &folder, &stop)?;
+        picture = growth.image()?;
+        (video, interrupted) = (None, false);
+    } else {
+        (picture, video) = film(args, &folder, &mut growth, &stop)?;
+        interrupted = growth.steps() < args.steps;
     }
-    while growth.steps() < args.steps && !stop.load(Ordering::Relaxed) {
-        let until = (growth.steps() / every + 1) * every;
-        let damage = (args.damage).filter(|step| (growth.steps()..until).contains(step));
-        if let Some(step) = damage {
-            growth.grow(step - growth.steps())?;
-            let [width, height] = size.map(|side| side as f64);
-            growth.damage(width / 2.0, height / 2.0, width.min(height) / 4.0)?;
-        }
-        growth.grow(until.min(args.steps) - growth.steps())?;
-        if let Some(movie) = &mut movie {
-            movie.push(&growth.image()?)?;
-        }
-    }
-    let interrupted = growth.steps() < args.steps;
-    let picture = growth.image()?;
     let image = folder.write_grown(&picture)?;
-    let video = match movie {
-        None => None,
-        Some(mut movie) => {
-            movie.hold(&picture, LAST_SECONDS)?;
-            Some(movie.finish()?)
-        }
-    };
     if interrupted {
         note(format_args!(
             "interrupted after step {} of {}; what has grown so far is saved",
@@ -107,6 +90,64 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
         true => ExitCode::from(INTERRUPTED),
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Grows the pattern to its end, and films it if that is asked for. The picture, and the video's file.
+fn film(
+    args: &GrowArgs,
+    folder: &RunFolder,
+    growth: &mut Growth,
+    stop: &AtomicBool,
+) -> Result<(RgbImage, Option<PathBuf>)> {
+    let size = args.size;
+    let mut movie = match args.video.map(VideoKind::from) {
+        None => None,
+        Some(kind) => {
+            let path = folder.path().join(video::file_name(kind));
+            let size = (size[0] as u32, size[1] as u32);
+            Some(VideoWriter::create(&path, kind, size, FPS)?)
+        }
+    };
+    let every = args.steps.div_ceil(FRAMES).max(1);
+    if let Some(movie) = &mut movie {
+        movie.push(&growth.image()?)?;
+    }
+    while growth.steps() < args.steps && !stop.load(Ordering::Relaxed) {
+        let until = (growth.steps() / every + 1) * every;
+        let damage = (args.damage).filter(|step| (growth.steps()..until).contains(step));
+        if let Some(step) = damage {
+            growth.grow(step - growth.steps())?;
+            let [width, height] = size.map(|side| side as f64);
+            growth.damage(width / 2.0, height / 2.0, width.min(height) / 4.0)?;
+        }
+        growth.grow(until.min(args.steps) - growth.steps())?;
+        if let Some(movie) = &mut movie {
+            movie.push(&growth.image()?)?;
+        }
+    }
+    let picture = growth.image()?;
+    let video = match movie {
+        None => None,
+        Some(mut movie) => {
+            movie.hold(&picture, LAST_SECONDS)?;
+            Some(movie.finish()?)
+        }
+    };
+    Ok((picture, video))
+}
+
+/// Lets the pattern grow in a window until that is closed; the pattern as it is then.
+fn tend(growth: Growth, folder: &Arc<RunFolder>, stop: &Arc<AtomicBool>) -> Result<Growth> {
+    let window = GardenWindow::open(&format!("Phantasia: {}", folder.path().display()))?;
+    let snapshots = Arc::clone(folder);
+    let garden = Garden::plant(growth, PACE, Arc::clone(stop), move |steps, image| {
+        Ok(snapshots.write_grown_snapshot(steps, image)?)
+    })?;
+    // what has grown is kept, whatever becomes of the window
+    if let Err(error) = window.run(&garden) {
+        note(format_args!("{error:#}"));
+    }
+    garden.join()
 }
 
 /// Runs are named after the rule's file, or after the run folder that it lies in.

@@ -13,13 +13,13 @@ use super::panel::{Panel, Row, Target};
 use super::scale::{fitted, scaled};
 use super::text::{Fonts, Style, Weight};
 
-const GROUND: Color = Color::rgb(0x13, 0x14, 0x16);
-const PANEL: Color = Color::rgb(0x1b, 0x1d, 0x20);
+pub(super) const GROUND: Color = Color::rgb(0x13, 0x14, 0x16);
+pub(super) const PANEL: Color = Color::rgb(0x1b, 0x1d, 0x20);
 const RAISED: Color = Color::rgb(0x27, 0x2a, 0x2f);
 const SUNKEN: Color = Color::rgb(0x10, 0x11, 0x13);
 const LINE: Color = Color::rgb(0x34, 0x38, 0x3e);
-const TEXT: Color = Color::rgb(0xe8, 0xe6, 0xe1);
-const SOFT: Color = Color::rgb(0xa6, 0xa9, 0xaf);
+pub(super) const TEXT: Color = Color::rgb(0xe8, 0xe6, 0xe1);
+pub(super) const SOFT: Color = Color::rgb(0xa6, 0xa9, 0xaf);
 const FAINT: Color = Color::rgb(0x7c, 0x80, 0x88);
 const ACCENT: Color = Color::rgb(0xe0, 0xa9, 0x5c);
 const AGAINST: Color = Color::rgb(0xd6, 0x7a, 0x6a);

@@ -71,34 +71,49 @@ impl std::fmt::Debug for Window {
     }
 }
 
+/// A window of the display, and its pixels to a logical one.
+pub(super) struct Opened {
+    pub(super) window: minifb::Window,
+    pub(super) scale: f32,
+}
+
+/// Opens a window of a size in logical pixels, or of what the screen has room for.
+pub(super) fn open(title: &str, size: (f32, f32)) -> Result<Opened> {
+    let display = Display::current();
+    let room = |wanted: f32, screen: Option<usize>| {
+        let most = screen.map_or(f32::MAX, |screen| screen as f32 * (1.0 - MARGIN));
+        (wanted * display.scale).min(most) as usize
+    };
+    let (width, height) = (
+        room(size.0, display.size.map(|size| size.0)),
+        room(size.1, display.size.map(|size| size.1)),
+    );
+    let options = WindowOptions {
+        resize: true,
+        scale_mode: ScaleMode::UpperLeft,
+        ..WindowOptions::default()
+    };
+    // a title with a zero byte is refused by some systems
+    let title = title.replace('\0', " ");
+    let opened = catch_unwind(|| minifb::Window::new(&title, width, height, options));
+    let mut window = (opened.map_err(|_| anyhow!("the display broke the connection")))
+        .and_then(|opened| opened.map_err(|error| anyhow!("{error}")))
+        .context("cannot open a window")?;
+    // the loop below keeps time by itself
+    window.set_target_fps(0);
+    Ok(Opened {
+        window,
+        scale: display.scale,
+    })
+}
+
 impl Window {
     /// Opens the window, on the thread that will [`Window::run`] it: the main thread, where systems care.
     ///
     /// # Errors
     /// When there is no display, or it gives no window.
     pub fn open(title: &str) -> Result<Self> {
-        let display = Display::current();
-        let room = |wanted: f32, screen: Option<usize>| {
-            let most = screen.map_or(f32::MAX, |screen| screen as f32 * (1.0 - MARGIN));
-            (wanted * display.scale).min(most) as usize
-        };
-        let (width, height) = (
-            room(SIZE.0, display.size.map(|size| size.0)),
-            room(SIZE.1, display.size.map(|size| size.1)),
-        );
-        let options = WindowOptions {
-            resize: true,
-            scale_mode: ScaleMode::UpperLeft,
-            ..WindowOptions::default()
-        };
-        // a title with a zero byte is refused by some systems
-        let title = title.replace('\0', " ");
-        let opened = catch_unwind(|| minifb::Window::new(&title, width, height, options));
-        let mut window = (opened.map_err(|_| anyhow!("the display broke the connection")))
-            .and_then(|opened| opened.map_err(|error| anyhow!("{error}")))
-            .context("cannot open a window")?;
-        // the loop below keeps time by itself
-        window.set_target_fps(0);
+        let Opened { mut window, scale } = open(title, SIZE)?;
         let keyboard = Keyboard::default();
         window.set_input_callback(keyboard.listener());
         Ok(Self {
@@ -107,8 +122,8 @@ impl Window {
             clipboard: None,
             painter: Painter::new()?,
             panel: Panel::new(),
-            scale: display.scale,
-            first_scale: display.scale,
+            scale,
+            first_scale: scale,
             unsent: VecDeque::new(),
             pointer: Pointer::default(),
         })
