@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use phantasia::aesthetic;
 use phantasia::rank::query::Query;
 use phantasia::weights::EMBEDDED;
 
@@ -159,7 +160,7 @@ pub struct JudgeArgs {
 
 /// What pictures are scored by, and which.
 #[derive(Debug, Args)]
-#[group(id = "prompts", required = true, multiple = true, args = ["prompt", "image_prompt"])]
+#[group(id = "prompts", required = true, multiple = true, args = ["prompt", "image_prompt", "aesthetic"])]
 pub struct ScoringArgs {
     /// What the pictures should show; `TEXT::WEIGHT` gives it a weight, below 0 to be far from it. May be given several times
     #[arg(long, value_name = "TEXT[::WEIGHT]", value_parser = Query::parse_text, allow_hyphen_values = true)]
@@ -170,6 +171,13 @@ pub struct ScoringArgs {
     /// The CLIP that judges: embedded, a known model or a folder. May be given several times
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     pub clip: Vec<String>,
+    /// Score beauty, about 1 to 10, beside the prompts, or instead of them where there are none; a head other than LAION's stands behind an
+    /// equals sign
+    #[arg(long, value_name = "HEAD", num_args = 0..=1, require_equals = true, default_missing_value = aesthetic::HEAD)]
+    pub aesthetic: Option<String>,
+    /// The CLIP whose embeddings the head takes
+    #[arg(long, value_name = "MODEL", default_value = aesthetic::CLIP, requires = "aesthetic")]
+    pub aesthetic_clip: String,
     /// How several CLIPs become one judge
     #[arg(long, value_name = "HOW", default_value = "score")]
     pub combine: CombineChoice,

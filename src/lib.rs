@@ -1,5 +1,6 @@
 //! Phantasia: CLIP-guided generative art.
 
+pub mod aesthetic;
 pub mod artifact;
 pub mod clip;
 mod files;

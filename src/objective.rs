@@ -1,5 +1,6 @@
 //! What a picture is judged by: terms, each a loss and its gradient with respect to the image.
 
+mod aesthetic;
 mod augment;
 mod clip_term;
 mod judge;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 
+pub use aesthetic::{AestheticTerm, AestheticTermOptions};
 pub use clip_term::{ClipTerm, ClipTermOptions, Critic, Encoded, embed_images};
 pub use judge::{Target, judge};
 pub use regular::Regular;
@@ -26,7 +28,7 @@ pub struct Verdict {
     pub grad: Tensor,
     /// The mean cosine to each prompt, by its label; only of terms that know prompts.
     pub similarity: BTreeMap<String, f64>,
-    /// Losses of the term's parts, where it has several, by name.
+    /// What else it found, by name: the losses of its parts, where it has several, or a score.
     pub parts: BTreeMap<String, f64>,
 }
 

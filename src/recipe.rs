@@ -4,6 +4,7 @@
 
 mod cellular;
 mod check;
+mod critics;
 mod decode;
 mod defaults;
 mod diffusion;
@@ -27,6 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cellular::{CellularOptions, CellularPadding};
+pub use critics::{AestheticOptions, ClipOptions, CutoutChanges};
 pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
 pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};
@@ -123,21 +125,6 @@ pub struct Prompt {
     /// Over how many steps it comes in after `from` and goes out before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade: Option<Moment>,
-}
-
-/// One entry of `clip`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClipOptions {
-    /// `embedded`, a folder, or a known model's name.
-    #[serde(default = "defaults::embedded")]
-    pub model: String,
-    /// How much it counts beside the others.
-    #[serde(default = "defaults::one")]
-    pub weight: Number,
-    /// How much of what all prompts have in common is taken off a text's embedding, 0..=1.
-    #[serde(default)]
-    pub center: Option<f64>,
 }
 
 /// The views of the picture that CLIP is shown at every step.
@@ -288,6 +275,10 @@ pub struct TermOptions {
     pub mean: Option<Number>,
     /// The standard deviation that the picture should have.
     pub contrast: Option<Number>,
+    /// How beautiful the picture should be, by a head on a CLIP's embeddings.
+    #[serde(deserialize_with = "critics::aesthetic")]
+    #[schemars(schema_with = "schema::aesthetic")]
+    pub aesthetic: Option<Box<AestheticOptions>>,
 }
 
 /// What is written while the render runs.
@@ -339,17 +330,6 @@ impl Prompt {
             from: None,
             until: None,
             fade: None,
-        }
-    }
-}
-
-impl ClipOptions {
-    /// A model of weight 1.
-    pub fn new(model: &str) -> Self {
-        Self {
-            model: model.to_owned(),
-            weight: defaults::one(),
-            center: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use generators::Autoencoder;
 
+use crate::aesthetic::Head;
 use crate::clip::Clip;
 use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
 use crate::models::{self, Cache, Kind, Located, ModelError};
@@ -19,6 +20,7 @@ const DIFFUSION_WEIGHTS: [&str; 4] = [
     "unet/diffusion_pytorch_model.bin",
     "diffusion_pytorch_model.bin",
 ];
+const HEAD_WEIGHTS: &[&str] = &["aesthetic-model.pth"];
 const AUTOENCODER_WEIGHTS: [&str; 9] = [
     "diffusion_pytorch_model.safetensors",
     "vqvae/diffusion_pytorch_model.safetensors",
@@ -80,6 +82,15 @@ fn standard_tokenizer() -> Option<TokenizerFiles> {
 /// Where it is neither.
 pub fn diffusion(name: &str) -> Result<PathBuf, ModelError> {
     Ok(models::locate(name, Path::new(""), &DIFFUSION_WEIGHTS)?.path)
+}
+
+/// Loads the aesthetic head of that name: a file, or a known model that the Hugging Face cache holds.
+///
+/// # Errors
+/// Where it is not on this machine, or is no head that can be read.
+pub fn aesthetic(name: &str) -> Result<Head> {
+    let path = models::locate(name, Path::new(""), HEAD_WEIGHTS)?.path;
+    Head::open(name, &path).with_context(|| format!("cannot load the aesthetic head `{name}`"))
 }
 
 /// Loads the autoencoder of that name: a file, a folder, or a known model or repository that the Hugging Face cache holds.

@@ -149,8 +149,9 @@ impl Studio for Mock {
         Ok(())
     }
 
-    fn set_terms(&mut self, _: &TermOptions) {
+    fn set_terms(&mut self, _: &TermOptions) -> Result<()> {
         self.log.note("terms");
+        Ok(())
     }
 
     fn terms(&self) -> Vec<Box<dyn Term>> {

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use phantasia::aesthetic::Head;
+use phantasia::rank::Panel;
 use phantasia::rank::gallery::Skipped;
 use phantasia::rank::query::{Queries, Query};
 use phantasia::rank::score::{Combine, Rated, best_first, rate};
 use phantasia::rank::sheet::{self, Tile};
+use phantasia::weights;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +36,7 @@ struct Report<'a> {
 struct Judged<'a> {
     paths: Vec<&'a Path>,
     rated: Rated,
+    beauty: Option<f64>,
 }
 
 /// What was scored by what.
@@ -41,34 +45,98 @@ struct Scores<'a> {
     judged: Vec<Judged<'a>>,
 }
 
-fn queries(args: &ScoringArgs) -> Vec<Query> {
-    args.prompt
-        .iter()
-        .chain(&args.image_prompt)
-        .cloned()
-        .collect()
+/// What judges: the CLIPs of the prompts, and the head of the aesthetic score with the place of its CLIP among them.
+struct Jury {
+    panel: Panel,
+    queries: Queries,
+    head: Option<(Head, usize)>,
+    combine: Combine,
+}
+
+impl Jury {
+    fn new(args: &ScoringArgs) -> Result<Self> {
+        let prompts: Vec<Query> = (args.prompt.iter())
+            .chain(&args.image_prompt)
+            .cloned()
+            .collect();
+        // beauty alone needs no other CLIP
+        let mut clips = match prompts.is_empty() {
+            true => vec![],
+            false => args.clip.clone(),
+        };
+        let asked = clips.len();
+        let head = match &args.aesthetic {
+            None => None,
+            Some(name) => {
+                let known = clips.iter().position(|clip| *clip == args.aesthetic_clip);
+                let place = known.unwrap_or_else(|| {
+                    clips.push(args.aesthetic_clip.clone());
+                    clips.len() - 1
+                });
+                Some((weights::aesthetic(name)?, place))
+            }
+        };
+        let panel = judge::panel(&clips, &args.judge)?;
+        if let Some((head, place)) = &head {
+            let eye = &panel.eyes()[*place];
+            head.fits(eye.name(), eye.towers(), eye.width() / eye.towers())?;
+        }
+        let mut queries = match prompts.is_empty() {
+            true => Queries::default(),
+            false => Queries::encode(&panel, &prompts)?,
+        };
+        // a CLIP that is there for beauty alone has no say in the prompts
+        queries.vectors.truncate(asked);
+        for warning in &queries.warnings {
+            note(format_args!("warning: {warning}"));
+        }
+        Ok(Self {
+            panel,
+            queries,
+            head,
+            combine: combine(args),
+        })
+    }
+
+    /// The scores of pictures, each seen by all CLIPs, and how beautiful they are.
+    fn rate(&self, pictures: &[&[Vec<f32>]]) -> Result<Vec<(Rated, Option<f64>)>> {
+        let beauty = |vectors: &[Vec<f32>]| {
+            let (head, place) = self.head.as_ref()?;
+            Some(head.score(&vectors[*place]))
+        };
+        let seen: Vec<&[Vec<f32>]> = (pictures.iter())
+            .map(|vectors| &vectors[..self.queries.vectors.len()])
+            .collect();
+        let mut rated = rate(&seen, &self.queries, self.combine)?;
+        let beauty: Vec<Option<f64>> = pictures.iter().map(|vectors| beauty(vectors)).collect();
+        if self.queries.labels.is_empty() {
+            for (rated, beauty) in rated.iter_mut().zip(&beauty) {
+                rated.score = beauty.unwrap_or_default();
+            }
+        }
+        Ok(rated.into_iter().zip(beauty).collect())
+    }
 }
 
 /// Orders pictures, best first.
 pub fn run(args: &RerankArgs) -> Result<ExitCode> {
     let scoring = &args.scoring;
-    let panel = judge::panel(&scoring.clip, &scoring.judge)?;
-    let queries = Queries::encode(&panel, &queries(scoring))?;
-    warn(&queries);
-    let gallery = judge::look(&panel, &scoring.paths, scoring.judge.quiet)?;
+    let jury = Jury::new(scoring)?;
+    let gallery = judge::look(&jury.panel, &scoring.paths, scoring.judge.quiet)?;
     let groups = judge::together(&gallery.files);
     let pictures: Vec<&[Vec<f32>]> = (groups.iter())
         .map(|(digest, _)| gallery.vectors[digest].as_slice())
         .collect();
-    let rated = rate(&pictures, &queries, combine(scoring))?;
-    let order = best_first(rated.iter().map(|rated| rated.score));
+    let rated = jury.rate(&pictures)?;
+    let order = best_first(rated.iter().map(|(rated, _)| rated.score));
     let judged = order.into_iter().map(|place| Judged {
         paths: groups[place].1.clone(),
-        rated: rated[place].clone(),
+        rated: rated[place].0.clone(),
+        beauty: rated[place].1,
     });
     let scores = Scores {
         judged: judged.take(args.top.unwrap_or(usize::MAX)).collect(),
-        queries,
+        queries: jury.queries,
     };
     if let Some(path) = &args.sheet {
         contact_sheet(path, &scores, args.top.is_none())?;
@@ -80,20 +148,19 @@ pub fn run(args: &RerankArgs) -> Result<ExitCode> {
 /// Scores pictures in the order in which they are given, each of them.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
     let scoring = &args.scoring;
-    let panel = judge::panel(&scoring.clip, &scoring.judge)?;
-    let queries = Queries::encode(&panel, &queries(scoring))?;
-    warn(&queries);
-    let gallery = judge::look(&panel, &scoring.paths, scoring.judge.quiet)?;
+    let jury = Jury::new(scoring)?;
+    let gallery = judge::look(&jury.panel, &scoring.paths, scoring.judge.quiet)?;
     let pictures: Vec<&[Vec<f32>]> = (gallery.files.iter())
         .map(|(_, digest)| gallery.vectors[digest].as_slice())
         .collect();
-    let rated = rate(&pictures, &queries, combine(scoring))?;
-    let judged = (gallery.files.iter().zip(rated))
-        .map(|((path, _), rated)| Judged {
+    let judged = (gallery.files.iter().zip(jury.rate(&pictures)?))
+        .map(|((path, _), (rated, beauty))| Judged {
             paths: vec![path],
             rated,
+            beauty,
         })
         .collect();
+    let queries = jury.queries;
     print(
         &Scores { queries, judged },
         scoring,
@@ -110,19 +177,18 @@ fn combine(args: &ScoringArgs) -> Combine {
     }
 }
 
-fn warn(queries: &Queries) {
-    for warning in &queries.warnings {
-        note(format_args!("warning: {warning}"));
-    }
-}
-
 fn print(scores: &Scores<'_>, args: &ScoringArgs, skipped: &[Skipped], ranks: bool) -> Result<()> {
     if !args.judge.json {
         return table(scores, ranks);
     }
-    let several = args.clip.len() > 1;
+    let several = args.clip.len() > 1 && !scores.queries.labels.is_empty();
     let results = (scores.judged.iter())
-        .map(|Judged { paths, rated }| {
+        .map(|judged| {
+            let Judged {
+                paths,
+                rated,
+                beauty,
+            } = judged;
             let mut result = Map::new();
             let text = |path: &Path| Value::from(path.display().to_string());
             result.insert("path".to_owned(), text(paths[0]));
@@ -131,6 +197,9 @@ fn print(scores: &Scores<'_>, args: &ScoringArgs, skipped: &[Skipped], ranks: bo
                 "similarity".to_owned(),
                 named(&scores.queries.labels, &rated.similarity),
             );
+            if let Some(beauty) = beauty {
+                result.insert("aesthetic".to_owned(), json!(beauty));
+            }
             if several {
                 result.insert("clips".to_owned(), named(&args.clip, &rated.by_eye));
             }
@@ -164,7 +233,7 @@ fn named(names: &[String], values: &[f64]) -> Value {
     )
 }
 
-/// A line a picture: its rank, its score, its cosine to each prompt where there are several, and its path.
+/// A line a picture: its rank, its score, how beautiful it is where that is asked beside prompts, its cosine to each prompt where there are several, and its path.
 fn table(scores: &Scores<'_>, ranks: bool) -> Result<()> {
     let several = scores.queries.labels.len() > 1;
     let wide = scores.judged.len().to_string().len();
@@ -178,12 +247,21 @@ fn table(scores: &Scores<'_>, ranks: bool) -> Result<()> {
             ))?;
         }
     }
-    for (number, Judged { paths, rated }) in scores.judged.iter().enumerate() {
+    for (number, judged) in scores.judged.iter().enumerate() {
+        let Judged {
+            paths,
+            rated,
+            beauty,
+        } = judged;
         let mut line = match ranks {
             true => format!("{:wide$}  ", number + 1),
             false => String::new(),
         };
         line.push_str(&format!("{:7.4}  ", rated.score));
+        // alone, it is the score
+        if let (Some(beauty), false) = (beauty, scores.queries.labels.is_empty()) {
+            line.push_str(&format!("{beauty:7.4}  "));
+        }
         if several {
             for similarity in &rated.similarity {
                 line.push_str(&format!("{similarity:7.4}  "));
@@ -221,5 +299,9 @@ fn contact_sheet(path: &Path, scores: &Scores<'_>, cut: bool) -> Result<()> {
             false => format!("{label} ({weight})"),
         })
         .collect();
-    sheet::write(path, &heading.join("  ·  "), &shown)
+    let heading = match heading.is_empty() {
+        true => "aesthetic".to_owned(),
+        false => heading.join("  ·  "),
+    };
+    sheet::write(path, &heading, &shown)
 }

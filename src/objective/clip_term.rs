@@ -34,6 +34,8 @@ pub struct Critic {
     pub clip: Arc<Clip>,
     /// How much it counts beside the others.
     pub weight: Number,
+    /// The views that it is shown.
+    pub cutouts: CutoutOptions,
     /// The prompts.
     pub prompts: Vec<Encoded>,
 }
@@ -41,8 +43,6 @@ pub struct Critic {
 /// How the term works.
 #[derive(Clone, Debug)]
 pub struct ClipTermOptions {
-    /// The views.
-    pub cutouts: CutoutOptions,
     /// How far an embedding is from a prompt's.
     pub distance: Distance,
     /// How several prompts count together.
@@ -74,11 +74,17 @@ impl ClipTerm {
     }
 
     /// The views of an image for one of the towers, which are numbered over all critics.
-    fn draw(&self, image: &Tensor, tower: &Tower, number: usize, at: At) -> Result<Views> {
+    fn draw(
+        &self,
+        image: &Tensor,
+        cutouts: &CutoutOptions,
+        tower: &Tower,
+        number: usize,
+        at: At,
+    ) -> Result<Views> {
         let (_, _, height, width) = image.dims4()?;
-        let ClipTermOptions { cutouts, seed, .. } = &self.options;
-        let size = (width, height);
-        Ok(Views::draw(cutouts, size, tower.size(), *seed, at, number))
+        let (size, seed) = ((width, height), self.options.seed);
+        Ok(Views::draw(cutouts, size, tower.size(), seed, at, number))
     }
 
     /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
@@ -186,7 +192,7 @@ impl Term for ClipTerm {
         for critic in &self.critics {
             let weight = critic.weight.at(at.t());
             for (index, tower) in critic.clip.towers().iter().enumerate() {
-                let views = self.draw(image, tower, opinions.len(), at)?;
+                let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
                 let (loss, grad) = self
                     .ask(critic, index, &views, image, at, &mut similarity)
                     .with_context(|| format!("while asking the CLIP `{}`", tower.name()))?;
@@ -218,14 +224,12 @@ impl Term for ClipTerm {
     }
 
     fn views(&self, image: &Tensor, at: At) -> Result<Option<Tensor>> {
-        let tower = self
-            .critics
-            .iter()
-            .find_map(|critic| critic.clip.towers().first());
-        let Some(tower) = tower else {
+        let first = (self.critics.iter())
+            .find_map(|critic| Some((&critic.cutouts, critic.clip.towers().first()?)));
+        let Some((cutouts, tower)) = first else {
             return Ok(None);
         };
-        let views = self.draw(image, tower, 0, at)?;
+        let views = self.draw(image, cutouts, tower, 0, at)?;
         let cut = views.layer(0..views.len(), image.device())?;
         Ok(Some(cut.eval(image)?))
     }

@@ -142,6 +142,7 @@ mod tests {
             saturation: Number::from(3.0),
             mean: half.clone(),
             contrast: half,
+            aesthetic: None,
         };
         let terms = Regular::of(&options);
         assert_eq!(terms.len(), 5);

@@ -29,6 +29,11 @@ impl Eye {
         self.clip.name()
     }
 
+    /// How many image towers it has.
+    pub fn towers(&self) -> usize {
+        self.looks.len()
+    }
+
     /// Length of its vectors.
     pub fn width(&self) -> usize {
         self.clip.projection() * self.looks.len()

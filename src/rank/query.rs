@@ -87,7 +87,7 @@ fn split(written: &str) -> (&str, f64) {
 }
 
 /// Queries as a panel understands them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Queries {
     /// What results call each, all different.
     pub labels: Vec<String>,

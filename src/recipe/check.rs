@@ -1,13 +1,13 @@
 //! What a recipe's types cannot hold: ranges, values that must fit each other, files that must be there.
 
+mod critics;
 mod generator;
 
 use std::path::{Path, PathBuf};
 
 use super::error::Fault;
 use super::{
-    Augment, CutoutOptions, GeneratorOptions, Moment, Number, Prompt, Recipe, Select, TermOptions,
-    VqganStart,
+    AestheticOptions, GeneratorOptions, Moment, Number, Prompt, Recipe, Select, VqganStart,
 };
 
 /// Longest side of a picture, of a layer.
@@ -15,7 +15,6 @@ const LONGEST_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 const MOST_PIXELS: usize = 1 << 26;
 const MOST_STEPS: usize = 10_000_000;
-const MOST_CUTOUTS: f64 = 65_536.0;
 
 /// A fault, and the value that it is about.
 pub(super) struct Finding {
@@ -56,10 +55,12 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
         prompts,
         generator,
         timeline,
+        terms,
         ..
     } = recipe;
     let single = generator.0.len() == 1 && generator.0[0].is_plain();
     let mut stages = vec![];
+    let mut all_terms = vec![("terms".to_owned(), terms)];
     for (index, stage) in generator.0.iter_mut().enumerate() {
         if let Some(model) = stage.options.model_mut() {
             let path = match single {
@@ -69,11 +70,24 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
             files.push((path, FileOf::Model(model)));
         }
         stages.push((format!("generator.{index}.prompts"), &mut stage.prompts));
+        if let Some(terms) = &mut stage.terms {
+            all_terms.push((format!("generator.{index}.terms"), terms));
+        }
     }
-    let edits = (timeline.iter_mut().enumerate())
-        .map(|(index, edit)| (format!("timeline.{index}.prompts"), &mut edit.prompts));
-    let others = (stages.into_iter().chain(edits))
-        .filter_map(|(path, prompts)| Some((path, prompts.as_mut()?)));
+    for (index, edit) in timeline.iter_mut().enumerate() {
+        stages.push((format!("timeline.{index}.prompts"), &mut edit.prompts));
+        if let Some(terms) = &mut edit.terms {
+            all_terms.push((format!("timeline.{index}.terms"), terms));
+        }
+    }
+    for (path, terms) in all_terms {
+        if let Some(aesthetic) = &mut terms.aesthetic {
+            let AestheticOptions { model, clip, .. } = &mut **aesthetic;
+            files.push((format!("{path}.aesthetic.model"), FileOf::Model(model)));
+            files.push((format!("{path}.aesthetic.clip"), FileOf::Model(clip)));
+        }
+    }
+    let others = (stages.into_iter()).filter_map(|(path, prompts)| Some((path, prompts.as_mut()?)));
     for (path, prompts) in std::iter::once(("prompts".to_owned(), prompts)).chain(others) {
         for (index, prompt) in prompts.iter_mut().enumerate() {
             if let Some(image) = &mut prompt.image {
@@ -120,8 +134,8 @@ impl Checker {
         self.stages(recipe);
         self.timeline(recipe);
         self.clip(recipe);
-        self.cutouts(&recipe.cutouts);
-        self.terms("terms", &recipe.terms);
+        self.cutouts("cutouts", &recipe.cutouts);
+        self.terms("terms", &recipe.terms, recipe);
         self.range("output.fps", recipe.output.fps, 0.1, 120.0);
         for (name, path) in [("mask", &recipe.mask), ("init", &recipe.init)] {
             if let Some(path) = path {
@@ -156,7 +170,7 @@ impl Checker {
                 self.prompts(&format!("{path}.prompts"), prompts, steps, recipe.select);
             }
             if let Some(terms) = &stage.terms {
-                self.terms(&format!("{path}.terms"), terms);
+                self.terms(&format!("{path}.terms"), terms, recipe);
             }
             self.generator(&path, &stage.options);
             if let GeneratorOptions::Vqgan(options) = &stage.options
@@ -192,7 +206,7 @@ impl Checker {
                 );
             }
             if let Some(terms) = &edit.terms {
-                self.terms(&format!("{path}.terms"), terms);
+                self.terms(&format!("{path}.terms"), terms, recipe);
             }
             if let Some(lr) = edit.lr
                 && !(lr.is_finite() && lr > 0.0)
@@ -202,15 +216,6 @@ impl Checker {
             if let Some(steps) = edit.steps {
                 self.count(&format!("{path}.steps"), steps, 1, MOST_STEPS);
             }
-        }
-    }
-
-    fn terms(&mut self, path: &str, terms: &TermOptions) {
-        if let Some(mean) = &terms.mean {
-            self.number(&format!("{path}.mean"), mean, 0.0, 1.0);
-        }
-        if let Some(contrast) = &terms.contrast {
-            self.number(&format!("{path}.contrast"), contrast, 0.0, 1.0);
         }
     }
 
@@ -285,98 +290,6 @@ impl Checker {
                 &format!("at most {MOST_PIXELS} pixels"),
                 format_args!("{width} x {height} = {}", width * height),
             );
-        }
-    }
-
-    fn clip(&mut self, recipe: &Recipe) {
-        if recipe.clip.is_empty() {
-            self.invalid(
-                "clip",
-                "there is no model to judge the picture: `embedded` is always there",
-            );
-            return;
-        }
-        for (index, clip) in recipe.clip.iter().enumerate() {
-            let path = format!("clip.{index}");
-            self.model(&format!("{path}.model"), &clip.model);
-            self.number(&format!("{path}.weight"), &clip.weight, 0.0, f64::MAX);
-            if let Some(center) = clip.center {
-                self.range(&format!("{path}.center"), center, 0.0, 1.0);
-            }
-        }
-        if recipe
-            .clip
-            .iter()
-            .all(|clip| clip.weight.bounds() == (0.0, 0.0))
-        {
-            self.invalid("clip", "all weights are 0, so that no model would count");
-        }
-    }
-
-    fn cutouts(&mut self, cutouts: &CutoutOptions) {
-        if let Some(count) = &cutouts.count {
-            self.number("cutouts.count", count, 1.0, MOST_CUTOUTS);
-        }
-        self.positive("cutouts.power", &cutouts.power);
-        self.positive("cutouts.max", &cutouts.max);
-        if let Some(min) = &cutouts.min {
-            self.positive("cutouts.min", min);
-            if let (Some(min), Some(max)) = (min.constant(), cutouts.max.constant())
-                && min > max
-            {
-                self.unexpected(
-                    "cutouts.min",
-                    &format!("at most `max`, which is {max}"),
-                    min,
-                );
-            }
-        }
-        self.number("cutouts.margin", &cutouts.margin, 0.0, 16.0);
-        self.number("cutouts.overview", &cutouts.overview, 0.0, MOST_CUTOUTS);
-        for (index, augment) in cutouts.augment.iter().enumerate() {
-            self.augment(&format!("cutouts.augment.{index}"), augment);
-        }
-    }
-
-    fn augment(&mut self, path: &str, augment: &Augment) {
-        let (name, p, numbers): (_, _, &[(&str, &Number, f64)]) = match augment {
-            Augment::Flip { p } => ("flip", Some(p), &[]),
-            Augment::Affine {
-                degrees,
-                translate,
-                p,
-            } => (
-                "affine",
-                Some(p),
-                &[("degrees", degrees, 180.0), ("translate", translate, 1.0)],
-            ),
-            Augment::Perspective { strength, p } => {
-                ("perspective", Some(p), &[("strength", strength, 1.0)])
-            }
-            Augment::Jitter {
-                hue,
-                saturation,
-                brightness,
-                contrast,
-                p,
-            } => (
-                "jitter",
-                Some(p),
-                &[
-                    ("hue", hue, 0.5),
-                    ("saturation", saturation, 1.0),
-                    ("brightness", brightness, 1.0),
-                    ("contrast", contrast, 1.0),
-                ],
-            ),
-            Augment::Erase { area, p } => ("erase", Some(p), &[("area", area, 1.0)]),
-            Augment::Noise { strength } => ("noise", None, &[("strength", strength, 16.0)]),
-        };
-        if let Some(p) = p {
-            self.range(&format!("{path}.{name}.p"), *p, 0.0, 1.0);
-        }
-        for (key, number, most) in numbers {
-            self.number(&format!("{path}.{name}.{key}"), number, 0.0, *most);
         }
     }
 

@@ -142,6 +142,7 @@ impl Default for TermOptions {
             saturation: Number::from(0.0),
             mean: None,
             contrast: None,
+            aesthetic: None,
         }
     }
 }

@@ -278,7 +278,8 @@ fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
         ["prompts", _] => "text",
         ["clip", _] => "model",
         ["generator"] => "kind",
-        ["cutouts", "augment", _] => text,
+        ["cutouts", "augment", _] | ["clip", _, "cutouts", "augment", _] => text,
+        ["terms", "aesthetic"] => "weight",
         _ => return,
     };
     let key = Key {
@@ -286,7 +287,9 @@ fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
         name: key.to_owned(),
     };
     let value = match path {
-        ["cutouts", ..] => Node::map(node.place.clone()),
+        [.., "augment", _] => Node::map(node.place.clone()),
+        // a number stays one
+        ["terms", "aesthetic"] => node.clone(),
         _ => Node::text(text, node.place.clone()),
     };
     node.content = Content::Map(vec![(key, value)]);

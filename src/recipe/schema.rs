@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{ClipOptions, Moment, Number, Prompt, Recipe};
+use super::{AestheticOptions, ClipOptions, Moment, Number, Prompt, Recipe};
 
 impl Recipe {
     /// The JSON Schema (2020-12) of recipe files.
@@ -51,6 +51,12 @@ pub(super) fn prompts(generator: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn clip(generator: &mut SchemaGenerator) -> Schema {
     entries::<ClipOptions>(generator)
+}
+
+pub(super) fn aesthetic(generator: &mut SchemaGenerator) -> Schema {
+    let weight = generator.subschema_for::<Number>();
+    let map = generator.subschema_for::<AestheticOptions>();
+    json_schema!({ "anyOf": [weight, map, { "type": "null" }] })
 }
 
 /// A list of maps and plain scalars, or one of these.

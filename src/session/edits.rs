@@ -109,7 +109,7 @@ impl Session {
             self.studio()?.set_prompts(prompts, fade)?;
         }
         if let Some(terms) = &edit.terms {
-            self.studio()?.set_terms(terms);
+            self.studio()?.set_terms(terms)?;
         }
         Ok(())
     }

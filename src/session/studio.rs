@@ -13,13 +13,17 @@ use rand::RngCore;
 
 use super::Course;
 use super::generator::{Order, Rate, generator};
+use crate::aesthetic::Head;
 use crate::clip::preprocess::stack;
 use crate::clip::{Clip, Tower};
-use crate::objective::{ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term, embed_images};
+use crate::objective::{
+    AestheticTerm, AestheticTermOptions, ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term,
+    embed_images,
+};
 use crate::picture;
 use crate::prompt::{Fade, Influence};
 use crate::random::{self, Purpose};
-use crate::recipe::{ClipOptions, Prompt, Recipe, TermOptions};
+use crate::recipe::{AestheticOptions, ClipOptions, Prompt, Recipe, TermOptions};
 use crate::weights;
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
@@ -92,7 +96,10 @@ pub trait Studio: Send {
     fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()>;
 
     /// Asks for other terms.
-    fn set_terms(&mut self, terms: &TermOptions);
+    ///
+    /// # Errors
+    /// When a model that they name cannot be used.
+    fn set_terms(&mut self, terms: &TermOptions) -> Result<()>;
 
     /// What judges the picture, as it was last asked for.
     fn terms(&self) -> Vec<Box<dyn Term>>;
@@ -114,9 +121,11 @@ pub trait Studio: Send {
 pub(super) struct RecipeStudio {
     recipe: Recipe,
     device: Device,
-    memory: usize,
+    options: SessionOptions,
     rate: Rate,
     judges: Vec<Judge>,
+    /// What was loaded for the terms, by the names of head and CLIP.
+    beauty: HashMap<(String, String), (Arc<Head>, Arc<Clip>)>,
     terms: TermOptions,
     warnings: Vec<String>,
 }
@@ -147,15 +156,58 @@ impl RecipeStudio {
             let clip = options.library.clip(&entry.model, device)?;
             judges.push(Judge::new(clip, entry)?);
         }
-        Ok(Self {
+        let mut studio = Self {
             recipe: recipe.clone(),
             device: device.clone(),
-            memory: options.memory,
+            options: options.clone(),
             rate: Rate::default(),
             judges,
+            beauty: HashMap::new(),
             terms: recipe.terms.clone(),
             warnings: vec![],
-        })
+        };
+        // what later stages and edits ask for should not be missing after an hour
+        let stages = recipe.generator.0.iter().map(|stage| &stage.terms);
+        let edits = recipe.timeline.iter().map(|edit| &edit.terms);
+        let all = (stages.chain(edits).flatten()).chain([&recipe.terms]);
+        for aesthetic in all.filter_map(|terms| terms.aesthetic.as_deref()) {
+            studio.beauty(aesthetic)?;
+        }
+        Ok(studio)
+    }
+
+    /// The head and the CLIP of an aesthetic term, loaded if they were not yet.
+    fn beauty(&mut self, aesthetic: &AestheticOptions) -> Result<()> {
+        let key = (aesthetic.model.clone(), aesthetic.clip.clone());
+        if self.beauty.contains_key(&key) {
+            return Ok(());
+        }
+        let head = weights::aesthetic(&aesthetic.model)?;
+        let clip = self.options.library.clip(&aesthetic.clip, &self.device)?;
+        head.fits(clip.name(), clip.towers().len(), clip.projection())?;
+        self.beauty.insert(key, (Arc::new(head), clip));
+        Ok(())
+    }
+
+    /// The aesthetic term, if one is asked for and counts.
+    fn aesthetic(&self) -> Option<AestheticTerm> {
+        let aesthetic = self.terms.aesthetic.as_ref()?;
+        if aesthetic.weight.constant() == Some(0.0) {
+            return None;
+        }
+        let key = (aesthetic.model.clone(), aesthetic.clip.clone());
+        let (head, clip) = self.beauty.get(&key)?;
+        let options = AestheticTermOptions {
+            weight: aesthetic.weight.clone(),
+            cutouts: self.recipe.cutouts.with(aesthetic.cutouts.as_ref()),
+            seed: self.recipe.seed,
+            memory: self.options.memory,
+        };
+        Some(AestheticTerm::new(
+            Arc::clone(head),
+            Arc::clone(clip),
+            options,
+        ))
     }
 }
 
@@ -212,8 +264,12 @@ impl Studio for RecipeStudio {
         Ok(())
     }
 
-    fn set_terms(&mut self, terms: &TermOptions) {
+    fn set_terms(&mut self, terms: &TermOptions) -> Result<()> {
+        if let Some(aesthetic) = &terms.aesthetic {
+            self.beauty(aesthetic)?;
+        }
         self.terms = terms.clone();
+        Ok(())
     }
 
     fn terms(&self) -> Vec<Box<dyn Term>> {
@@ -221,21 +277,24 @@ impl Studio for RecipeStudio {
             .map(|judge| Critic {
                 clip: Arc::clone(&judge.clip),
                 weight: judge.options.weight.clone(),
+                cutouts: (self.recipe.cutouts).with(judge.options.cutouts.as_ref()),
                 prompts: judge.prompts.clone(),
             })
             .collect();
         let clip_term = ClipTerm::new(
             critics,
             ClipTermOptions {
-                cutouts: self.recipe.cutouts.clone(),
                 distance: self.recipe.distance,
                 select: self.recipe.select,
                 seed: self.recipe.seed,
-                memory: self.memory,
+                memory: self.options.memory,
             },
         );
         let mut terms: Vec<Box<dyn Term>> = vec![Box::new(clip_term)];
         for term in Regular::of(&self.terms) {
+            terms.push(Box::new(term));
+        }
+        if let Some(term) = self.aesthetic() {
             terms.push(Box::new(term));
         }
         terms

@@ -1,0 +1,142 @@
+//! What single entries of `clip` say for themselves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use phantasia::recipe::{Border, CutoutChanges, Number, Recipe};
+use phantasia::session::Session;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+fn parse(text: &str) -> Recipe {
+    Recipe::parse(text, "r.yaml", Path::new("")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(text: &str) -> String {
+    match Recipe::parse(text, "r.yaml", Path::new("")) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The losses of the first step, by name, of a recipe of two tiny CLIPs with these keys beside the models.
+fn losses(first: &str, second: &str) -> BTreeMap<String, f64> {
+    let (a, b) = (fixture("clip-hf-quick"), fixture("clip-open-vit"));
+    let recipe = parse(&format!(
+        "prompts: a red apple\nsize: 40x40\nseed: 4\ncutouts: {{ count: 3 }}\nclip:\n  - {{ model: {}{first} }}\n  - {{ model: {}{second} }}\n",
+        a.display(),
+        b.display(),
+    ));
+    let mut session = Session::new(&recipe, &Device::Cpu).expect("a session");
+    session.tick().expect("a step").terms
+}
+
+#[test]
+fn an_entrys_cutouts_change_what_it_sees_and_nothing_that_others_see() {
+    let name = |of: &str| format!("clip/{}", fixture(of).display());
+    let (first, second) = (name("clip-hf-quick"), name("clip-open-vit"));
+    let plain = losses("", "");
+    assert!(
+        plain.contains_key(&first) && plain.contains_key(&second),
+        "{plain:?}"
+    );
+    for changes in ["count: 7", "power: 0.2", "augment: []", "max: 0.5"] {
+        let changes = format!(", cutouts: {{ {changes} }}");
+        let changed = losses(&changes, "");
+        assert_ne!(changed[&first], plain[&first], "{changes}");
+        assert_eq!(changed[&second], plain[&second], "{changes}");
+        let changed = losses("", &changes);
+        assert_eq!(changed[&first], plain[&first], "{changes}");
+        assert_ne!(changed[&second], plain[&second], "{changes}");
+    }
+    // what is said again is the same
+    assert_eq!(losses(", cutouts: { count: 3 }", ""), plain);
+}
+
+#[test]
+fn what_an_entry_does_not_say_is_the_recipes() {
+    let recipe = parse(
+        "prompts: a\ncutouts: { count: 5, border: zero, augment: [flip] }\n\
+         clip: [{ cutouts: { count: 2, border: wrap } }, embedded]\n",
+    );
+    let changes = recipe.clip[0].cutouts.as_ref();
+    let own = recipe.cutouts.with(changes);
+    assert_eq!(own.count, Some(Number::from(2.0)));
+    assert_eq!(
+        (own.border, &own.augment),
+        (Border::Wrap, &recipe.cutouts.augment)
+    );
+    assert_eq!(
+        recipe.cutouts.with(recipe.clip[1].cutouts.as_ref()),
+        recipe.cutouts
+    );
+    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    let mut changed = recipe.clone();
+    changed.set("clip.1.cutouts.power=2").expect("set");
+    let power = CutoutChanges {
+        power: Some(Number::from(2.0)),
+        ..CutoutChanges::default()
+    };
+    assert_eq!(changed.clip[1].cutouts, Some(power));
+}
+
+#[test]
+fn faults_in_an_entrys_cutouts_are_said_with_their_place() {
+    for (text, message) in [
+        (
+            "prompts: a\nclip: [{ cutouts: { count: 0 } }]\n",
+            "r.yaml:2:28: clip.0.cutouts.count: expected a number from 1",
+        ),
+        (
+            "prompts: a\ncutouts: { max: 0.5 }\nclip: [{ cutouts: { min: 0.6 } }]\n",
+            "clip.0.cutouts.min: expected at most `max`, which is 0.5",
+        ),
+        (
+            "prompts: a\nclip: [{ cutouts: { cont: 1 } }]\n",
+            "unknown key `cont`; did you mean `count`?",
+        ),
+        (
+            "prompts: a\nterms: { aesthetic: { cutouts: { power: 0 } } }\n",
+            "terms.aesthetic.cutouts.power: expected a number above 0",
+        ),
+        (
+            "prompts: a\nterms: { aesthetic: [1] }\n",
+            "expected a weight, or a map",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(message), "{error}");
+    }
+    // a fault of the recipe's own is told once
+    let error = refused("prompts: a\ncutouts: { power: 0 }\nclip: [{ cutouts: { count: 2 } }]\n");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn beauty_may_be_a_weight_or_a_map() {
+    let short = parse("prompts: a\nterms: { aesthetic: \"1 - t\" }\n");
+    let long = parse("prompts: a\nterms: { aesthetic: { weight: \"1 - t\" } }\n");
+    assert_eq!(short, long);
+    assert_eq!(parse(&long.to_yaml()), long);
+    let aesthetic = long.terms.aesthetic.expect("the term");
+    assert_eq!(aesthetic.model, "laion-aesthetic");
+    assert_eq!(aesthetic.clip, "openai/clip-vit-large-patch14");
+    let mut set = parse("prompts: a\nterms: { aesthetic: 2 }\n");
+    set.set("terms.aesthetic.clip=embedded").expect("set");
+    let aesthetic = set.terms.aesthetic.expect("the term");
+    assert_eq!(
+        (aesthetic.weight, aesthetic.clip.as_str()),
+        (Number::from(2.0), "embedded")
+    );
+    assert_eq!(
+        parse("prompts: a\nterms: { aesthetic: null }\n")
+            .terms
+            .aesthetic,
+        None
+    );
+}
