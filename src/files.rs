@@ -16,6 +16,13 @@ pub struct OutputError {
     source: io::Error,
 }
 
+impl OutputError {
+    /// What the system says, for those who have their own words for the rest.
+    pub(crate) fn into_source(self) -> io::Error {
+        self.source
+    }
+}
+
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

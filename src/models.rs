@@ -2,6 +2,7 @@
 
 mod cache;
 mod hub;
+mod patience;
 mod table;
 
 use std::path::{Path, PathBuf};

@@ -6,12 +6,15 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use phantasia::models::{Cache, FetchError, Fetched, Files, Hub, Wanted};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// How long a silence is waited for where there is one.
+const SHORT: Duration = Duration::from_millis(300);
 const FILES: Files = Files {
     required: &["config.json"],
     weights: &["model.safetensors", "pytorch_model.bin"],
@@ -29,6 +32,11 @@ enum Manner {
     },
     /// Every answer breaks off at once.
     Dead,
+    /// Answers stop to come after so many bytes, but stay open; the first ones, or all.
+    FallsSilent {
+        times: usize,
+        after: usize,
+    },
     /// The bytes are others than the checksum's.
     Lies,
     /// More bytes come than were announced.
@@ -65,7 +73,9 @@ fn serve(manner: Manner) -> Server {
     let seen = Arc::clone(&log);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let _ = answer(stream, manner, &seen);
+            let seen = Arc::clone(&seen);
+            // some are slow
+            std::thread::spawn(move || answer(stream, manner, &seen));
         }
     });
     Server { endpoint, log }
@@ -155,21 +165,38 @@ fn answer(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -> st
         status,
         &format!("{about}Content-Length: {}\r\n", part.len()),
     )?;
+    let mut is_silent = false;
     let end = match manner {
+        Manner::FallsSilent { times, after } if large && seen <= times => {
+            is_silent = true;
+            // what was sent once is not sent again: those who go on get nothing
+            after.saturating_sub(from).min(part.len())
+        }
         Manner::Breaks { times, after } if large && seen <= times => after.min(part.len()),
         Manner::Dead if large => 0,
         _ => part.len(),
     };
-    stream.write_all(&part[..end])
+    stream.write_all(&part[..end])?;
+    if is_silent {
+        stream.flush()?;
+        std::thread::sleep(Duration::from_secs(20));
+    }
+    Ok(())
 }
 
 fn fetch(server: &Server, folder: &Path) -> Result<Fetched, FetchError> {
+    fetch_within(server, folder, Duration::from_secs(10))
+}
+
+fn fetch_within(server: &Server, folder: &Path, patience: Duration) -> Result<Fetched, FetchError> {
     let wanted = Wanted {
         repository: "owner/name".to_owned(),
         revisions: &["refs/pr/15", "main"],
         files: FILES,
     };
-    Hub::new(&server.endpoint, Cache::at(folder)).fetch(&wanted, &mut |_| {})
+    Hub::new(&server.endpoint, Cache::at(folder))
+        .with_patience(patience)
+        .fetch(&wanted, &mut |_| {})
 }
 
 fn folder() -> TempDir {
@@ -265,6 +292,70 @@ fn a_dead_connection_is_given_up_and_said() {
 }
 
 #[test]
+fn a_download_that_falls_silent_goes_on_where_it_was() {
+    let manner = Manner::FallsSilent {
+        times: 1,
+        after: 100_000,
+    };
+    let (server, folder) = (serve(manner), folder());
+    assert_eq!(
+        fetch_within(&server, folder.path(), SHORT)
+            .expect("fetched")
+            .bytes,
+        300_002
+    );
+    is_whole(folder.path());
+    let log = server.log.lock().expect("the log");
+    assert!(
+        log.iter().any(|line| line.contains("from=100000")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_server_that_stays_silent_is_given_up_and_what_came_is_kept() {
+    let manner = Manner::FallsSilent {
+        times: usize::MAX,
+        after: 100_000,
+    };
+    let (server, folder) = (serve(manner), folder());
+    let start = Instant::now();
+    let error = fetch_within(&server, folder.path(), SHORT)
+        .expect_err("silence")
+        .to_string();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    for part in [
+        "no byte came for 0.3 s",
+        "100000 of 300000 bytes are kept",
+        "goes on from there",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let server = serve(Manner::Well);
+    assert_eq!(
+        fetch(&server, folder.path()).expect("fetched").bytes,
+        200_000
+    );
+    is_whole(folder.path());
+}
+
+#[test]
+fn the_environment_sets_the_patience() {
+    let manner = Manner::FallsSilent {
+        times: usize::MAX,
+        after: 0,
+    };
+    let (server, folder) = (serve(manner), folder());
+    let output = program(
+        &server,
+        folder.path(),
+        &[("HF_HUB_DOWNLOAD_TIMEOUT", "0.2")],
+        &["models", "fetch", "owner/name", "--quiet"],
+    );
+    fails(&output, &["no byte came for 0.2 s", "0 of 300000 bytes"]);
+}
+
+#[test]
 fn a_wrong_checksum_is_an_error_and_nothing_of_it_stays() {
     let (server, folder) = (serve(Manner::Lies), folder());
     let error = fetch(&server, folder.path()).expect_err("others' bytes");
@@ -313,6 +404,7 @@ fn program(server: &Server, folder: &Path, variables: &[(&str, &str)], args: &[&
         "HF_HUB_CACHE",
         "HUGGINGFACE_HUB_CACHE",
         "HF_HUB_OFFLINE",
+        "HF_HUB_DOWNLOAD_TIMEOUT",
     ] {
         command.env_remove(name);
     }

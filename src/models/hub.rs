@@ -4,114 +4,33 @@
 //! crates, and its small one neither goes on with a download of the last session nor checks what it got. The protocol for files is
 //! short: HEAD says the commit, the etag (of large files the sha256) and the size; GET with a range gives the bytes.
 
-use std::fs::{self, File, OpenOptions};
+mod disk;
+mod error;
+
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-use thiserror::Error;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::cache::{home, variable};
+use super::patience::Patient;
 use super::{Cache, Wanted};
+pub use error::FetchError;
+
+use disk::{create_folder, link_to, sha256, write_whole, written};
 
 const ENDPOINT: &str = "https://huggingface.co";
 /// A broken download is taken up again this often before it is given up.
 const ATTEMPTS: u32 = 5;
+/// A download that falls silent is taken up again; after so many silences without a byte between them it is given up.
+const SILENCES: u32 = 2;
+/// How long no byte may come, where HF_HUB_DOWNLOAD_TIMEOUT does not say.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many moves of a repository are followed.
 const MOVES: usize = 5;
-
-/// Why a model could not be fetched. What was downloaded so far is kept, but for what proved wrong.
-#[derive(Debug, Error)]
-pub enum FetchError {
-    /// HF_HUB_OFFLINE is set.
-    #[error("`{repository}` cannot be fetched while HF_HUB_OFFLINE is set")]
-    Offline {
-        /// The repository.
-        repository: String,
-    },
-    /// There is no home folder to put the cache in.
-    #[error("there is no folder for downloads: set HF_HOME")]
-    NoCache,
-    /// A file is not there, in any of the revisions.
-    #[error("{endpoint} has no {file} in `{repository}`")]
-    NotFound {
-        /// The hub.
-        endpoint: String,
-        /// The repository.
-        repository: String,
-        /// The files that were looked for.
-        file: String,
-    },
-    /// The hub wants to know who asks.
-    #[error(
-        "{endpoint} gives out `{repository}` only to those it knows ({status}): if the name is right, the repository is private or gated; accept its terms at {endpoint}/{repository} and set HF_TOKEN to an access token{given}"
-    )]
-    Unauthorized {
-        /// The hub.
-        endpoint: String,
-        /// The repository.
-        repository: String,
-        /// 401 or 403.
-        status: u16,
-        /// What is known of the token, as part of the sentence.
-        given: &'static str,
-    },
-    /// The hub answers something else than the file.
-    #[error("{url} answers {status}")]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// The answer's status.
-        status: u16,
-    },
-    /// The hub's answer lacks what the protocol promises.
-    #[error("{url} is not a hub's file: {what}")]
-    Protocol {
-        /// What was asked for.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The connection failed, again and again.
-    #[error("cannot reach {url}: {what}; the next try goes on where this one ended")]
-    Network {
-        /// What was asked for.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// What came is not of the announced size.
-    #[error("{url} has {expected} bytes, and {found} came; they were thrown away")]
-    Size {
-        /// What was asked for.
-        url: String,
-        /// The announced size.
-        expected: u64,
-        /// What came.
-        found: u64,
-    },
-    /// What came is something else.
-    #[error("the sha256 of {url} should be {expected}, and is {found}; it was thrown away")]
-    Checksum {
-        /// What was asked for.
-        url: String,
-        /// The announced checksum.
-        expected: String,
-        /// That of what came.
-        found: String,
-    },
-    /// A file could not be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
-}
 
 /// Told while a file comes.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +60,7 @@ pub struct Hub {
     token: Option<String>,
     cache: Cache,
     offline: bool,
+    patience: Duration,
     agent: Agent,
 }
 
@@ -152,7 +72,8 @@ struct About {
 }
 
 impl Hub {
-    /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, and the usual cache.
+    /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, the patience of HF_HUB_DOWNLOAD_TIMEOUT (seconds above 0),
+    /// and the usual cache.
     pub fn from_env() -> Self {
         let text = |name: &str| {
             std::env::var(name)
@@ -170,6 +91,13 @@ impl Hub {
             &text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
             Cache::from_env(),
         );
+        let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.trim().parse().ok());
+        if let Some(patience) = seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|patience| !patience.is_zero())
+        {
+            hub = hub.with_patience(patience);
+        }
         hub.offline = offline;
         hub.token = token
             .map(|token| token.trim().to_owned())
@@ -179,20 +107,22 @@ impl Hub {
 
     /// The hub at that address, without a token.
     pub fn new(endpoint: &str, cache: Cache) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            // the token is for the hub, not for whoever it sends us on to
-            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
-            .user_agent(concat!("phantasia/", env!("CARGO_PKG_VERSION")))
-            .build();
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: None,
             cache,
             offline: false,
-            agent: agent.into(),
+            patience: PATIENCE,
+            agent: agent(PATIENCE),
+        }
+    }
+
+    /// The same, that waits so long for an answer, and so long for the next byte of a file.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience,
+            agent: agent(patience),
+            ..self
         }
     }
 
@@ -408,7 +338,7 @@ impl Hub {
         let part = blob.with_file_name(format!("{}.incomplete", about.etag));
         create_folder(&part)?;
         let mut came = 0;
-        let mut attempt = 0;
+        let (mut attempt, mut silences) = (0, 0);
         loop {
             let before = fs::metadata(&part).map_or(0, |there| there.len());
             let outcome = match before.cmp(&about.size) {
@@ -423,8 +353,18 @@ impl Hub {
                 Ok(()) if now >= about.size || about.size == 0 => break,
                 Err(Broken::For(error)) => return Err(error),
                 // whoever gives something each time is asked again
-                Ok(()) | Err(Broken::Here(_)) if now > before => attempt = 0,
+                _ if now > before => (attempt, silences) = (0, 0),
+                Err(Broken::Silent) => silences += 1,
                 Ok(()) | Err(Broken::Here(_)) => attempt += 1,
+            }
+            if silences >= SILENCES {
+                return Err(FetchError::Silent {
+                    url: url.to_owned(),
+                    seconds: self.patience.as_secs_f64(),
+                    silences,
+                    done: now,
+                    total: about.size,
+                });
             }
             if attempt >= ATTEMPTS {
                 let what = match outcome {
@@ -454,8 +394,10 @@ impl Hub {
         total: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Broken> {
-        let mut response =
-            (self.send(false, url, from)).map_err(|error| Broken::Here(error.to_string()))?;
+        let response = (self.send(false, url, from)).map_err(|error| match error {
+            ureq::Error::Timeout(_) => Broken::Silent,
+            error => Broken::Here(error.to_string()),
+        })?;
         let status = response.status();
         let written = |source| Broken::For(written(part, source));
         let goes_on = match status.as_u16() {
@@ -484,17 +426,20 @@ impl Hub {
         .map_err(written)?;
         let mut done = if goes_on { from } else { 0 };
         // one byte more than announced is enough to know
-        let mut input = response.body_mut().as_reader().take(total + 1 - done);
-        let mut buffer = vec![0; 1 << 16];
+        let input = (response.into_body().into_reader()).take(total + 1 - done);
+        let input =
+            Patient::new(input, self.patience).map_err(|error| Broken::Here(error.to_string()))?;
         loop {
             progress(Progress { file, done, total });
-            let count =
-                (input.read(&mut buffer)).map_err(|error| Broken::Here(error.to_string()))?;
-            if count == 0 {
+            let piece = input.next().map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => Broken::Silent,
+                _ => Broken::Here(error.to_string()),
+            })?;
+            let Some(piece) = piece else {
                 return output.sync_all().map_err(written);
-            }
-            output.write_all(&buffer[..count]).map_err(written)?;
-            done += count as u64;
+            };
+            output.write_all(&piece).map_err(written)?;
+            done += piece.len() as u64;
         }
     }
 
@@ -541,10 +486,24 @@ impl Fetched {
     }
 }
 
+fn agent(patience: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_recv_response(Some(patience))
+        // the token is for the hub, not for whoever it sends us on to
+        .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+        .user_agent(concat!("phantasia/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
 /// How a request ended that brought no whole file.
 enum Broken {
     /// It may go better another time.
     Here(String),
+    /// Nothing came any more; it may go on another time.
+    Silent,
     /// It will not.
     For(FetchError),
 }
@@ -575,65 +534,4 @@ fn retry(
         }
         std::thread::sleep(pause(attempt));
     }
-}
-
-fn sha256(file: &mut File) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hash.update(&buffer[..count]),
-        }
-    }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
-}
-
-fn written(path: &Path, source: io::Error) -> FetchError {
-    FetchError::Write {
-        path: path.display().to_string(),
-        source,
-    }
-}
-
-fn create_folder(file: &Path) -> Result<(), FetchError> {
-    match file.parent() {
-        Some(folder) => fs::create_dir_all(folder).map_err(|source| written(folder, source)),
-        None => Ok(()),
-    }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FetchError> {
-    create_folder(path)?;
-    let aside = path.with_extension(format!("{}.part", std::process::id()));
-    fs::write(&aside, bytes)
-        .and_then(|()| fs::rename(&aside, path))
-        .map_err(|source| written(path, source))
-}
-
-/// The snapshot's name for a blob: a relative link, as huggingface_hub makes it, or the file itself where there are no links.
-fn link_to(blob: &Path, link: &Path) -> Result<(), FetchError> {
-    create_folder(link)?;
-    let failed = |source| written(link, source);
-    if link.symlink_metadata().is_ok() {
-        fs::remove_file(link).map_err(failed)?;
-    }
-    #[cfg(unix)]
-    {
-        // from snapshots/COMMIT/FILE, one step up for each folder within FILE's name
-        let root = blob.parent().and_then(Path::parent);
-        let steps = root
-            .and_then(|root| link.parent()?.strip_prefix(root).ok())
-            .map_or(0, |folders| folders.components().count());
-        let mut target: PathBuf = std::iter::repeat_n("..", steps).collect();
-        target.push("blobs");
-        target.push(blob.file_name().unwrap_or_default());
-        std::os::unix::fs::symlink(target, link).map_err(failed)
-    }
-    #[cfg(not(unix))]
-    fs::rename(blob, link).map_err(failed)
 }

@@ -1,0 +1,111 @@
+//! Why a download fails.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why a model could not be fetched. What was downloaded so far is kept, but for what proved wrong.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// HF_HUB_OFFLINE is set.
+    #[error("`{repository}` cannot be fetched while HF_HUB_OFFLINE is set")]
+    Offline {
+        /// The repository.
+        repository: String,
+    },
+    /// There is no home folder to put the cache in.
+    #[error("there is no folder for downloads: set HF_HOME")]
+    NoCache,
+    /// A file is not there, in any of the revisions.
+    #[error("{endpoint} has no {file} in `{repository}`")]
+    NotFound {
+        /// The hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// The files that were looked for.
+        file: String,
+    },
+    /// The hub wants to know who asks.
+    #[error(
+        "{endpoint} gives out `{repository}` only to those it knows ({status}): if the name is right, the repository is private or gated; accept its terms at {endpoint}/{repository} and set HF_TOKEN to an access token{given}"
+    )]
+    Unauthorized {
+        /// The hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// 401 or 403.
+        status: u16,
+        /// What is known of the token, as part of the sentence.
+        given: &'static str,
+    },
+    /// The hub answers something else than the file.
+    #[error("{url} answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// The hub's answer lacks what the protocol promises.
+    #[error("{url} is not a hub's file: {what}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The connection failed, again and again.
+    #[error("cannot reach {url}: {what}; the next try goes on where this one ended")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The connection stands, and nothing comes.
+    #[error(
+        "{url} has fallen silent: no byte came for {seconds} s, {silences} times; {done} of {total} bytes are kept, and fetching it again goes on from there (HF_HUB_DOWNLOAD_TIMEOUT sets the seconds)"
+    )]
+    Silent {
+        /// What was asked for.
+        url: String,
+        /// How long was waited each time.
+        seconds: f64,
+        /// How often.
+        silences: u32,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes of the whole file.
+        total: u64,
+    },
+    /// What came is not of the announced size.
+    #[error("{url} has {expected} bytes, and {found} came; they were thrown away")]
+    Size {
+        /// What was asked for.
+        url: String,
+        /// The announced size.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// What came is something else.
+    #[error("the sha256 of {url} should be {expected}, and is {found}; it was thrown away")]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// The announced checksum.
+        expected: String,
+        /// That of what came.
+        found: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
