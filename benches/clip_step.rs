@@ -8,11 +8,11 @@ use std::time::Instant;
 use candle_core::{Device, Result, Tensor};
 use frozen::checkpoint::Checkpoint;
 use frozen::{Activation, Layer};
-use phantasia::clip::Tower;
 use phantasia::clip::config::{
     ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
 };
 use phantasia::clip::preprocess::{Filter, Fit};
+use phantasia::clip::{Numbers, Tower};
 use phantasia::objective::{Target, judge};
 use phantasia::recipe::{Distance, Select};
 
@@ -82,7 +82,7 @@ fn main() -> anyhow::Result<()> {
         ("vit-b-32", config(224, 32, 768, 12, 12, 512)),
         ("tiny", config(64, 8, 192, 6, 6, 256)),
     ] {
-        let tower = Tower::build(name, &config, &Checkpoint::random(1), &device)?;
+        let tower = Tower::build(name, &config, &Checkpoint::random(1), Numbers::F32, &device)?;
         let side = config.vision.image_size;
         let values: Vec<f32> = (0..CUTOUTS * 3 * side * side)
             .map(|i| 0.5 + 0.4 * (0.37 * i as f32).sin())

@@ -80,6 +80,9 @@ pub struct RenderArgs {
     /// The CLIP that judges the candidates; the recipe's own, if it is not said. May be given several times
     #[arg(long, value_name = "MODEL", requires = "candidates")]
     pub judge: Vec<String>,
+    /// Download the models that are not on this machine
+    #[arg(long)]
+    pub yes: bool,
     /// Apply changes of the recipe's prompts and terms when its file changes
     #[arg(long)]
     pub watch: bool,
@@ -133,6 +136,9 @@ pub struct ResumeArgs {
     /// Paint this from here on instead of the run's prompts; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
+    /// Download the models that are not on this machine
+    #[arg(long)]
+    pub yes: bool,
     /// Go on from the checkpoint before the last one
     #[arg(long)]
     pub previous: bool,
@@ -150,6 +156,9 @@ pub struct JudgeArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+    /// Download the models that are not on this machine
+    #[arg(long)]
+    pub yes: bool,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ pub mod config;
 mod derive;
 mod embedded;
 pub mod files;
+mod numbers;
 pub mod preprocess;
 mod resnet;
 mod text;
@@ -16,13 +17,16 @@ mod vision;
 
 use std::path::Path;
 
-use candle_core::{Device, Result as CandleResult, Tensor};
+pub use numbers::Numbers;
+
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 
 use config::{ClipConfig, VisionKind};
 use files::ClipFiles;
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
+use numbers::Within;
 use preprocess::Preprocess;
 use text::TextTower;
 use tokenizer::Tokenizer;
@@ -102,7 +106,12 @@ pub struct Tower {
 impl Clip {
     /// The CLIP that is part of the program.
     pub fn embedded(device: &Device) -> Result<Self, ClipError> {
-        embedded::load(device)
+        Self::embedded_in(Numbers::F32, device)
+    }
+
+    /// The same, in other numbers than f32.
+    pub fn embedded_in(numbers: Numbers, device: &Device) -> Result<Self, ClipError> {
+        embedded::load(numbers, device)
     }
 
     /// The CLIP in a folder, in the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`) or the OpenCLIP layout
@@ -119,6 +128,19 @@ impl Clip {
     /// # Errors
     /// Where a file cannot be read or does not fit the others.
     pub fn from_files(name: &str, files: &ClipFiles, device: &Device) -> Result<Self, ClipError> {
+        Self::from_files_in(name, files, Numbers::F32, device)
+    }
+
+    /// The same, in other numbers than f32. Weights of any precision are read; what goes into the towers and comes out of them is f32 in any case.
+    ///
+    /// # Errors
+    /// As [`Clip::from_files`].
+    pub fn from_files_in(
+        name: &str,
+        files: &ClipFiles,
+        numbers: Numbers,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
         let Some(tokenizer) = &files.tokenizer else {
             return Err(ClipError::NoFile {
                 folder: (files.weights.parent())
@@ -135,7 +157,7 @@ impl Clip {
                 what,
             }
         })?;
-        Self::build(name, &config, &checkpoint, tokenizer, device)
+        Self::build(name, &config, &checkpoint, tokenizer, numbers, device)
     }
 
     fn build(
@@ -143,9 +165,10 @@ impl Clip {
         config: &ClipConfig,
         checkpoint: &Checkpoint,
         tokenizer: Tokenizer,
+        numbers: Numbers,
         device: &Device,
     ) -> Result<Self, ClipError> {
-        let weights = Branch::root(checkpoint, device);
+        let weights = Branch::root(checkpoint, device).of_types(numbers.rounded, numbers.computed);
         let text = TextTower::read(
             weights,
             config.layout,
@@ -157,7 +180,7 @@ impl Clip {
             name: name.to_owned(),
             text,
             tokenizer,
-            towers: vec![Tower::build(name, config, checkpoint, device)?],
+            towers: vec![Tower::build(name, config, checkpoint, numbers, device)?],
             projection: config.projection,
             logit_scale: logit_scale(checkpoint)?,
         })
@@ -193,7 +216,8 @@ impl Clip {
                 model: self.name.clone(),
                 what,
             })?;
-        let vector = self.text.embed(&tokens.ids)?.to_vec1::<f32>()?;
+        let vector = self.text.embed(&tokens.ids)?.to_dtype(DType::F32)?;
+        let vector = vector.to_vec1::<f32>()?;
         Ok(TextEmbedding {
             vector: unit(vector),
             lost: tokens.lost,
@@ -207,9 +231,16 @@ impl Tower {
         name: &str,
         config: &ClipConfig,
         checkpoint: &Checkpoint,
+        numbers: Numbers,
         device: &Device,
     ) -> Result<Self, ClipError> {
-        let weights = Branch::root(checkpoint, device);
+        let Numbers { rounded, computed } = numbers;
+        // computed in f16, the gradient of a ResNet comes out as no number; they are small, and f32 costs little
+        let computed = match config.vision.kind {
+            VisionKind::ResNet { .. } => DType::F32,
+            VisionKind::Transformer { .. } => computed,
+        };
+        let weights = Branch::root(checkpoint, device).of_types(rounded, computed);
         let size = config.vision.image_size;
         let net = match &config.vision.kind {
             VisionKind::Transformer { patch, stack } => vision::vision_transformer(
@@ -226,12 +257,17 @@ impl Tower {
                 heads,
             } => resnet::modified_resnet(weights, size, layers, *width, *heads, config.projection)?,
         };
+        let net: Box<dyn Layer> = match computed {
+            DType::F32 => Box::new(net),
+            _ => Box::new(Within::new(net, computed)),
+        };
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {
             name: name.to_owned(),
             preprocess: config.preprocess(),
-            image_bytes: config.activation_bytes(),
-            net: Chain::new(vec![Box::new(normalize), Box::new(net)]),
+            // it is counted in f32
+            image_bytes: config.activation_bytes() * computed.size_in_bytes() / 4,
+            net: Chain::new(vec![Box::new(normalize), net]),
         })
     }
 

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cellular::{CellularOptions, CellularPadding};
-pub use critics::{AestheticOptions, ClipOptions, CutoutChanges};
+pub use critics::{AestheticOptions, ClipOptions, CutoutChanges, Precision};
 pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
 pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};

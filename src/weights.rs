@@ -7,9 +7,10 @@ use candle_core::Device;
 use generators::Autoencoder;
 
 use crate::aesthetic::Head;
-use crate::clip::Clip;
 use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
+use crate::clip::{Clip, Numbers};
 use crate::models::{self, Cache, Kind, Located, ModelError};
+use crate::recipe::Precision;
 
 /// The name of the model that is part of the program.
 pub const EMBEDDED: &str = "embedded";
@@ -39,13 +40,45 @@ const AUTOENCODER_WEIGHTS: [&str; 9] = [
 /// # Errors
 /// Where it is nowhere, with the command that fetches it, or its files cannot be used.
 pub fn load(name: &str, base: &Path, device: &Device) -> Result<Clip> {
+    load_in(name, base, Precision::F32, device)
+}
+
+/// The same, in a precision; see [`Numbers::of`] for what it means where.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(name: &str, base: &Path, precision: Precision, device: &Device) -> Result<Clip> {
+    let numbers = Numbers::of(precision, device);
     if name == EMBEDDED {
-        return Ok(Clip::embedded(device)?);
+        return Ok(Clip::embedded_in(numbers, device)?);
     }
     let located = models::locate(name, base, WEIGHTS)?;
     let context = || format!("cannot load the CLIP in {}", located.path.display());
     let files = files(&located).with_context(context)?;
-    Clip::from_files(name, &files, device).with_context(context)
+    Clip::from_files_in(name, &files, numbers, device).with_context(context)
+}
+
+/// Whether a model of that name, of whatever kind, is on this machine.
+///
+/// # Errors
+/// Where it is not.
+pub fn at_hand(name: &str) -> Result<(), ModelError> {
+    if name == EMBEDDED {
+        return Ok(());
+    }
+    let mut found = Ok(());
+    for weights in [
+        WEIGHTS,
+        &DIFFUSION_WEIGHTS,
+        &AUTOENCODER_WEIGHTS,
+        HEAD_WEIGHTS,
+    ] {
+        found = models::locate(name, Path::new(""), weights).map(|_| ());
+        if found.is_ok() {
+            break;
+        }
+    }
+    found
 }
 
 /// The files of a located CLIP, and the tokenizer that all CLIPs share where it has none of its own.

@@ -530,6 +530,63 @@ fn a_missing_model_names_the_command_that_fetches_it() {
 }
 
 #[test]
+fn yes_fetches_what_a_recipe_or_a_judge_names() {
+    let (server, folder) = (serve(Manner::Well), folder());
+    fs::write(
+        folder.path().join("r.yaml"),
+        "prompts: a\nclip: [{ model: owner/name }]\n",
+    )
+    .expect("a file");
+    let render = ["render", "r.yaml", "--quiet"];
+    let output = program(&server, folder.path(), &[], &render);
+    fails(&output, &["phantasia models fetch owner/name", "--yes"]);
+    assert!(server.log.lock().expect("the log").is_empty());
+    // the weights of this server are no weights, but they come
+    let output = program(
+        &server,
+        folder.path(),
+        &[],
+        &[&render[..], &["--yes"]].concat(),
+    );
+    fails(&output, &["owner"]);
+    assert!(output.stdout.is_empty());
+    is_whole(&folder.path().join("hub"));
+    let gets = |server: &Server| {
+        let log = server.log.lock().expect("the log");
+        log.iter().filter(|line| line.starts_with("GET")).count()
+    };
+    assert_eq!(gets(&server), 2);
+    // once is enough
+    program(
+        &server,
+        folder.path(),
+        &[],
+        &[&render[..], &["--yes"]].concat(),
+    );
+    assert_eq!(gets(&server), 2);
+
+    let (server, folder) = (serve(Manner::Well), self::folder());
+    let score = [
+        "score",
+        "--prompt",
+        "a",
+        "--clip",
+        "owner/name",
+        "--quiet",
+        ".",
+    ];
+    let output = program(&server, folder.path(), &[], &score);
+    fails(&output, &["phantasia models fetch owner/name", "--yes"]);
+    program(
+        &server,
+        folder.path(),
+        &[],
+        &[&score[..], &["--yes"]].concat(),
+    );
+    is_whole(&folder.path().join("hub"));
+}
+
+#[test]
 fn the_list_is_one_json_object() {
     let (server, folder) = (serve(Manner::Well), folder());
     let output = program(&server, folder.path(), &[], &["models", "list", "--json"]);

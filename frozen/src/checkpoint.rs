@@ -471,17 +471,35 @@ fn read(
 pub struct Branch<'a> {
     checkpoint: &'a Checkpoint,
     device: &'a Device,
+    /// What numbers are rounded to, and then kept in.
+    types: [DType; 2],
 }
 
 impl<'a> Branch<'a> {
     /// The whole checkpoint, its tensors going to `device`.
     pub fn root(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
-        Self { checkpoint, device }
+        Self {
+            checkpoint,
+            device,
+            types: [DType::F32; 2],
+        }
+    }
+
+    /// The same, its numbers rounded to one type and kept in another instead of f32.
+    pub fn of_types(self, rounded: DType, kept: DType) -> Self {
+        Self {
+            types: [rounded, kept],
+            ..self
+        }
     }
 
     /// The tensor of that full name and shape.
     pub fn get(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        Ok(self.checkpoint.tensor(key, shape)?.to_device(self.device)?)
+        let [rounded, kept] = self.types;
+        // cast before it travels: the device holds no more than what is kept
+        let tensor = self.checkpoint.tensor(key, shape)?;
+        let tensor = tensor.to_dtype(rounded)?.to_dtype(kept)?;
+        Ok(tensor.to_device(self.device)?)
     }
 
     /// Whether there is a tensor of that name.

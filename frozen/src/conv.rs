@@ -2,7 +2,7 @@
 
 mod kernels;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use self::kernels::{backward, forward};
 
@@ -106,14 +106,20 @@ impl Conv2d {
                 );
             }
         }
-        let scale = (bn_weight / (bn_var + eps)?.sqrt()?)?;
-        let mean = match &bias {
-            Some(bias) => (bn_mean - bias)?,
-            None => bn_mean.clone(),
+        // halves have too few digits for the quotient
+        let kind = weight.dtype();
+        let wide = |x: &Tensor| match kind {
+            DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+            _ => Ok(x.clone()),
         };
-        let bias = (bn_bias - (mean * &scale)?)?;
-        let weight = weight.broadcast_mul(&scale.reshape((oc, 1, 1, 1))?)?;
-        Self::new(weight, Some(bias), options)
+        let scale = (wide(bn_weight)? / (wide(bn_var)? + eps)?.sqrt()?)?;
+        let mean = match &bias {
+            Some(bias) => (wide(bn_mean)? - wide(bias)?)?,
+            None => wide(bn_mean)?,
+        };
+        let bias = (wide(bn_bias)? - (mean * &scale)?)?.to_dtype(kind)?;
+        let weight = wide(&weight)?.broadcast_mul(&scale.reshape((oc, 1, 1, 1))?)?;
+        Self::new(weight.to_dtype(kind)?, Some(bias), options)
     }
 
     fn geometry(&self, x: &Tensor) -> Result<Geometry> {

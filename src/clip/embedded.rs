@@ -4,13 +4,13 @@ use candle_core::Device;
 
 use super::config::ClipConfig;
 use super::tokenizer::Tokenizer;
-use super::{Clip, ClipError, Tower};
+use super::{Clip, ClipError, Numbers, Tower};
 use frozen::checkpoint::Checkpoint;
 
 const NAME: &str = "embedded";
 
 /// Loads it: a vision transformer and a residual network that share one text tower. How they were made: `tools/embedded-clip`.
-pub fn load(device: &Device) -> Result<Clip, ClipError> {
+pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
     let refused = |path: &str| {
         let path = path.to_owned();
         |what| ClipError::Config { path, what }
@@ -28,11 +28,11 @@ pub fn load(device: &Device) -> Result<Clip, ClipError> {
             what,
         }
     })?;
-    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, device)?;
+    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, numbers, device)?;
     const SECOND: &str = "embedded/resnet";
     let second = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(SECOND))?;
     let checkpoint = Checkpoint::from_static(SECOND, embedded_resnet::WEIGHTS)?;
     clip.towers
-        .push(Tower::build(SECOND, &second, &checkpoint, device)?);
+        .push(Tower::build(SECOND, &second, &checkpoint, numbers, device)?);
     Ok(clip)
 }

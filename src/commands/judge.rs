@@ -14,7 +14,7 @@ use phantasia::rank::gallery::{self, Digest, Gallery, Skipped};
 use phantasia::weights;
 
 use super::console::{Misuse, note};
-use super::device;
+use super::{device, models};
 use crate::cli::JudgeArgs;
 
 /// Without a terminal, a line of progress every so often.
@@ -28,6 +28,7 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
     if let Some(twice) = clips.iter().find(|name| !known.insert(name.as_str())) {
         bail!(Misuse(format!("--clip {twice} is given twice")));
     }
+    models::need(clips.iter().cloned(), args.yes, args.quiet)?;
     let (device, _) = device::open(args.device)?;
     let clips = clips
         .iter()

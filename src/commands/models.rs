@@ -1,13 +1,15 @@
 //! `phantasia models`
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use phantasia::models::{self, Cache, Hub, Model, Wanted};
-use phantasia::weights::EMBEDDED;
+use phantasia::models::{self, Cache, Hub, Model, ModelError, Wanted};
+use phantasia::recipe::Recipe;
+use phantasia::weights::{self, EMBEDDED};
 use serde::Serialize;
 
 use super::console::{note, say};
@@ -44,7 +46,7 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
             let found = models::locate(&name, Path::new(""), models::ANY_WEIGHTS)?;
             say(found.path.display())?;
         }
-        ModelsCommand::Fetch { name, quiet } => fetch(&name, quiet)?,
+        ModelsCommand::Fetch { name, quiet } => say(fetch(&name, quiet)?.display())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,8 +88,8 @@ fn list(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Downloads a model, and the shared tokenizer where it needs one.
-pub fn fetch(name: &str, quiet: bool) -> Result<()> {
+/// Downloads a model, and the shared tokenizer where it needs one. Returns the folder that it lies in.
+fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
     let hub = Hub::from_env();
     let wanted = models::wanted(name)?;
     let folder = download(&hub, &wanted, quiet)?;
@@ -97,10 +99,47 @@ pub fn fetch(name: &str, quiet: bool) -> Result<()> {
             download(&hub, &tokenizer, quiet)?;
         }
     }
-    Ok(say(folder.display())?)
+    Ok(folder)
 }
 
-fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<std::path::PathBuf> {
+/// Sees to it that models are on this machine before any work begins: those that are not are downloaded, with `yes`, or else named.
+///
+/// # Errors
+/// Where one is missing, with all that are, or cannot be downloaded.
+pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> Result<()> {
+    let mut asked = HashSet::new();
+    let mut missing = vec![];
+    for name in names {
+        if !asked.insert(name.clone()) {
+            continue;
+        }
+        match weights::at_hand(&name) {
+            Ok(()) => {}
+            Err(ModelError::Missing { .. }) if yes => {
+                fetch(&name, quiet)?;
+            }
+            Err(error @ ModelError::Missing { .. }) => missing.push(error.to_string()),
+            // whoever loads it says more
+            Err(ModelError::Unknown { .. }) => {}
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "{}; or add --yes, and it is downloaded first",
+            missing.join("; ")
+        ),
+    }
+}
+
+/// Likewise, the models of a recipe and of its judges.
+pub fn need_of(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Result<()> {
+    let mut recipe = recipe.clone();
+    let own = recipe.models_mut().map(|name| name.clone());
+    need(own.chain(judges.iter().cloned()), yes, quiet)
+}
+
+fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<PathBuf> {
     let bar = match quiet {
         true => ProgressBar::hidden(),
         false => ProgressBar::new(0),

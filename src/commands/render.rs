@@ -11,12 +11,13 @@ use phantasia::video;
 
 use super::company::{self, Company};
 use super::console::note;
-use super::{device, tournament};
+use super::{device, models, tournament};
 use crate::cli::{PreviewChoice, RenderArgs};
 
 /// Paints a picture; it shows at `preview` where the flags do not say.
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let recipe = recipe(args)?;
+    models::need_of(&recipe, &args.judge, args.yes, args.company.quiet)?;
     if let Some(candidates) = args.candidates {
         return tournament::begin(args, &recipe, candidates);
     }

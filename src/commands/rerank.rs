@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::console::{note, say};
-use super::judge;
+use super::{judge, models};
 use crate::cli::{CombineChoice, RerankArgs, ScoreArgs, ScoringArgs};
 
 /// Pictures on a sheet, where `--top` does not say.
@@ -73,6 +73,7 @@ impl Jury {
                     clips.push(args.aesthetic_clip.clone());
                     clips.len() - 1
                 });
+                models::need([name.clone()], args.judge.yes, args.judge.quiet)?;
                 Some((weights::aesthetic(name)?, place))
             }
         };

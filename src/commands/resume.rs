@@ -12,7 +12,7 @@ use phantasia::video;
 
 use super::company::{self, Company};
 use super::console::{Misuse, note};
-use super::{device, tournament};
+use super::{device, models, tournament};
 use crate::cli::{PreviewChoice, ResumeArgs};
 
 /// Goes on with a render.
@@ -24,11 +24,14 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
                     .to_owned()
             ));
         }
+        let recipe = Recipe::load(&args.run.join(RECIPE))?;
+        models::need_of(&recipe, &[], args.yes, args.company.quiet)?;
         return tournament::go_on(args);
     }
     let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;
     let folder = RunFolder::open(&args.run)?;
     let recipe = Recipe::load(&args.run.join(RECIPE))?;
+    models::need_of(&recipe, &[], args.yes, args.company.quiet)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }

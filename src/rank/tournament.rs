@@ -30,7 +30,7 @@ use crate::output::{CHECKPOINT, RECIPE, RunFolder};
 use crate::paint::Painter;
 use crate::picture;
 use crate::prompt::{At, Influence};
-use crate::recipe::{Prompt, Recipe};
+use crate::recipe::{Precision, Prompt, Recipe};
 use crate::session::{Session, SessionOptions, Tick};
 
 /// The standings' file name in a tournament's folder.
@@ -249,7 +249,7 @@ impl Tournament {
                 .collect(),
         };
         let session_options = SessionOptions::default();
-        let panel = judges(&standings, &session_options, device)?;
+        let panel = judges(&standings, &recipe, &session_options, device)?;
         let queries = Queries::encode(&panel, &aims(&recipe))?;
         let mut folder = RunFolder::create(out, name)?;
         folder.write_recipe(&recipe)?;
@@ -292,7 +292,7 @@ impl Tournament {
             );
         }
         let options = SessionOptions::default();
-        let panel = judges(&standings, &options, device)?;
+        let panel = judges(&standings, &recipe, &options, device)?;
         let queries = Queries::encode(&panel, &aims(&recipe))?;
         Ok(Self {
             folder,
@@ -527,9 +527,19 @@ impl Tournament {
     }
 }
 
-fn judges(standings: &Standings, options: &SessionOptions, device: &Device) -> Result<Panel> {
+fn judges(
+    standings: &Standings,
+    recipe: &Recipe,
+    options: &SessionOptions,
+    device: &Device,
+) -> Result<Panel> {
+    // a judge that also guides is loaded once
+    let precision = |name: &str| {
+        let guide = recipe.clip.iter().find(|clip| clip.model == name);
+        guide.map_or(Precision::F32, |clip| clip.precision)
+    };
     let clips = (standings.judge.iter())
-        .map(|name| options.library.clip(name, device))
+        .map(|name| options.library.clip(name, precision(name), device))
         .collect::<Result<Vec<Arc<_>>>>()?;
     Panel::new(clips, device)
 }

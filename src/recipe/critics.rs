@@ -22,6 +22,10 @@ pub struct ClipOptions {
     /// How much of what all prompts have in common is taken off a text's embedding, 0..=1.
     #[serde(default)]
     pub center: Option<f64>,
+    /// What a GPU keeps and computes it in. The processor rounds the weights to it, and keeps and computes them in f32, and so does a GPU those of a
+    /// ResNet's image tower.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// What of the recipe's `cutouts` is different for this model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutouts: Option<CutoutChanges>,
@@ -34,8 +38,39 @@ impl ClipOptions {
             model: model.to_owned(),
             weight: defaults::one(),
             center: None,
+            precision: Precision::default(),
             cutouts: None,
         }
+    }
+}
+
+/// How many digits the numbers of a model have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 24 bits.
+    #[default]
+    F32,
+    /// 11 bits, and a narrow range: half the memory.
+    F16,
+    /// 8 bits, and the range of f32: half the memory.
+    Bf16,
+}
+
+impl Precision {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As recipes spell it.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
     }
 }
 
@@ -99,6 +134,9 @@ pub struct AestheticOptions {
     pub model: String,
     /// The CLIP whose embeddings the head was trained on.
     pub clip: String,
+    /// What a GPU keeps and computes the CLIP in, as in the entries of `clip`.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// What of the recipe's `cutouts` is different for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutouts: Option<CutoutChanges>,
@@ -111,6 +149,7 @@ impl Default for AestheticOptions {
             weight: defaults::one(),
             model: crate::aesthetic::HEAD.to_owned(),
             clip: crate::aesthetic::CLIP.to_owned(),
+            precision: Precision::default(),
             cutouts: None,
         }
     }
@@ -135,7 +174,7 @@ pub(super) fn aesthetic<'de, D: Deserializer<'de>>(
         type Value = Option<Box<AestheticOptions>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a weight, or a map with the keys `weight`, `model`, `clip` and `cutouts`")
+            f.write_str("a weight, or a map with keys such as `weight` and `model`")
         }
 
         fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {

@@ -23,7 +23,7 @@ use crate::objective::{
 use crate::picture;
 use crate::prompt::{Fade, Influence};
 use crate::random::{self, Purpose};
-use crate::recipe::{AestheticOptions, ClipOptions, Prompt, Recipe, TermOptions};
+use crate::recipe::{AestheticOptions, ClipOptions, Precision, Prompt, Recipe, TermOptions};
 use crate::weights;
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
@@ -36,20 +36,24 @@ const COMMON: [&str; 13] = [
 
 /// Models that were loaded, to be shared by several sessions. Clones share what they hold.
 #[derive(Clone, Default)]
-pub struct Library(Arc<Mutex<HashMap<String, Arc<Clip>>>>);
+pub struct Library(Arc<Mutex<Clips>>);
+
+/// By name and precision.
+type Clips = HashMap<(String, Precision), Arc<Clip>>;
 
 impl Library {
     /// The model of that name, loaded if it was not yet.
     ///
     /// # Errors
-    /// As [`weights::load`].
-    pub fn clip(&self, name: &str, device: &Device) -> Result<Arc<Clip>> {
+    /// As [`weights::load_in`].
+    pub fn clip(&self, name: &str, precision: Precision, device: &Device) -> Result<Arc<Clip>> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clip) = loaded.get(name) {
+        let key = (name.to_owned(), precision);
+        if let Some(clip) = loaded.get(&key) {
             return Ok(Arc::clone(clip));
         }
-        let clip = Arc::new(weights::load(name, Path::new("."), device)?);
-        loaded.insert(name.to_owned(), Arc::clone(&clip));
+        let clip = Arc::new(weights::load_in(name, Path::new("."), precision, device)?);
+        loaded.insert(key, Arc::clone(&clip));
         Ok(clip)
     }
 }
@@ -124,10 +128,18 @@ pub(super) struct RecipeStudio {
     options: SessionOptions,
     rate: Rate,
     judges: Vec<Judge>,
-    /// What was loaded for the terms, by the names of head and CLIP.
-    beauty: HashMap<(String, String), (Arc<Head>, Arc<Clip>)>,
+    /// What was loaded for the terms.
+    beauty: HashMap<Beauty, (Arc<Head>, Arc<Clip>)>,
     terms: TermOptions,
     warnings: Vec<String>,
+}
+
+/// The names of a head and a CLIP, and the precision of the CLIP.
+type Beauty = (String, String, Precision);
+
+fn key(aesthetic: &AestheticOptions) -> Beauty {
+    let AestheticOptions { model, clip, .. } = aesthetic;
+    (model.clone(), clip.clone(), aesthetic.precision)
 }
 
 /// A model with what it makes of the prompts.
@@ -152,8 +164,17 @@ impl RecipeStudio {
     /// Loads a recipe's models.
     pub fn new(recipe: &Recipe, device: &Device, options: &SessionOptions) -> Result<Self> {
         let mut judges = vec![];
+        let mut warnings = vec![];
         for entry in &recipe.clip {
-            let clip = options.library.clip(&entry.model, device)?;
+            if entry.precision != Precision::F32 && device.is_cpu() {
+                warnings.push(format!(
+                    "`{}`: on the processor `precision: {}` rounds the weights, and takes as much memory and time as f32",
+                    entry.model, entry.precision
+                ));
+            }
+            let clip = options
+                .library
+                .clip(&entry.model, entry.precision, device)?;
             judges.push(Judge::new(clip, entry)?);
         }
         let mut studio = Self {
@@ -164,7 +185,7 @@ impl RecipeStudio {
             judges,
             beauty: HashMap::new(),
             terms: recipe.terms.clone(),
-            warnings: vec![],
+            warnings,
         };
         // what later stages and edits ask for should not be missing after an hour
         let stages = recipe.generator.0.iter().map(|stage| &stage.terms);
@@ -178,12 +199,13 @@ impl RecipeStudio {
 
     /// The head and the CLIP of an aesthetic term, loaded if they were not yet.
     fn beauty(&mut self, aesthetic: &AestheticOptions) -> Result<()> {
-        let key = (aesthetic.model.clone(), aesthetic.clip.clone());
+        let key = key(aesthetic);
         if self.beauty.contains_key(&key) {
             return Ok(());
         }
         let head = weights::aesthetic(&aesthetic.model)?;
-        let clip = self.options.library.clip(&aesthetic.clip, &self.device)?;
+        let library = &self.options.library;
+        let clip = library.clip(&aesthetic.clip, aesthetic.precision, &self.device)?;
         head.fits(clip.name(), clip.towers().len(), clip.projection())?;
         self.beauty.insert(key, (Arc::new(head), clip));
         Ok(())
@@ -195,8 +217,7 @@ impl RecipeStudio {
         if aesthetic.weight.constant() == Some(0.0) {
             return None;
         }
-        let key = (aesthetic.model.clone(), aesthetic.clip.clone());
-        let (head, clip) = self.beauty.get(&key)?;
+        let (head, clip) = self.beauty.get(&key(aesthetic))?;
         let options = AestheticTermOptions {
             weight: aesthetic.weight.clone(),
             cutouts: self.recipe.cutouts.with(aesthetic.cutouts.as_ref()),
