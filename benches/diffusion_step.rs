@@ -10,7 +10,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use frozen::checkpoint::Checkpoint;
 use generators::diffusion::{
-    Denoise, Discrete, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
+    Denoise, Discrete, OneOrMany, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
 };
 
 #[global_allocator]
@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
                 up_block_types: words(["AttnUpBlock2D", "AttnUpBlock2D", up, up]),
                 layers_per_block: 1,
                 norm_num_groups: 16,
-                attention_head_dim: Some(32),
+                attention_head_dim: Some(OneOrMany::One(32)),
                 ..UNetConfig::default()
             };
             ("small", config, 64)

@@ -4,26 +4,32 @@
 //! samplers are written on it ([`Sampler`]), guidance changes its value ([`Guide`]), and none of them knows another.
 
 mod blocks;
+mod canvas;
 mod denoise;
 mod guide;
 mod levels;
 mod load;
 mod noise;
 mod sampler;
+mod stable;
+mod transformer;
 mod unet;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
-use frozen::{Filter, Layer, Pullback, Resample};
+use candle_core::{Device, Result, Tensor, bail};
+use frozen::Pullback;
 
-pub use denoise::{Denoise, Discrete, Network, Prediction};
+pub(crate) use canvas::Canvas;
+pub use canvas::Space;
+pub use denoise::{ClassifierFree, Denoise, Discrete, Network, Prediction};
 pub use guide::Guide;
 pub use levels::{Betas, Levels, Spacing};
-pub use load::{LoadOptions, ModelError, SchedulerConfig, load};
+pub use load::{LoadOptions, ModelError, SchedulerConfig, is_conditional, load};
 pub use noise::noise;
 pub use sampler::{Move, Sampler};
-pub use unet::{Side, UNet, UNetAt, UNetConfig};
+pub use stable::StableDiffusion;
+pub use unet::{Conditioned, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
 use crate::{Generator, Progress, Schedule, State};
 
@@ -47,6 +53,8 @@ pub struct DiffusionConfig {
     /// Width and height that the network works at, resized to the picture's; `None` is the picture's. Sides that the network cannot
     /// work at are rounded up.
     pub inner: Option<[usize; 2]>,
+    /// Where the walk takes place.
+    pub space: Space,
     /// The rule of a step.
     pub sampler: Sampler,
     /// Which noise levels are stopped at.
@@ -71,11 +79,17 @@ pub struct DiffusionConfig {
 /// What the network sees at the level where the walk stands.
 struct Sight {
     denoised: Tensor,
-    /// Back through the network, where guidance goes through it.
-    pullback: Option<Pullback>,
-    /// The picture shown, and the way back from it to what is shown at the network's size.
+    /// The picture shown.
     image: Tensor,
-    resize: Option<Pullback>,
+    back: Option<Back>,
+}
+
+/// The ways back, kept where a gradient is to come.
+struct Back {
+    /// Through the network, where guidance goes through it.
+    network: Option<Pullback>,
+    /// From the picture to what is shown in the walk's space.
+    shown: Pullback,
 }
 
 /// Guided diffusion as a [`Generator`]: it renders the clean image that is predicted at its noise level, and a step is one of the sampler's.
@@ -83,12 +97,13 @@ struct Sight {
 /// The predicted image may leave 0..=1 where the model does not hold it there, so that a critic can judge that.
 pub struct Diffusion {
     config: DiffusionConfig,
+    canvas: Canvas,
     model: Arc<dyn Denoise>,
     /// `steps + 1` levels, falling to 0.
     sigmas: Vec<f64>,
     /// The level at which the walk stands.
     position: usize,
-    /// The noisy image, -1..=1 plus noise: [1, 3, height, width] at the network's size.
+    /// The noisy image, -1..=1 or latents of unit variance, plus noise: `[1, channels, height, width]` at the network's size.
     x: Tensor,
     /// The clean image of the step before.
     previous: Option<Tensor>,
@@ -106,13 +121,8 @@ impl Diffusion {
         init: Option<&Tensor>,
         device: &Device,
     ) -> Result<Self> {
-        if config.width == 0 || config.height == 0 {
-            bail!(
-                "a picture of {}x{} has no pixels",
-                config.width,
-                config.height
-            );
-        }
+        let size = [config.width, config.height];
+        let canvas = Canvas::new(config.space.clone(), size, config.inner, model.multiple())?;
         if config.skip >= config.steps {
             bail!(
                 "{} of {} steps are skipped, so that none is left",
@@ -121,33 +131,18 @@ impl Diffusion {
             );
         }
         let sigmas = model.levels().walk(config.spacing, config.steps)?;
-        let [width, height] = inner_size(&config, model.multiple());
-        let shape = [1, 3, height, width];
-        let first = noise(config.seed, 0, &shape, device)?;
+        let first = noise(config.seed, 0, &canvas.shape(), device)?;
         let sigma = sigmas[config.skip];
         let x = match init {
             // a clean image of unit variance is part of what is unknown
             None if config.skip == 0 => (first * (1.0 + sigma * sigma).sqrt())?,
             None => (first * sigma)?,
-            Some(init) => {
-                let expected = [1, 3, config.height, config.width];
-                if init.dims() != expected {
-                    bail!(
-                        "the init image has shape {:?}, and {expected:?} is expected",
-                        init.dims()
-                    );
-                }
-                let init = init.to_dtype(DType::F32)?.affine(2.0, -1.0)?;
-                let init = match [config.width, config.height] == [width, height] {
-                    true => init,
-                    false => Resample::new(height, width, Filter::Bicubic, true)?.eval(&init)?,
-                };
-                (init + (first * sigma)?)?
-            }
+            Some(init) => (canvas.read(init)? + (first * sigma)?)?,
         };
         Ok(Self {
             position: config.skip,
             config,
+            canvas,
             model,
             sigmas,
             x,
@@ -158,7 +153,7 @@ impl Diffusion {
 
     /// Width and height that the network works at.
     pub fn inner_size(&self) -> [usize; 2] {
-        inner_size(&self.config, self.model.multiple())
+        self.canvas.inner()
     }
 
     /// How many steps the walk has in all, without those that are skipped.
@@ -166,7 +161,7 @@ impl Diffusion {
         self.config.steps - self.config.skip
     }
 
-    /// The noisy image in the coordinates of [`Denoise`], [1, 3, height, width].
+    /// The noisy image in the coordinates of [`Denoise`], `[1, channels, height, width]`.
     pub fn noisy(&self) -> &Tensor {
         &self.x
     }
@@ -199,48 +194,39 @@ impl Diffusion {
         1.0 / (1.0 + self.sigma().powi(2)).sqrt()
     }
 
-    fn look(&self) -> Result<Sight> {
-        let (denoised, pullback) = match self.config.mode {
+    /// The factor of the gradient at this step.
+    fn scale(&self) -> f64 {
+        self.config.scale.at(self.share_done())
+    }
+
+    /// `guided` keeps the ways back.
+    fn look(&self, guided: bool) -> Result<Sight> {
+        let (denoised, network) = match self.config.mode {
             _ if self.finished() => (self.x.clone(), None),
-            GuidanceMode::Around => (self.model.eval(&self.x, self.sigma())?, None),
-            GuidanceMode::Through => {
+            GuidanceMode::Through if guided => {
                 let (denoised, pullback) = self.model.vjp(&self.x, self.sigma())?;
                 (denoised, Some(pullback))
             }
+            _ => (self.model.eval(&self.x, self.sigma())?, None),
         };
         let share = self.share();
         let shown = match share == 1.0 || self.finished() {
             true => denoised.clone(),
             false => ((&denoised * share)? + (&self.x * (self.preserved() * (1.0 - share)))?)?,
         };
-        let shown = shown.affine(0.5, 0.5)?;
-        let (width, height) = (self.config.width, self.config.height);
-        let (image, resize) = match self.inner_size() == [width, height] {
-            true => (shown, None),
-            false => {
-                let resize = Resample::new(height, width, Filter::Bicubic, true)?;
-                let (image, pullback) = resize.vjp(&shown)?;
-                (image, Some(pullback))
-            }
-        };
+        let (image, shown) = self.canvas.show(&shown, guided)?;
         Ok(Sight {
             denoised,
-            pullback,
             image,
-            resize,
+            back: shown.map(|shown| Back { network, shown }),
         })
     }
 
     /// From the gradient of the picture to that of the noisy image.
-    fn gradient(&self, sight: &Sight, grad: &Tensor) -> Result<Tensor> {
-        let grad = grad.detach().to_dtype(self.x.dtype())?;
-        let grad = match &sight.resize {
-            None => grad,
-            Some(resize) => resize(&grad)?,
-        };
-        let grad = (grad * 0.5)?;
+    fn gradient(&self, back: &Back, grad: &Tensor) -> Result<Tensor> {
+        let grad = (back.shown)(&grad.detach().to_dtype(self.x.dtype())?)?;
         let share = self.share();
-        let through = match &sight.pullback {
+        let through = match &back.network {
             Some(pullback) => pullback(&(&grad * share)?)?,
             None => (&grad * (share * self.preserved().powi(2)))?,
         };
@@ -251,17 +237,11 @@ impl Diffusion {
     }
 }
 
-/// The network's width and height: those asked for, rounded up to what it can work at.
-fn inner_size(config: &DiffusionConfig, multiple: usize) -> [usize; 2] {
-    let asked = config.inner.unwrap_or([config.width, config.height]);
-    asked.map(|side| side.max(1).next_multiple_of(multiple.max(1)))
-}
-
 impl Generator for Diffusion {
     fn render(&mut self) -> Result<Tensor> {
         let sight = match self.sight.take() {
             Some(sight) => sight,
-            None => self.look()?,
+            None => self.look(!self.finished() && self.scale() != 0.0)?,
         };
         let image = sight.image.clone();
         self.sight = Some(sight);
@@ -284,12 +264,19 @@ impl Generator for Diffusion {
         }
         let sigma = self.sigma();
         let guide = Guide {
-            scale: self.config.scale.at(self.share_done()),
+            scale: self.scale(),
             clamp: self.config.clamp,
         };
-        let denoised = match guide.scale == 0.0 {
-            true => sight.denoised.clone(),
-            false => guide.apply(&sight.denoised, &self.gradient(&sight, grad)?, sigma)?,
+        // the scale may have been changed since the picture was rendered
+        let sight = match sight.back {
+            None if guide.scale != 0.0 => self.look(true)?,
+            _ => sight,
+        };
+        let denoised = match &sight.back {
+            Some(back) if guide.scale != 0.0 => {
+                guide.apply(&sight.denoised, &self.gradient(back, grad)?, sigma)?
+            }
+            _ => sight.denoised.clone(),
         };
         let at = Move {
             previous: (self.position > self.config.skip).then(|| self.sigmas[self.position - 1]),

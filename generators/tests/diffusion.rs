@@ -11,7 +11,7 @@ use frozen::Layer;
 use frozen::checkpoint::Checkpoint;
 use phantasia_generators::diffusion::{
     Betas, Denoise, Diffusion, DiffusionConfig, Discrete, GuidanceMode, Levels, LoadOptions, Move,
-    Prediction, Sampler, SchedulerConfig, Spacing, UNet, UNetConfig, load,
+    Prediction, Sampler, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
 };
 use phantasia_generators::{Generator, Progress, Schedule, State};
 
@@ -54,7 +54,7 @@ fn unet_agrees(name: &str, recompute: bool) -> Result<()> {
     let reference = reference();
     let of = |part: &str| &reference[&format!("{name}.{part}")];
     let time = numbers(of("t"))[0];
-    let network = unet(name, recompute).at(time)?;
+    let network = unet(name, recompute).at(time, None)?;
     let (y, pullback) = network.vjp(of("x"))?;
     assert_close("value", &numbers(&y), &numbers(of("y")), 1e-4);
     assert_close(
@@ -87,7 +87,7 @@ fn recomputing_changes_nothing() -> Result<()> {
     let x = &reference()["ddpm.x"];
     let g = &reference()["ddpm.g"];
     let gradient = |recompute| -> Result<Vec<f64>> {
-        let (_, pullback) = unet("ddpm", recompute).at(12.5)?.vjp(x)?;
+        let (_, pullback) = unet("ddpm", recompute).at(12.5, None)?.vjp(x)?;
         Ok(numbers(&pullback(g)?))
     };
     assert_eq!(gradient(false)?, gradient(true)?);
@@ -97,7 +97,7 @@ fn recomputing_changes_nothing() -> Result<()> {
 #[test]
 fn the_gradient_matches_finite_differences_along_a_direction() -> Result<()> {
     let reference = reference();
-    let network = unet("adm", false).at(800.0)?;
+    let network = unet("adm", false).at(800.0, None)?;
     let (x, g) = (&reference["adm.x"], &reference["adm.g"]);
     let direction = (g * 0.7)?.affine(1.0, 0.1)?;
     let value = |h: f64| -> Result<f64> {
@@ -117,7 +117,7 @@ fn the_gradient_matches_finite_differences_along_a_direction() -> Result<()> {
 
 #[test]
 fn sides_that_cannot_be_halved_are_refused() -> Result<()> {
-    let network = unet("ddpm", false).at(3.0)?;
+    let network = unet("ddpm", false).at(3.0, None)?;
     let x = Tensor::zeros((1, 3, 10, 8), DType::F32, &Device::Cpu)?;
     let error = network
         .eval(&x)
@@ -282,6 +282,7 @@ fn config(steps: usize) -> DiffusionConfig {
         width: 16,
         height: 16,
         inner: None,
+        space: Space::Pixels,
         sampler: Sampler::Ancestral { eta: 0.0 },
         spacing: Spacing::Leading,
         steps,
@@ -540,7 +541,7 @@ fn the_256_models_have_their_shape() {
     )
     .expect("a network");
     assert_eq!(unet.config().multiple(), 32);
-    let network = unet.at(500.0).expect("a time");
+    let network = unet.at(500.0, None).expect("a time");
     let x = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).expect("an image");
     let (y, pullback) = network.vjp(&x).expect("a value");
     assert_eq!(y.dims(), [1, 3, 32, 32]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use generators::diffusion::{
-    Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, Sampler, Spacing, load,
+    Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, Sampler, Space, Spacing, load,
 };
 
 use super::generator::Order;
@@ -47,6 +47,7 @@ pub(super) fn diffusion(
         width,
         height,
         inner: options.resolution,
+        space: Space::Pixels,
         sampler: match options.sampler {
             DiffusionSampler::Ddim => Sampler::Ancestral {
                 eta: options.eta.unwrap_or(0.0),

@@ -274,7 +274,7 @@ impl PixelAttention {
 }
 
 /// A layer of sequences [b, n, c] over the pixels of [b, c, h, w].
-struct OverPixels<L>(L);
+pub(super) struct OverPixels<L>(pub L);
 
 fn to_sequence(x: &Tensor) -> Result<Tensor> {
     x.flatten_from(2)?.transpose(1, 2)?.contiguous()

@@ -128,3 +128,41 @@ impl Denoise for Discrete {
         self.network.multiple()
     }
 }
+
+/// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): away from what one text gives, towards what another one does, `unwanted + scale *
+/// (wanted - unwanted)`.
+#[derive(Clone)]
+pub struct ClassifierFree {
+    /// What looks at the wanted text.
+    pub wanted: Arc<dyn Denoise>,
+    /// What looks at the unwanted text, which may be empty.
+    pub unwanted: Arc<dyn Denoise>,
+    /// 1 is the wanted text alone, 0 the unwanted one.
+    pub scale: f64,
+}
+
+impl Denoise for ClassifierFree {
+    fn eval(&self, x: &Tensor, sigma: f64) -> Result<Tensor> {
+        let (wanted, unwanted) = (self.wanted.eval(x, sigma)?, self.unwanted.eval(x, sigma)?);
+        (wanted * self.scale)? + (unwanted * (1.0 - self.scale))?
+    }
+
+    fn vjp(&self, x: &Tensor, sigma: f64) -> Result<(Tensor, Pullback)> {
+        let (wanted, pull_wanted) = self.wanted.vjp(x, sigma)?;
+        let (unwanted, pull_unwanted) = self.unwanted.vjp(x, sigma)?;
+        let scale = self.scale;
+        let y = ((wanted * scale)? + (unwanted * (1.0 - scale))?)?;
+        let back = move |grad: &Tensor| {
+            pull_wanted(&(grad * scale)?)? + pull_unwanted(&(grad * (1.0 - scale))?)?
+        };
+        Ok((y, Box::new(back)))
+    }
+
+    fn levels(&self) -> &Levels {
+        self.wanted.levels()
+    }
+
+    fn multiple(&self) -> usize {
+        self.wanted.multiple()
+    }
+}

@@ -10,9 +10,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::AutoencoderError;
+
 use super::denoise::{Discrete, Prediction};
 use super::levels::{Betas, Levels, Spacing};
-use super::unet::{UNet, UNetConfig};
+use super::unet::{CONDITIONAL, UNCONDITIONAL, UNet, UNetConfig};
 
 /// Why a diffusion model could not be loaded.
 #[derive(Debug, Error)]
@@ -47,7 +49,8 @@ pub enum ModelError {
     },
     /// A configuration of another kind of model.
     #[error(
-        "{path} is of the class `{found}`; a `UNet2DModel` is read here, that is an unconditional model of diffusers"
+        "{path} is of the class `{found}`; a `UNet2DModel` is read here, that is an unconditional model of diffusers, or a `UNet2DConditionModel`, that is a \
+         Stable Diffusion"
     )]
     Class {
         /// The file.
@@ -58,6 +61,9 @@ pub enum ModelError {
     /// The model asks for what is not built here.
     #[error("the model's configuration asks for {0}")]
     Unsupported(String),
+    /// The autoencoder of a pipeline cannot be used.
+    #[error(transparent)]
+    Autoencoder(#[from] AutoencoderError),
     /// The weights do not fit.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -183,44 +189,11 @@ pub struct LoadOptions {
 /// # Errors
 /// Where a file is missing or broken, or the model is of another kind.
 pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Discrete, ModelError> {
-    let missing = |wanted, part| ModelError::Missing {
-        folder: folder.to_owned(),
-        wanted,
-        part,
-    };
-    let nested = folder.join("unet");
-    // a pipeline's own config.json is not the network's
-    let place = if nested.is_dir() { &nested } else { folder };
-    let config = place.join("config.json");
-    if !config.is_file() {
-        return Err(missing("config.json", "unet"));
+    let (path, class) = class(folder)?;
+    if class != UNCONDITIONAL {
+        return Err(ModelError::Class { path, found: class });
     }
-    let class: Class = json(&config)?;
-    if class.name != "UNet2DModel" {
-        return Err(ModelError::Class {
-            path: config,
-            found: class.name,
-        });
-    }
-    let weights = file_in(
-        place,
-        &[
-            "diffusion_pytorch_model.safetensors",
-            "diffusion_pytorch_model.fp16.safetensors",
-            "diffusion_pytorch_model.bin",
-        ],
-    );
-    let Some(weights) = weights else {
-        return Err(missing("diffusion_pytorch_model.safetensors", "unet"));
-    };
-    let scheduler = file_in(
-        folder,
-        &["scheduler/scheduler_config.json", "scheduler_config.json"],
-    );
-    let scheduler: SchedulerConfig = match scheduler {
-        Some(path) => json(&path)?,
-        None => SchedulerConfig::default(),
-    };
+    let scheduler = scheduler(folder)?;
     let (levels, prediction) = (scheduler.levels()?, scheduler.prediction()?);
     let range = scheduler.clip_sample_range;
     let clip = options
@@ -231,15 +204,86 @@ pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Disc
         let what = format!("a `clip_sample_range` of {range}");
         return Err(ModelError::Unsupported(what));
     }
-    let unet_config: UNetConfig = json(&config)?;
-    let checkpoint = Checkpoint::open(&weights)?;
-    let unet = UNet::new(unet_config, &checkpoint, device, options.recompute)?;
     Ok(Discrete {
-        network: Arc::new(unet),
+        network: Arc::new(network(folder, options, device)?),
         levels,
         prediction,
         clip,
     })
+}
+
+fn missing(folder: &Path, wanted: &'static str, part: &'static str) -> ModelError {
+    ModelError::Missing {
+        folder: folder.to_owned(),
+        wanted,
+        part,
+    }
+}
+
+/// Where the network lies: a pipeline's own config.json is not the network's.
+fn place(folder: &Path) -> PathBuf {
+    let nested = folder.join("unet");
+    match nested.is_dir() {
+        true => nested,
+        false => folder.to_owned(),
+    }
+}
+
+/// The network's configuration and its class.
+fn class(folder: &Path) -> Loaded<(PathBuf, String)> {
+    let config = place(folder).join("config.json");
+    if !config.is_file() {
+        return Err(missing(folder, "config.json", "unet"));
+    }
+    let class: Class = json(&config)?;
+    Ok((config, class.name))
+}
+
+/// Whether a folder holds a model that looks at a text, that is a Stable Diffusion.
+///
+/// # Errors
+/// Where it holds no diffusion model, or one of a class that is not read.
+pub fn is_conditional(folder: &Path) -> Result<bool, ModelError> {
+    let (path, class) = class(folder)?;
+    match class.as_str() {
+        CONDITIONAL => Ok(true),
+        UNCONDITIONAL => Ok(false),
+        _ => Err(ModelError::Class { path, found: class }),
+    }
+}
+
+/// The scheduler's settings; where a folder has none, those of Ho et al. 2020.
+pub(super) fn scheduler(folder: &Path) -> Loaded<SchedulerConfig> {
+    let path = file_in(
+        folder,
+        &["scheduler/scheduler_config.json", "scheduler_config.json"],
+    );
+    path.map_or_else(|| Ok(SchedulerConfig::default()), |path| json(&path))
+}
+
+/// The network of either class.
+pub(super) fn network(folder: &Path, options: LoadOptions, device: &Device) -> Loaded<UNet> {
+    let place = place(folder);
+    let weights = file_in(
+        &place,
+        &[
+            "diffusion_pytorch_model.safetensors",
+            "diffusion_pytorch_model.fp16.safetensors",
+            "diffusion_pytorch_model.bin",
+        ],
+    );
+    let Some(weights) = weights else {
+        return Err(missing(
+            folder,
+            "diffusion_pytorch_model.safetensors",
+            "unet",
+        ));
+    };
+    let path = place.join("config.json");
+    let config =
+        UNetConfig::parse(&text(&path)?).map_err(|source| ModelError::Json { path, source })?;
+    let checkpoint = Checkpoint::open(&weights)?;
+    UNet::new(config, &checkpoint, device, options.recompute)
 }
 
 /// What every configuration of diffusers begins with.
@@ -258,12 +302,15 @@ impl Default for Class {
     }
 }
 
-fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    let text = fs::read_to_string(path).map_err(|source| ModelError::Read {
+fn text(path: &Path) -> Loaded<String> {
+    fs::read_to_string(path).map_err(|source| ModelError::Read {
         path: path.to_owned(),
         source,
-    })?;
-    serde_json::from_str(&text).map_err(|source| ModelError::Json {
+    })
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Loaded<T> {
+    serde_json::from_str(&text(path)?).map_err(|source| ModelError::Json {
         path: path.to_owned(),
         source,
     })

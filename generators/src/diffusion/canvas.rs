@@ -1,0 +1,154 @@
+//! Where a walk takes place, and how it is seen: in pixels, or in the latents of an autoencoder.
+
+use std::fmt;
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor, bail};
+use frozen::{Filter, Layer, Pullback, Resample};
+
+use crate::Autoencoder;
+
+/// Where a walk takes place.
+#[derive(Clone)]
+pub enum Space {
+    /// In pixels, -1..=1.
+    Pixels,
+    /// In the latents of an autoencoder, which are of about unit variance.
+    Latents {
+        /// From latents to pictures and back.
+        autoencoder: Arc<Autoencoder>,
+        /// Bytes that a decoding with its gradient may take before it is done in tiles.
+        memory: usize,
+    },
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pixels => "Pixels",
+            Self::Latents { .. } => "Latents",
+        })
+    }
+}
+
+impl Space {
+    /// Channels of what is walked on.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Pixels => 3,
+            Self::Latents { autoencoder, .. } => autoencoder.channels(),
+        }
+    }
+
+    /// Pixels along a side of what one of its places stands for.
+    pub fn factor(&self) -> usize {
+        match self {
+            Self::Pixels => 1,
+            Self::Latents { autoencoder, .. } => autoencoder.factor(),
+        }
+    }
+
+    /// The picture, about 0..=1, and where it is `guided` the way back from its gradient.
+    fn show(&self, x: &Tensor, guided: bool) -> Result<(Tensor, Option<Pullback>)> {
+        match self {
+            Self::Pixels => {
+                let pullback: Pullback = Box::new(|grad| grad * 0.5);
+                Ok((x.affine(0.5, 0.5)?, guided.then_some(pullback)))
+            }
+            Self::Latents {
+                autoencoder,
+                memory,
+            } => {
+                if !guided {
+                    return Ok((autoencoder.decode(x)?, None));
+                }
+                let (_, _, h, w) = x.dims4()?;
+                let size = [w, h].map(|side| side * autoencoder.factor());
+                let (image, pull) = autoencoder.decode_vjp(x, autoencoder.tile(size, *memory))?;
+                Ok((image, Some(pull)))
+            }
+        }
+    }
+
+    /// What a picture is here.
+    fn read(&self, image: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Pixels => image.affine(2.0, -1.0),
+            Self::Latents { autoencoder, .. } => autoencoder.encode(image),
+        }
+    }
+}
+
+/// A space with its size, and the size of the picture that is seen of it.
+#[derive(Debug)]
+pub(crate) struct Canvas {
+    space: Space,
+    /// Width and height of the picture.
+    size: [usize; 2],
+    /// Width and height of the picture as the network makes it.
+    inner: [usize; 2],
+}
+
+impl Canvas {
+    /// `inner` is the size that the network works at, in pixels; sides that it cannot work at, which are no multiples of `multiple` places, are rounded up.
+    pub fn new(
+        space: Space,
+        size: [usize; 2],
+        inner: Option<[usize; 2]>,
+        multiple: usize,
+    ) -> Result<Self> {
+        if size.contains(&0) {
+            bail!("a picture of {}x{} has no pixels", size[0], size[1]);
+        }
+        let multiple = (multiple * space.factor()).max(1);
+        let inner = (inner.unwrap_or(size)).map(|side| side.max(1).next_multiple_of(multiple));
+        Ok(Self { space, size, inner })
+    }
+
+    /// Width and height of the picture as the network makes it.
+    pub fn inner(&self) -> [usize; 2] {
+        self.inner
+    }
+
+    /// The shape of what is walked on.
+    pub fn shape(&self) -> [usize; 4] {
+        let [width, height] = self.inner.map(|side| side / self.space.factor());
+        [1, self.space.channels(), height, width]
+    }
+
+    /// The picture `[1, 3, height, width]`, about 0..=1, and where it is `guided` the way back from its gradient.
+    pub fn show(&self, x: &Tensor, guided: bool) -> Result<(Tensor, Option<Pullback>)> {
+        let (shown, pull) = self.space.show(x, guided)?;
+        if self.inner == self.size {
+            return Ok((shown, pull));
+        }
+        let [width, height] = self.size;
+        let resize = Resample::new(height, width, Filter::Bicubic, true)?;
+        let Some(pull) = pull else {
+            return Ok((resize.eval(&shown)?, None));
+        };
+        let (image, unresize) = resize.vjp(&shown)?;
+        Ok((image, Some(Box::new(move |grad| pull(&unresize(grad)?)))))
+    }
+
+    /// What a picture `[1, 3, height, width]` in 0..=1 is here.
+    pub fn read(&self, image: &Tensor) -> Result<Tensor> {
+        let [width, height] = self.size;
+        let expected = [1, 3, height, width];
+        if image.dims() != expected {
+            bail!(
+                "the init image has shape {:?}, and {expected:?} is expected",
+                image.dims()
+            );
+        }
+        let image = image.to_dtype(DType::F32)?;
+        let [width, height] = self.inner;
+        match self.inner == self.size {
+            true => self.space.read(&image),
+            false => {
+                let resize = Resample::new(height, width, Filter::Bicubic, true)?;
+                self.space.read(&resize.eval(&image)?)
+            }
+        }
+    }
+}

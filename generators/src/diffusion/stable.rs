@@ -1,0 +1,97 @@
+//! Stable Diffusion (Rombach et al. 2022): a network that looks at a text and walks in the latents of an autoencoder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+
+use super::canvas::Space;
+use super::denoise::{ClassifierFree, Denoise, Discrete, Prediction};
+use super::levels::Levels;
+use super::load::{LoadOptions, Loaded, ModelError, network, scheduler};
+use super::unet::{Conditioned, UNet};
+use crate::Autoencoder;
+
+/// Bytes that decoding with its gradient may take before it is done in tiles.
+const DECODING: usize = 3 << 30;
+
+/// Stable Diffusion without its text encoder: what it is given is texts as that gives them.
+pub struct StableDiffusion {
+    unet: Arc<UNet>,
+    levels: Levels,
+    prediction: Prediction,
+    clip: Option<f64>,
+    autoencoder: Arc<Autoencoder>,
+}
+
+impl StableDiffusion {
+    /// Loads a pipeline of diffusers from its folder (`unet/`, `scheduler/`, `vae/`). `autoencoder`, a file or a folder, takes the place of `vae/`: TAESD's, which is small.
+    ///
+    /// Latents have no range, so that predictions are held to none unless [`LoadOptions::clip`] says so.
+    ///
+    /// # Errors
+    /// Where a file is missing or broken, the model is of another kind, or the autoencoder has other latents.
+    pub fn load(
+        folder: &Path,
+        autoencoder: Option<&Path>,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Loaded<Self> {
+        let scheduler = scheduler(folder)?;
+        let (levels, prediction) = (scheduler.levels()?, scheduler.prediction()?);
+        let own = folder.join("vae");
+        let autoencoder = Autoencoder::open(autoencoder.unwrap_or(&own), device)?;
+        let unet = network(folder, options, device)?;
+        let (wanted, found) = (unet.config().in_channels, autoencoder.channels());
+        if wanted != found {
+            return Err(ModelError::Unsupported(format!(
+                "{wanted} channels, and the autoencoder's latents have {found}; a model that paints over parts of a picture, or one of depth, is not read, and \
+                 the autoencoder has to be the model's"
+            )));
+        }
+        Ok(Self {
+            unet: Arc::new(unet),
+            levels,
+            prediction,
+            clip: (options.clip == Some(true)).then_some(scheduler.clip_sample_range),
+            autoencoder: Arc::new(autoencoder),
+        })
+    }
+
+    /// Where it walks.
+    pub fn space(&self) -> Space {
+        Space::Latents {
+            autoencoder: Arc::clone(&self.autoencoder),
+            memory: DECODING,
+        }
+    }
+
+    /// The model that looks at a text, `[1, tokens, channels]`.
+    ///
+    /// # Errors
+    /// Where the text has another width than the network looks at.
+    pub fn conditioned(&self, text: Tensor) -> Result<Discrete> {
+        Ok(Discrete {
+            network: Arc::new(Conditioned::new(Arc::clone(&self.unet), text)?),
+            levels: self.levels.clone(),
+            prediction: self.prediction,
+            clip: self.clip,
+        })
+    }
+
+    /// The model that is led from one text to another by classifier-free guidance; with a scale of 1 it looks at the wanted one alone, and costs half.
+    ///
+    /// # Errors
+    /// As [`StableDiffusion::conditioned`].
+    pub fn guided(&self, wanted: Tensor, unwanted: Tensor, scale: f64) -> Result<Arc<dyn Denoise>> {
+        let wanted = Arc::new(self.conditioned(wanted)?);
+        if scale == 1.0 {
+            return Ok(wanted);
+        }
+        Ok(Arc::new(ClassifierFree {
+            wanted,
+            unwanted: Arc::new(self.conditioned(unwanted)?),
+            scale,
+        }))
+    }
+}

@@ -1,0 +1,282 @@
+//! Stable Diffusion's networks and noise optimisation agree with diffusers and PyTorch, on small random models.
+//!
+//! The fixtures and the script that made them are in `tests/fixtures/stable`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Tensor};
+use frozen::Layer;
+use frozen::checkpoint::Checkpoint;
+use phantasia_generators::diffusion::{
+    Denoise, Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, OneOrMany, Sampler, Spacing,
+    StableDiffusion, UNet, UNetConfig, is_conditional,
+};
+use phantasia_generators::{Autoencoder, Generator, Progress, Schedule, State};
+
+const LOADING: LoadOptions = LoadOptions {
+    recompute: false,
+    clip: None,
+};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/stable")
+        .join(name)
+}
+
+fn reference(name: &str) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(fixture(&format!("{name}.safetensors")), &Device::Cpu)
+        .expect("the fixture")
+}
+
+fn numbers(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64)
+        .and_then(|x| x.flatten_all()?.to_vec1())
+        .expect("numbers")
+}
+
+/// The largest difference as a share of the largest expected value.
+#[track_caller]
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let (found, expected) = (numbers(found), numbers(expected));
+    let largest = expected.iter().fold(0f64, |max, x| max.max(x.abs()));
+    let difference = (found.iter().zip(&expected)).fold(0f64, |max, (a, b)| max.max((a - b).abs()));
+    let error = difference / largest;
+    println!("{what}: {error:e}");
+    assert!(error < tolerance, "{what} is off by {error:e}");
+}
+
+fn unet(name: &str, change: impl FnOnce(&mut UNetConfig)) -> std::result::Result<UNet, String> {
+    let folder = fixture(name).join("unet");
+    let config = std::fs::read_to_string(folder.join("config.json")).expect("a file");
+    let mut config = UNetConfig::parse(&config).expect("a configuration");
+    change(&mut config);
+    let weights = folder.join("diffusion_pytorch_model.safetensors");
+    let checkpoint = Checkpoint::open(&weights).expect("weights");
+    UNet::new(config, &checkpoint, &Device::Cpu, false).map_err(|error| error.to_string())
+}
+
+fn unet_agrees(name: &str) -> Result<()> {
+    let reference = reference(name);
+    let of = |part: &str| &reference[&format!("unet.{part}")];
+    let time = numbers(of("t"))[0];
+    let network = unet(name, |_| {}).expect("a network");
+    let network = network.at(time, Some(of("context")))?;
+    let (y, pullback) = network.vjp(of("x"))?;
+    assert_close("value", &y, of("y"), 1e-4);
+    assert_close("eval", &network.eval(of("x"))?, of("y"), 1e-4);
+    assert_close("gradient", &pullback(of("g"))?, of("dx"), 1e-3);
+    Ok(())
+}
+
+#[test]
+fn a_network_like_stable_diffusion_1_agrees_with_diffusers() -> Result<()> {
+    unet_agrees("sd1")
+}
+
+#[test]
+fn a_network_like_stable_diffusion_2_agrees_with_diffusers() -> Result<()> {
+    unet_agrees("sd2")
+}
+
+#[test]
+fn a_network_that_needs_a_text_says_so() {
+    let network = unet("sd1", |_| {}).expect("a network");
+    let error = network.at(3.0, None).err().expect("no text").to_string();
+    assert!(error.contains("needs a text"), "{error}");
+}
+
+#[test]
+fn a_text_of_another_width_is_refused() -> Result<()> {
+    let text = Tensor::zeros((1, 7, 20), DType::F32, &Device::Cpu)?;
+    let error = pipeline().conditioned(text).err().expect("a width of 20");
+    let error = error.to_string();
+    assert!(error.contains("20]") && error.contains("12]"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let wide = unet("sd2", |config| {
+        config.cross_attention_dim = Some(OneOrMany::One(24));
+    });
+    let error = wide.err().expect("another width");
+    assert!(
+        error.contains("attn2.to_k.weight") && error.contains("[8, 24]"),
+        "{error}"
+    );
+    let deep = unet("sd2", |config| {
+        config.transformer_layers_per_block = OneOrMany::One(2);
+    });
+    let error = deep.err().expect("a missing block");
+    assert!(error.contains("transformer_blocks.1."), "{error}");
+    let conv = unet("sd2", |config| config.use_linear_projection = false);
+    let error = conv.err().expect("linear projections");
+    assert!(error.contains("proj_in.weight"), "{error}");
+}
+
+#[test]
+fn what_is_not_read_is_named() {
+    let sdxl = unet("sd2", |config| {
+        config.addition_embed_type = Some("text_time".to_owned());
+    });
+    let error = sdxl.err().expect("SDXL");
+    assert!(
+        error.contains("text_time") && error.contains("SDXL"),
+        "{error}"
+    );
+    let heads = unet("sd2", |config| {
+        config.attention_head_dim = Some(OneOrMany::One(3));
+    });
+    let error = heads.err().expect("three heads");
+    assert!(
+        error.contains("3 attention heads for 8 channels"),
+        "{error}"
+    );
+}
+
+#[test]
+fn stable_diffusion_1_has_its_shape() -> Result<()> {
+    let config = UNetConfig::stable_diffusion_1();
+    assert_eq!((config.multiple(), config.context()), (8, Some(768)));
+    let parsed = UNetConfig::parse(
+        r#"{ "_class_name": "UNet2DConditionModel", "sample_size": 64, "cross_attention_dim": 768 }"#,
+    );
+    assert_eq!(parsed.expect("a configuration"), config);
+    Ok(())
+}
+
+fn pipeline() -> StableDiffusion {
+    StableDiffusion::load(&fixture("sd1"), None, LOADING, &Device::Cpu).expect("a pipeline")
+}
+
+#[test]
+fn pipelines_are_told_from_unconditional_models() {
+    assert!(is_conditional(&fixture("sd2")).expect("a model"));
+    assert!(!is_conditional(&fixture("../diffusion/ddpm")).expect("a model"));
+}
+
+fn guided(reference: &HashMap<String, Tensor>, scale: f64) -> Arc<dyn Denoise> {
+    let text = |name: &str| reference[&format!("walk.{name}")].clone();
+    (pipeline().guided(text("wanted"), text("unwanted"), scale)).expect("texts of its width")
+}
+
+fn config(steps: usize) -> DiffusionConfig {
+    DiffusionConfig {
+        width: 16,
+        height: 16,
+        inner: None,
+        space: pipeline().space(),
+        sampler: Sampler::Ancestral { eta: 0.0 },
+        spacing: Spacing::Leading,
+        steps,
+        skip: 0,
+        mode: GuidanceMode::Through,
+        scale: Schedule::from(0.0),
+        clamp: None,
+        blend: false,
+        seed: 7,
+    }
+}
+
+/// The gradient of the mean squared distance to a picture.
+fn towards(image: &Tensor, target: &Tensor) -> Result<Tensor> {
+    (image - target)? * (2.0 / target.elem_count() as f64)
+}
+
+fn walks_alike(name: &str, mode: GuidanceMode, scale: f64) -> Result<()> {
+    let reference = reference("sd1");
+    let model = guided(&reference, 3.0);
+    let sigma = model.levels().walk(Spacing::Leading, 5)?[0];
+    let config = DiffusionConfig {
+        mode,
+        scale: Schedule::from(scale),
+        ..config(5)
+    };
+    let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
+    let mut state = State::default();
+    let noisy = (&reference["walk.start"] * (1.0 + sigma * sigma).sqrt())?;
+    state.tensors.insert("noisy".to_owned(), noisy);
+    state.scalars.insert("position".to_owned(), 0.0);
+    state.scalars.insert("levels".to_owned(), 5.0);
+    diffusion.load(&state)?;
+    let mut images = vec![];
+    loop {
+        let image = diffusion.render()?;
+        let grad = towards(&image, &reference["walk.target"])?;
+        images.push(image.clone());
+        if diffusion.step(image, &grad)? == Progress::Finished {
+            break;
+        }
+    }
+    images.push(diffusion.render()?);
+    let expected = &reference[&format!("walk.{name}.images")];
+    assert_close(name, &Tensor::cat(&images, 0)?, expected, 1e-3);
+    Ok(())
+}
+
+#[test]
+fn classifier_free_guidance_walks_as_in_pytorch() -> Result<()> {
+    walks_alike("free", GuidanceMode::Through, 0.0)
+}
+
+#[test]
+fn guidance_through_decoder_and_network_walks_as_in_pytorch() -> Result<()> {
+    walks_alike("through", GuidanceMode::Through, 1000.0)
+}
+
+#[test]
+fn guidance_through_the_decoder_alone_walks_as_in_pytorch() -> Result<()> {
+    walks_alike("around", GuidanceMode::Around, 10000.0)
+}
+
+#[test]
+fn a_scale_of_one_is_the_wanted_text_alone() -> Result<()> {
+    let reference = reference("sd1");
+    let x = &reference["walk.start"];
+    let alone = pipeline().conditioned(reference["walk.wanted"].clone())?;
+    let one = guided(&reference, 1.0).eval(x, 2.0)?;
+    assert_eq!(numbers(&one), numbers(&alone.eval(x, 2.0)?));
+    let more = guided(&reference, 2.0);
+    assert_ne!(numbers(&one), numbers(&more.eval(x, 2.0)?));
+    assert_close("vjp", &more.vjp(x, 2.0)?.0, &more.eval(x, 2.0)?, 1e-5);
+    Ok(())
+}
+
+#[test]
+fn an_init_picture_passes_through_the_latents() -> Result<()> {
+    let reference = reference("sd1");
+    let mut late = config(50);
+    late.skip = 49;
+    let init = &reference["walk.target"];
+    let model = guided(&reference, 3.0);
+    let diffusion = Diffusion::new(late, model, Some(init), &Device::Cpu)?;
+    assert_eq!(diffusion.noisy().dims(), [1, 4, 8, 8]);
+    let vae = Autoencoder::open(&fixture("sd1/vae"), &Device::Cpu).expect("an autoencoder");
+    let latents = vae.encode(init)?;
+    let noise = (diffusion.noisy() - latents)?.sqr()?.mean_all()?.sqrt()?;
+    // of the lowest level
+    assert!(numbers(&noise)[0] < 0.05, "{noise}");
+    Ok(())
+}
+
+#[test]
+fn a_picture_of_another_size_is_resized() -> Result<()> {
+    let reference = reference("sd1");
+    let mut config = config(3);
+    (config.width, config.height) = (10, 21);
+    config.scale = Schedule::from(50.0);
+    let model = guided(&reference, 3.0);
+    let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
+    // the autoencoder halves the sides, and so does the network
+    assert_eq!(diffusion.inner_size(), [12, 24]);
+    for _ in 0..3 {
+        let image = diffusion.render()?;
+        assert_eq!(image.dims(), [1, 3, 21, 10]);
+        diffusion.step(image.clone(), &image)?;
+    }
+    Ok(())
+}
