@@ -270,6 +270,7 @@ impl Session {
         if let Some(mask) = &self.mask {
             guidance.grad = guidance.grad.broadcast_mul(&mask.paint)?;
         }
+        (self.generator.judged(guidance.loss)).context("the generator could not take its loss")?;
         let progress = (self.generator.step(rendered, &guidance.grad))
             .context("the generator could not take its step")?;
         self.step += 1;

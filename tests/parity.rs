@@ -253,6 +253,7 @@ fn direct_ascent_follows_plain_gradient_descent() -> Result<()> {
     let kind = OptimizerKind::Sgd {
         momentum: 0.0,
         dampening: 0.0,
+        nesterov: false,
         weight_decay: 0.0,
     };
     let sides = vec![1, 2, 3, 5, 8, 13, 29];

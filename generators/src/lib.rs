@@ -9,6 +9,7 @@ mod clamp;
 pub mod diffusion;
 pub mod fft;
 mod latent;
+mod noise;
 mod optimizer;
 mod pad;
 pub mod pixels;
@@ -26,6 +27,7 @@ pub use clamp::ClampWithGrad;
 pub use diffusion::{Diffusion, DiffusionConfig};
 pub use fft::{Fft, FftConfig};
 pub use latent::{Latent, LatentConfig, LatentStart};
+pub use noise::{Noise, NoiseConfig};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use pixels::{Pixels, PixelsConfig};
 pub use pyramid::{Pyramid, PyramidConfig};
@@ -58,12 +60,17 @@ pub trait Generator: Send {
     /// and shares no memory with them: a later step does not change it.
     fn render(&mut self) -> Result<Tensor>;
 
+    /// Told between a render and its step: the loss of the rendered image, for a generator that keeps the best one.
+    fn judged(&mut self, _loss: f64) -> Result<()> {
+        Ok(())
+    }
+
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
     /// `grad`, of the same shape, is the gradient of the loss with respect to it.
     fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress>;
 
     /// The image to show and to keep: `[1, 3, height, width]`, values in 0..=1. It is the rendered one, but for a generator that works on
-    /// a different sample at every step. It does not change what the next render and step are.
+    /// a different sample at every step, or keeps the best one. It does not change what the next render and step are.
     fn picture(&mut self) -> Result<Tensor> {
         self.render()
     }

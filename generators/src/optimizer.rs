@@ -18,6 +18,8 @@ pub enum OptimizerKind {
         momentum: f64,
         /// How much less of the gradient is taken in; equal to the momentum it makes `v` a mean.
         dampening: f64,
+        /// Go along `g + momentum * v` instead (Nesterov, as Sutskever et al. 2013 write it).
+        nesterov: bool,
         /// The share of each parameter that a step takes off, times the learning rate.
         weight_decay: f64,
     },
@@ -87,12 +89,17 @@ impl Optimizer {
                 OptimizerKind::Sgd {
                     momentum,
                     dampening,
+                    nesterov,
                     weight_decay,
                 } => match moments.first_mut() {
                     None => (grad.clone(), weight_decay),
                     Some(v) => {
                         *v = ((&*v * momentum)? + (grad * (1.0 - dampening))?)?;
-                        (v.clone(), weight_decay)
+                        let change = match nesterov {
+                            true => (grad + (&*v * momentum)?)?,
+                            false => v.clone(),
+                        };
+                        (change, weight_decay)
                     }
                 },
                 OptimizerKind::Sign => (grad.sign()?, 0.0),

@@ -387,6 +387,7 @@ mod tests {
     const SGD: OptimizerKind = OptimizerKind::Sgd {
         momentum: 0.0,
         dampening: 0.0,
+        nesterov: false,
         weight_decay: 0.0,
     };
     const ADAM: OptimizerKind = OptimizerKind::Adam { weight_decay: 0.0 };

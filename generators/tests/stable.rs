@@ -13,7 +13,7 @@ use phantasia_generators::diffusion::{
     Denoise, Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, OneOrMany, Sampler, Spacing,
     StableDiffusion, UNet, UNetConfig, is_conditional,
 };
-use phantasia_generators::{Autoencoder, Generator, Progress, Schedule, State};
+use phantasia_generators::{Autoencoder, Generator, Noise, NoiseConfig, Progress, Schedule, State};
 
 const LOADING: LoadOptions = LoadOptions {
     recompute: false,
@@ -278,5 +278,93 @@ fn a_picture_of_another_size_is_resized() -> Result<()> {
         assert_eq!(image.dims(), [1, 3, 21, 10]);
         diffusion.step(image.clone(), &image)?;
     }
+    Ok(())
+}
+
+fn painting(start: bool) -> Result<(Noise, HashMap<String, Tensor>)> {
+    let reference = reference("sd1");
+    let config = NoiseConfig {
+        width: 16,
+        height: 16,
+        inner: None,
+        space: pipeline().space(),
+        lr: Schedule::from(5.0),
+        momentum: 0.9,
+        clip: 0.1,
+        regularize: 0.01,
+        steps: 4,
+        seed: 7,
+    };
+    let model = Arc::new(pipeline().conditioned(reference["noise.context"].clone())?);
+    let noise = Noise::new(config, model, &Device::Cpu)?;
+    if start {
+        noise.noise().set(&reference["noise.start"])?;
+    }
+    Ok((noise, reference))
+}
+
+/// One step of the loss of the fixture; the picture and its loss.
+fn step(noise: &mut Noise, target: &Tensor) -> Result<(Tensor, f64, Progress)> {
+    let image = noise.render()?;
+    let loss = 30.0 * numbers(&(&image - target)?.sqr()?.mean_all()?)[0];
+    noise.judged(loss)?;
+    let progress = noise.step(image.clone(), &(towards(&image, target)? * 30.0)?)?;
+    Ok((image, loss, progress))
+}
+
+#[test]
+fn noise_optimisation_steps_as_in_pytorch() -> Result<()> {
+    let (mut noise, reference) = painting(true)?;
+    let mut images = vec![];
+    loop {
+        let (image, _, progress) = step(&mut noise, &reference["noise.target"])?;
+        images.push(image);
+        if progress == Progress::Finished {
+            break;
+        }
+    }
+    assert_close(
+        "pictures",
+        &Tensor::cat(&images, 0)?,
+        &reference["noise.images"],
+        1e-3,
+    );
+    let end = noise.noise().as_detached_tensor();
+    assert_close("noise", &end, &reference["noise.end"], 1e-3);
+    Ok(())
+}
+
+#[test]
+fn the_best_picture_is_kept() -> Result<()> {
+    let (mut noise, reference) = painting(false)?;
+    let first = noise.render()?;
+    assert_eq!(numbers(&noise.picture()?), numbers(&first));
+    let (image, loss, _) = step(&mut noise, &reference["noise.target"])?;
+    let second = noise.render()?;
+    noise.judged(loss + 1.0)?;
+    assert_eq!(numbers(&noise.picture()?), numbers(&image));
+    noise.judged(loss - 1.0)?;
+    assert_eq!(numbers(&noise.picture()?), numbers(&second));
+    Ok(())
+}
+
+#[test]
+fn saved_noise_goes_on_as_if_it_had_not_stopped() -> Result<()> {
+    let (mut whole, reference) = painting(false)?;
+    let target = &reference["noise.target"];
+    let mut first = painting(false)?.0;
+    for _ in 0..2 {
+        step(&mut whole, target)?;
+        step(&mut first, target)?;
+    }
+    let mut second = painting(true)?.0;
+    second.load(&first.save()?)?;
+    assert_eq!(numbers(&second.picture()?), numbers(&whole.picture()?));
+    for _ in 0..2 {
+        let (a, b) = (step(&mut whole, target)?, step(&mut second, target)?);
+        assert_eq!(numbers(&a.0), numbers(&b.0));
+        assert_eq!(a.2, b.2);
+    }
+    assert_eq!(numbers(&second.picture()?), numbers(&whole.picture()?));
     Ok(())
 }

@@ -155,6 +155,7 @@ fn pyramid_config(options: &PyramidOptions, order: &Order<'_>) -> PyramidConfig 
             recipe::Optimizer::Sgd => OptimizerKind::Sgd {
                 momentum: options.momentum,
                 dampening: options.momentum,
+                nesterov: false,
                 weight_decay: options.weight_decay,
             },
             recipe::Optimizer::Sign => OptimizerKind::Sign,
