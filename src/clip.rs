@@ -6,6 +6,7 @@
 pub mod config;
 mod derive;
 mod embedded;
+mod encoder;
 pub mod files;
 mod numbers;
 pub mod preprocess;
@@ -22,6 +23,8 @@ pub use numbers::Numbers;
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
+
+pub use encoder::{EncodedText, TextEncoder};
 
 use config::{ClipConfig, VisionKind};
 use files::ClipFiles;

@@ -291,6 +291,42 @@ fn activation(name: &str) -> Result<Activation, ConfigError> {
     })
 }
 
+impl HfText {
+    fn config(self) -> Result<TextConfig, ConfigError> {
+        Ok(TextConfig {
+            vocabulary: self.vocab_size,
+            context: self.max_position_embeddings,
+            stack: StackConfig {
+                width: self.hidden_size,
+                hidden: self.intermediate_size,
+                layers: self.num_hidden_layers,
+                heads: self.num_attention_heads,
+                activation: activation(&self.hidden_act)?,
+                eps: self.layer_norm_eps,
+            },
+            // configurations from before 2023 say 2, which was never the token's number
+            end: self.eos_token_id.filter(|id| *id != 2),
+        })
+    }
+}
+
+impl TextConfig {
+    /// From `config.json` of a Hugging Face CLIPTextModel, a text tower alone.
+    pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
+        let text: HfText =
+            serde_json::from_str(config).map_err(|error| format!("cannot be read: {error}"))?;
+        let config = text.config()?;
+        let stack = &config.stack;
+        if config.context < 2 || stack.heads == 0 || stack.width % stack.heads != 0 {
+            return Err(format!(
+                "has {} tokens, and {} heads for a width of {}",
+                config.context, stack.heads, stack.width
+            ));
+        }
+        Ok(config)
+    }
+}
+
 impl ClipConfig {
     /// From `config.json` of a Hugging Face CLIPModel, and `preprocessor_config.json` where there is one.
     pub fn hugging_face(config: &str, preprocessor: Option<&str>) -> Result<Self, ConfigError> {
@@ -325,20 +361,7 @@ impl ClipConfig {
                     },
                 },
             },
-            text: TextConfig {
-                vocabulary: t.vocab_size,
-                context: t.max_position_embeddings,
-                stack: StackConfig {
-                    width: t.hidden_size,
-                    hidden: t.intermediate_size,
-                    layers: t.num_hidden_layers,
-                    heads: t.num_attention_heads,
-                    activation: activation(&t.hidden_act)?,
-                    eps: t.layer_norm_eps,
-                },
-                // configurations from before 2023 say 2, which was never the token's number
-                end: t.eos_token_id.filter(|id| *id != 2),
-            },
+            text: t.config()?,
             mean: preprocessor.image_mean.unwrap_or(MEAN),
             std: preprocessor.image_std.unwrap_or(STD),
             filter: match preprocessor.resample {

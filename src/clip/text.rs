@@ -7,15 +7,80 @@ use super::config::{Layout, TextConfig};
 use super::transformer::{Block, block, layer_norm, linear};
 use frozen::checkpoint::{Branch, CheckpointError};
 
-/// Tokens to an embedding in the joint space.
-pub struct TextTower {
+/// Tokens to what the transformer makes of each of them.
+pub struct TextStack {
     tokens: Embedding,
     positions: Tensor,
     blocks: Vec<Block>,
     norm: LayerNorm,
+    device: Device,
+}
+
+impl TextStack {
+    /// Reads the transformer of a checkpoint; in the Hugging Face layout its names begin with `prefix`, and in OpenCLIP's they stand at the root.
+    pub fn read(
+        weights: Branch<'_>,
+        layout: Layout,
+        prefix: &str,
+        config: &TextConfig,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let stack = &config.stack;
+        let d = stack.width;
+        let prefix = match layout {
+            Layout::HuggingFace => prefix,
+            Layout::OpenClip => "",
+        };
+        let name = |hugging_face: &str, open: &str| match (layout, prefix) {
+            (Layout::OpenClip, _) => open.to_owned(),
+            (_, "") => hugging_face.to_owned(),
+            _ => format!("{prefix}.{hugging_face}"),
+        };
+        let tokens = name(
+            "embeddings.token_embedding.weight",
+            "token_embedding.weight",
+        );
+        let positions = name(
+            "embeddings.position_embedding.weight",
+            "positional_embedding",
+        );
+        let norm = name("final_layer_norm", "ln_final");
+        Ok(Self {
+            tokens: Embedding::new(weights.get(&tokens, &[config.vocabulary, d])?)?,
+            positions: weights.get(&positions, &[config.context, d])?,
+            blocks: (0..stack.layers)
+                .map(|index| block(weights, layout, prefix, index, stack, true))
+                .collect::<Result<_, _>>()?,
+            norm: layer_norm(weights, &norm, d, stack.eps)?,
+            device: device.clone(),
+        })
+    }
+
+    /// `[1, tokens, width]`, before the last normalisation. Attention is causal: what follows a token does not change what is made of it.
+    fn blocks(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        let positions = self.positions.narrow(0, 0, ids.len())?;
+        let ids = Tensor::new(ids, &self.device)?.unsqueeze(0)?;
+        let mut x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
+        for block in &self.blocks {
+            x = block.eval(&x)?;
+        }
+        Ok(x)
+    }
+
+    /// What is made of each token: `[1, tokens, width]`.
+    ///
+    /// # Errors
+    /// Where there are more tokens than the transformer reads, or one that it does not know.
+    pub fn hidden(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        self.norm.eval(&self.blocks(ids)?)
+    }
+}
+
+/// Tokens to an embedding in the joint space.
+pub struct TextTower {
+    stack: TextStack,
     projection: Linear,
     end: Option<u32>,
-    device: Device,
 }
 
 impl TextTower {
@@ -27,37 +92,9 @@ impl TextTower {
         projection: usize,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
-        let stack = &config.stack;
-        let d = stack.width;
-        let hugging_face = layout == Layout::HuggingFace;
-        let name = |hf: &'static str, open: &'static str| if hugging_face { hf } else { open };
-        // open_clip's text tower stands at the root of its names
-        let at = |index| match layout {
-            Layout::HuggingFace => block(weights, layout, "text_model", index, stack, true),
-            Layout::OpenClip => block(weights, layout, "", index, stack, true),
-        };
+        let d = config.stack.width;
         Ok(Self {
-            tokens: Embedding::new(weights.get(
-                name(
-                    "text_model.embeddings.token_embedding.weight",
-                    "token_embedding.weight",
-                ),
-                &[config.vocabulary, d],
-            )?)?,
-            positions: weights.get(
-                name(
-                    "text_model.embeddings.position_embedding.weight",
-                    "positional_embedding",
-                ),
-                &[config.context, d],
-            )?,
-            blocks: (0..stack.layers).map(at).collect::<Result<_, _>>()?,
-            norm: layer_norm(
-                weights,
-                name("text_model.final_layer_norm", "ln_final"),
-                d,
-                stack.eps,
-            )?,
+            stack: TextStack::read(weights, layout, "text_model", config, device)?,
             projection: match layout {
                 Layout::HuggingFace => linear(weights, "text_projection", d, projection, false)?,
                 Layout::OpenClip => Linear::new(
@@ -69,7 +106,6 @@ impl TextTower {
                 )?,
             },
             end: config.end,
-            device: device.clone(),
         })
     }
 
@@ -77,14 +113,9 @@ impl TextTower {
     /// may follow.
     pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let last = self.place_of_end(ids);
-        // attention is causal: nothing behind the end is seen from it
-        let ids = Tensor::new(&ids[..=last], &self.device)?.unsqueeze(0)?;
-        let positions = self.positions.narrow(0, 0, last + 1)?;
-        let mut x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
-        for block in &self.blocks {
-            x = block.eval(&x)?;
-        }
-        let x = self.norm.eval(&x.narrow(1, last, 1)?.squeeze(1)?)?;
+        // nothing behind the end is seen from it
+        let x = self.stack.blocks(&ids[..=last])?;
+        let x = (self.stack.norm).eval(&x.narrow(1, last, 1)?.squeeze(1)?)?;
         self.projection.eval(&x)?.squeeze(0)
     }
 

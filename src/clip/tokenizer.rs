@@ -14,7 +14,7 @@ use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokeni
 use super::files::TokenizerFiles;
 
 const START: &str = "<|startoftext|>";
-const END: &str = "<|endoftext|>";
+pub(super) const END: &str = "<|endoftext|>";
 /// What CLIP takes for a word.
 const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
@@ -59,6 +59,11 @@ impl Tokenizer {
             .map_err(|error| error.to_string())?;
         inner.with_padding(None);
         Ok(Self { inner, context })
+    }
+
+    /// The number of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
     }
 
     /// The tokens of `text`, and what of it did not fit.

@@ -1,0 +1,182 @@
+//! The text encoder of a Stable Diffusion: CLIP's text transformer, of which every token's state is wanted and no embedding.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use frozen::checkpoint::{Branch, Checkpoint, file_in};
+
+use super::config::{Layout, TextConfig};
+use super::files::TokenizerFiles;
+use super::text::TextStack;
+use super::tokenizer::{END, Tokenizer};
+use super::{ClipError, read_text};
+
+/// The names of its weights, the best first.
+const WEIGHTS: &[&str] = &[
+    "model.safetensors",
+    "model.fp16.safetensors",
+    "pytorch_model.bin",
+];
+const WANTED: &str =
+    "config.json and model.safetensors in text_encoder, and vocab.json and merges.txt in tokenizer";
+const PREFIX: &str = "text_model";
+
+/// A text as a diffusion model looks at it.
+#[derive(Clone, Debug)]
+pub struct EncodedText {
+    /// What is made of each token, after the last normalisation: `[1, tokens, width]`, padded to the longest text.
+    pub hidden: Tensor,
+    /// The end of the text, where it was too long for the model.
+    pub lost: Option<String>,
+}
+
+/// A pipeline's own text encoder.
+pub struct TextEncoder {
+    stack: TextStack,
+    tokenizer: Tokenizer,
+    pad: u32,
+    context: usize,
+    name: String,
+}
+
+impl TextEncoder {
+    /// Reads `text_encoder/` and `tokenizer/` of a pipeline's folder.
+    ///
+    /// # Errors
+    /// Where a file is missing, cannot be read or does not fit the others.
+    pub fn from_pipeline(folder: &Path, device: &Device) -> Result<Self, ClipError> {
+        let name = folder.display().to_string();
+        let place = folder.join("text_encoder");
+        let missing = |missing| ClipError::NoFile {
+            folder: name.clone(),
+            missing,
+            wanted: WANTED,
+        };
+        let config =
+            file_in(&place, &["config.json"]).ok_or_else(|| missing("text_encoder/config.json"))?;
+        let weights =
+            file_in(&place, WEIGHTS).ok_or_else(|| missing("text_encoder/model.safetensors"))?;
+        let words = folder.join("tokenizer");
+        let files =
+            TokenizerFiles::in_folder(&words).ok_or_else(|| missing("tokenizer/vocab.json"))?;
+
+        let said = read_text(&config)?;
+        let config = TextConfig::hugging_face(&said).map_err(|what| ClipError::Config {
+            path: config.display().to_string(),
+            what,
+        })?;
+        let checkpoint = Checkpoint::open(&weights)?;
+        let branch = Branch::root(&checkpoint, device);
+        // transformers 5 leaves the prefix out
+        let prefixed = (checkpoint.keys()).any(|key| key.starts_with(PREFIX));
+        let prefix = if prefixed { PREFIX } else { "" };
+        let stack = TextStack::read(branch, Layout::HuggingFace, prefix, &config, device)?;
+
+        let failed = |what| ClipError::Tokenizer {
+            model: name.clone(),
+            what,
+        };
+        let tokenizer = Tokenizer::read(&files, config.context).map_err(failed)?;
+        let padding = padding(&words)?;
+        let pad = tokenizer
+            .id(&padding)
+            .ok_or_else(|| failed(format!("it has no {padding}, which texts are padded with")))?;
+        Ok(Self {
+            stack,
+            tokenizer,
+            pad,
+            context: config.context,
+            name,
+        })
+    }
+
+    /// What the encoder makes of a text, padded as Stable Diffusion was trained.
+    pub fn encode(&self, text: &str) -> Result<EncodedText, ClipError> {
+        let mut tokens = (self.tokenizer.encode(text)).map_err(|what| ClipError::Tokenizer {
+            model: self.name.clone(),
+            what,
+        })?;
+        tokens.ids.resize(self.context, self.pad);
+        Ok(EncodedText {
+            hidden: self.stack.hidden(&tokens.ids)?,
+            lost: tokens.lost,
+        })
+    }
+}
+
+/// The token that texts are padded with. Where two files say it, the map counts: Stable Diffusion 2's settings name another than it was trained with.
+fn padding(folder: &Path) -> Result<String, ClipError> {
+    for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+        let Some(path) = file_in(folder, &[name]) else {
+            continue;
+        };
+        let json: serde_json::Value =
+            serde_json::from_str(&read_text(&path)?).map_err(|error| ClipError::Config {
+                path: path.display().to_string(),
+                what: format!("cannot be read: {error}"),
+            })?;
+        let token = &json["pad_token"];
+        if let Some(token) = token.as_str().or_else(|| token["content"].as_str()) {
+            return Ok(token.to_owned());
+        }
+    }
+    Ok(END.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("generators/tests/fixtures/stable")
+            .join(name)
+    }
+
+    fn encoder(folder: &Path) -> Result<TextEncoder, ClipError> {
+        TextEncoder::from_pipeline(folder, &Device::Cpu)
+    }
+
+    fn agrees(name: &str) {
+        let path = fixture(&format!("{name}.safetensors"));
+        let reference = candle_core::safetensors::load(path, &Device::Cpu).expect("the fixture");
+        let encoder = encoder(&fixture(name)).expect("an encoder");
+        let text = encoder.encode("a  Red ball").expect("a text");
+        assert_eq!(text.lost, None);
+        let expected = &reference["text.hidden"];
+        assert_eq!(text.hidden.dims(), expected.dims());
+        let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
+        let error = (&text.hidden - expected)
+            .and_then(|difference| Ok(largest(&difference)? / largest(expected)?))
+            .expect("a number");
+        println!("{name}: {error:e}");
+        assert!(error < 1e-4, "{name} is off by {error:e}");
+    }
+
+    #[test]
+    fn an_encoder_like_stable_diffusion_1_agrees_with_transformers() {
+        agrees("sd1");
+    }
+
+    #[test]
+    fn an_encoder_like_stable_diffusion_2_agrees_with_transformers() {
+        agrees("sd2");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_its_end_told() {
+        let encoder = encoder(&fixture("sd1")).expect("an encoder");
+        let text = encoder.encode(&"red ball ".repeat(60)).expect("a text");
+        assert_eq!(text.hidden.dims(), [1, 77, 12]);
+        assert!(text.lost.expect("an end").starts_with("ball"));
+    }
+
+    #[test]
+    fn a_folder_without_a_text_encoder_names_what_it_lacks() {
+        let error = encoder(&fixture("../diffusion"))
+            .err()
+            .expect("no pipeline");
+        let error = error.to_string();
+        assert!(error.contains("text_encoder/config.json"), "{error}");
+    }
+}
