@@ -397,6 +397,8 @@ pub enum RecipeKind {
     Pyramid,
     /// A guided diffusion model
     Diffusion,
+    /// The noise that a one-step diffusion model makes a picture of
+    Noise,
     /// The latents of a VQGAN
     Vqgan,
     /// The latents of an autoencoder

@@ -21,7 +21,7 @@ pub enum Kind {
     Vqgan,
     /// An autoencoder of continuous latents, for `kind: latent`.
     Latent,
-    /// A diffusion model, for `kind: diffusion`.
+    /// A diffusion model, for `kind: diffusion` and `kind: noise`.
     Diffusion,
     /// A head that scores a CLIP's image embeddings, for the term `aesthetic`.
     Aesthetic,

@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use cellular::{CellularOptions, CellularPadding};
 pub use critics::{AestheticOptions, ClipOptions, CutoutChanges, Precision};
-pub use diffusion::{DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing};
+pub use diffusion::{
+    DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, NoiseOptions,
+};
 pub use draft::{Draft, prompts_from_json};
 pub use error::{Fault, Place, Problem, RecipeError};
 pub use generator::{

@@ -15,8 +15,9 @@ use crate::recipe::Precision;
 /// The name of the model that is part of the program.
 pub const EMBEDDED: &str = "embedded";
 
-const DIFFUSION_WEIGHTS: [&str; 4] = [
+const DIFFUSION_WEIGHTS: [&str; 5] = [
     "unet/diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
     "diffusion_pytorch_model.safetensors",
     "unet/diffusion_pytorch_model.bin",
     "diffusion_pytorch_model.bin",
@@ -131,7 +132,15 @@ pub fn aesthetic(name: &str) -> Result<Head> {
 /// # Errors
 /// Where it is not on this machine, or is no autoencoder that can be read.
 pub fn autoencoder(name: &str, device: &Device) -> Result<Autoencoder> {
-    let path = models::locate(name, Path::new(""), &AUTOENCODER_WEIGHTS)?.path;
+    let path = autoencoder_path(name)?;
     Autoencoder::open(&path, device)
         .with_context(|| format!("cannot load the autoencoder in {}", path.display()))
+}
+
+/// The file or folder of the autoencoder of that name.
+///
+/// # Errors
+/// Where it is not on this machine.
+pub fn autoencoder_path(name: &str) -> Result<PathBuf, ModelError> {
+    Ok(models::locate(name, Path::new(""), &AUTOENCODER_WEIGHTS)?.path)
 }

@@ -166,7 +166,7 @@ fn every_fault_is_said_with_its_place() {
         ),
         (
             "prompts: a cat\ngenerator: { kind: gan }\n",
-            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, vqgan, latent, cellular, pixels, fft",
+            "2:20: generator.kind: unknown value `gan`; the choices here are pyramid, diffusion, noise, vqgan, latent, cellular, pixels, fft",
         ),
         (
             "prompts: a cat\ncutouts: { augment: [flop] }\n",

@@ -15,6 +15,7 @@ const CELLULAR: &str = include_str!("recipe/cellular.yaml");
 const PIXELS: &str = include_str!("recipe/pixels.yaml");
 const FFT: &str = include_str!("recipe/fft.yaml");
 const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
+const NOISE: &str = include_str!("recipe/noise.yaml");
 const VQGAN: &str = include_str!("recipe/vqgan.yaml");
 const LATENT: &str = include_str!("recipe/latent.yaml");
 
@@ -30,6 +31,7 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
             let text = match kind {
                 RecipeKind::Pyramid => PYRAMID,
                 RecipeKind::Diffusion => DIFFUSION,
+                RecipeKind::Noise => NOISE,
                 RecipeKind::Vqgan => VQGAN,
                 RecipeKind::Latent => LATENT,
                 RecipeKind::Cellular => CELLULAR,
@@ -63,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_is_begun_is_a_recipe() {
-        for text in [PYRAMID, DIFFUSION, VQGAN, LATENT] {
+        for text in [PYRAMID, DIFFUSION, NOISE, VQGAN, LATENT] {
             Recipe::parse(text, "new.yaml", Path::new("")).expect("a recipe");
         }
     }

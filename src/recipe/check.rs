@@ -62,10 +62,10 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
     let mut stages = vec![];
     let mut all_terms = vec![("terms".to_owned(), terms)];
     for (index, stage) in generator.0.iter_mut().enumerate() {
-        if let Some(model) = stage.options.model_mut() {
+        for (key, model) in stage.options.models_mut() {
             let path = match single {
-                true => "generator.model".to_owned(),
-                false => format!("generator.{index}.model"),
+                true => format!("generator.{key}"),
+                false => format!("generator.{index}.{key}"),
             };
             files.push((path, FileOf::Model(model)));
         }

@@ -1,4 +1,4 @@
-//! What a recipe may tell guided diffusion.
+//! What a recipe may tell guided diffusion and noise optimisation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,18 @@ use super::{Moment, Number, defaults};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiffusionOptions {
-    /// An unconditional model of diffusers: a folder, or a repository's name.
+    /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
     pub model: String,
+    /// The text that a Stable Diffusion looks at; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+    pub prompt: Option<String>,
+    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0.
+    pub negative_prompt: Option<String>,
+    /// How far it is led from the one to the other (classifier-free guidance): 1 looks at the wanted text alone and takes half the time, null
+    /// is 7.5.
+    #[schemars(range(min = 0, max = 100))]
+    pub cfg: Option<f64>,
+    /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `taesd`.
+    pub vae: Option<String>,
     /// The rule of a step.
     pub sampler: DiffusionSampler,
     /// Which noise levels are stopped at; null takes the sampler's own: `leading` for `ddim`, `linspace` for the others.
@@ -80,6 +90,10 @@ impl Default for DiffusionOptions {
     fn default() -> Self {
         Self {
             model: String::new(),
+            prompt: None,
+            negative_prompt: None,
+            cfg: None,
+            vae: None,
             sampler: DiffusionSampler::Ddim,
             spacing: None,
             eta: None,
@@ -91,6 +105,54 @@ impl Default for DiffusionOptions {
             clip_sample: None,
             resolution: None,
             gradient_checkpointing: false,
+        }
+    }
+}
+
+/// Noise optimisation (ReNO): the noise that a one-step Stable Diffusion makes a picture of is what is painted with, and the best picture is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseOptions {
+    /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
+    pub model: String,
+    /// The text that it looks at; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+    pub prompt: Option<String>,
+    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
+    pub negative_prompt: Option<String>,
+    /// How far it is led from the one to the other (classifier-free guidance): models of one step are made for 1.
+    #[schemars(range(min = 0, max = 100))]
+    pub cfg: f64,
+    /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `taesd`.
+    pub vae: Option<String>,
+    /// The learning rate, of gradient descent with Nesterov's momentum.
+    pub lr: Number,
+    /// The share of the last step that goes on.
+    #[schemars(range(min = 0, max = 1))]
+    pub momentum: f64,
+    /// The largest length of the gradient.
+    pub clip: f64,
+    /// How much the noise is held to the length that noise has.
+    pub regularize: f64,
+    /// Width and height that the network works at; null is the picture's size. Models are at their best at the size that they were trained at.
+    pub resolution: Option<[usize; 2]>,
+    /// Keep less in memory for the gradient through the network, and compute it again: about a third slower.
+    pub gradient_checkpointing: bool,
+}
+
+impl Default for NoiseOptions {
+    fn default() -> Self {
+        Self {
+            model: "stabilityai/sd-turbo".to_owned(),
+            prompt: None,
+            negative_prompt: None,
+            cfg: 1.0,
+            vae: None,
+            lr: Number::from(5.0),
+            momentum: 0.9,
+            clip: 0.1,
+            regularize: 0.01,
+            resolution: None,
+            gradient_checkpointing: true,
         }
     }
 }

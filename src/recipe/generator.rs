@@ -8,7 +8,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CellularOptions, DiffusionOptions, FftOptions, Number, PixelsOptions, defaults, schema,
+    CellularOptions, DiffusionOptions, FftOptions, NoiseOptions, Number, PixelsOptions, defaults,
+    schema,
 };
 
 /// What is optimised, by kind.
@@ -20,6 +21,8 @@ pub enum GeneratorOptions {
     Pyramid(PyramidOptions),
     /// A diffusion model, guided.
     Diffusion(DiffusionOptions),
+    /// The noise that a one-step diffusion model makes a picture of.
+    Noise(NoiseOptions),
     /// The latents of a VQGAN, each replaced by the nearest code of its codebook.
     Vqgan(VqganOptions),
     /// The latents of an autoencoder as they are.
@@ -33,14 +36,18 @@ pub enum GeneratorOptions {
 }
 
 impl GeneratorOptions {
-    /// The model that it paints with, where it has one.
-    pub(super) fn model_mut(&mut self) -> Option<&mut String> {
-        match self {
-            Self::Pyramid(_) | Self::Cellular(_) | Self::Pixels(_) | Self::Fft(_) => None,
-            Self::Diffusion(options) => Some(&mut options.model),
-            Self::Vqgan(options) => Some(&mut options.model),
-            Self::Latent(options) => Some(&mut options.model),
-        }
+    /// The models that it paints with, by key.
+    pub(super) fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        let (model, vae) = match self {
+            Self::Pyramid(_) | Self::Cellular(_) | Self::Pixels(_) | Self::Fft(_) => return vec![],
+            Self::Diffusion(options) => (&mut options.model, options.vae.as_mut()),
+            Self::Noise(options) => (&mut options.model, options.vae.as_mut()),
+            Self::Vqgan(options) => (&mut options.model, None),
+            Self::Latent(options) => (&mut options.model, None),
+        };
+        let mut models = vec![("model", model)];
+        models.extend(vae.map(|vae| ("vae", vae)));
+        models
     }
 
     /// Whether a render of no step makes sense: it shows what the generator makes of the init image.
@@ -244,6 +251,7 @@ impl Default for LatentOptions {
 pub(super) enum Kind {
     Pyramid,
     Diffusion,
+    Noise,
     Vqgan,
     Latent,
     Cellular,
@@ -260,6 +268,7 @@ impl Kind {
         match self {
             Self::Pyramid => PyramidOptions::deserialize(rest).map(GeneratorOptions::Pyramid),
             Self::Diffusion => DiffusionOptions::deserialize(rest).map(GeneratorOptions::Diffusion),
+            Self::Noise => NoiseOptions::deserialize(rest).map(GeneratorOptions::Noise),
             Self::Vqgan => VqganOptions::deserialize(rest).map(GeneratorOptions::Vqgan),
             Self::Latent => LatentOptions::deserialize(rest).map(GeneratorOptions::Latent),
             Self::Cellular => CellularOptions::deserialize(rest).map(GeneratorOptions::Cellular),

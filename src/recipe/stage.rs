@@ -70,6 +70,13 @@ impl Recipe {
         own.unwrap_or(self.steps)
     }
 
+    /// What a stage begins with, edits apart: its own prompts, or those of the last one before it that has some, or the recipe's.
+    pub fn stage_prompts(&self, stage: usize) -> &[Prompt] {
+        let own = (self.generator.0.iter().take(stage + 1).rev())
+            .find_map(|stage| stage.prompts.as_deref());
+        own.unwrap_or(&self.prompts)
+    }
+
     /// Width and height in pixels of a stage's picture.
     pub fn stage_size(&self, stage: usize) -> [usize; 2] {
         let own = self.generator.0.get(stage).and_then(|stage| stage.size);

@@ -12,9 +12,11 @@ use generators::{
 };
 
 use super::cellular::cellular;
-use super::diffusion::diffusion;
+use super::diffusion::{diffusion, noise};
 use super::latent::{latent, vqgan};
-use crate::recipe::{self, FftOptions, GeneratorOptions, Number, PixelsOptions, PyramidOptions};
+use crate::recipe::{
+    self, FftOptions, GeneratorOptions, Number, PixelsOptions, Prompt, PyramidOptions,
+};
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Order<'a> {
     pub steps: usize,
     /// Decides its random numbers; differs from one restart to the next.
     pub seed: u64,
+    /// What is asked for when it begins.
+    pub prompts: &'a [Prompt],
     /// The picture to start from: `[1, 3, height, width]` in 0..=1.
     pub init: Option<&'a Tensor>,
     /// Where it computes.
@@ -83,6 +87,7 @@ pub(super) fn generator(
             Box::new(Fft::new(config, order.init, order.device)?)
         }
         GeneratorOptions::Diffusion(options) => Box::new(diffusion(options, order, warnings)?),
+        GeneratorOptions::Noise(options) => Box::new(noise(options, order, warnings)?),
         GeneratorOptions::Vqgan(options) => Box::new(vqgan(options, order, warnings)?),
         GeneratorOptions::Latent(options) => Box::new(latent(options, order, warnings)?),
     })

@@ -266,6 +266,7 @@ impl Studio for RecipeStudio {
             size,
             steps: course.steps,
             seed: random::rng(self.recipe.seed, Purpose::Start, course.began, 0).next_u64(),
+            prompts: self.recipe.stage_prompts(course.stage),
             init: init.as_ref(),
             device: &self.device,
             rate: &self.rate,

@@ -5,13 +5,15 @@ use std::path::Path;
 use super::{Checker, LONGEST_SIDE, looks_like_path};
 use crate::recipe::{
     CellularOptions, DiffusionOptions, DiffusionSampler, FftOptions, GeneratorOptions,
-    LatentOptions, Moment, Number, Palette, PixelsOptions, PyramidOptions, Sides, VqganOptions,
+    LatentOptions, Moment, NoiseOptions, Number, Palette, PixelsOptions, PyramidOptions, Sides,
+    VqganOptions,
 };
 
 const MOST_LAYERS: usize = 64;
 /// Most noise levels that a walk may skip.
 const MOST_LEVELS: usize = 100_000;
 const MOST_SKIPPED: f64 = 0.99;
+const MOST_CFG: f64 = 100.0;
 const MOST_CHANNELS: usize = 256;
 const MOST_HIDDEN: usize = 4096;
 const MOST_ITERATIONS: usize = 4096;
@@ -24,6 +26,7 @@ impl Checker {
         match options {
             GeneratorOptions::Pyramid(options) => self.pyramid(path, options),
             GeneratorOptions::Diffusion(options) => self.diffusion(path, options),
+            GeneratorOptions::Noise(options) => self.noise(path, options),
             GeneratorOptions::Vqgan(options) => self.vqgan(path, options),
             GeneratorOptions::Latent(options) => self.latent(path, options),
             GeneratorOptions::Cellular(options) => self.cellular(path, options),
@@ -55,6 +58,10 @@ impl Checker {
     fn diffusion(&mut self, path: &str, options: &DiffusionOptions) {
         let DiffusionOptions {
             model,
+            prompt: _,
+            negative_prompt: _,
+            cfg,
+            vae,
             sampler,
             spacing: _,
             eta,
@@ -68,6 +75,12 @@ impl Checker {
             gradient_checkpointing: _,
         } = options;
         self.model(&format!("{path}.model"), model);
+        if let Some(vae) = vae {
+            self.model(&format!("{path}.vae"), vae);
+        }
+        if let Some(cfg) = cfg {
+            self.range(&format!("{path}.cfg"), *cfg, 0.0, MOST_CFG);
+        }
         if let Some(eta) = eta {
             let path = format!("{path}.eta");
             self.range(&path, *eta, 0.0, 1.0);
@@ -98,6 +111,36 @@ impl Checker {
         {
             self.unexpected(&format!("{path}.clamp"), "a number above 0, or null", clamp);
         }
+        if let Some(size) = resolution {
+            self.size(&format!("{path}.resolution"), *size);
+        }
+    }
+
+    fn noise(&mut self, path: &str, options: &NoiseOptions) {
+        let NoiseOptions {
+            model,
+            prompt: _,
+            negative_prompt: _,
+            cfg,
+            vae,
+            lr,
+            momentum,
+            clip,
+            regularize,
+            resolution,
+            gradient_checkpointing: _,
+        } = options;
+        self.model(&format!("{path}.model"), model);
+        if let Some(vae) = vae {
+            self.model(&format!("{path}.vae"), vae);
+        }
+        self.range(&format!("{path}.cfg"), *cfg, 0.0, MOST_CFG);
+        self.learning_rate(&format!("{path}.lr"), lr);
+        self.range(&format!("{path}.momentum"), *momentum, 0.0, 1.0);
+        if !(clip.is_finite() && *clip > 0.0) {
+            self.unexpected(&format!("{path}.clip"), "a number above 0", clip);
+        }
+        self.range(&format!("{path}.regularize"), *regularize, 0.0, 1e6);
         if let Some(size) = resolution {
             self.size(&format!("{path}.resolution"), *size);
         }
