@@ -128,6 +128,11 @@ fn what_is_not_read_is_named() {
         error.contains("text_time") && error.contains("SDXL"),
         "{error}"
     );
+    let gated = unet("sd2", |config| {
+        config.attention_type = Some("gated".to_owned());
+    });
+    let error = gated.err().expect("GLIGEN");
+    assert!(error.contains("`attention_type`"), "{error}");
     let heads = unet("sd2", |config| {
         config.attention_head_dim = Some(OneOrMany::One(3));
     });

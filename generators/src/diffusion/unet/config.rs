@@ -66,6 +66,18 @@ pub struct UNetConfig {
     pub time_cond_proj_dim: Option<usize>,
     /// Not read.
     pub dual_cross_attention: bool,
+    /// Anything but 1 is not read.
+    pub resnet_out_scale_factor: f64,
+    /// Not read.
+    pub resnet_skip_time_act: bool,
+    /// Not read.
+    pub time_embedding_act_fn: Option<String>,
+    /// Not read.
+    pub timestep_post_act: Option<String>,
+    /// Not read.
+    pub cross_attention_norm: Option<String>,
+    /// Anything but `default` is not read.
+    pub attention_type: Option<String>,
     /// Groups of the normalisations.
     pub norm_num_groups: usize,
     /// Groups of the normalisation before the middle block's attention.
@@ -154,6 +166,12 @@ impl Default for UNetConfig {
             encoder_hid_dim: None,
             time_cond_proj_dim: None,
             dual_cross_attention: false,
+            resnet_out_scale_factor: 1.0,
+            resnet_skip_time_act: false,
+            time_embedding_act_fn: None,
+            timestep_post_act: None,
+            cross_attention_norm: None,
+            attention_type: None,
             norm_num_groups: 32,
             attn_norm_num_groups: None,
             norm_eps: 1e-5,
@@ -372,8 +390,27 @@ impl UNetConfig {
         if self.encoder_hid_dim.is_some() || self.time_cond_proj_dim.is_some() {
             return Some("an `encoder_hid_dim` or a `time_cond_proj_dim`".to_owned());
         }
-        if self.dual_cross_attention {
-            return Some("`dual_cross_attention`".to_owned());
+        // what would change the network without another name or shape of a weight
+        let changed = [
+            ("dual_cross_attention", self.dual_cross_attention),
+            (
+                "resnet_out_scale_factor",
+                self.resnet_out_scale_factor != 1.0,
+            ),
+            ("resnet_skip_time_act", self.resnet_skip_time_act),
+            (
+                "time_embedding_act_fn",
+                self.time_embedding_act_fn.is_some(),
+            ),
+            ("timestep_post_act", self.timestep_post_act.is_some()),
+            ("cross_attention_norm", self.cross_attention_norm.is_some()),
+            (
+                "attention_type",
+                (self.attention_type.as_deref()).is_some_and(|kind| kind != "default"),
+            ),
+        ];
+        if let Some((key, _)) = changed.iter().find(|(_, changed)| *changed) {
+            return Some(format!("another `{key}` than Stable Diffusion's"));
         }
         for (block, &channels) in self.block_out_channels.iter().enumerate() {
             let heads = self.heads(block);
