@@ -68,6 +68,9 @@ pub struct RenderArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+    /// About how many MiB the cutouts that are worked on at once may take; less is slower, and changes the picture only by rounding
+    #[arg(long, value_name = "MIB", value_parser = positive, conflicts_with = "candidates")]
+    pub memory: Option<usize>,
     /// Where run folders go
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub out: PathBuf,
@@ -145,6 +148,9 @@ pub struct ResumeArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+    /// About how many MiB the cutouts that are worked on at once may take; less is slower, and changes the picture only by rounding
+    #[arg(long, value_name = "MIB", value_parser = positive)]
+    pub memory: Option<usize>,
     /// How it is watched and talked to.
     #[command(flatten)]
     pub company: CompanyArgs,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use phantasia::recipe::{Border, CutoutChanges, Number, Recipe};
-use phantasia::session::Session;
+use phantasia::session::{Session, SessionOptions};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -139,4 +139,28 @@ fn beauty_may_be_a_weight_or_a_map() {
             .aesthetic,
         None
     );
+}
+
+#[test]
+fn the_memory_for_cutouts_changes_the_picture_by_a_level_at_most() {
+    let recipe =
+        parse("prompts: a red apple\nsize: 64x64\nsteps: 12\nseed: 4\ncutouts: { count: 6 }\n");
+    let image = |memory| {
+        let options = SessionOptions {
+            memory,
+            ..SessionOptions::default()
+        };
+        let mut session =
+            Session::with_options(&recipe, &Device::Cpu, &options).expect("a session");
+        while !session.tick().expect("a step").finished {}
+        let image = session.image().expect("a picture");
+        phantasia::picture::from_tensor(&image).expect("a picture")
+    };
+    let (all, one) = (image(1 << 30), image(1));
+    let most = (all.iter().zip(one.iter()))
+        .map(|(a, b)| a.abs_diff(*b))
+        .max();
+    assert!(most <= Some(1), "{most:?}");
+    // the budgets were not the same thing by another name
+    assert_eq!(image(1 << 30), all);
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use phantasia::output::{self, RunFolder};
 use phantasia::paint::Painter;
 use phantasia::recipe::{Draft, Recipe, RecipeError};
-use phantasia::session::Session;
+use phantasia::session::{Session, SessionOptions};
 use phantasia::video;
 
 use super::company::{self, Company};
@@ -27,7 +27,7 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     }
     let stop = company::interrupt()?;
     let (device, device_name) = device::open(args.device)?;
-    let mut session = Session::new(&recipe, &device)?;
+    let mut session = Session::with_options(&recipe, &device, &options(args.memory))?;
     for warning in session.take_warnings() {
         note(format_args!("warning: {warning}"));
     }
@@ -45,6 +45,15 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
             .map(|(args, recipe)| company::watch(args, recipe, commands))
             .transpose()
     })
+}
+
+/// How a session works, within so many MiB where that is said.
+pub(super) fn options(memory: Option<usize>) -> SessionOptions {
+    let mut options = SessionOptions::default();
+    if let Some(mebibytes) = memory {
+        options.memory = mebibytes.saturating_mul(1 << 20);
+    }
+    options
 }
 
 /// The recipe, with what the flags change in it.

@@ -7,12 +7,11 @@ use phantasia::output::{CheckpointError, RECIPE, RunFolder};
 use phantasia::paint::Painter;
 use phantasia::rank::tournament::Tournament;
 use phantasia::recipe::{Edit, Prompt, Recipe, prompts_from_json};
-use phantasia::session::SessionOptions;
 use phantasia::video;
 
 use super::company::{self, Company};
 use super::console::{Misuse, note};
-use super::{device, models, tournament};
+use super::{device, models, render, tournament};
 use crate::cli::{PreviewChoice, ResumeArgs};
 
 /// Goes on with a render.
@@ -39,7 +38,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let stop = company::interrupt()?;
     let (device, device_name) = device::open(args.device)?;
     let has_previous = folder.has_previous();
-    let options = SessionOptions::default();
+    let options = render::options(args.memory);
     let resumed = Painter::resume(folder, &recipe, args.previous, &device, &options);
     let mut painter = match resumed {
         Err(error) if offers_previous(&error) && has_previous && !args.previous => {
