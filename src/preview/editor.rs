@@ -158,7 +158,7 @@ impl Editor {
 
     /// Moves the caret to an offset, or the nearest one between two characters after it.
     pub fn place(&mut self, offset: usize, select: bool) {
-        self.move_to(self.snapped(offset), select);
+        self.move_to(offset, select);
     }
 
     /// Takes the last change back.
@@ -171,7 +171,9 @@ impl Editor {
         self.typing = false;
     }
 
+    /// Moves the caret to an offset, or the nearest one between two characters after it.
     fn move_to(&mut self, offset: usize, select: bool) {
+        let offset = self.snapped(offset);
         self.caret = offset;
         if !select {
             self.anchor = offset;
@@ -428,6 +430,14 @@ mod tests {
     fn the_rest_of_the_line_is_removed() {
         assert_eq!(after("a red| cat", Editor::delete_to_end), "a red|");
         assert_eq!(after("a red| cat", Editor::delete_to_start), "| cat");
+    }
+
+    #[test]
+    fn a_selected_word_ends_between_characters() {
+        // one character to the eye, two words to the standard
+        let mut line = Editor::new("\u{11941} ");
+        line.select_word(5);
+        assert_eq!((line.anchor, line.caret()), (5, 5));
     }
 
     #[test]
