@@ -92,13 +92,16 @@ impl GardenWindow {
         views: &Arc<Mailbox<Grown>>,
         wishes: &SyncSender<Care>,
     ) -> Result<()> {
-        let mut newest = None;
+        let (mut newest, mut painted) = (None, None);
         while self.window.is_open() && !garden.is_done() {
             let begin = Instant::now();
-            newest = views.take().or(newest);
             let size = self.window.get_size();
-            if let Some(grown) = &newest {
+            let newer = views.take();
+            let changed = newer.is_some() || painted != Some(size);
+            newest = newer.or(newest);
+            if let Some(grown) = newest.as_ref().filter(|_| changed) {
                 self.paint(grown, size);
+                painted = Some(size);
             }
             if (self.canvas.width(), self.canvas.height()) == size && size.0 * size.1 > 0 {
                 (self
