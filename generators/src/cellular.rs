@@ -23,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 pub use rollout::{RolloutPullback, RuleGradient};
 pub use rule::{Padding, Rule, RuleConfig, key};
 
-use crate::{Artifact, Generator, Optimizer, OptimizerKind, Progress, Schedule, State};
+use crate::{Artifact, Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done};
 
 /// What random numbers are drawn for.
 #[derive(Clone, Copy)]
@@ -187,8 +187,7 @@ impl Cellular {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.steps as f64 / last as f64).min(1.0)
+        share_done(self.steps, self.config.steps)
     }
 }
 
@@ -251,10 +250,7 @@ impl Generator for Cellular {
                 *sum = sum.zeros_like()?;
             }
         }
-        Ok(match finished {
-            true => Progress::Finished,
-            false => Progress::Running,
-        })
+        Ok(Progress::after(self.steps, self.config.steps))
     }
 
     /// What the rule makes from the start in twice the most iterations, always of the same cells firing.

@@ -31,7 +31,7 @@ pub use sampler::{Move, Sampler};
 pub use stable::StableDiffusion;
 pub use unet::{Conditioned, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
-use crate::{Generator, Progress, Schedule, State};
+use crate::{Generator, Progress, Schedule, State, check_gradient};
 
 /// What the gradient of the clean image says of the noisy one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,13 +255,7 @@ impl Generator for Diffusion {
         let Some(sight) = self.sight.take() else {
             bail!("a step needs a render before it");
         };
-        if grad.dims() != sight.image.dims() {
-            bail!(
-                "the gradient has shape {:?}, and the picture {:?}",
-                grad.dims(),
-                sight.image.dims()
-            );
-        }
+        check_gradient(grad, &sight.image)?;
         let sigma = self.sigma();
         let guide = Guide {
             scale: self.scale(),

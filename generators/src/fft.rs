@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::pyramid::normals;
-use crate::{Generator, Optimizer, OptimizerKind, Progress, Schedule, State};
+use crate::{Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done};
 
 /// The square root of the covariance of colours in natural images (Lucid): rows are red, green and blue, columns lightness, blue against
 /// red, green against magenta.
@@ -183,8 +183,7 @@ impl Fft {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.optimizer.steps() as f64 / last as f64).min(1.0)
+        share_done(self.optimizer.steps(), self.config.steps)
     }
 }
 
@@ -256,10 +255,7 @@ impl Generator for Fft {
             .collect::<Result<Vec<_>>>()?;
         let lr = self.config.lr.at(self.share_done());
         self.optimizer.step(&grads, lr)?;
-        Ok(match self.optimizer.steps() >= self.config.steps {
-            true => Progress::Finished,
-            false => Progress::Running,
-        })
+        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
     }
 
     fn save(&self) -> Result<State> {

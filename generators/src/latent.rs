@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::pyramid::normals;
 use crate::{
     Autoencoder, ClampWithGrad, Generator, Optimizer, OptimizerKind, Progress, Schedule, State,
+    share_done,
 };
 
 /// What the latents are before the first step.
@@ -94,15 +95,11 @@ impl Latent {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.optimizer.steps() as f64 / last as f64).min(1.0)
+        share_done(self.optimizer.steps(), self.config.steps)
     }
 
     fn progress(&self) -> Progress {
-        match self.optimizer.steps() >= self.config.steps {
-            true => Progress::Finished,
-            false => Progress::Running,
-        }
+        Progress::after(self.optimizer.steps(), self.config.steps)
     }
 }
 

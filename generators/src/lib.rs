@@ -19,7 +19,7 @@ mod state;
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 pub use autoencoder::{Autoencoder, AutoencoderError};
 pub use cellular::{Cellular, CellularConfig};
@@ -41,6 +41,34 @@ pub enum Progress {
     Running,
     /// The picture is complete; a further step changes nothing.
     Finished,
+}
+
+impl Progress {
+    /// After `done` of `steps`.
+    pub(crate) fn after(done: usize, steps: usize) -> Self {
+        match done >= steps {
+            true => Self::Finished,
+            false => Self::Running,
+        }
+    }
+}
+
+/// Where `done` steps are between the first, 0, and the last of `steps`, 1: the `t` of schedules.
+pub(crate) fn share_done(done: usize, steps: usize) -> f64 {
+    let last = steps.saturating_sub(1).max(1);
+    (done as f64 / last as f64).min(1.0)
+}
+
+/// Refuses a gradient that is not the picture's.
+pub(crate) fn check_gradient(grad: &Tensor, image: &Tensor) -> Result<()> {
+    if grad.dims() != image.dims() {
+        bail!(
+            "the gradient has shape {:?}, and the picture {:?}",
+            grad.dims(),
+            image.dims()
+        );
+    }
+    Ok(())
 }
 
 /// What a generator leaves beside its picture, to be kept in a file of its own.

@@ -7,7 +7,9 @@ use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use frozen::Pullback;
 
 use crate::diffusion::{Canvas, Denoise, Space, noise};
-use crate::{Generator, Optimizer, OptimizerKind, Progress, Schedule, State};
+use crate::{
+    Generator, Optimizer, OptimizerKind, Progress, Schedule, State, check_gradient, share_done,
+};
 
 /// All that decides how [`Noise`] paints.
 #[derive(Clone, Debug)]
@@ -97,15 +99,11 @@ impl Noise {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.optimizer.steps() as f64 / last as f64).min(1.0)
+        share_done(self.optimizer.steps(), self.config.steps)
     }
 
     fn progress(&self) -> Progress {
-        match self.optimizer.steps() >= self.config.steps {
-            true => Progress::Finished,
-            false => Progress::Running,
-        }
+        Progress::after(self.optimizer.steps(), self.config.steps)
     }
 
     fn look(&self) -> Result<Sight> {
@@ -169,13 +167,7 @@ impl Generator for Noise {
         let Some(sight) = self.sight.take() else {
             bail!("a step needs a render before it");
         };
-        if grad.dims() != sight.image.dims() {
-            bail!(
-                "the gradient has shape {:?}, and the picture {:?}",
-                grad.dims(),
-                sight.image.dims()
-            );
-        }
+        check_gradient(grad, &sight.image)?;
         let grad = grad.detach().to_dtype(self.noise().dtype())?;
         let grad = self.held(&(sight.pullback)(&grad)?)?;
         let lr = self.config.lr.at(self.share_done());

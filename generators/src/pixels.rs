@@ -9,7 +9,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::pyramid::normals;
-use crate::{ClampWithGrad, Generator, Optimizer, OptimizerKind, Progress, Schedule, State};
+use crate::{
+    ClampWithGrad, Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done,
+};
 
 /// Which colours a picture may have.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,8 +138,7 @@ impl Pixels {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.optimizer.steps() as f64 / last as f64).min(1.0)
+        share_done(self.optimizer.steps(), self.config.steps)
     }
 }
 
@@ -227,10 +228,7 @@ impl Generator for Pixels {
         }
         let lr = self.config.lr.at(self.share_done());
         self.optimizer.step(&grads, lr)?;
-        Ok(match self.optimizer.steps() >= self.config.steps {
-            true => Progress::Finished,
-            false => Progress::Running,
-        })
+        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
     }
 
     fn save(&self) -> Result<State> {

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::optimizer::{Optimizer, OptimizerKind};
-use crate::{ClampWithGrad, Generator, Progress, Schedule, State};
+use crate::{ClampWithGrad, Generator, Progress, Schedule, State, share_done};
 
 /// What brings a sum of layers to 0..=1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,8 +254,7 @@ impl Pyramid {
     }
 
     fn share_done(&self) -> f64 {
-        let last = self.config.steps.saturating_sub(1).max(1);
-        (self.optimizer.steps() as f64 / last as f64).min(1.0)
+        share_done(self.optimizer.steps(), self.config.steps)
     }
 }
 
@@ -317,11 +316,7 @@ impl Generator for Pyramid {
             grads = self.normalized(grads)?;
         }
         self.optimizer.step(&grads, self.config.lr.at(t))?;
-        Ok(if self.optimizer.steps() >= self.config.steps {
-            Progress::Finished
-        } else {
-            Progress::Running
-        })
+        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
     }
 
     fn save(&self) -> Result<State> {
