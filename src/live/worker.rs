@@ -304,10 +304,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Leaves a frame, unless the last one is very young and this one need not arrive.
+    /// Leaves a frame. One that need not arrive is left out where the last one is very young, or nobody looks for another: a frame takes
+    /// time from the next step.
     fn frame(&mut self, must: bool) {
         let young = (self.framed).is_some_and(|framed| framed.elapsed() < FRAME_EVERY);
-        if !self.options.frames || (young && !must) {
+        let idle = young || !self.frames.is_wanted();
+        if !self.options.frames || (idle && !must) {
             return;
         }
         match self.picture(must) {

@@ -89,7 +89,9 @@ pub fn run(frames: &Mailbox<Frame>, is_over: &dyn Fn() -> bool) -> Result<()> {
         .spawn(move || show(&from, graphics, &end))
         .context("cannot start the thread that draws in the terminal")?;
     while !is_over() && !thread.is_finished() {
-        if let Some(frame) = frames.take() {
+        if newest.is_wanted()
+            && let Some(frame) = frames.take()
+        {
             newest.put(frame);
         }
         std::thread::sleep(LOOK);

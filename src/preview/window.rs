@@ -168,7 +168,11 @@ impl Window {
         let mut refreshed: Option<Instant> = None;
         loop {
             let begin = Instant::now();
-            if let Some(frame) = frames.take() {
+            // while nobody is at it, a frame is asked for only when it can be drawn
+            let attentive = begin.duration_since(attention) < ATTENTION;
+            if (attentive || begin >= next_picture)
+                && let Some(frame) = frames.take()
+            {
                 self.panel.show(frame, begin);
                 newer = true;
             }
