@@ -70,6 +70,8 @@ pub struct Model {
     pub tokenizer: Option<&'static str>,
     /// Whether it was trained with OpenAI's approximation of GELU, even if its configuration does not say so.
     pub quick_gelu: bool,
+    /// Whether it was trained on pictures that were padded to a square, even if its configuration does not say so.
+    pub pads: bool,
     /// About how large a download it is, in megabytes.
     pub megabytes: u32,
     /// The licence of its weights, as its authors name it.

@@ -89,6 +89,7 @@ fn files(located: &Located) -> Result<ClipFiles> {
         false => ClipFiles::single(&located.path),
     };
     files.quick_gelu |= located.model.is_some_and(|model| model.quick_gelu);
+    files.pads |= located.model.is_some_and(|model| model.pads);
     if files.tokenizer.is_none() {
         files.tokenizer = standard_tokenizer();
     }

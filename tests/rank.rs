@@ -39,18 +39,21 @@ fn look_at(panel: &Panel, files: &[PathBuf]) -> Gallery {
 
 /// Scores of the fixtures' pictures agree with a library's to 2e-3, its own preprocessing included.
 fn scores_agree(model: &str) -> Result<()> {
+    scores_agree_of(&panel(&[model]), model)
+}
+
+fn scores_agree_of(panel: &Panel, reference_name: &str) -> Result<()> {
     type Cosines = BTreeMap<String, BTreeMap<String, f64>>;
     let text = fs::read_to_string(fixture("rank/reference.json"))?;
     let reference: BTreeMap<String, Cosines> = serde_json::from_str(&text)?;
-    let panel = panel(&[model]);
     let mut worst = (0.0, String::new());
     // where a JPEG keeps colours at half the size, decoders round a quarter of a level apart on the way back, and a random model's
     // answer moves with every level; a trained one's stays below 2e-3
     let grain = |picture: &str| if picture == "photo-420.jpg" { 2.0 } else { 1.0 };
-    for (picture, cosines) in &reference[model] {
+    for (picture, cosines) in &reference[reference_name] {
         let queries: Vec<Query> = cosines.keys().map(|text| Query::text(text)).collect();
-        let queries = Queries::encode(&panel, &queries)?;
-        let gallery = look_at(&panel, &[fixture("rank").join(picture)]);
+        let queries = Queries::encode(panel, &queries)?;
+        let gallery = look_at(panel, &[fixture("rank").join(picture)]);
         assert!(gallery.skipped.is_empty(), "{:?}", gallery.skipped);
         let vectors = &gallery.vectors[&gallery.files[0].1];
         let rated = rate(&[vectors], &queries, Combine::Score)?;
@@ -83,6 +86,26 @@ fn scores_agree_with_open_clip() -> Result<()> {
 #[test]
 fn scores_agree_with_open_clips_resnet() -> Result<()> {
     scores_agree("clip-open-resnet")
+}
+
+/// Models whose configuration asks for another way to make pictures square.
+#[test]
+fn scores_agree_with_open_clips_other_resize_modes() -> Result<()> {
+    for mode in ["longest", "squash"] {
+        let folder = tempfile::tempdir()?;
+        for file in fs::read_dir(fixture("clip-open-vit"))? {
+            let file = file?;
+            fs::copy(file.path(), folder.path().join(file.file_name()))?;
+        }
+        let config = folder.path().join("open_clip_config.json");
+        let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&config)?)?;
+        json["preprocess_cfg"]["resize_mode"] = mode.into();
+        fs::write(&config, json.to_string())?;
+        let clip = Clip::from_folder(mode, folder.path(), &Device::Cpu)?;
+        let panel = Panel::new(vec![Arc::new(clip)], &Device::Cpu)?;
+        scores_agree_of(&panel, &format!("clip-open-vit {mode}"))?;
+    }
+    Ok(())
 }
 
 /// A folder with pictures of one colour, named by it.

@@ -403,9 +403,10 @@ impl ClipConfig {
         let fit = match preprocess.resize_mode.as_str() {
             "shortest" => Fit::Cover,
             "squash" => Fit::Squash,
+            "longest" => Fit::Pad,
             other => {
                 return Err(format!(
-                    "has the resize mode `{other}`; shortest and squash are known"
+                    "has the resize mode `{other}`; shortest, longest and squash are known"
                 ));
             }
         };

@@ -6,6 +6,7 @@ use frozen::checkpoint::{Checkpoint, file_in};
 
 use super::config::{ClipConfig, Layout};
 use super::{ClipError, derive, read_text};
+use super::preprocess::Fit;
 
 /// The names of a CLIP's weights, in either layout.
 pub const WEIGHTS: &[&str] = &[
@@ -59,6 +60,8 @@ pub struct ClipFiles {
     pub tokenizer: Option<TokenizerFiles>,
     /// Whether OpenAI's approximation of GELU is used even if the configuration does not say so.
     pub quick_gelu: bool,
+    /// Whether pictures are padded to a square even if the configuration does not say so.
+    pub pads: bool,
 }
 
 impl ClipFiles {
@@ -99,6 +102,7 @@ impl ClipFiles {
             weights,
             tokenizer: TokenizerFiles::in_folder(folder),
             quick_gelu: false,
+            pads: false,
         })
     }
 
@@ -111,6 +115,7 @@ impl ClipFiles {
             weights: weights.to_owned(),
             tokenizer: weights.parent().and_then(TokenizerFiles::in_folder),
             quick_gelu: name.contains("quickgelu"),
+            pads: false,
         }
     }
 
@@ -131,6 +136,9 @@ impl ClipFiles {
         })?;
         if self.quick_gelu {
             config.use_quick_gelu();
+        }
+        if self.pads {
+            config.fit = Fit::Pad;
         }
         Ok(config)
     }

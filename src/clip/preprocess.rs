@@ -2,7 +2,8 @@
 //!
 //! As torchvision (open_clip) and transformers do it, on 8-bit pixels with Pillow's filters: the shorter side is brought to the
 //! input's size with an antialiased bicubic filter, and the middle is cut out. Here both are one step, since the pixels that
-//! would be cut off need not be computed: memory is bounded by the model's input, however long and thin the picture is.
+//! would be cut off need not be computed: memory is bounded by the model's input, however long and thin the picture is. A few models want
+//! pictures squeezed or padded instead ([`Fit`]).
 
 use candle_core::{Device, Result as CandleResult, Tensor};
 use fast_image_resize::images::{Image, ImageRef};
@@ -40,6 +41,8 @@ pub enum Fit {
     Cover,
     /// Both sides are made to fit, and what is in the picture is squeezed.
     Squash,
+    /// The longer side fits, and black bars fill the rest: all of the picture is seen. HPSv2's.
+    Pad,
 }
 
 /// Where the middle begins when the pixels left over are an odd number.
@@ -103,6 +106,20 @@ impl Preprocess {
                 .map_err(|error| failed(&error))?;
             CandleResult::Ok(resized.into_vec())
         };
+        if self.fit == Fit::Pad {
+            let side = |side: u32| padded(side, width.max(height), size);
+            let inner = (side(width), side(height));
+            let crop = [0.0, 0.0, f64::from(width), f64::from(height)];
+            let narrow = [0.0, 0.0, f64::from(inner.0), f64::from(height)];
+            let shown = resize(picture.as_raw(), (width, height), (inner.0, height), crop)?;
+            let shown = resize(&shown, (inner.0, height), inner, narrow)?;
+            let shown = RgbImage::from_raw(inner.0, inner.1, shown)
+                .ok_or_else(|| failed(&"the result has another size"))?;
+            let mut square = RgbImage::new(size, size);
+            let at = |side: u32| i64::from((size - side) / 2);
+            image::imageops::replace(&mut square, &shown, at(inner.0), at(inner.1));
+            return Ok(square);
+        }
         let (left, across) = self.span(width, width.min(height));
         let (top, down) = self.span(height, width.min(height));
         // rows first, rounded to 8 bits, then columns, as Pillow; of the rows those alone that the columns read
@@ -139,6 +156,12 @@ impl Preprocess {
         let start = before as f64 * pixel;
         (start, (size as f64 * pixel).min(whole - start))
     }
+}
+
+/// A side of a picture whose `longer` side becomes `size` pixels, rounded as Python does.
+fn padded(side: u32, longer: u32, size: u32) -> u32 {
+    let scaled = f64::from(side) / (f64::from(longer) / f64::from(size));
+    (scaled.round_ties_even() as u32).clamp(1, size)
 }
 
 /// Pictures of one size as a tensor `[n, 3, height, width]` in 0..=1.
@@ -199,6 +222,28 @@ mod tests {
         };
         let shown = squashed.show(&picture).expect("a picture");
         assert!(shown.get_pixel(0, 0).0[0] < 9 && shown.get_pixel(4, 4).0[0] > 246);
+    }
+
+    #[test]
+    fn bars_fill_the_rest_of_a_padded_picture() {
+        let padded = Preprocess {
+            fit: Fit::Pad,
+            ..clip(8)
+        };
+        let white = |width, height| {
+            let shown = padded.show(&RgbImage::from_pixel(width, height, Rgb([255; 3])));
+            let shown = shown.expect("a picture");
+            let rows = (0..8).map(|y| shown.get_pixel(4, y).0[0] == 255);
+            let columns = (0..8).map(|x| shown.get_pixel(x, 4).0[0] == 255);
+            (
+                rows.filter(|&lit| lit).count(),
+                columns.filter(|&lit| lit).count(),
+            )
+        };
+        assert_eq!(white(32, 16), (4, 8));
+        assert_eq!(white(4, 16), (8, 2));
+        assert_eq!(white(5, 5), (8, 8));
+        assert_eq!(white(1, 4000).1, 1);
     }
 
     #[test]
