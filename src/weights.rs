@@ -82,6 +82,13 @@ pub fn at_hand(name: &str) -> Result<(), ModelError> {
     found
 }
 
+/// Whether a CLIP that is on this machine can read texts: it has a tokenizer, or the one that all CLIPs share is here too.
+pub fn has_tokenizer(name: &str) -> bool {
+    (models::locate(name, Path::new(""), WEIGHTS).ok())
+        .and_then(|located| files(&located).ok())
+        .is_some_and(|files| files.tokenizer.is_some())
+}
+
 /// The files of a located CLIP, and the tokenizer that all CLIPs share where it has none of its own.
 fn files(located: &Located) -> Result<ClipFiles> {
     let mut files = match located.path.is_dir() {

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use phantasia::rank::tournament::{Event, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
+use phantasia::session::SessionOptions;
 use tempfile::TempDir;
 
-use program::{json, run};
+use program::{assert_refused, json, program, run, text};
 
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -103,7 +104,12 @@ fn tournament(out: &Path) -> Tournament {
     let text = "prompts: a red ball\nsize: [32, 32]\nsteps: 6\nseed: 7\ncutouts: { count: 1 }\n";
     fs::write(&path, text).expect("a file");
     let recipe = Recipe::load(&path).expect("a recipe");
-    Tournament::new(out, "ball", &recipe, &options, &device).expect("a tournament")
+    let session = SessionOptions::default();
+    Tournament::new(out, "ball", &recipe, &options, session, &device).expect("a tournament")
+}
+
+fn resume(path: &Path) -> anyhow::Result<Tournament> {
+    Tournament::resume(path, SessionOptions::default(), &candle_core::Device::Cpu)
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
             })
             .expect("a part");
         let path = other.folder().to_owned();
-        other = Tournament::resume(&path, &candle_core::Device::Cpu).expect("the tournament");
+        other = resume(&path).expect("the tournament");
     }
     let scores = |tournament: &Tournament| {
         let candidates = &tournament.standings().candidates;
@@ -165,8 +171,26 @@ fn damaged_standings_are_told() {
         "{\"judge\":[],\"judge_is_guide\":false,\"rounds\":[],\"candidates\":[]}",
     ] {
         fs::write(path.join("standings.json"), text).expect("a file");
-        let resumed = Tournament::resume(&path, &candle_core::Device::Cpu);
+        let resumed = resume(&path);
         let error = resumed.err().expect("damage");
         assert!(format!("{error:#}").contains("damaged"), "{error:#}");
     }
+}
+
+/// A tournament may go on where its judge is not: on another machine, or after the cache was cleared.
+#[test]
+fn a_missing_judge_is_named_before_anything_begins() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = tournament(out.path()).folder().to_owned();
+    let file = path.join("standings.json");
+    let standings = fs::read_to_string(&file).expect("standings");
+    let other = standings.replace("\"embedded\"", "\"owner/judge\"");
+    assert_ne!(standings, other);
+    fs::write(&file, other).expect("a file");
+    let output = program(out.path(), &["resume", path.to_str().expect("a path")])
+        .env("HF_HUB_CACHE", out.path())
+        .output()
+        .expect("the program");
+    assert_refused(&output, 1, "phantasia models fetch owner/judge");
+    assert!(text(&output.stderr).contains("--yes"));
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use frozen::checkpoint::{Checkpoint, file_in};
 
 use super::config::{ClipConfig, Layout};
-use super::{ClipError, derive, read_text};
 use super::preprocess::Fit;
+use super::{ClipError, derive, read_text};
 
 /// The names of a CLIP's weights, in either layout.
 pub const WEIGHTS: &[&str] = &[

@@ -93,13 +93,18 @@ fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
     let hub = Hub::from_env();
     let wanted = models::wanted(name)?;
     let folder = download(&hub, &wanted, quiet)?;
-    if let Some(tokenizer) = models::find(name).and_then(models::wanted_tokenizer) {
-        let own = ["tokenizer.json", "vocab.json"];
-        if !own.iter().any(|file| folder.join(file).is_file()) {
-            download(&hub, &tokenizer, quiet)?;
-        }
-    }
+    fetch_tokenizer(&hub, name, quiet)?;
     Ok(folder)
+}
+
+/// Downloads the tokenizer that CLIPs share, where a model has none of its own.
+fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
+    if let Some(tokenizer) = models::find(name).and_then(models::wanted_tokenizer)
+        && !weights::has_tokenizer(name)
+    {
+        download(hub, &tokenizer, quiet)?;
+    }
+    Ok(())
 }
 
 /// Sees to it that models are on this machine before any work begins: those that are not are downloaded, with `yes`, or else named.
@@ -114,6 +119,7 @@ pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> 
             continue;
         }
         match weights::at_hand(&name) {
+            Ok(()) if yes => fetch_tokenizer(&Hub::from_env(), &name, quiet)?,
             Ok(()) => {}
             Err(ModelError::Missing { .. }) if yes => {
                 fetch(&name, quiet)?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use phantasia::output::{CheckpointError, RECIPE, RunFolder};
 use phantasia::paint::Painter;
-use phantasia::rank::tournament::Tournament;
+use phantasia::rank::tournament::{Standings, Tournament};
 use phantasia::recipe::{Edit, Prompt, Recipe, prompts_from_json};
 use phantasia::video;
 
@@ -24,7 +24,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
             ));
         }
         let recipe = Recipe::load(&args.run.join(RECIPE))?;
-        models::need_of(&recipe, &[], args.yes, args.company.quiet)?;
+        let judges = Standings::load(&args.run)?.judge;
+        models::need_of(&recipe, &judges, args.yes, args.company.quiet)?;
         return tournament::go_on(args);
     }
     let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;

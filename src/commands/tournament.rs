@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::company::{INTERRUPTED, interrupt};
 use super::console::{Misuse, note, say};
-use super::device;
 use super::judge::Progress;
+use super::{device, render};
 use crate::cli::{CompanyArgs, RenderArgs, ResumeArgs};
 
 /// What `--json` prints.
@@ -78,6 +78,7 @@ pub fn begin(args: &RenderArgs, recipe: &Recipe, candidates: usize) -> Result<Ex
         &run_name(&args.recipe),
         recipe,
         &options,
+        render::options(args.memory),
         &device,
     )?;
     play(tournament, &args.company, &stop, name)
@@ -88,7 +89,7 @@ pub fn go_on(args: &ResumeArgs) -> Result<ExitCode> {
     let stop = interrupt()?;
     let (device, name) = device::open(args.device)?;
     play(
-        Tournament::resume(&args.run, &device)?,
+        Tournament::resume(&args.run, render::options(args.memory), &device)?,
         &args.company,
         &stop,
         name,

@@ -103,6 +103,32 @@ pub struct Standings {
 }
 
 impl Standings {
+    /// Those of a tournament's folder.
+    ///
+    /// # Errors
+    /// When there are none, or they are damaged.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let file = folder.join(STANDINGS);
+        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let standings: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged", file.display()))?;
+        let shrinks = |pair: &[Round]| {
+            pair[0].candidates >= pair[1].candidates && pair[0].until < pair[1].until
+        };
+        let fits = standings.rounds.windows(2).all(shrinks)
+            && (standings.candidates.iter())
+                .all(|candidate| candidate.scores.len() <= standings.rounds.len())
+            && standings.rounds.first().map(|first| first.candidates)
+                == Some(standings.candidates.len());
+        if !fits {
+            bail!(
+                "{} is damaged: its rounds do not fit its candidates",
+                file.display()
+            );
+        }
+        Ok(standings)
+    }
+
     /// The candidates from the best to the worst: who came further, then who scored better.
     pub fn order(&self) -> Vec<&Candidate> {
         let mut order: Vec<&Candidate> = self.candidates.iter().collect();
@@ -215,6 +241,7 @@ impl Tournament {
         name: &str,
         recipe: &Recipe,
         options: &TournamentOptions,
+        session: SessionOptions,
         device: &Device,
     ) -> Result<Self> {
         if options.candidates == 0 || options.keep == 0 || options.keep > options.candidates {
@@ -248,20 +275,11 @@ impl Tournament {
                 })
                 .collect(),
         };
-        let session_options = SessionOptions::default();
-        let panel = judges(&standings, &recipe, &session_options, device)?;
-        let queries = Queries::encode(&panel, &aims(&recipe))?;
-        let mut folder = RunFolder::create(out, name)?;
-        folder.write_recipe(&recipe)?;
-        let tournament = Self {
-            folder,
-            recipe,
-            standings,
-            panel,
-            queries,
-            device: device.clone(),
-            options: session_options,
-        };
+        let tournament = Self::ready(recipe, standings, session, device, |recipe| {
+            let mut folder = RunFolder::create(out, name)?;
+            folder.write_recipe(recipe)?;
+            Ok(folder)
+        })?;
         tournament.keep_standings()?;
         Ok(tournament)
     }
@@ -270,32 +288,26 @@ impl Tournament {
     ///
     /// # Errors
     /// When the folder is no tournament's, or damaged, or a model cannot be loaded.
-    pub fn resume(path: &Path, device: &Device) -> Result<Self> {
+    pub fn resume(path: &Path, session: SessionOptions, device: &Device) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let recipe = Recipe::load(&path.join(RECIPE))?;
-        let file = path.join(STANDINGS);
-        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let standings: Standings = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged", file.display()))?;
-        let shrinks = |pair: &[Round]| {
-            pair[0].candidates >= pair[1].candidates && pair[0].until < pair[1].until
-        };
-        let fits = standings.rounds.windows(2).all(shrinks)
-            && (standings.candidates.iter())
-                .all(|candidate| candidate.scores.len() <= standings.rounds.len())
-            && standings.rounds.first().map(|first| first.candidates)
-                == Some(standings.candidates.len());
-        if !fits {
-            bail!(
-                "{} is damaged: its rounds do not fit its candidates",
-                file.display()
-            );
-        }
-        let options = SessionOptions::default();
+        Self::ready(recipe, Standings::load(path)?, session, device, |_| {
+            Ok(folder)
+        })
+    }
+
+    /// A folder is the last that is made: there is none of a tournament that cannot be played.
+    fn ready(
+        recipe: Recipe,
+        standings: Standings,
+        options: SessionOptions,
+        device: &Device,
+        folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
+    ) -> Result<Self> {
         let panel = judges(&standings, &recipe, &options, device)?;
         let queries = Queries::encode(&panel, &aims(&recipe))?;
         Ok(Self {
-            folder,
+            folder: folder(&recipe)?,
             recipe,
             standings,
             panel,
