@@ -20,8 +20,8 @@ use phantasia::session::Session;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The first steps of a run warm caches up.
-const WARM_UP: usize = 5;
+/// The first steps of a run warm caches up, and the window's letters are drawn for the first time.
+const WARM_UP: usize = 30;
 
 /// The seconds of each step.
 fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
         Some(number) => number.parse(),
         None => Ok(default),
     };
-    let (steps, rounds) = (number(1, 150)?, number(2, 10)?);
+    let (steps, rounds) = (number(1, 330)?, number(2, 8)?);
     let mut recipe = Recipe::load(Path::new(recipe))?;
     recipe.steps = steps.max(WARM_UP + 2);
     let (mut with, mut without) = (vec![], vec![]);

@@ -84,6 +84,28 @@ fn prompts_bend_the_walk() {
     assert_ne!(free, picture("guidance: around"));
 }
 
+/// Distilled models are made for the noisiest level, which other spacings leave out.
+#[test]
+fn a_model_that_asks_for_trailing_levels_gets_them() {
+    let picture = |generator: &str, scheduler: &str| {
+        let folder = folder(generator);
+        fs::write(folder.path().join("model/scheduler_config.json"), scheduler).expect("a file");
+        assert!(render(&folder).status.success());
+        pixels(&folder, "ball-001")
+    };
+    let asking = "{ \"timestep_spacing\": \"trailing\" }";
+    let trailing = picture("spacing: trailing", "{}");
+    assert_eq!(
+        picture("scale: 0", asking),
+        picture("scale: 0, spacing: trailing", "{}")
+    );
+    assert_eq!(
+        picture("sampler: euler", asking),
+        picture("sampler: euler, spacing: trailing", asking)
+    );
+    assert_ne!(picture("spacing: leading", asking), trailing);
+}
+
 #[test]
 fn a_session_goes_on_exactly_where_it_was_saved() -> Result<()> {
     for generator in [

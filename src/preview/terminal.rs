@@ -19,8 +19,10 @@ pub use graphics::Graphics;
 const LOOK: Duration = Duration::from_millis(50);
 /// A picture is drawn at most so often.
 const FASTEST: Duration = Duration::from_millis(250);
-/// Drawing takes at most this share of a machine's time.
+/// Drawing takes at most this share of a machine's time...
 const SHARE: f64 = 0.01;
+/// ...but a terminal that takes long to swallow a picture shows one so often all the same.
+const SLOWEST: Duration = Duration::from_secs(1);
 /// At the end, what is being drawn is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines below the picture at least: steps and one prompt.
@@ -125,7 +127,9 @@ fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Resul
             let resized = now_size != size;
             size = now_size;
             draw(&frame, graphics, size, resized).context("cannot draw in the terminal")?;
-            next = begin + FASTEST.max(begin.elapsed().mul_f64(1.0 / (SHARE * cores as f64)));
+            let took = begin.elapsed();
+            let rest = took.mul_f64(1.0 / (SHARE * cores as f64));
+            next = begin + rest.clamp(FASTEST, SLOWEST.max(2 * took));
         }
         std::thread::sleep(LOOK);
     }

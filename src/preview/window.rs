@@ -30,8 +30,10 @@ const ATTENTION: Duration = Duration::from_secs(2);
 const REFRESH: Duration = Duration::from_millis(700);
 /// New pictures are drawn at most so often.
 const FASTEST: Duration = Duration::from_millis(33);
-/// Drawing new pictures takes at most this share of a machine's time: it is wanted for painting.
-const SHARE: f64 = 0.01;
+/// Drawing new pictures takes at most this share of a machine's time: it is wanted for painting, where all cores wait for the one that is late...
+const SHARE: f64 = 0.006;
+/// ...but so often they are drawn however long that takes.
+const SLOWEST: Duration = Duration::from_secs(1);
 /// Two clicks so close are one double click.
 const DOUBLE: Duration = Duration::from_millis(400);
 /// How far the pointer may move between them, in pixels.
@@ -162,14 +164,14 @@ impl Window {
         is_over: &dyn Fn() -> bool,
     ) -> Result<()> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut attention = Instant::now();
+        let mut attention: Option<Instant> = None;
         let (mut size, mut touched, mut newer) = ((0, 0), true, false);
         let mut next_picture = Instant::now();
         let mut refreshed: Option<Instant> = None;
         loop {
             let begin = Instant::now();
             // while nobody is at it, a frame is asked for only when it can be drawn
-            let attentive = begin.duration_since(attention) < ATTENTION;
+            let mut attentive = attention.is_some_and(|last| begin < last + ATTENTION);
             if (attentive || begin >= next_picture)
                 && let Some(frame) = frames.take()
             {
@@ -187,7 +189,8 @@ impl Window {
             let (clicked, moved) = self.pointed(begin, &mut open);
             touched |= typed || clicked;
             if typed || clicked || moved {
-                attention = begin;
+                attention = Some(begin);
+                attentive = true;
             }
             if !self.window.is_open() {
                 let actions = self.panel.close(begin);
@@ -208,7 +211,8 @@ impl Window {
                 self.painter.paint(&mut self.panel, size, self.scale, begin);
                 self.blit(size)?;
                 let took = begin.elapsed();
-                next_picture = begin + FASTEST.max(took.mul_f64(1.0 / (SHARE * cores as f64)));
+                let rest = took.mul_f64(1.0 / (SHARE * cores as f64));
+                next_picture = begin + rest.clamp(FASTEST, SLOWEST.max(2 * took));
                 refreshed = Some(begin);
                 (touched, newer) = (false, false);
             } else if refreshed.is_none_or(|refreshed| begin.duration_since(refreshed) > REFRESH) {
@@ -217,11 +221,7 @@ impl Window {
             } else {
                 self.window.update();
             }
-            let pace = if begin.duration_since(attention) < ATTENTION {
-                LIVELY
-            } else {
-                IDLE
-            };
+            let pace = if attentive { LIVELY } else { IDLE };
             std::thread::sleep(pace.saturating_sub(begin.elapsed()));
         }
     }

@@ -23,7 +23,8 @@ pub struct DiffusionOptions {
     pub vae: Option<String>,
     /// The rule of a step.
     pub sampler: DiffusionSampler,
-    /// Which noise levels are stopped at; null takes the sampler's own: `leading` for `ddim`, `linspace` for the others.
+    /// Which noise levels are stopped at; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
+    /// `leading` for `ddim`, `linspace` for the others.
     pub spacing: Option<DiffusionSpacing>,
     /// How much new noise a step brings (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
     #[schemars(range(min = 0, max = 1))]

@@ -82,12 +82,14 @@ pub(super) fn diffusion(
             },
             DiffusionSampler::DpmPlusPlus2M => Sampler::DpmPlusPlus2M,
         },
-        spacing: match (options.spacing, options.sampler) {
+        spacing: match (options.spacing, model.levels().spacing()) {
             (Some(DiffusionSpacing::Leading), _) => Spacing::Leading,
             (Some(DiffusionSpacing::Trailing), _) => Spacing::Trailing,
             (Some(DiffusionSpacing::Linspace), _) => Spacing::Linspace,
             (Some(DiffusionSpacing::Karras), _) => Spacing::Karras,
-            (None, DiffusionSampler::Ddim) => Spacing::Leading,
+            // distilled models know the noisiest level above all, and do badly where it is left out
+            (None, Some(Spacing::Trailing)) => Spacing::Trailing,
+            (None, _) if options.sampler == DiffusionSampler::Ddim => Spacing::Leading,
             (None, _) => Spacing::Linspace,
         },
         steps,

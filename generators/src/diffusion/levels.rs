@@ -100,6 +100,8 @@ pub struct Levels {
     sigmas: Vec<f64>,
     /// What [`Spacing::Leading`] adds to each time.
     offset: usize,
+    /// At which of them its makers stop.
+    spacing: Option<Spacing>,
 }
 
 impl Levels {
@@ -122,7 +124,22 @@ impl Levels {
                 sigmas[count - 1]
             );
         }
-        Ok(Self { sigmas, offset })
+        Ok(Self {
+            sigmas,
+            offset,
+            spacing: None,
+        })
+    }
+
+    /// The same, of a model whose makers stop at these of them.
+    #[must_use]
+    pub fn spaced(self, spacing: Option<Spacing>) -> Self {
+        Self { spacing, ..self }
+    }
+
+    /// At which of them the model's makers stop, where they say so.
+    pub fn spacing(&self) -> Option<Spacing> {
+        self.spacing
     }
 
     /// How many times there are.

@@ -151,11 +151,8 @@ impl SchedulerConfig {
                 )));
             }
         };
-        Ok(Levels::new(
-            &betas,
-            self.num_train_timesteps,
-            self.steps_offset,
-        )?)
+        let levels = Levels::new(&betas, self.num_train_timesteps, self.steps_offset)?;
+        Ok(levels.spaced(self.timestep_spacing))
     }
 
     /// What the network predicts.
