@@ -9,8 +9,10 @@ use image::{ImageFormat, RgbImage};
 
 use super::super::scale::scaled;
 
-/// A cell in pixels, where pictures are not scaled by the terminal.
+/// A cell in pixels as DEC's terminals had it, and as those have it that scale sixels to it.
 const CELL: (usize, usize) = (10, 20);
+/// A cell of a small letter, where a sixel is a pixel of the screen: a picture that is higher than its rows would push the screen up.
+const SMALL_CELL: (usize, usize) = (6, 12);
 /// Sixel pictures are at most so wide: some terminals keep no more.
 const SIXEL_WIDTH: usize = 1000;
 /// kitty takes its data in pieces of this size.
@@ -30,7 +32,10 @@ pub enum Graphics {
     /// iTerm's protocol.
     Iterm,
     /// DEC's sixels, in 216 colours.
-    Sixel,
+    Sixel {
+        /// How many of them a cell is wide and high.
+        cell: (usize, usize),
+    },
     /// Two pixels a character; in 24-bit colours, or in 216.
     Blocks {
         /// All colours.
@@ -65,8 +70,11 @@ impl Graphics {
             return Self::Iterm;
         }
         let sixel = ["foot", "mlterm", "contour", "yaft", "sixel"];
-        if sixel.iter().any(|name| term.contains(name)) || is_set("WT_SESSION") {
-            return Self::Sixel;
+        if is_set("WT_SESSION") {
+            return Self::Sixel { cell: CELL };
+        }
+        if sixel.iter().any(|name| term.contains(name)) {
+            return Self::Sixel { cell: SMALL_CELL };
         }
         blocks
     }
@@ -110,9 +118,9 @@ impl Graphics {
                     png.get_ref().len()
                 )
             }
-            Self::Sixel => {
-                let wide = (columns * CELL.0).min(SIXEL_WIDTH);
-                let high = (rows * CELL.1 * wide).div_ceil((columns * CELL.0).max(1));
+            Self::Sixel { cell } => {
+                let wide = (columns * cell.0).min(SIXEL_WIDTH);
+                let high = (rows * cell.1 * wide) / (columns * cell.0).max(1);
                 write!(out, "{place}{}", sixels(&pixels((wide, high)), wide))
             }
             Self::Blocks { all_colors } => {
@@ -236,8 +244,14 @@ mod tests {
         assert_eq!(graphics(&[("TERM", "xterm-kitty")]), Graphics::Kitty);
         assert_eq!(graphics(&[("TERM_PROGRAM", "ghostty")]), Graphics::Kitty);
         assert_eq!(graphics(&[("TERM_PROGRAM", "iTerm.app")]), Graphics::Iterm);
-        assert_eq!(graphics(&[("TERM", "foot")]), Graphics::Sixel);
-        assert_eq!(graphics(&[("WT_SESSION", "1")]), Graphics::Sixel);
+        assert_eq!(
+            graphics(&[("TERM", "foot")]),
+            Graphics::Sixel { cell: SMALL_CELL }
+        );
+        assert_eq!(
+            graphics(&[("WT_SESSION", "1")]),
+            Graphics::Sixel { cell: CELL }
+        );
     }
 
     #[test]
