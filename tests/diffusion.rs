@@ -1,19 +1,17 @@
 //! Guided diffusion from a recipe to a picture, on a small random model.
 
+mod ball;
 mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
-use phantasia::picture;
-use phantasia::recipe::Recipe;
-use phantasia::session::Session;
 use tempfile::TempDir;
 
+use ball::{pixels, render, session, values};
 use program::{assert_refused, run};
 
 fn fixture() -> PathBuf {
@@ -34,26 +32,6 @@ fn folder(generator: &str) -> TempDir {
     );
     fs::write(folder.path().join("ball.yaml"), recipe).expect("a file");
     folder
-}
-
-fn render(folder: &TempDir) -> Output {
-    run(folder.path(), &["render", "ball.yaml", "--json"])
-}
-
-/// The pixels of the picture of that run.
-fn pixels(folder: &TempDir, run: &str) -> Vec<u8> {
-    let path = folder.path().join("outputs").join(run).join("image.png");
-    picture::load_rgb(&path).expect("a picture").into_raw()
-}
-
-fn session(folder: &TempDir) -> Result<Session> {
-    let recipe = Recipe::load(&folder.path().join("ball.yaml"))?;
-    Session::new(&recipe, &Device::Cpu)
-}
-
-fn values(image: &Tensor) -> Vec<f32> {
-    let values = image.flatten_all().and_then(|image| image.to_vec1());
-    values.expect("values")
 }
 
 #[test]

@@ -1,18 +1,16 @@
 //! Stable Diffusion and noise optimisation from a recipe to a picture, on a small random pipeline.
 
+mod ball;
 mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
-use phantasia::picture;
-use phantasia::recipe::Recipe;
-use phantasia::session::Session;
+use candle_core::Tensor;
 use tempfile::TempDir;
 
+use ball::{pixels, render, session, values};
 use program::{assert_refused, run};
 
 fn fixture(name: &str) -> PathBuf {
@@ -40,26 +38,11 @@ fn with_model(kind: &str, keys: &str) -> TempDir {
     ))
 }
 
-fn render(folder: &TempDir) -> Output {
-    run(folder.path(), &["render", "ball.yaml", "--json"])
-}
-
 /// The pixels of the picture of a folder's first run.
 fn painted(folder: &TempDir) -> Vec<u8> {
     let output = render(folder);
     assert!(output.status.success(), "{output:?}");
-    let path = folder.path().join("outputs/ball-001/image.png");
-    picture::load_rgb(&path).expect("a picture").into_raw()
-}
-
-fn session(folder: &TempDir) -> Result<Session> {
-    let recipe = Recipe::load(&folder.path().join("ball.yaml"))?;
-    Session::new(&recipe, &Device::Cpu)
-}
-
-fn values(image: &Tensor) -> Vec<f32> {
-    let values = image.flatten_all().and_then(|image| image.to_vec1());
-    values.expect("values")
+    pixels(folder, "ball-001")
 }
 
 #[test]

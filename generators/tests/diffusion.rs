@@ -2,6 +2,8 @@
 //!
 //! The fixtures and the script that made them are in `tests/fixtures/diffusion`.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use phantasia_generators::diffusion::{
 };
 use phantasia_generators::{Generator, Progress, Schedule, State};
 
+use common::{assert_close, numbers};
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/diffusion")
@@ -24,22 +28,6 @@ fn fixture(name: &str) -> PathBuf {
 fn reference() -> HashMap<String, Tensor> {
     candle_core::safetensors::load(fixture("reference.safetensors"), &Device::Cpu)
         .expect("the fixture")
-}
-
-fn numbers(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64)
-        .and_then(|x| x.flatten_all()?.to_vec1())
-        .expect("numbers")
-}
-
-/// The largest difference as a share of the largest expected value.
-#[track_caller]
-fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(0f64, |max, x| max.max(x.abs()));
-    let difference = (found.iter().zip(expected)).fold(0f64, |max, (a, b)| max.max((a - b).abs()));
-    let error = difference / largest;
-    assert!(error < tolerance, "{what} is off by {error:e}");
 }
 
 fn unet(name: &str, recompute: bool) -> UNet {

@@ -2,6 +2,8 @@
 //!
 //! The fixtures and the script that made them are in `tests/fixtures/stable`.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use phantasia_generators::diffusion::{
     StableDiffusion, UNet, UNetConfig, is_conditional,
 };
 use phantasia_generators::{Autoencoder, Generator, Noise, NoiseConfig, Progress, Schedule, State};
+
+use common::numbers;
 
 const LOADING: LoadOptions = LoadOptions {
     recompute: false,
@@ -31,22 +35,10 @@ fn reference(name: &str) -> HashMap<String, Tensor> {
         .expect("the fixture")
 }
 
-fn numbers(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64)
-        .and_then(|x| x.flatten_all()?.to_vec1())
-        .expect("numbers")
-}
-
-/// The largest difference as a share of the largest expected value.
 #[track_caller]
 fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
-    let (found, expected) = (numbers(found), numbers(expected));
-    let largest = expected.iter().fold(0f64, |max, x| max.max(x.abs()));
-    let difference = (found.iter().zip(&expected)).fold(0f64, |max, (a, b)| max.max((a - b).abs()));
-    let error = difference / largest;
-    println!("{what}: {error:e}");
-    assert!(error < tolerance, "{what} is off by {error:e}");
+    common::assert_close(what, &numbers(found), &numbers(expected), tolerance);
 }
 
 fn unet(name: &str, change: impl FnOnce(&mut UNetConfig)) -> std::result::Result<UNet, String> {
