@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use phantasia::live::{Command, Worker, WorkerOptions};
+use phantasia::live::{Worker, WorkerOptions};
 use phantasia::output::RunFolder;
 use phantasia::paint::Painter;
 use phantasia::preview::Window;
@@ -42,9 +42,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
         times.lock().expect("the times").push(Instant::now());
     })?;
     if let Some(window) = window {
-        // its own end waits for room in a channel of which nobody reads any more, so it is given one of its own
-        let (commands, _listener) = std::sync::mpsc::sync_channel::<Command>(256);
-        window.run(&worker.frames(), &commands, &|| worker.is_done())?;
+        window.run(&worker.frames(), &worker.commands(), &|| worker.is_done())?;
     }
     worker.join()?;
     let ends = ends.lock().expect("the times");

@@ -10,6 +10,7 @@ pub mod editor;
 pub mod garden;
 pub mod keyboard;
 pub mod layout;
+mod pace;
 pub mod paint;
 pub mod panel;
 #[doc(hidden)]

@@ -13,16 +13,16 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::live::{Frame, Mailbox};
 
+use super::pace::Pace;
+
 pub use graphics::Graphics;
 
 /// It looks for a frame so often.
 const LOOK: Duration = Duration::from_millis(50);
 /// A picture is drawn at most so often.
 const FASTEST: Duration = Duration::from_millis(250);
-/// Drawing takes at most this share of a machine's time...
+/// Drawing takes at most this share of a machine's time.
 const SHARE: f64 = 0.01;
-/// ...but a terminal that takes long to swallow a picture shows one so often all the same.
-const SLOWEST: Duration = Duration::from_secs(1);
 /// At the end, what is being drawn is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines below the picture at least: steps and one prompt.
@@ -115,7 +115,7 @@ pub fn run(frames: &Mailbox<Frame>, is_over: &dyn Fn() -> bool) -> Result<()> {
 
 /// Draws frames as they come, not too often.
 fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let drawing = Pace::new(FASTEST, SHARE);
     let mut size = (0, 0);
     let mut next = Instant::now();
     while !over.load(Ordering::Relaxed) {
@@ -127,9 +127,7 @@ fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Resul
             let resized = now_size != size;
             size = now_size;
             draw(&frame, graphics, size, resized).context("cannot draw in the terminal")?;
-            let took = begin.elapsed();
-            let rest = took.mul_f64(1.0 / (SHARE * cores as f64));
-            next = begin + rest.clamp(FASTEST, SLOWEST.max(2 * took));
+            next = begin + drawing.interval(begin.elapsed());
         }
         std::thread::sleep(LOOK);
     }

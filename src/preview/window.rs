@@ -13,6 +13,7 @@ use crate::live::{Command, Frame, Mailbox};
 
 use super::display::Display;
 use super::keyboard::{Keyboard, Meaning};
+use super::pace::Pace;
 use super::paint::Painter;
 use super::panel::{Action, Input, Panel, Target};
 
@@ -30,10 +31,8 @@ const ATTENTION: Duration = Duration::from_secs(2);
 const REFRESH: Duration = Duration::from_millis(700);
 /// New pictures are drawn at most so often.
 const FASTEST: Duration = Duration::from_millis(33);
-/// Drawing new pictures takes at most this share of a machine's time: it is wanted for painting, where all cores wait for the one that is late...
+/// Drawing new pictures takes at most this share of a machine's time: it is wanted for painting, where all cores wait for the one that is late.
 const SHARE: f64 = 0.006;
-/// ...but so often they are drawn however long that takes.
-const SLOWEST: Duration = Duration::from_secs(1);
 /// Two clicks so close are one double click.
 const DOUBLE: Duration = Duration::from_millis(400);
 /// How far the pointer may move between them, in pixels.
@@ -163,7 +162,7 @@ impl Window {
         commands: &SyncSender<Command>,
         is_over: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let drawing = Pace::new(FASTEST, SHARE);
         let mut attention: Option<Instant> = None;
         let (mut size, mut touched, mut newer) = ((0, 0), true, false);
         let mut next_picture = Instant::now();
@@ -210,9 +209,7 @@ impl Window {
                 size = now_size;
                 self.painter.paint(&mut self.panel, size, self.scale, begin);
                 self.blit(size)?;
-                let took = begin.elapsed();
-                let rest = took.mul_f64(1.0 / (SHARE * cores as f64));
-                next_picture = begin + rest.clamp(FASTEST, SLOWEST.max(2 * took));
+                next_picture = begin + drawing.interval(begin.elapsed());
                 refreshed = Some(begin);
                 (touched, newer) = (false, false);
             } else if refreshed.is_none_or(|refreshed| begin.duration_since(refreshed) > REFRESH) {
