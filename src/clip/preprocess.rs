@@ -106,41 +106,43 @@ impl Preprocess {
                 .map_err(|error| failed(&error))?;
             CandleResult::Ok(resized.into_vec())
         };
-        if self.fit == Fit::Pad {
-            let side = |side: u32| padded(side, width.max(height), size);
-            let inner = (side(width), side(height));
-            let crop = [0.0, 0.0, f64::from(width), f64::from(height)];
-            let narrow = [0.0, 0.0, f64::from(inner.0), f64::from(height)];
-            let shown = resize(picture.as_raw(), (width, height), (inner.0, height), crop)?;
-            let shown = resize(&shown, (inner.0, height), inner, narrow)?;
-            let shown = RgbImage::from_raw(inner.0, inner.1, shown)
-                .ok_or_else(|| failed(&"the result has another size"))?;
-            let mut square = RgbImage::new(size, size);
-            let at = |side: u32| i64::from((size - side) / 2);
-            image::imageops::replace(&mut square, &shown, at(inner.0), at(inner.1));
-            return Ok(square);
-        }
-        let (left, across) = self.span(width, width.min(height));
-        let (top, down) = self.span(height, width.min(height));
+        let (left, across, wide) = self.span(width, height);
+        let (top, down, high) = self.span(height, width);
         // rows first, rounded to 8 bits, then columns, as Pillow; of the rows those alone that the columns read
-        let reach = self.filter.reach() * (down / f64::from(size)).max(1.0);
+        let reach = self.filter.reach() * (down / f64::from(high)).max(1.0);
         let first = (top - reach).floor().max(0.0);
         let rows = (top + down + reach).ceil().min(f64::from(height)) - first;
         let crop = [left, first, across, rows];
-        let narrow = resize(picture.as_raw(), (width, height), (size, rows as u32), crop)?;
-        let crop = [0.0, top - first, f64::from(size), down];
-        let shown = resize(&narrow, (size, rows as u32), (size, size), crop)?;
-        RgbImage::from_raw(size, size, shown).ok_or_else(|| failed(&"the result has another size"))
+        let narrow = resize(picture.as_raw(), (width, height), (wide, rows as u32), crop)?;
+        let crop = [0.0, top - first, f64::from(wide), down];
+        let shown = resize(&narrow, (wide, rows as u32), (wide, high), crop)?;
+        let shown = RgbImage::from_raw(wide, high, shown)
+            .ok_or_else(|| failed(&"the result has another size"))?;
+        if (wide, high) == (size, size) {
+            return Ok(shown);
+        }
+        let mut square = RgbImage::new(size, size);
+        let bar = |side: u32| i64::from((size - side) / 2);
+        image::imageops::replace(&mut square, &shown, bar(wide), bar(high));
+        Ok(square)
     }
 
-    /// The part of a side of the picture that is shown: where it begins and how long it is, in the picture's pixels.
-    fn span(&self, side: u32, shorter: u32) -> (f64, f64) {
+    /// The part of a side of the picture that is shown: where it begins and how long it is, in the picture's pixels, and how long it
+    /// becomes, in the model's.
+    fn span(&self, side: u32, other: u32) -> (f64, f64, u32) {
         let whole = f64::from(side);
-        if self.fit == Fit::Squash {
-            return (0.0, whole);
-        }
-        let (side, shorter) = (u64::from(side), u64::from(shorter));
         let size = self.size as u64;
+        match self.fit {
+            Fit::Squash => return (0.0, whole, size as u32),
+            Fit::Pad => {
+                // rounded as Python does
+                let scaled = whole / (f64::from(side.max(other)) / size as f64);
+                let shown = (scaled.round_ties_even() as u32).clamp(1, size as u32);
+                return (0.0, whole, shown);
+            }
+            Fit::Cover => {}
+        }
+        let (side, shorter) = (u64::from(side), u64::from(side.min(other)));
         // the longer side is rounded down, as torchvision and transformers do
         let scaled = (side * size / shorter).max(size);
         let over = scaled - size;
@@ -154,14 +156,9 @@ impl Preprocess {
         let pixel = whole / scaled as f64;
         // rounding must not lead over the edge
         let start = before as f64 * pixel;
-        (start, (size as f64 * pixel).min(whole - start))
+        let length = (size as f64 * pixel).min(whole - start);
+        (start, length, size as u32)
     }
-}
-
-/// A side of a picture whose `longer` side becomes `size` pixels, rounded as Python does.
-fn padded(side: u32, longer: u32, size: u32) -> u32 {
-    let scaled = f64::from(side) / (f64::from(longer) / f64::from(size));
-    (scaled.round_ties_even() as u32).clamp(1, size)
 }
 
 /// Pictures of one size as a tensor `[n, 3, height, width]` in 0..=1.

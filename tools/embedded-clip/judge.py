@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from checkpoint import image_tower, load, projection
+from checkpoint import image_tower, projection
 from model import MiniLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -72,7 +72,7 @@ if __name__ == "__main__":
         sys.exit(f"{a.pictures} lacks {len(missing)} of {len(prompts)} pictures, the first is {missing[0]:03}.png; paint them with --render")
 
     tower = image_tower(a.judge)
-    side = load(a.judge)["cfg"]["vision_config"]["image_size"]
+    side = tower.cfg["vision_config"]["image_size"]
     text = F.normalize(MiniLM(a.minilm).encode(prompts).float() @ projection(a.judge).T, dim=-1)
     with torch.no_grad():
         seen = tower.image(torch.stack([look(f"{a.pictures}/{i:03}.png", side) for i in range(len(prompts))]))

@@ -55,6 +55,14 @@ impl Checker {
         }
     }
 
+    /// A diffusion model, and another autoencoder than its own.
+    fn pipeline(&mut self, path: &str, model: &str, vae: Option<&str>) {
+        self.model(&format!("{path}.model"), model);
+        if let Some(vae) = vae {
+            self.model(&format!("{path}.vae"), vae);
+        }
+    }
+
     fn diffusion(&mut self, path: &str, options: &DiffusionOptions) {
         let DiffusionOptions {
             model,
@@ -74,10 +82,7 @@ impl Checker {
             resolution,
             gradient_checkpointing: _,
         } = options;
-        self.model(&format!("{path}.model"), model);
-        if let Some(vae) = vae {
-            self.model(&format!("{path}.vae"), vae);
-        }
+        self.pipeline(path, model, vae.as_deref());
         if let Some(cfg) = cfg {
             self.range(&format!("{path}.cfg"), *cfg, 0.0, MOST_CFG);
         }
@@ -130,10 +135,7 @@ impl Checker {
             resolution,
             gradient_checkpointing: _,
         } = options;
-        self.model(&format!("{path}.model"), model);
-        if let Some(vae) = vae {
-            self.model(&format!("{path}.vae"), vae);
-        }
+        self.pipeline(path, model, vae.as_deref());
         self.range(&format!("{path}.cfg"), *cfg, 0.0, MOST_CFG);
         self.learning_rate(&format!("{path}.lr"), lr);
         self.range(&format!("{path}.momentum"), *momentum, 0.0, 1.0);
