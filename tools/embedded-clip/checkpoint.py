@@ -1,17 +1,26 @@
-"""Reading what was trained: checkpoints of train.py, and exports in either layout, which training can go on from."""
+"""Reading what was trained: checkpoints of train.py, and exports in either layout, which training can go on from.
+
+    checkpoint.py pack CHECKPOINT FILE.safetensors     an image tower, and its projection if it has one, in float16
+"""
 
 import json
 import os
+import sys
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from model import CLIP, make_config
 
 
 def load(path):
-    """{cfg, model, and where there is one, tokenizer} of a checkpoint file or of an export's folder, in float32."""
+    """{cfg, model, and where there is one, tokenizer} of a checkpoint, a packed tower, or an export's folder, in float32."""
+    if path.endswith(".safetensors"):
+        with safe_open(path, "pt") as f:
+            cfg = json.loads(f.metadata()["cfg"])
+        return dict(cfg=cfg, model=floats(image_part(load_file(path))))
     if not os.path.isdir(path):
         return torch.load(path, weights_only=False, map_location="cpu")
     tokenizer = open(f"{path}/tokenizer.json").read()
@@ -33,6 +42,16 @@ def load(path):
     # the image tower; the text tower is the transformer export's
     model = {"vision_model." + k[7:]: v for k, v in state.items() if k.startswith("visual.")}
     return dict(cfg=cfg, model=floats(model | {"logit_scale": state["logit_scale"]}), tokenizer=tokenizer)
+
+
+def pack(path, out):
+    z = load(path)
+    state = image_part(z["model"])
+    if "P" in z:
+        state["weight"] = z["P"]["weight"]
+    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+    save_file(half, out + ".part", metadata={"cfg": json.dumps(z["cfg"])})
+    os.replace(out + ".part", out)
 
 
 def floats(state):
@@ -58,7 +77,7 @@ def image_tower(path, device="cpu"):
 def projection(path):
     """The text projection P [joint, 384]: of a safetensors file, or of an image checkpoint."""
     if path.endswith(".safetensors"):
-        return load_file(path)["weight"]
+        return load_file(path)["weight"].float()
     return torch.load(path, weights_only=False, map_location="cpu")["P"]["weight"]
 
 
@@ -80,3 +99,9 @@ class Texts:
     @torch.no_grad()
     def encode(self, texts):
         return torch.cat([self.m.text(self.ids(texts[i : i + 512])) for i in range(0, len(texts), 512)])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or sys.argv[1] != "pack":
+        sys.exit(__doc__)
+    pack(*sys.argv[2:])
