@@ -29,7 +29,7 @@ from checkpoint import Texts, image_part, load
 from generate import COMMON, lowpass, unit
 from model import CLIP
 from synth import Synth, augment
-from train import Muon, ema_update, opt_for
+from train import ema_update, optimizers, rate, sow
 
 # how often scenes with a concept of this group are shown, beside 1 for animals, food, places, things
 GROUPS = {"game": 0.03, "flatcolor": 0.1, "people-body": 0.25, "smileys-emotion": 0.5, "symbols": 0.1, "flags": 0.0}
@@ -214,21 +214,13 @@ def know_loss(m, scales, canvases, n, ac):
 
 
 def train(a):
-    torch.manual_seed(a.seed)
-    random.seed(a.seed)
-    np.random.seed(a.seed)
+    sow(a.seed)
     scenes = Scenes(a)
     z = load(a.init)
     m = CLIP(z["cfg"]).to(a.device)
     m.load_state_dict(image_part(z["model"]), strict=False)
-    hidden = [p for n, p in m.vision_model.named_parameters() if p.dim() in (2, 4) and "embed" not in n]
-    muon = Muon(hidden, a.lr)
-    for p in hidden:
-        p.requires_grad_(False)
     mods = [m.vision_model, m.visual_projection]
-    opt = opt_for(mods, a.lr)
-    for p in hidden:
-        p.requires_grad_(True)
+    hidden, muon, opt = optimizers(m.vision_model, mods, a.lr)
     scales = nn.Parameter(torch.tensor([math.log(14.0), math.log(20.0)]))
     opt.add_param_group(dict(params=[scales], weight_decay=0))
     mean = copy.deepcopy(m)
@@ -251,9 +243,9 @@ def train(a):
     canvases = Canvases(scenes, a)
     ac = torch.autocast(a.device.split(":")[0], torch.bfloat16, enabled=a.bf16)
     budget, base, first, t0, hist = a.minutes * 60, used, step, time.time(), {}
-    while (used < budget if not a.steps else step < a.steps):
-        prog = used / budget if not a.steps else step / a.steps
-        lr = a.lr * min(1, (step + 1) / a.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(prog, 1))))
+    while step < a.steps if a.steps else used < budget:
+        prog = step / a.steps if a.steps else used / budget
+        lr = rate(a, step, prog)
         for group in opt.param_groups + muon.param_groups:
             group["lr"] = lr
         canvases.renew()

@@ -128,10 +128,32 @@ def opt_for(mods, lr, wd=0.05):
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)
 
 
+def optimizers(vision, mods, lr, share=1.0):
+    """(the image tower's matrices, Muon for them at so much of lr, AdamW for the rest of mods); without a share, AdamW
+    for all."""
+    hidden = [p for n, p in vision.named_parameters() if p.dim() in (2, 4) and "embed" not in n] if share else []
+    muon = Muon(hidden, lr * share) if hidden else None
+    for p in hidden:
+        p.requires_grad_(False)
+    opt = opt_for(mods, lr)
+    for p in hidden:
+        p.requires_grad_(True)
+    return hidden, muon, opt
+
+
+def rate(a, step, prog):
+    """The learning rate: up over the warm-up, then down half a cosine."""
+    return a.lr * min(1, (step + 1) / a.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(prog, 1))))
+
+
+def sow(seed):
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
 def train_image(a):
-    torch.manual_seed(a.seed)
-    random.seed(a.seed)
-    np.random.seed(a.seed)
+    sow(a.seed)
     dev = a.device
     T = torch.load(f"{a.work}/text.pt", weights_only=False)
     s = Synth(a.data, dev, bank=a.bank)
@@ -162,13 +184,7 @@ def train_image(a):
     tobank = torch.full((len(grp) - 1,), -1, device=dev)
     tobank[inbank] = torch.arange(len(inbank), device=dev)
     params = [m.vision_model, m.visual_projection]
-    hid = [p for n, p in m.vision_model.named_parameters() if p.dim() in (2, 4) and "embed" not in n] if a.muon else []
-    muon = Muon(hid, a.lr * a.muon) if hid else None
-    for p in hid:
-        p.requires_grad_(False)
-    opt = opt_for(params + [P], a.lr)
-    for p in hid:
-        p.requires_grad_(True)
+    hid, muon, opt = optimizers(m.vision_model, params + [P], a.lr, a.muon)
     opt.add_param_group(dict(params=[m.logit_scale], weight_decay=0))
     ls_bank = nn.Parameter(torch.tensor(math.log(a.bank_scale), device=dev))
     opt.add_param_group(dict(params=[ls_bank], weight_decay=0))
@@ -270,7 +286,7 @@ def train_image(a):
             save("clean.pt")
             saved_clean = True
             P.requires_grad_(not a.freeze_p and not a.P)
-        lr = a.lr * min(1, (step + 1) / a.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(prog, 1))))
+        lr = rate(a, step, prog)
         for g in opt.param_groups:
             g["lr"] = lr
         if muon:
@@ -435,7 +451,7 @@ def train_text(a):
     budget, t0, step, hist = a.minutes * 60, time.time(), 0, {}
     while time.time() - t0 < budget and (a.steps == 0 or step < a.steps):
         prog = (time.time() - t0) / budget if not a.steps else step / a.steps
-        lr = a.lr * min(1, (step + 1) / a.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * prog)))
+        lr = rate(a, step, prog)
         for g in opt.param_groups:
             g["lr"] = lr
         i = np.searchsorted(cdf, np.random.rand(a.batch)).clip(max=len(texts) - 1)
