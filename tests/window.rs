@@ -98,9 +98,16 @@ impl Display {
         sleep(Duration::from_millis(200));
     }
 
-    fn window(&self) -> u32 {
+    /// The program's window, with the keyboard's attention.
+    fn window(&self, program: &mut Running) -> u32 {
         let mut window = None;
         wait_for("the window", || {
+            if let Some(status) = program.0.try_wait().expect("its state") {
+                let mut said = String::new();
+                let errors = program.0.stderr.as_mut().expect("its errors");
+                errors.read_to_string(&mut said).expect("its errors");
+                panic!("the program ended without a window, {status}: {said}");
+            }
             let found = self.xdotool(&["search", "--onlyvisible", "--name", "Phantasia"]);
             window = String::from_utf8_lossy(&found.stdout)
                 .lines()
@@ -246,7 +253,7 @@ fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
         "--json",
     ];
     let mut program = display.phantasia(&arguments, out.path());
-    let window = display.window();
+    let window = display.window(&mut program);
     let run = out.path().join("first-light-001");
     let metrics = || {
         std::fs::read_to_string(run.join("metrics.jsonl"))
@@ -342,7 +349,7 @@ fn a_click_wounds_a_growing_pattern_and_it_heals() {
         "64x64",
     ];
     let mut program = display.phantasia(&arguments, out.path());
-    let window = display.window();
+    let window = display.window(&mut program);
     let grown = out.path().join("moss-grown-001");
     let shot = |name: &str| display.screenshot(&out.path().join(name));
     sleep(Duration::from_secs(2));
@@ -390,7 +397,7 @@ fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
     let file = recipe();
     let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
     let mut program = display.phantasia(&arguments, out.path());
-    display.window();
+    display.window(&mut program);
     let run = out.path().join("first-light-001");
     let metrics = || {
         std::fs::read_to_string(run.join("metrics.jsonl"))

@@ -57,8 +57,10 @@ class Scenes:
         self.common = texts.encode(COMMON).mean(0)
         group = np.array([c["group"] for c in self.synth.concepts] + [""])
         w = np.array([GROUPS.get(g, 1.0) for g in group])
-        one, two = self.spec[:, 0], self.spec[:, 1]
-        w = w[one] * np.where(two >= 0, 0.4 * w[two], 1.0) * np.where(one < 0, 0.6, 1.0)
+        one, two, ground, style, tint = (self.spec[:, k] for k in (0, 1, 3, 7, 8))
+        w = w[one] * np.where(two >= 0, 0.25 * w[two], 1.0) * np.where(one < 0, 0.6, 1.0)
+        # what a prompt's picture is not expected to show: a filter, a thing of an odd colour, stripes, checks and dots
+        w *= np.where(style >= 0, 0.5, 1.0) * np.where(tint >= 0, 0.5, 1.0) * np.where((ground > 1) & (ground < 5), 0.3, 1.0)
         self.cdf = np.cumsum(w / w.sum())
         bank = np.where(~np.isin(group[:-1], ["game", "flags"]))[0]
         self.names = T["names"][bank]
@@ -69,7 +71,7 @@ class Scenes:
         """n scenes, so many renderings of each and their mirror images: indices (n), pictures (n, 2 views, 3, S, S)"""
         i = np.searchsorted(self.cdf, np.random.rand(n)).clip(max=len(self.spec) - 1)
         x = [self.synth.render(self.spec[i], easy=random.random() < self.easy)[0] for _ in range(views)]
-        x = torch.stack(x, 1)
+        x = cropped(torch.stack(x, 1))
         return i, torch.cat([x, x.flip(-1)], 1)
 
     def text(self, i):
@@ -81,6 +83,19 @@ class Scenes:
         at = self.place[one.clamp(min=0)]
         named = (one >= 0) & (at >= 0) & (torch.as_tensor(self.spec[i, 1]) < 0)
         return named, at[named]
+
+
+def cropped(x):
+    """Seven in ten of the scenes x (n,V,3,S,S) as a view of painting sees them: a part, slightly turned, reflected over
+    the edge."""
+    n, V, S = len(x), x.shape[1], x.shape[-1]
+    scale, turn = torch.empty(n).uniform_(0.75, 1.05), 0.08 * torch.randn(n)
+    at = (2 * torch.rand(2, n) - 1) * ((1 - scale).clamp(min=0) + 0.05)
+    c, s = scale * turn.cos(), scale * turn.sin()
+    theta = torch.stack([torch.stack([c, -s, at[0]], 1), torch.stack([s, c, at[1]], 1)], 1)
+    theta[torch.rand(n) >= 0.7] = torch.eye(2, 3)
+    grid = F.affine_grid(theta.repeat_interleave(V, 0), (n * V, 3, S, S), align_corners=False)
+    return F.grid_sample(x.flatten(0, 1), grid, align_corners=False, padding_mode="reflection").view(x.shape)
 
 
 def empty(n, S):
@@ -112,19 +127,27 @@ class Canvases:
     """A batch of pictures being painted, each begun anew after a number of the tower's steps."""
 
     def __init__(self, scenes, a):
-        self.scenes, self.views_each, self.oldest, self.rate = scenes, a.views, a.age, a.rate
+        self.scenes, self.views_each, self.lives = scenes, a.views, a.age
+        self.rate, self.noise = a.rate, a.noise
         self.scene, self.views = scenes.draw(a.batch, a.views)
         self.aim = self.views[:, 0].clone()
         self.x, self.free = begun(self.aim)
-        self.velocity, self.age = torch.zeros_like(self.x), torch.randint(0, a.age, (a.batch,))
+        self.velocity, self.life = torch.zeros_like(self.x), self.lifetime(a.batch)
+        self.age = (self.life * torch.rand(a.batch)).long()
+
+    def lifetime(self, n):
+        """How many steps n canvases are painted for: as many short ones as long ones, on a logarithmic scale, for what a
+        painting does wrong shows only after many."""
+        least, most = self.lives
+        return (least * (most / least) ** torch.rand(n)).round()
 
     def renew(self):
-        k = (self.age >= self.oldest).nonzero()[:, 0]
+        k = (self.age >= self.life).nonzero()[:, 0]
         if len(k):
             self.scene[k.cpu().numpy()], self.views[k] = self.scenes.draw(len(k), self.views_each)
             self.aim[k] = self.views[k, 0]
             self.x[k], self.free[k] = begun(self.aim[k])
-            self.velocity[k], self.age[k] = 0, 0
+            self.velocity[k], self.age[k], self.life[k] = 0, 0, self.lifetime(len(k))
 
     @torch.no_grad()
     def way(self, g, mask):
@@ -139,9 +162,9 @@ class Canvases:
 
     @torch.no_grad()
     def step(self, g, mask):
-        """On by the tower's own gradient, as painting goes on."""
+        """On by the tower's own gradient, as painting goes on: by ever smaller steps, along half a cosine."""
         self.velocity = self.velocity * (1 - 0.4 * mask) + 0.4 * mask * unit(lowpass(g))
-        rate = self.rate * (0.3 + 1.4 * torch.rand(len(g), 1, 1, 1))
+        rate = self.rate * (0.1 + 0.9 * (1 + torch.cos(math.pi * self.age / self.life)))[:, None, None, None]
         self.x = (self.x + rate * self.velocity).clamp(0, 1)
         self.age += 1
 
@@ -179,7 +202,8 @@ def align_loss(m, canvases, keep):
     mask = see(m.vision_model, keep, n, c.x.shape[-1], c.x.device)
     centre = torch.where(torch.rand(n, 1) < 0.7, 0.5, 0.0)
     t = F.normalize(c.scenes.text(c.scene) - centre * c.scenes.common, dim=-1)
-    x = c.x.clone().requires_grad_(True)
+    # painting shows a tower noisy views, and the way is still that of the picture without noise
+    x = (c.x + c.noise * torch.rand(n, 1, 1, 1) * torch.randn_like(c.x)).requires_grad_(True)
     (g,) = torch.autograd.grad((m.image(x) * t).sum(), x, create_graph=True)
     g = g.float()
     d = c.way(g, mask)
@@ -288,10 +312,11 @@ if __name__ == "__main__":
     ap.add_argument("--lr", type=float, default=1e-3)
     ap.add_argument("--warmup", type=int, default=30)
     ap.add_argument("--ema", type=float, default=0.99)
-    ap.add_argument("--age", type=int, default=12, help="own steps after which a canvas is begun anew")
+    ap.add_argument("--age", type=float, nargs=2, default=[3, 40], help="after how many own steps a canvas is begun anew")
+    ap.add_argument("--noise", type=float, default=0.12, help="greatest standard deviation of the noise on what is scored")
     ap.add_argument("--rate", type=float, default=0.05, help="root mean square of an own step, on average")
     ap.add_argument("--views", type=int, default=3, help="renderings that a free canvas may become, beside their mirror images")
-    ap.add_argument("--easy", type=float, default=0.7, help="share of batches that show things large and upright")
+    ap.add_argument("--easy", type=float, default=0.8, help="share of batches that show things large and upright")
     ap.add_argument("--keep", type=float, default=1.0, help="share of the patches that a transformer sees")
     ap.add_argument("--keep-frac", type=float, default=0.8, help="in this share of the run; then all")
     ap.add_argument("--bank", type=int, default=160)
