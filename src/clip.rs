@@ -101,6 +101,8 @@ pub struct Clip {
 /// One image tower.
 pub struct Tower {
     name: String,
+    share: f64,
+    judges: bool,
     preprocess: Preprocess,
     image_bytes: usize,
     net: Chain,
@@ -194,9 +196,14 @@ impl Clip {
         &self.name
     }
 
-    /// The image towers, at least one.
+    /// The image towers, at least one. All of them paint.
     pub fn towers(&self) -> &[Tower] {
         &self.towers
+    }
+
+    /// Those of them that pictures are measured by, at least one.
+    pub fn judges(&self) -> impl Iterator<Item = &Tower> {
+        self.towers.iter().filter(|tower| tower.judges)
     }
 
     /// Width of the joint space.
@@ -267,6 +274,8 @@ impl Tower {
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {
             name: name.to_owned(),
+            share: 1.0,
+            judges: true,
             preprocess: config.preprocess(),
             // it is counted in f32
             image_bytes: config.activation_bytes() * computed.size_in_bytes() / 4,
@@ -277,6 +286,16 @@ impl Tower {
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How much it counts in painting beside the CLIP's other towers.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Whether pictures are measured by it: in metrics, when candidates are ranked, in classification and search.
+    pub fn judges(&self) -> bool {
+        self.judges
     }
 
     /// Side of its input in pixels.

@@ -127,7 +127,9 @@ impl ClipTerm {
                 self.options.select,
             );
             loss += found.loss / total as f64;
-            self.measure(critic, index, &values, width, &found.cosines, similarity);
+            if tower.judges() {
+                self.measure(critic, index, &values, width, &found.cosines, similarity);
+            }
             let scale = 1.0 / total as f32;
             let grads: Vec<f32> = found.grads.iter().map(|grad| grad * scale).collect();
             let grads = Tensor::from_vec(grads, (n, width), image.device())?
@@ -190,8 +192,8 @@ impl Term for ClipTerm {
             .map(|critic| critic.clip.towers().len())
             .sum();
         for critic in &self.critics {
-            let weight = critic.weight.at(at.t());
             for (index, tower) in critic.clip.towers().iter().enumerate() {
+                let weight = critic.weight.at(at.t()) * tower.share();
                 let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
                 let (loss, grad) = self
                     .ask(critic, index, &views, image, at, &mut similarity)

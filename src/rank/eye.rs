@@ -29,7 +29,7 @@ impl Eye {
         self.clip.name()
     }
 
-    /// How many image towers it has.
+    /// How many image towers it judges by.
     pub fn towers(&self) -> usize {
         self.looks.len()
     }
@@ -60,7 +60,7 @@ impl Eye {
     /// Pictures as vectors of unit length.
     fn see(&self, pictures: &[Shown], device: &Device) -> Result<Vec<Vec<f32>>> {
         let mut vectors = vec![Vec::with_capacity(self.width()); pictures.len()];
-        for (tower, look) in self.clip.towers().iter().zip(&self.looks) {
+        for (tower, look) in self.clip.judges().zip(&self.looks) {
             let at_once = at_once(tower);
             for (chunk, vectors) in pictures.chunks(at_once).zip(vectors.chunks_mut(at_once)) {
                 let views = chunk.iter().map(|picture| &picture.0[*look]);
@@ -124,7 +124,7 @@ impl Panel {
         let eyes = clips
             .into_iter()
             .map(|clip| Eye {
-                looks: (clip.towers().iter())
+                looks: (clip.judges())
                     .map(|tower| place(tower.preprocess()))
                     .collect(),
                 clip,

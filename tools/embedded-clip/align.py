@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Teach a trained image tower to paint: its gradient with respect to the picture is to point at a finished picture.
 
-    align.py --data DATA --init TOWER --text TEXT --work WORK --minutes 75 [--resume]
+    align.py --data DATA (--init TOWER | --new SIZE,PATCH,WIDTH,LAYERS) --text TEXT --work WORK --minutes 75 [--resume]
 
 TOWER and TEXT are a checkpoint of train.py or the folder of an export, of one joint space. Half-painted pictures x of a
 scene x0 (pale, noisy, coarse, and moved on by the tower's own steps, as painting moves them) are scored against the
@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from checkpoint import Texts, image_part, load
 from generate import COMMON, lowpass, unit
-from model import CLIP
+from model import CLIP, make_config
 from synth import Synth, augment
 from train import ema_update, optimizers, rate, sow
 
@@ -41,7 +41,7 @@ class Scenes:
 
     def __init__(self, a):
         self.synth = Synth(a.data, a.device, bank=a.bank)
-        self.easy = a.easy
+        self.easy, self.crop, self.side = a.easy, a.crop, None
         texts = Texts(a.text, a.device)
         path = f"{a.work}/captions.pt"
         if os.path.exists(path):
@@ -71,8 +71,11 @@ class Scenes:
         """n scenes, so many renderings of each and their mirror images: indices (n), pictures (n, 2 views, 3, S, S)"""
         i = np.searchsorted(self.cdf, np.random.rand(n)).clip(max=len(self.spec) - 1)
         x = [self.synth.render(self.spec[i], easy=random.random() < self.easy)[0] for _ in range(views)]
-        x = cropped(torch.stack(x, 1))
-        return i, torch.cat([x, x.flip(-1)], 1)
+        x = cropped(torch.stack(x, 1), self.crop)
+        x = torch.cat([x, x.flip(-1)], 1)
+        if self.side != x.shape[-1]:
+            x = F.adaptive_avg_pool2d(x.flatten(0, 1), self.side).view(*x.shape[:3], self.side, self.side)
+        return i, x
 
     def text(self, i):
         return self.emb[self.cap[i]]
@@ -85,15 +88,15 @@ class Scenes:
         return named, at[named]
 
 
-def cropped(x):
-    """Seven in ten of the scenes x (n,V,3,S,S) as a view of painting sees them: a part, slightly turned, reflected over
-    the edge."""
+def cropped(x, share):
+    """A share of the scenes x (n,V,3,S,S) as a view of painting sees them: a part, slightly turned, reflected over the
+    edge."""
     n, V, S = len(x), x.shape[1], x.shape[-1]
     scale, turn = torch.empty(n).uniform_(0.75, 1.05), 0.08 * torch.randn(n)
     at = (2 * torch.rand(2, n) - 1) * ((1 - scale).clamp(min=0) + 0.05)
     c, s = scale * turn.cos(), scale * turn.sin()
     theta = torch.stack([torch.stack([c, -s, at[0]], 1), torch.stack([s, c, at[1]], 1)], 1)
-    theta[torch.rand(n) >= 0.7] = torch.eye(2, 3)
+    theta[torch.rand(n) >= share] = torch.eye(2, 3)
     grid = F.affine_grid(theta.repeat_interleave(V, 0), (n * V, 3, S, S), align_corners=False)
     return F.grid_sample(x.flatten(0, 1), grid, align_corners=False, padding_mode="reflection").view(x.shape)
 
@@ -101,7 +104,7 @@ def cropped(x):
 def empty(n, S):
     """n empty canvases: a grey or tinted ground with noise of all scales."""
     y = 0.5 + 0.05 * torch.randn(n, 1, 1, 1) + 0.05 * torch.randn(n, 3, 1, 1)
-    for c in (4, 8, 16, 32, 64):
+    for c in (k for k in (4, 8, 16, 32, 64) if k <= S):
         layer = torch.randn(n, 3, c, c)
         if c != S:
             layer = F.interpolate(layer, (S, S), mode="bicubic", align_corners=False)
@@ -113,7 +116,7 @@ def begun(x0):
     """Pictures between an empty canvas and x0, and which of them show so little that they may still become anything."""
     n, S = len(x0), x0.shape[-1]
     soft = F.interpolate(
-        F.adaptive_avg_pool2d(x0, random.choice([8, 16, 32])), (S, S), mode="bicubic", align_corners=False
+        F.adaptive_avg_pool2d(x0, random.choice([S // 8, S // 4, S // 2])), (S, S), mode="bicubic", align_corners=False
     )
     aim = torch.where(torch.rand(n, 1, 1, 1) < 0.4, soft, x0)
     done = torch.rand(n, 1, 1, 1) ** 1.5
@@ -172,7 +175,7 @@ class Canvases:
 def bands(x):
     """[the part of x that so many cells a side show and the next coarser band does not]"""
     out, last = [], 0
-    for c in BANDS:
+    for c in (k for k in BANDS if k <= x.shape[-1]):
         y = x if c == x.shape[-1] else F.interpolate(F.adaptive_avg_pool2d(x, c), x.shape[-2:], mode="bilinear")
         out.append(y - last)
         last = y
@@ -208,7 +211,8 @@ def align_loss(m, canvases, keep):
     g = g.float()
     d = c.way(g, mask)
     full, per = likeness(g, d)
-    loss = (1 - full) + sum(w * (1 - p) for w, p in zip(BANDS.values(), per)) / sum(BANDS.values())
+    w = list(BANDS.values())[: len(per)]
+    loss = (1 - full) + sum(k * (1 - p) for k, p in zip(w, per)) / sum(w)
     # a picture that is done has nowhere to go
     far = (d.flatten(1).norm(dim=1) / d[0].numel() ** 0.5 / 0.05).clamp(max=1)
     report = dict(align=full.mean(), **{f"b{k}": p.mean() for k, p in zip(BANDS, per)})
@@ -237,12 +241,38 @@ def know_loss(m, scales, canvases, n, ac):
     return 0.5 * caption + 0.5 * name, dict(con=0.5 * caption, name=name, top1=right)
 
 
-def train(a):
-    sow(a.seed)
-    scenes = Scenes(a)
+def begin(a):
+    """The tower to go on from."""
     z = load(a.init)
     m = CLIP(z["cfg"]).to(a.device)
     m.load_state_dict(image_part(z["model"]), strict=False)
+    return m
+
+
+def new(a, scenes):
+    """A tower that has learned nothing, but that starts from the pictures' principal components where one patch is the
+    whole picture."""
+    size, patch, width, layers = map(int, a.new.split(","))
+    cfg = load(a.text)["cfg"]
+    cfg["vision_config"] |= make_config(size=size, patch=patch, vh=width, vl=layers, proj=cfg["projection_dim"])["vision_config"]
+    m = CLIP(cfg).to(a.device)
+    if size == patch:
+        scenes.side = size
+        x = torch.cat([scenes.draw(256)[1][:, 0] for _ in range(16)])
+        x = ((x - m.mean) / m.std).flatten(1)
+        _, s, v = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+        var = s[:width].square() / len(x)
+        parts = v[:width] / (var + 1e-3 * var[0]).sqrt()[:, None]
+        with torch.no_grad():
+            m.vision_model.embeddings.patch_embedding.weight.copy_(parts.view(width, 3, size, size))
+    return m
+
+
+def train(a):
+    sow(a.seed)
+    scenes = Scenes(a)
+    m = new(a, scenes) if a.new else begin(a)
+    scenes.side = m.cfg["vision_config"]["image_size"]
     mods = [m.vision_model, m.visual_projection]
     hidden, muon, opt = optimizers(m.vision_model, mods, a.lr)
     scales = nn.Parameter(torch.tensor([math.log(14.0), math.log(20.0)]))
@@ -260,7 +290,7 @@ def train(a):
     m.eval()  # batch norms keep their statistics: what is painted is scored one picture at a time
 
     def save():
-        state = dict(cfg=z["cfg"], model=mean.state_dict(), raw=m.state_dict(), opt=opt.state_dict())
+        state = dict(cfg=m.cfg, model=mean.state_dict(), raw=m.state_dict(), opt=opt.state_dict())
         torch.save(dict(**state, muon=muon.state_dict(), ls=scales.data, step=step, used=used), path + ".part")
         os.replace(path + ".part", path)
 
@@ -301,8 +331,11 @@ def train(a):
 
 if __name__ == "__main__":
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
-    for n in ("data", "init", "text", "work"):
+    for n in ("data", "text", "work"):
         ap.add_argument("--" + n, required=True)
+    start = ap.add_mutually_exclusive_group(required=True)
+    start.add_argument("--init", help="the tower to go on from")
+    start.add_argument("--new", metavar="SIZE,PATCH,WIDTH,LAYERS", help="a new transformer instead")
     ap.add_argument("--minutes", type=float, default=75, help="length of the schedule")
     ap.add_argument("--steps", type=int, default=0, help="length of the schedule in steps instead")
     ap.add_argument("--resume", action="store_true", help="go on in the same schedule from WORK/image.pt")
@@ -317,6 +350,7 @@ if __name__ == "__main__":
     ap.add_argument("--rate", type=float, default=0.05, help="root mean square of an own step, on average")
     ap.add_argument("--views", type=int, default=3, help="renderings that a free canvas may become, beside their mirror images")
     ap.add_argument("--easy", type=float, default=0.8, help="share of batches that show things large and upright")
+    ap.add_argument("--crop", type=float, default=0.7, help="share of the scenes that are seen in part")
     ap.add_argument("--keep", type=float, default=1.0, help="share of the patches that a transformer sees")
     ap.add_argument("--keep-frac", type=float, default=0.8, help="in this share of the run; then all")
     ap.add_argument("--bank", type=int, default=160)
