@@ -55,7 +55,7 @@ pub(super) fn augment() -> Vec<Augment> {
             p: 1.0,
         },
         Augment::Noise {
-            strength: Number::from(0.15),
+            strength: Number::from(0.1),
         },
     ]
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Teach a trained image tower to paint: its gradient with respect to the picture is to point at a finished picture.
 
-    align.py --data DATA (--init TOWER | --new SIZE,PATCH,WIDTH,LAYERS) --text TEXT --work WORK --minutes 75 [--resume]
+    align.py --data DATA --init TOWER --text TEXT --work WORK --minutes 75 [--resume]
 
 TOWER and TEXT are a checkpoint of train.py or the folder of an export, of one joint space. Half-painted pictures x of a
 scene x0 (pale, noisy, coarse, and moved on by the tower's own steps, as painting moves them) are scored against the
@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from checkpoint import Texts, image_part, load
 from generate import COMMON, lowpass, unit
-from model import CLIP, make_config
+from model import CLIP
 from synth import Synth, augment
 from train import ema_update, optimizers, rate, sow
 
@@ -41,7 +41,7 @@ class Scenes:
 
     def __init__(self, a):
         self.synth = Synth(a.data, a.device, bank=a.bank)
-        self.easy, self.crop, self.side = a.easy, a.crop, None
+        self.easy = a.easy
         texts = Texts(a.text, a.device)
         path = f"{a.work}/captions.pt"
         if os.path.exists(path):
@@ -57,10 +57,8 @@ class Scenes:
         self.common = texts.encode(COMMON).mean(0)
         group = np.array([c["group"] for c in self.synth.concepts] + [""])
         w = np.array([GROUPS.get(g, 1.0) for g in group])
-        one, two, ground, style, tint = (self.spec[:, k] for k in (0, 1, 3, 7, 8))
-        w = w[one] * np.where(two >= 0, 0.25 * w[two], 1.0) * np.where(one < 0, 0.6, 1.0)
-        # what a prompt's picture is not expected to show: a filter, a thing of an odd colour, stripes, checks and dots
-        w *= np.where(style >= 0, 0.5, 1.0) * np.where(tint >= 0, 0.5, 1.0) * np.where((ground > 1) & (ground < 5), 0.3, 1.0)
+        one, two = self.spec[:, 0], self.spec[:, 1]
+        w = w[one] * np.where(two >= 0, 0.4 * w[two], 1.0) * np.where(one < 0, 0.6, 1.0)
         self.cdf = np.cumsum(w / w.sum())
         bank = np.where(~np.isin(group[:-1], ["game", "flags"]))[0]
         self.names = T["names"][bank]
@@ -71,11 +69,8 @@ class Scenes:
         """n scenes, so many renderings of each and their mirror images: indices (n), pictures (n, 2 views, 3, S, S)"""
         i = np.searchsorted(self.cdf, np.random.rand(n)).clip(max=len(self.spec) - 1)
         x = [self.synth.render(self.spec[i], easy=random.random() < self.easy)[0] for _ in range(views)]
-        x = cropped(torch.stack(x, 1), self.crop)
-        x = torch.cat([x, x.flip(-1)], 1)
-        if self.side != x.shape[-1]:
-            x = F.adaptive_avg_pool2d(x.flatten(0, 1), self.side).view(*x.shape[:3], self.side, self.side)
-        return i, x
+        x = torch.stack(x, 1)
+        return i, torch.cat([x, x.flip(-1)], 1)
 
     def text(self, i):
         return self.emb[self.cap[i]]
@@ -88,23 +83,10 @@ class Scenes:
         return named, at[named]
 
 
-def cropped(x, share):
-    """A share of the scenes x (n,V,3,S,S) as a view of painting sees them: a part, slightly turned, reflected over the
-    edge."""
-    n, V, S = len(x), x.shape[1], x.shape[-1]
-    scale, turn = torch.empty(n).uniform_(0.75, 1.05), 0.08 * torch.randn(n)
-    at = (2 * torch.rand(2, n) - 1) * ((1 - scale).clamp(min=0) + 0.05)
-    c, s = scale * turn.cos(), scale * turn.sin()
-    theta = torch.stack([torch.stack([c, -s, at[0]], 1), torch.stack([s, c, at[1]], 1)], 1)
-    theta[torch.rand(n) >= share] = torch.eye(2, 3)
-    grid = F.affine_grid(theta.repeat_interleave(V, 0), (n * V, 3, S, S), align_corners=False)
-    return F.grid_sample(x.flatten(0, 1), grid, align_corners=False, padding_mode="reflection").view(x.shape)
-
-
 def empty(n, S):
     """n empty canvases: a grey or tinted ground with noise of all scales."""
     y = 0.5 + 0.05 * torch.randn(n, 1, 1, 1) + 0.05 * torch.randn(n, 3, 1, 1)
-    for c in (k for k in (4, 8, 16, 32, 64) if k <= S):
+    for c in (4, 8, 16, 32, 64):
         layer = torch.randn(n, 3, c, c)
         if c != S:
             layer = F.interpolate(layer, (S, S), mode="bicubic", align_corners=False)
@@ -116,7 +98,7 @@ def begun(x0):
     """Pictures between an empty canvas and x0, and which of them show so little that they may still become anything."""
     n, S = len(x0), x0.shape[-1]
     soft = F.interpolate(
-        F.adaptive_avg_pool2d(x0, random.choice([S // 8, S // 4, S // 2])), (S, S), mode="bicubic", align_corners=False
+        F.adaptive_avg_pool2d(x0, random.choice([8, 16, 32])), (S, S), mode="bicubic", align_corners=False
     )
     aim = torch.where(torch.rand(n, 1, 1, 1) < 0.4, soft, x0)
     done = torch.rand(n, 1, 1, 1) ** 1.5
@@ -130,27 +112,19 @@ class Canvases:
     """A batch of pictures being painted, each begun anew after a number of the tower's steps."""
 
     def __init__(self, scenes, a):
-        self.scenes, self.views_each, self.lives = scenes, a.views, a.age
-        self.rate, self.noise = a.rate, a.noise
+        self.scenes, self.views_each, self.oldest, self.rate = scenes, a.views, a.age, a.rate
         self.scene, self.views = scenes.draw(a.batch, a.views)
         self.aim = self.views[:, 0].clone()
         self.x, self.free = begun(self.aim)
-        self.velocity, self.life = torch.zeros_like(self.x), self.lifetime(a.batch)
-        self.age = (self.life * torch.rand(a.batch)).long()
-
-    def lifetime(self, n):
-        """How many steps n canvases are painted for: as many short ones as long ones, on a logarithmic scale, for what a
-        painting does wrong shows only after many."""
-        least, most = self.lives
-        return (least * (most / least) ** torch.rand(n)).round()
+        self.velocity, self.age = torch.zeros_like(self.x), torch.randint(0, a.age, (a.batch,))
 
     def renew(self):
-        k = (self.age >= self.life).nonzero()[:, 0]
+        k = (self.age >= self.oldest).nonzero()[:, 0]
         if len(k):
             self.scene[k.cpu().numpy()], self.views[k] = self.scenes.draw(len(k), self.views_each)
             self.aim[k] = self.views[k, 0]
             self.x[k], self.free[k] = begun(self.aim[k])
-            self.velocity[k], self.age[k], self.life[k] = 0, 0, self.lifetime(len(k))
+            self.velocity[k], self.age[k] = 0, 0
 
     @torch.no_grad()
     def way(self, g, mask):
@@ -165,9 +139,9 @@ class Canvases:
 
     @torch.no_grad()
     def step(self, g, mask):
-        """On by the tower's own gradient, as painting goes on: by ever smaller steps, along half a cosine."""
+        """On by the tower's own gradient, as painting goes on."""
         self.velocity = self.velocity * (1 - 0.4 * mask) + 0.4 * mask * unit(lowpass(g))
-        rate = self.rate * (0.1 + 0.9 * (1 + torch.cos(math.pi * self.age / self.life)))[:, None, None, None]
+        rate = self.rate * (0.3 + 1.4 * torch.rand(len(g), 1, 1, 1))
         self.x = (self.x + rate * self.velocity).clamp(0, 1)
         self.age += 1
 
@@ -175,7 +149,7 @@ class Canvases:
 def bands(x):
     """[the part of x that so many cells a side show and the next coarser band does not]"""
     out, last = [], 0
-    for c in (k for k in BANDS if k <= x.shape[-1]):
+    for c in BANDS:
         y = x if c == x.shape[-1] else F.interpolate(F.adaptive_avg_pool2d(x, c), x.shape[-2:], mode="bilinear")
         out.append(y - last)
         last = y
@@ -205,14 +179,12 @@ def align_loss(m, canvases, keep):
     mask = see(m.vision_model, keep, n, c.x.shape[-1], c.x.device)
     centre = torch.where(torch.rand(n, 1) < 0.7, 0.5, 0.0)
     t = F.normalize(c.scenes.text(c.scene) - centre * c.scenes.common, dim=-1)
-    # painting shows a tower noisy views, and the way is still that of the picture without noise
-    x = (c.x + c.noise * torch.rand(n, 1, 1, 1) * torch.randn_like(c.x)).requires_grad_(True)
+    x = c.x.clone().requires_grad_(True)
     (g,) = torch.autograd.grad((m.image(x) * t).sum(), x, create_graph=True)
     g = g.float()
     d = c.way(g, mask)
     full, per = likeness(g, d)
-    w = list(BANDS.values())[: len(per)]
-    loss = (1 - full) + sum(k * (1 - p) for k, p in zip(w, per)) / sum(w)
+    loss = (1 - full) + sum(w * (1 - p) for w, p in zip(BANDS.values(), per)) / sum(BANDS.values())
     # a picture that is done has nowhere to go
     far = (d.flatten(1).norm(dim=1) / d[0].numel() ** 0.5 / 0.05).clamp(max=1)
     report = dict(align=full.mean(), **{f"b{k}": p.mean() for k, p in zip(BANDS, per)})
@@ -241,38 +213,12 @@ def know_loss(m, scales, canvases, n, ac):
     return 0.5 * caption + 0.5 * name, dict(con=0.5 * caption, name=name, top1=right)
 
 
-def begin(a):
-    """The tower to go on from."""
-    z = load(a.init)
-    m = CLIP(z["cfg"]).to(a.device)
-    m.load_state_dict(image_part(z["model"]), strict=False)
-    return m
-
-
-def new(a, scenes):
-    """A tower that has learned nothing, but that starts from the pictures' principal components where one patch is the
-    whole picture."""
-    size, patch, width, layers = map(int, a.new.split(","))
-    cfg = load(a.text)["cfg"]
-    cfg["vision_config"] |= make_config(size=size, patch=patch, vh=width, vl=layers, proj=cfg["projection_dim"])["vision_config"]
-    m = CLIP(cfg).to(a.device)
-    if size == patch:
-        scenes.side = size
-        x = torch.cat([scenes.draw(256)[1][:, 0] for _ in range(16)])
-        x = ((x - m.mean) / m.std).flatten(1)
-        _, s, v = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-        var = s[:width].square() / len(x)
-        parts = v[:width] / (var + 1e-3 * var[0]).sqrt()[:, None]
-        with torch.no_grad():
-            m.vision_model.embeddings.patch_embedding.weight.copy_(parts.view(width, 3, size, size))
-    return m
-
-
 def train(a):
     sow(a.seed)
     scenes = Scenes(a)
-    m = new(a, scenes) if a.new else begin(a)
-    scenes.side = m.cfg["vision_config"]["image_size"]
+    z = load(a.init)
+    m = CLIP(z["cfg"]).to(a.device)
+    m.load_state_dict(image_part(z["model"]), strict=False)
     mods = [m.vision_model, m.visual_projection]
     hidden, muon, opt = optimizers(m.vision_model, mods, a.lr)
     scales = nn.Parameter(torch.tensor([math.log(14.0), math.log(20.0)]))
@@ -290,7 +236,7 @@ def train(a):
     m.eval()  # batch norms keep their statistics: what is painted is scored one picture at a time
 
     def save():
-        state = dict(cfg=m.cfg, model=mean.state_dict(), raw=m.state_dict(), opt=opt.state_dict())
+        state = dict(cfg=z["cfg"], model=mean.state_dict(), raw=m.state_dict(), opt=opt.state_dict())
         torch.save(dict(**state, muon=muon.state_dict(), ls=scales.data, step=step, used=used), path + ".part")
         os.replace(path + ".part", path)
 
@@ -331,11 +277,8 @@ def train(a):
 
 if __name__ == "__main__":
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
-    for n in ("data", "text", "work"):
+    for n in ("data", "init", "text", "work"):
         ap.add_argument("--" + n, required=True)
-    start = ap.add_mutually_exclusive_group(required=True)
-    start.add_argument("--init", help="the tower to go on from")
-    start.add_argument("--new", metavar="SIZE,PATCH,WIDTH,LAYERS", help="a new transformer instead")
     ap.add_argument("--minutes", type=float, default=75, help="length of the schedule")
     ap.add_argument("--steps", type=int, default=0, help="length of the schedule in steps instead")
     ap.add_argument("--resume", action="store_true", help="go on in the same schedule from WORK/image.pt")
@@ -345,12 +288,10 @@ if __name__ == "__main__":
     ap.add_argument("--lr", type=float, default=1e-3)
     ap.add_argument("--warmup", type=int, default=30)
     ap.add_argument("--ema", type=float, default=0.99)
-    ap.add_argument("--age", type=float, nargs=2, default=[3, 40], help="after how many own steps a canvas is begun anew")
-    ap.add_argument("--noise", type=float, default=0.12, help="greatest standard deviation of the noise on what is scored")
+    ap.add_argument("--age", type=int, default=12, help="own steps after which a canvas is begun anew")
     ap.add_argument("--rate", type=float, default=0.05, help="root mean square of an own step, on average")
     ap.add_argument("--views", type=int, default=3, help="renderings that a free canvas may become, beside their mirror images")
-    ap.add_argument("--easy", type=float, default=0.8, help="share of batches that show things large and upright")
-    ap.add_argument("--crop", type=float, default=0.7, help="share of the scenes that are seen in part")
+    ap.add_argument("--easy", type=float, default=0.7, help="share of batches that show things large and upright")
     ap.add_argument("--keep", type=float, default=1.0, help="share of the patches that a transformer sees")
     ap.add_argument("--keep-frac", type=float, default=0.8, help="in this share of the run; then all")
     ap.add_argument("--bank", type=int, default=160)

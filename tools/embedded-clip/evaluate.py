@@ -34,7 +34,8 @@ def scores(s, m, texts):
         parts = []
         for i in range(0, len(spec), 200):
             some = None if sprites is None else sprites[i : i + 200]
-            parts.append(m.image(s.render(spec[i : i + 200], sprites=some, easy=easy)[0]))
+            x = s.render(spec[i : i + 200], sprites=some, easy=easy)[0]
+            parts.append(m.image(F.adaptive_avg_pool2d(x, m.cfg["vision_config"]["image_size"])))
         return torch.cat(parts)
 
     # 1. held-out style, bare names, among the held-out set's own names

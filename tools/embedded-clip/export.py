@@ -70,16 +70,9 @@ def sizes(folder):
         print(f"{os.path.getsize(os.path.join(folder, f)) / 1e6:8.3f} MB  {f}")
 
 
-def main():
-    a = arguments(__doc__)
-    m, cfg = join(a.image, a.text)
-    texts = Texts(a.text)
-    state = m.state_dict()
-    half = {k: v.half().contiguous() for k, v in state.items()}
-    save_file(half, f"{a.out}/model.safetensors", metadata={"format": "pt"})
-    v, x = cfg["vision_config"], cfg["text_config"]
-    size = v["image_size"]
-    preprocessor = dict(
+def preprocessor(size):
+    """What a picture goes through before the tower sees it, as transformers writes it."""
+    return dict(
         crop_size=dict(height=size, width=size),
         size=dict(shortest_edge=size),
         do_center_crop=True,
@@ -93,6 +86,22 @@ def main():
         resample=3,
         rescale_factor=1 / 255,
     )
+
+
+def write_json(content, path):
+    with open(path, "w") as f:
+        json.dump(content, f, indent=1)
+
+
+def main():
+    a = arguments(__doc__)
+    m, cfg = join(a.image, a.text)
+    texts = Texts(a.text)
+    state = m.state_dict()
+    half = {k: v.half().contiguous() for k, v in state.items()}
+    save_file(half, f"{a.out}/model.safetensors", metadata={"format": "pt"})
+    v, x = cfg["vision_config"], cfg["text_config"]
+    size = v["image_size"]
     tokenizer_config = dict(
         tokenizer_class="PreTrainedTokenizerFast",
         bos_token="<|startoftext|>",
@@ -103,10 +112,10 @@ def main():
     )
     for name, content in (
         ("config", cfg),
-        ("preprocessor_config", preprocessor),
+        ("preprocessor_config", preprocessor(size)),
         ("tokenizer_config", tokenizer_config),
     ):
-        json.dump(content, open(f"{a.out}/{name}.json", "w"), indent=1)
+        write_json(content, f"{a.out}/{name}.json")
     open(f"{a.out}/tokenizer.json", "w").write(texts.tokenizer)
     shutil.copy(a.notice, f"{a.out}/NOTICE")
     scores = json.load(open(a.scores)) if a.scores else {}

@@ -61,8 +61,6 @@ def lowpass(g, bands=BANDS):
     H = g.shape[-1]
     out = 0
     for cells, weight in bands.items():
-        if cells > H:
-            continue
         coarse = g
         if cells != H:
             coarse = F.interpolate(F.adaptive_avg_pool2d(g, cells), (H, H), mode="bicubic", align_corners=False)
