@@ -128,7 +128,7 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
     let picture = phantasia::picture::load_rgb(&fixture("rank/landscape.png"))?;
     let text = clip.embed_text("a red apple")?.vector;
     let mut cosines = vec![];
-    for tower in clip.towers() {
+    for tower in clip.judges() {
         let shown = tower.preprocess().show(&picture)?;
         let shown = phantasia::clip::preprocess::stack([&shown].into_iter(), &Device::Cpu)?;
         let seen = phantasia::objective::embed_images(tower, &shown)?;
@@ -136,6 +136,7 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
         cosines.push(f64::from(cosine));
     }
     assert_eq!(cosines.len(), 2);
+    assert_eq!(clip.towers().len(), 3, "one paints without judging");
     let seen = panel.see(&[panel.show(&picture)?])?;
     let queries = Queries::encode(&panel, &[Query::text("a red apple")])?;
     let score = rate(&[&seen[0]], &queries, Combine::Score)?[0].score;

@@ -54,6 +54,14 @@ impl Display {
             );
             return None;
         }
+        // two that start at once may choose the same number, and one of them ends
+        (0..5)
+            .find_map(|_| Self::try_start())
+            .or_else(|| panic!("no X server stays"))
+    }
+
+    /// One whose display can be opened, and that is still there then.
+    fn try_start() -> Option<Self> {
         // it chooses a number that is free, and tells it once it is ready
         let mut server = Command::new("Xvfb")
             .args([
@@ -64,6 +72,8 @@ impl Display {
                 "1280x800x24",
                 "-nolisten",
                 "tcp",
+                // it would start anew whenever its last client leaves, and refuse others meanwhile
+                "-noreset",
             ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -71,12 +81,15 @@ impl Display {
             .expect("an X server");
         let mut number = String::new();
         let out = server.stdout.take().expect("its output");
-        BufReader::new(out)
-            .read_line(&mut number)
-            .expect("its number");
-        Some(Self {
-            name: format!(":{}", number.trim()),
-            _server: Running(server),
+        let mut server = Running(server);
+        BufReader::new(out).read_line(&mut number).ok()?;
+        let name = format!(":{}", number.trim());
+        x11rb::connect(Some(&name)).ok()?;
+        sleep(Duration::from_millis(200));
+        let ended = server.0.try_wait().expect("its state");
+        ended.is_none().then_some(Self {
+            name,
+            _server: server,
         })
     }
 

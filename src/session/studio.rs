@@ -206,7 +206,7 @@ impl RecipeStudio {
         let head = weights::aesthetic(&aesthetic.model)?;
         let library = &self.options.library;
         let clip = library.clip(&aesthetic.clip, aesthetic.precision, &self.device)?;
-        head.fits(clip.name(), clip.towers().len(), clip.projection())?;
+        head.fits(clip.name(), clip.judges().count(), clip.projection())?;
         self.beauty.insert(key, (Arc::new(head), clip));
         Ok(())
     }
