@@ -9,9 +9,9 @@ use frozen::checkpoint::Checkpoint;
 
 const NAME: &str = "embedded";
 
-/// What each tower is worth in painting, beside 1 for the first, found by eye: what the residual network adds at full weight is
-/// mostly ripples, and the prototypes alone are coarse.
-const RESNET_SHARE: f64 = 0.3;
+/// What each tower is worth in painting, beside 1 for the first, found by eye: the residual network adds colours and places, and
+/// at full weight ripples; the prototypes alone are coarse.
+const RESNET_SHARE: f64 = 0.7;
 const PROTOTYPES_SHARE: f64 = 0.6;
 
 /// Loads it: a vision transformer, a residual network and a layer of prototypes, which share one text tower. The prototypes know
