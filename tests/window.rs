@@ -55,9 +55,8 @@ impl Display {
             return None;
         }
         // two that start at once may choose the same number, and one of them ends
-        (0..5)
-            .find_map(|_| Self::try_start())
-            .or_else(|| panic!("no X server stays"))
+        let stays = (0..5).find_map(|_| Self::try_start());
+        Some(stays.expect("an X server that stays"))
     }
 
     /// One whose display can be opened, and that is still there then.

@@ -35,24 +35,22 @@ pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
         }
     })?;
     let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, numbers, device)?;
-    let mut add = |name: &str, config, weights, share, judges| {
-        let config: ClipConfig = Result::map_err(config, refused(name))?;
+    let tower = |name: &str, config: Result<ClipConfig, String>, weights| {
+        let config = config.map_err(refused(name))?;
         let checkpoint = Checkpoint::from_static(name, weights)?;
-        let tower = Tower::build(name, &config, &checkpoint, numbers, device)?;
-        clip.towers.push(Tower {
-            share,
-            judges,
-            ..tower
-        });
-        Ok::<_, ClipError>(())
+        Tower::build(name, &config, &checkpoint, numbers, device)
     };
     let config = ClipConfig::open_clip(embedded_resnet::CONFIG);
-    let weights = embedded_resnet::WEIGHTS;
-    add("embedded/resnet", config, weights, RESNET_SHARE, true)?;
+    clip.towers.push(Tower {
+        share: RESNET_SHARE,
+        ..tower("embedded/resnet", config, embedded_resnet::WEIGHTS)?
+    });
     let preprocessor = Some(embedded_prototypes::PREPROCESSOR);
     let config = ClipConfig::hugging_face(embedded_prototypes::CONFIG, preprocessor);
-    let weights = embedded_prototypes::WEIGHTS;
-    let share = PROTOTYPES_SHARE;
-    add("embedded/prototypes", config, weights, share, false)?;
+    clip.towers.push(Tower {
+        share: PROTOTYPES_SHARE,
+        judges: false,
+        ..tower("embedded/prototypes", config, embedded_prototypes::WEIGHTS)?
+    });
     Ok(clip)
 }

@@ -192,8 +192,9 @@ impl Term for ClipTerm {
             .map(|critic| critic.clip.towers().len())
             .sum();
         for critic in &self.critics {
+            let weight = critic.weight.at(at.t());
             for (index, tower) in critic.clip.towers().iter().enumerate() {
-                let weight = critic.weight.at(at.t()) * tower.share();
+                let weight = weight * tower.share();
                 let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
                 let (loss, grad) = self
                     .ask(critic, index, &views, image, at, &mut similarity)

@@ -124,7 +124,8 @@ impl Panel {
         let eyes = clips
             .into_iter()
             .map(|clip| Eye {
-                looks: (clip.judges())
+                looks: clip
+                    .judges()
                     .map(|tower| place(tower.preprocess()))
                     .collect(),
                 clip,

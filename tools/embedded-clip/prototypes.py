@@ -116,9 +116,9 @@ def tower(a, pictures, names):
     x = ((pictures - m.mean) / m.std).flatten(1)
     mu = x.mean(0)
     components = torch.linalg.svd(x - mu, full_matrices=False)[2][: D - 2]
-    basis = orthonormal(D, D - 1)  # the components, and a constant
+    basis, constant = orthonormal(D, D - 1).split([D - 2, 1], 1)  # of the components; beside them
     e = (x - mu) @ components.T
-    embed = basis[:, : D - 2] @ components
+    embed = basis @ components
     t = F.normalize(texts.encode(names) - a.centre * common, dim=-1)
     cov = t.T @ t / K
     dual = torch.linalg.solve(cov + a.ridge * cov.diagonal().mean() * torch.eye(J), t.T).T
@@ -128,7 +128,7 @@ def tower(a, pictures, names):
     layer, at = v.encoder.layers[0], v.embeddings
     at.patch_embedding.weight.copy_(embed.view(D, 3, a.side, a.side))
     at.position_embedding.weight.zero_()
-    at.position_embedding.weight[1] = basis[:, D - 2] * e.norm(dim=1).mean() * a.floor - embed @ mu
+    at.position_embedding.weight[1] = constant[:, 0] * e.norm(dim=1).mean() * a.floor - embed @ mu
     at.class_embedding.copy_(torch.randn(D))
     # what the residual stream begins with is small beside what the MLP adds to it
     v.pre_layrnorm.weight.fill_(0.05)
@@ -147,9 +147,9 @@ def tower(a, pictures, names):
     out = orthonormal(D, J)
     fit = torch.linalg.solve(t.T @ t + a.fit_ridge * K / J * torch.eye(J), t.T @ key).T
     fit = fit / (fit @ t.T).norm(dim=0).mean()
-    linear = (basis[:, : D - 2] @ fit / D**0.5).T
+    linear = (basis @ fit / D**0.5).T
     mlp = layer.mlp
-    mlp.fc1.weight.copy_(torch.cat([a.beta * (key @ basis[:, : D - 2].T) / D**0.5, linear, -linear]))
+    mlp.fc1.weight.copy_(torch.cat([a.beta * (key @ basis.T) / D**0.5, linear, -linear]))
     mlp.fc1.bias.copy_(torch.cat([torch.full((K,), -a.beta * a.theta), torch.zeros(2 * J)]))
     mlp.fc2.weight.copy_(torch.cat([out @ dual.T / a.beta, a.linear * out, -a.linear * out], 1))
     mlp.fc2.bias.zero_()
