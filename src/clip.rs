@@ -8,6 +8,7 @@ mod derive;
 mod embedded;
 mod encoder;
 pub mod files;
+pub mod memory;
 mod numbers;
 pub mod preprocess;
 mod resnet;
@@ -29,8 +30,9 @@ pub use encoder::{EncodedText, TextEncoder};
 use config::{ClipConfig, VisionKind};
 use files::ClipFiles;
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
+use memory::{Memory, MemoryConfig, Reading};
 use numbers::Within;
-use preprocess::Preprocess;
+use preprocess::{Filter, Fit, Middle, Preprocess};
 use text::TextTower;
 use tokenizer::Tokenizer;
 
@@ -88,6 +90,26 @@ pub struct TextEmbedding {
     pub lost: Option<String>,
 }
 
+/// What of a picture a tower makes sense of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Squares of any size and place.
+    Cutouts,
+    /// The largest square in the middle, as it is.
+    Middle,
+    /// All of it, squeezed into a square.
+    All,
+}
+
+/// What a tower is asked for: a place among its embeddings.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// As wide as the tower's embeddings, of unit length.
+    pub vector: Vec<f32>,
+    /// How much the tower knows of it, 0..=1: what it does not know, it leaves to others to paint.
+    pub sure: f64,
+}
+
 /// One CLIP: a text tower, and the image towers that share its joint space.
 pub struct Clip {
     name: String,
@@ -103,6 +125,8 @@ pub struct Tower {
     name: String,
     share: f64,
     judges: bool,
+    shown: Shown,
+    reading: Option<Reading>,
     preprocess: Preprocess,
     image_bytes: usize,
     net: Chain,
@@ -276,6 +300,8 @@ impl Tower {
             name: name.to_owned(),
             share: 1.0,
             judges: true,
+            shown: Shown::Cutouts,
+            reading: None,
             preprocess: config.preprocess(),
             // it is counted in f32
             image_bytes: config.activation_bytes() * computed.size_in_bytes() / 4,
@@ -283,9 +309,52 @@ impl Tower {
         })
     }
 
+    /// A memory as a tower that paints and does not judge: what it answers is not of the joint space.
+    fn remembering(name: &str, memory: Memory, reading: Reading, config: &MemoryConfig) -> Self {
+        let size = config.image_size;
+        Self {
+            name: name.to_owned(),
+            share: 1.0,
+            judges: false,
+            shown: reading.shown(),
+            reading: Some(reading),
+            preprocess: Preprocess {
+                size,
+                filter: Filter::Bicubic,
+                fit: Fit::Cover,
+                middle: Middle::Even,
+            },
+            // the picture and its gradient
+            image_bytes: 2 * 4 * 3 * size * size,
+            net: Chain::new(vec![Box::new(memory)]),
+        }
+    }
+
     /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it looks for a text, given the text's embedding, of unit length.
+    pub fn text(&self, embedding: &[f32]) -> Aim {
+        match &self.reading {
+            Some(reading) => reading.text(embedding),
+            None => Aim {
+                vector: embedding.to_vec(),
+                sure: 1.0,
+            },
+        }
+    }
+
+    /// Where it looks for pictures like one, given its own embedding of that one, of unit length.
+    pub fn picture(&self, embedding: &[f32]) -> Aim {
+        match &self.reading {
+            Some(reading) => reading.picture(embedding),
+            None => Aim {
+                vector: embedding.to_vec(),
+                sure: 1.0,
+            },
+        }
     }
 
     /// How much it counts in painting beside the CLIP's other towers.
@@ -296,6 +365,11 @@ impl Tower {
     /// Whether pictures are measured by it: in metrics, when candidates are ranked, in classification and search.
     pub fn judges(&self) -> bool {
         self.judges
+    }
+
+    /// What it is shown of a picture that is being painted.
+    pub fn shown(&self) -> Shown {
+        self.shown
     }
 
     /// Side of its input in pixels.

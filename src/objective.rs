@@ -16,7 +16,7 @@ pub use aesthetic::{AestheticTerm, AestheticTermOptions};
 pub use clip_term::{ClipTerm, ClipTermOptions, Critic, Encoded, embed_images};
 pub use judge::{Target, judge};
 pub use regular::Regular;
-pub use views::{View, Views};
+pub use views::{Sight, View, Views};
 
 use crate::prompt::At;
 

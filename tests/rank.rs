@@ -136,7 +136,7 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
         cosines.push(f64::from(cosine));
     }
     assert_eq!(cosines.len(), 2);
-    assert_eq!(clip.towers().len(), 3, "one paints without judging");
+    assert_eq!(clip.towers().len(), 4, "two paint without judging");
     let seen = panel.see(&[panel.show(&picture)?])?;
     let queries = Queries::encode(&panel, &[Query::text("a red apple")])?;
     let score = rate(&[&seen[0]], &queries, Combine::Score)?[0].score;

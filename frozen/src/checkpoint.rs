@@ -75,7 +75,7 @@ pub enum CheckpointError {
         expected: Vec<usize>,
     },
     /// A tensor of integers or of an unknown type where numbers are needed.
-    #[error("`{key}` in {origin} is of type {dtype}; f32, f16, bf16 and f64 are read")]
+    #[error("`{key}` in {origin} is of type {dtype}; f32, f16, bf16, f64 and u8 are read")]
     Type {
         /// The file.
         origin: String,
@@ -334,6 +334,7 @@ impl Checkpoint {
             "F16" => DType::F16,
             "BF16" => DType::BF16,
             "F64" => DType::F64,
+            "U8" => DType::U8,
             _ => {
                 return Err(CheckpointError::Type {
                     origin: self.origin.clone(),

@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use super::config::ClipConfig;
+use super::memory::{self, MemoryConfig};
 use super::tokenizer::Tokenizer;
 use super::{Clip, ClipError, Numbers, Tower};
 use frozen::checkpoint::Checkpoint;
@@ -10,12 +11,13 @@ use frozen::checkpoint::Checkpoint;
 const NAME: &str = "embedded";
 
 /// What each tower is worth in painting, beside 1 for the first, found by eye: the residual network adds colours and places, and
-/// at full weight ripples; the prototypes alone are coarse.
-const RESNET_SHARE: f64 = 0.7;
-const PROTOTYPES_SHARE: f64 = 0.6;
+/// at full weight ripples; the memory alone is coarse.
+const RESNET_SHARE: f64 = 0.5;
+/// Things, then places.
+const MEMORY_SHARES: [(&str, f64); 2] = [("embedded/things", 1.2), ("embedded/places", 0.6)];
 
-/// Loads it: a vision transformer, a residual network and a layer of prototypes, which share one text tower. The prototypes know
-/// too little to judge by. How they were made: `tools/embedded-clip`.
+/// Loads it: a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
+/// looks up the texts' embeddings among its names. The memory knows too little to judge by. How they were made: `tools/embedded-clip`.
 pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
     let refused = |path: &str| {
         let path = path.to_owned();
@@ -35,22 +37,23 @@ pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
         }
     })?;
     let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, numbers, device)?;
-    let tower = |name: &str, config: Result<ClipConfig, String>, weights| {
-        let config = config.map_err(refused(name))?;
-        let checkpoint = Checkpoint::from_static(name, weights)?;
-        Tower::build(name, &config, &checkpoint, numbers, device)
-    };
-    let config = ClipConfig::open_clip(embedded_resnet::CONFIG);
+    let name = "embedded/resnet";
+    let config = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(name))?;
+    let checkpoint = Checkpoint::from_static(name, embedded_resnet::WEIGHTS)?;
     clip.towers.push(Tower {
         share: RESNET_SHARE,
-        ..tower("embedded/resnet", config, embedded_resnet::WEIGHTS)?
+        ..Tower::build(name, &config, &checkpoint, numbers, device)?
     });
-    let preprocessor = Some(embedded_prototypes::PREPROCESSOR);
-    let config = ClipConfig::hugging_face(embedded_prototypes::CONFIG, preprocessor);
-    clip.towers.push(Tower {
-        share: PROTOTYPES_SHARE,
-        judges: false,
-        ..tower("embedded/prototypes", config, embedded_prototypes::WEIGHTS)?
-    });
+    let name = "embedded/memory";
+    let config: MemoryConfig = serde_json::from_str(embedded_prototypes::CONFIG)
+        .map_err(|error| refused(name)(error.to_string()))?;
+    let checkpoint = Checkpoint::from_static(name, embedded_prototypes::WEIGHTS)?;
+    let towers = memory::load(&config, &checkpoint, device)?.into_iter();
+    for ((memory, reading), (name, share)) in towers.zip(MEMORY_SHARES) {
+        clip.towers.push(Tower {
+            share,
+            ..Tower::remembering(name, memory, reading, &config)
+        });
+    }
     Ok(clip)
 }

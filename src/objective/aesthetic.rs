@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use frozen::Layer;
 
-use super::{Term, Verdict, Views};
+use super::{Sight, Term, Verdict, Views};
 use crate::aesthetic::{BEST, Head};
 use crate::clip::Clip;
 use crate::prompt::At;
@@ -50,11 +50,11 @@ impl AestheticTerm {
     fn draw(&self, image: &Tensor, at: At) -> Result<Views> {
         let (_, _, height, width) = image.dims4()?;
         let AestheticTermOptions { cutouts, seed, .. } = &self.options;
-        let size = self.clip.towers()[0].size();
+        let sight = Sight::of(&self.clip.towers()[0]);
         Ok(Views::draw(
             cutouts,
             (width, height),
-            size,
+            sight,
             *seed,
             at,
             TOWER,

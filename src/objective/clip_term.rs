@@ -8,8 +8,8 @@ use candle_core::{DType, Tensor};
 use frozen::Layer;
 
 use super::judge::{Target, judge};
-use super::{Term, Verdict, Views};
-use crate::clip::{Clip, Tower};
+use super::{Sight, Term, Verdict, Views};
+use crate::clip::{Aim, Clip, Tower};
 use crate::prompt::{At, Influence};
 use crate::recipe::{CutoutOptions, Distance, Number, Select};
 
@@ -18,9 +18,9 @@ use crate::recipe::{CutoutOptions, Distance, Number, Select};
 pub struct Encoded {
     /// What metrics call the prompt.
     pub label: String,
-    /// What is aimed at, of unit length, one for each tower.
-    pub aims: Vec<Vec<f32>>,
-    /// What similarity is measured to, likewise; it differs from the aim where the embeddings are centred.
+    /// What is aimed at, one for each tower.
+    pub aims: Vec<Aim>,
+    /// What similarity is measured to by the towers that judge, of unit length; it differs from the aim where the embeddings are centred.
     pub plain: Vec<Vec<f32>>,
     /// The distance at which it is content.
     pub stop: Option<f64>,
@@ -61,6 +61,7 @@ pub struct ClipTerm {
 
 /// What one tower says.
 struct Opinion {
+    judges: bool,
     weight: f64,
     loss: f64,
     grad: Tensor,
@@ -84,7 +85,8 @@ impl ClipTerm {
     ) -> Result<Views> {
         let (_, _, height, width) = image.dims4()?;
         let (size, seed) = ((width, height), self.options.seed);
-        Ok(Views::draw(cutouts, size, tower.size(), seed, at, number))
+        let sight = Sight::of(tower);
+        Ok(Views::draw(cutouts, size, sight, seed, at, number))
     }
 
     /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
@@ -100,7 +102,7 @@ impl ClipTerm {
         let tower = &critic.clip.towers()[index];
         let targets: Vec<Target> = (critic.prompts.iter())
             .map(|prompt| Target {
-                vector: prompt.aims[index].clone(),
+                vector: prompt.aims[index].vector.clone(),
                 weight: prompt.influence.at(at),
                 stop: prompt.stop,
             })
@@ -162,7 +164,7 @@ impl ClipTerm {
             if prompt.influence.leaves() {
                 continue;
             }
-            let sum = if prompt.plain[index] == prompt.aims[index] {
+            let sum = if prompt.plain[index] == prompt.aims[index].vector {
                 *to_aim
             } else {
                 let target = Target {
@@ -194,7 +196,7 @@ impl Term for ClipTerm {
         for critic in &self.critics {
             let weight = critic.weight.at(at.t());
             for (index, tower) in critic.clip.towers().iter().enumerate() {
-                let weight = weight * tower.share();
+                let weight = weight * tower.share() * sure(&critic.prompts, index, at);
                 let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
                 let (loss, grad) = self
                     .ask(critic, index, &views, image, at, &mut similarity)
@@ -207,6 +209,7 @@ impl Term for ClipTerm {
                     parts.insert(format!("clip/{}", tower.name()), weight * loss);
                 }
                 opinions.push(Opinion {
+                    judges: tower.judges(),
                     weight,
                     loss,
                     grad,
@@ -238,10 +241,23 @@ impl Term for ClipTerm {
     }
 }
 
-/// The weighted sum of the towers' gradients, each first brought to their mean size: a tower whose gradient is large by nature
+/// How much a tower knows of what the prompts ask for at the moment, 0..=1.
+fn sure(prompts: &[Encoded], tower: usize, at: At) -> f64 {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for prompt in prompts {
+        let weight = prompt.influence.at(at).abs();
+        sum += weight * prompt.aims[tower].sure;
+        all += weight;
+    }
+    if all > 0.0 { sum / all } else { 1.0 }
+}
+
+/// The weighted sum of the towers' gradients, each first brought to the mean size of those that judge: a tower whose gradient is large by nature
 /// would otherwise paint alone. With one tower this is its gradient.
 fn balanced(opinions: Vec<Opinion>) -> Result<Tensor> {
-    let mean = opinions.iter().map(|o| o.rms).sum::<f64>() / opinions.len().max(1) as f64;
+    let judges = opinions.iter().filter(|o| o.judges);
+    let (sum, count) = judges.fold((0.0, 0), |(sum, count), o| (sum + o.rms, count + 1));
+    let mean = sum / f64::from(count.max(1));
     let mut sum: Option<Tensor> = None;
     for opinion in opinions {
         let scale = match opinion.rms > 0.0 {

@@ -6,6 +6,7 @@ use rand::Rng;
 use rayon::prelude::*;
 
 use super::augment::{ColorAffine, MaskAdd};
+use crate::clip::{Shown, Tower};
 use crate::prompt::At;
 use crate::random::{self, Purpose};
 use crate::recipe::{self, Augment, CutoutOptions};
@@ -33,6 +34,25 @@ pub struct View {
     noise: Option<(f32, u64)>,
 }
 
+/// How a tower looks at pictures.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// Side of its input in pixels.
+    pub size: usize,
+    /// What of a picture it makes sense of.
+    pub shown: Shown,
+}
+
+impl Sight {
+    /// That of an image tower.
+    pub fn of(tower: &Tower) -> Self {
+        Self {
+            size: tower.size(),
+            shown: tower.shown(),
+        }
+    }
+}
+
 /// The views of one step for one image tower.
 pub struct Views {
     views: Vec<View>,
@@ -41,21 +61,26 @@ pub struct Views {
 }
 
 impl Views {
-    /// Draws the views of a step for a tower that takes `size` x `size` pixels, of a picture of `width` x `height`.
+    /// Draws the views of a step for a tower, of a picture of `width` x `height`.
     /// `tower` sets towers apart, which see different views.
     pub fn draw(
         options: &CutoutOptions,
         (width, height): (usize, usize),
-        size: usize,
+        sight: Sight,
         seed: u64,
         at: At,
         tower: usize,
     ) -> Self {
-        let t = at.t();
+        let (t, size) = (at.t(), sight.size);
         let count = match &options.count {
             Some(count) => (count.at(t).round() as usize).max(1),
             None if size < SMALL_INPUT => CUTOUTS.0,
             None => CUTOUTS.1,
+        };
+        let count = match sight.shown {
+            Shown::Cutouts => count,
+            // where a view is always the same, more of them tell nothing more
+            Shown::Middle | Shown::All => 1,
         };
         let overview = (options.overview.at(t).round().max(0.0) as usize).min(count);
         let plan = Plan::new(options, (width, height), size, t);
@@ -64,9 +89,11 @@ impl Views {
                 // towers use up different ranges of indices
                 let index_of_all = tower * 0x1_0000 + index;
                 let mut rng = random::rng(seed, Purpose::Cutouts, at.clock, index_of_all);
-                match index < overview {
-                    true => plan.overview(index, &mut rng),
-                    false => plan.inner(&mut rng),
+                match sight.shown {
+                    Shown::Cutouts if index < overview => plan.overview(index, &mut rng),
+                    Shown::Cutouts => plan.inner(&mut rng),
+                    Shown::Middle => plan.in_place(width.min(height), width.min(height), &mut rng),
+                    Shown::All => plan.in_place(width, height, &mut rng),
                 }
             })
             .collect();
@@ -237,6 +264,24 @@ impl<'a> Plan<'a> {
             });
         }
         view
+    }
+
+    /// So much of the picture's middle, with its colours alone changed: for towers to which places matter.
+    fn in_place(&self, width: usize, height: usize, rng: &mut impl Rng) -> View {
+        let (width, height) = (width as f64, height as f64);
+        let crop = Crop {
+            top: (self.height - height) / 2.0,
+            left: (self.width - width) / 2.0,
+            height,
+            width,
+            flip: false,
+        };
+        View {
+            crop,
+            warp: None,
+            erased: None,
+            ..self.augmented(crop, rng)
+        }
     }
 
     /// A square of random size somewhere in the picture.

@@ -15,7 +15,7 @@ use super::Course;
 use super::generator::{Order, Rate, generator};
 use crate::aesthetic::Head;
 use crate::clip::preprocess::stack;
-use crate::clip::{Clip, Tower};
+use crate::clip::{Aim, Clip, Tower};
 use crate::objective::{
     AestheticTerm, AestheticTermOptions, ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term,
     embed_images,
@@ -156,7 +156,7 @@ struct Judge {
 /// A prompt in the joint space, for each tower.
 #[derive(Clone)]
 struct Embedded {
-    aims: Vec<Vec<f32>>,
+    aims: Vec<Aim>,
     plain: Vec<Vec<f32>>,
 }
 
@@ -418,10 +418,10 @@ impl Judge {
                 None => plain.clone(),
                 Some((common, share)) => off(&plain, common, *share),
             };
-            let towers = clip.towers().len();
+            let towers = clip.towers();
             return Ok(Embedded {
-                aims: vec![aim; towers],
-                plain: vec![plain; towers],
+                aims: towers.iter().map(|tower| tower.text(&aim)).collect(),
+                plain: vec![plain; towers.len()],
             });
         }
         let path = (prompt.image.as_deref()).context("a prompt has neither a text nor an image")?;
@@ -430,8 +430,11 @@ impl Judge {
             .map(|tower| embed_picture(tower, &picture, device))
             .collect::<Result<Vec<_>>>()
             .with_context(|| format!("cannot encode {}", path.display()))?;
+        let towers = clip.towers().iter().zip(&vectors);
         Ok(Embedded {
-            aims: vectors.clone(),
+            aims: towers
+                .map(|(tower, vector)| tower.picture(vector))
+                .collect(),
             plain: vectors,
         })
     }
