@@ -110,6 +110,16 @@ pub struct Aim {
     pub sure: f64,
 }
 
+impl Aim {
+    /// A place of the joint space, which a tower of that space knows as well as any.
+    fn joint(embedding: &[f32]) -> Self {
+        Self {
+            vector: embedding.to_vec(),
+            sure: 1.0,
+        }
+    }
+}
+
 /// One CLIP: a text tower, and the image towers that share its joint space.
 pub struct Clip {
     name: String,
@@ -339,10 +349,7 @@ impl Tower {
     pub fn text(&self, embedding: &[f32]) -> Aim {
         match &self.reading {
             Some(reading) => reading.text(embedding),
-            None => Aim {
-                vector: embedding.to_vec(),
-                sure: 1.0,
-            },
+            None => Aim::joint(embedding),
         }
     }
 
@@ -350,10 +357,7 @@ impl Tower {
     pub fn picture(&self, embedding: &[f32]) -> Aim {
         match &self.reading {
             Some(reading) => reading.picture(embedding),
-            None => Aim {
-                vector: embedding.to_vec(),
-                sure: 1.0,
-            },
+            None => Aim::joint(embedding),
         }
     }
 
@@ -449,6 +453,13 @@ fn logit_scale(checkpoint: &Checkpoint) -> Result<f32, ClipError> {
     Ok(scale
         .filter(|scale| scale.is_finite() && *scale > 0.0)
         .unwrap_or(MOST_LOGIT_SCALE))
+}
+
+/// The product of two vectors, summed in f64.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    (a.iter().zip(b))
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum()
 }
 
 /// The vector at unit length; a vector of zeros stays as it is.

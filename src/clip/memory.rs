@@ -11,7 +11,7 @@ use frozen::checkpoint::{Branch, Checkpoint};
 use frozen::{Layer, Linear, Pullback};
 use serde::Deserialize;
 
-use super::{Aim, ClipError, Shown, unit};
+use super::{Aim, ClipError, Shown, dot, unit};
 
 /// The file that comes with the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,7 +68,7 @@ impl Memory {
     /// Where the shapes do not fit.
     pub fn new(pictures: &Tensor, config: &MemoryConfig) -> Result<Self> {
         let (grey, chroma) = (f64::from(config.grey) / 255.0, config.chroma);
-        let from_grey = pale(&(pictures - grey)?, chroma)?.flatten_from(1)?;
+        let from_grey = difference(pictures, grey, chroma)?;
         let length = from_grey.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
         Ok(Self {
             keys: Linear::new(from_grey.broadcast_div(&length)?, None)?,
@@ -77,11 +77,6 @@ impl Memory {
             floor: config.floor,
             steepness: config.steepness,
         })
-    }
-
-    /// How pictures differ from grey, as vectors.
-    fn difference(&self, x: &Tensor) -> Result<Tensor> {
-        pale(&(x - self.grey)?, self.chroma)?.flatten_from(1)
     }
 
     /// How long a picture's vector is taken to be: `[batch, 1]`.
@@ -103,14 +98,14 @@ impl Memory {
 
 impl Layer for Memory {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        let e = self.difference(x)?;
+        let e = difference(x, self.grey, self.chroma)?;
         let u = e.broadcast_div(&self.length(&e)?)?;
         Self::beside_one(&self.answers(&self.keys.eval(&u)?)?)
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
         let shape = x.shape().clone();
-        let e = self.difference(x)?;
+        let e = difference(x, self.grey, self.chroma)?;
         let length = self.length(&e)?;
         let u = e.broadcast_div(&length)?;
         let (cosines, back_to_u) = self.keys.vjp(&u)?;
@@ -128,6 +123,11 @@ impl Layer for Memory {
         };
         Ok((y, Box::new(pullback)))
     }
+}
+
+/// How pictures `[batch, 3, height, width]` differ from grey, as vectors.
+fn difference(x: &Tensor, grey: f64, chroma: f64) -> Result<Tensor> {
+    pale(&(x - grey)?, chroma)?.flatten_from(1)
 }
 
 /// Brings the channels of `[batch, 3, height, width]` nearer to their mean, `chroma` of the way being left. Its own transpose.
@@ -268,10 +268,4 @@ pub(super) fn load(
 
 fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    (a.iter().zip(b))
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum()
 }

@@ -1,5 +1,6 @@
 //! The distance of embeddings to prompts, and its gradient: plain numbers, exact, the same on every device.
 
+use crate::clip::dot;
 use crate::recipe::{Distance, Select};
 
 /// One prompt as a place in the joint space, with what it counts at the moment.
@@ -126,13 +127,6 @@ fn pull(target: &Target, cosine: f64, distance: Distance) -> (f64, f64) {
     let content = (target.stop).is_some_and(|stop| target.weight.signum() * d < stop);
     let slope = if content { 0.0 } else { target.weight * slope };
     (target.weight * d, slope)
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum()
 }
 
 #[cfg(test)]

@@ -245,15 +245,23 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// A rectangle of that size around the picture's middle.
+    fn middle(&self, width: f64, height: f64) -> Crop {
+        Crop {
+            top: (self.height - height) / 2.0,
+            left: (self.width - width) / 2.0,
+            height,
+            width,
+            flip: false,
+        }
+    }
+
     /// The whole picture, its longer side filling the view (disco-diffusion's overview cuts: every second one grey, two of four mirrored).
     fn overview(&self, index: usize, rng: &mut impl Rng) -> View {
         let side = self.width.max(self.height);
         let crop = Crop {
-            top: (self.height - side) / 2.0,
-            left: (self.width - side) / 2.0,
-            height: side,
-            width: side,
             flip: index % 4 >= 2,
+            ..self.middle(side, side)
         };
         let mut view = self.augmented(crop, rng);
         if index % 2 == 1 {
@@ -268,14 +276,7 @@ impl<'a> Plan<'a> {
 
     /// So much of the picture's middle, with its colours alone changed: for towers to which places matter.
     fn in_place(&self, width: usize, height: usize, rng: &mut impl Rng) -> View {
-        let (width, height) = (width as f64, height as f64);
-        let crop = Crop {
-            top: (self.height - height) / 2.0,
-            left: (self.width - width) / 2.0,
-            height,
-            width,
-            flip: false,
-        };
+        let crop = self.middle(width as f64, height as f64);
         View {
             crop,
             warp: None,

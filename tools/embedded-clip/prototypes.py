@@ -19,7 +19,6 @@ prototypes that the words may mean. FOLDER gets model.safetensors and config.jso
 """
 
 import argparse
-import json
 import os
 import random
 
@@ -30,7 +29,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from checkpoint import Texts
-from generate import COMMON
+from export import write_json
+from generate import aims
 from synth import CN, NAT, PREP, STYLES, Synth, art
 from train import sow
 
@@ -146,12 +146,16 @@ def beside(embed, names, a):
     return torch.linalg.svd(embed(said) - embed(plain), full_matrices=False)[2][: a.beside]
 
 
-def part(pictures, names, embed):
-    """Tensors of one part: pictures, the distinct names' embeddings, and which of these each picture has."""
+def part(pictures, names, embed, aside=None):
+    """Tensors of one part: pictures, the distinct names' embeddings without those directions, and which of these each
+    picture has."""
     distinct = sorted(set(names))
     at = {name: i for i, name in enumerate(distinct)}
     name = torch.tensor([float(at[n]) for n in names])
-    return dict(pictures=(pictures * 255).round().byte(), names=embed(distinct).half(), name=name)
+    t = embed(distinct)
+    if aside is not None:
+        t = F.normalize(t - t @ aside.T @ aside, dim=-1)
+    return dict(pictures=(pictures * 255).round().byte(), names=t.half(), name=name)
 
 
 def main():
@@ -176,13 +180,11 @@ def main():
     sow(a.seed)
     synth = Synth(a.data, bank=a.bank)
     texts = Texts(a.text)
-    common = texts.encode(COMMON).mean(0)
-    embed = lambda s: F.normalize(texts.encode(s) - a.centre * common, dim=-1)
+    embed = lambda s: aims(texts, s, a.centre)
 
     (seen, called), (around, placed) = things(synth, a), places(synth, a)
     aside = beside(embed, called, a)
-    without = lambda s: F.normalize(embed(s) - embed(s) @ aside.T @ aside, dim=-1)
-    tensors = {f"things.{k}": v for k, v in part(seen, called, without).items()}
+    tensors = {f"things.{k}": v for k, v in part(seen, called, embed, aside).items()}
     tensors |= {f"places.{k}": v for k, v in part(around, placed, embed).items()}
     tensors["beside"] = aside.half().contiguous()
     print(f"{len(called)} prototypes of {len(set(called))} things, {len(placed)} of {len(set(placed))} names of places")
@@ -194,9 +196,7 @@ def main():
     length = from_grey(mean + a.chroma * (pictures - mean)).norm(dim=1).mean().item()
     config = dict(image_size=a.side, grey=GREY, chroma=a.chroma, floor=round(a.floor * length, 3))
     config |= dict(steepness=a.steepness, temperature=a.temperature)
-    with open(f"{a.out}/config.json", "w") as f:
-        json.dump(config, f, indent=1)
-        f.write("\n")
+    write_json(config, f"{a.out}/config.json")
     if a.sheet:
         cells = [pictures[i % len(pictures)] for i in range(len(pictures) + -len(pictures) % 48)]
         rows = [torch.cat(cells[i : i + 48], 2) for i in range(0, len(cells), 48)]
