@@ -430,18 +430,23 @@ pub struct ModelsArgs {
 pub enum ModelsCommand {
     /// Which models are known, and which of them are on this machine
     List {
+        /// These alone, in more detail: names, aliases or repositories
+        #[arg(value_name = "NAME[@REVISION]")]
+        names: Vec<String>,
         /// Print one JSON object on standard output
         #[arg(long)]
         json: bool,
     },
     /// Print where a model lies on this machine
     Path {
-        /// Its name, alias or repository
+        /// Its name, alias or repository, perhaps with a branch, tag, pull request (`refs/pr/15`) or commit
+        #[arg(value_name = "NAME[@REVISION]")]
         name: String,
     },
     /// Download a model into the Hugging Face cache
     Fetch {
-        /// Its name, alias or repository
+        /// Its name, alias or repository, perhaps with a branch, tag, pull request (`refs/pr/15`) or commit
+        #[arg(value_name = "NAME[@REVISION]")]
         name: String,
         /// Show no progress
         #[arg(long)]

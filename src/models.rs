@@ -1,16 +1,22 @@
 //! Models by name: which are known, where they lie on this machine, and how they get there.
 
+mod by_hand;
 mod cache;
+mod choose;
 mod hub;
 mod patience;
+mod reference;
 mod table;
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use cache::{Cache, is_repository};
+use choose::Chosen;
+
+pub use cache::{Cache, Snapshot, is_repository};
 pub use hub::{FetchError, Fetched, Hub, Progress};
+pub use reference::Reference;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ pub struct Files {
 }
 
 /// A model that the program knows.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Model {
     /// What this program calls it.
     pub name: &'static str,
@@ -64,8 +70,8 @@ pub struct Model {
     pub repository: &'static str,
     /// The revisions that are asked for it, in order.
     pub revisions: &'static [&'static str],
-    /// Its files.
-    pub files: Files,
+    /// The sets of files that make it, in the order in which they are tried: a repository may hold a model in more than one layout.
+    pub layouts: &'static [Files],
     /// Whose tokenizer it uses, where its own repository has none.
     pub tokenizer: Option<&'static str>,
     /// Whether it was trained with OpenAI's approximation of GELU, even if its configuration does not say so.
@@ -80,22 +86,35 @@ pub struct Model {
     pub about: &'static str,
 }
 
+impl Model {
+    /// Whether that is its name or one of its aliases; upper and lower case are the same.
+    fn is_called(&self, name: &str) -> bool {
+        (self.names()).any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.name].into_iter().chain(self.aliases.iter().copied())
+    }
+}
+
 /// Why a model is not at hand.
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// It is known but not on this machine.
     #[error(
-        "`{name}` is not on this machine: `phantasia models fetch {name}` downloads it{size}; or give a folder or file that holds it"
+        "`{name}` is not on this machine: `phantasia models fetch {name}` downloads it{size}; or give a folder or file that holds it{remains}"
     )]
     Missing {
         /// What it was asked for as.
         name: String,
         /// Its size as part of the sentence.
         size: String,
+        /// What of its repository is here all the same, as part of the sentence.
+        remains: String,
     },
     /// There is nothing of that name.
     #[error(
-        "there is no model `{name}`{nearest}: it is neither a folder nor a file, nor a known model (`phantasia models list`), nor the name of a repository such as `openai/clip-vit-base-patch32`"
+        "there is no model `{name}`{nearest}: it is neither a folder nor a file, nor a known model (`phantasia models list`), nor the name of a repository such as `openai/clip-vit-base-patch32`, perhaps with `@` and a revision"
     )]
     Unknown {
         /// What it was asked for as.
@@ -103,31 +122,29 @@ pub enum ModelError {
         /// The nearest known name, as part of the sentence.
         nearest: String,
     },
+    /// What stands after the `@` cannot be a revision.
+    #[error(
+        "`{name}` asks for the revision `{revision}`, which can be none: after the `@` stands a branch, a tag, a pull request (`refs/pr/15`) or a commit"
+    )]
+    Revision {
+        /// What it was asked for as.
+        name: String,
+        /// What stands after the `@`.
+        revision: String,
+    },
 }
 
 /// The names under which repositories keep weights that this program reads.
-pub const ANY_WEIGHTS: &[&str] = table::ANY.weights;
+pub const ANY_WEIGHTS: &[&str] = table::ANY_WEIGHTS;
 
 /// All known models.
 pub fn all() -> &'static [Model] {
     table::MODELS
 }
 
-/// The known model of that name, alias or repository; upper and lower case are the same.
+/// The known model of that name, alias or repository, with or without a revision; upper and lower case are the same.
 pub fn find(name: &str) -> Option<&'static Model> {
-    let name = bare(name);
-    let called = |model: &&Model| {
-        [model.name]
-            .iter()
-            .chain(model.aliases)
-            .any(|known| known.eq_ignore_ascii_case(name))
-    };
-    // a repository may hold several models: the one that bears its name is meant, else the first
-    (all().iter().find(called)).or_else(|| {
-        all()
-            .iter()
-            .find(|model| model.repository.eq_ignore_ascii_case(name))
-    })
+    Reference::parse(name).ok()?.model
 }
 
 /// A model that is found: where it lies, and what is known of it.
@@ -137,46 +154,42 @@ pub struct Located {
     pub path: PathBuf,
     /// What the table says of it.
     pub model: Option<&'static Model>,
+    /// Which snapshot was taken and why, where that is not the one that its name means.
+    pub note: Option<String>,
 }
 
 /// Finds what a recipe calls a model: a folder or a file, from `base` and then from the working folder; a known model in the cache; or any
-/// repository that the cache holds with one of these `weights`.
+/// repository that the cache holds with one of these `weights`, at the revision after an `@`, if there is one.
 ///
 /// # Errors
 /// Where it is nowhere, with the command that fetches it.
 pub fn locate(name: &str, base: &Path, weights: &[&str]) -> Result<Located, ModelError> {
-    let cache = Cache::from_env();
     let paths = [base.join(name), PathBuf::from(name)];
     if let Some(path) = paths.into_iter().find(|path| path.exists()) {
-        return Ok(Located { path, model: None });
-    }
-    let missing = |size| ModelError::Missing {
-        name: name.to_owned(),
-        size,
-    };
-    if let Some(model) = find(name) {
-        // another program may have brought it in its other layout
-        let found = (cache.model(model))
-            .or_else(|| cache.snapshot(model.repository, model.revisions, weights));
-        return match found {
-            Some(path) => Ok(Located {
-                path,
-                model: Some(model),
-            }),
-            None => Err(missing(format!(" ({})", megabytes(model.megabytes)))),
-        };
-    }
-    let repository = bare(name);
-    if !is_repository(repository) {
-        return Err(ModelError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest(name),
+        return Ok(Located {
+            path,
+            model: None,
+            note: None,
         });
     }
-    match cache.snapshot(repository, table::REVISIONS, weights) {
-        Some(path) => Ok(Located { path, model: None }),
-        None => Err(missing(nearest(name))),
-    }
+    let reference = Reference::parse(name)?;
+    located(&reference, weights).ok_or_else(|| ModelError::Missing {
+        name: name.trim_end_matches('/').to_owned(),
+        size: (reference.model).map_or(nearest(&reference.repository), |model| {
+            format!(" ({})", megabytes(model.megabytes))
+        }),
+        remains: choose::remains(&Cache::from_env(), &reference),
+    })
+}
+
+/// Finds a model in the cache; none where it is not there.
+pub fn located(reference: &Reference, weights: &[&str]) -> Option<Located> {
+    let Chosen { path, note } = choose::choose(&Cache::from_env(), reference, weights)?;
+    Some(Located {
+        path,
+        model: reference.model,
+        note,
+    })
 }
 
 /// A size as people read it.
@@ -193,60 +206,53 @@ pub struct Wanted {
     /// The repository.
     pub repository: String,
     /// Its revisions, in the order in which they are tried.
-    pub revisions: &'static [&'static str],
-    /// Its files.
-    pub files: Files,
+    pub revisions: Vec<String>,
+    /// The sets of files that make the model: the first that the repository has is fetched.
+    pub layouts: &'static [Files],
+    /// The repository of its tokenizer, where its own has none.
+    pub tokenizer: Option<&'static str>,
 }
 
-/// What to fetch for a name: a known model, and the tokenizer's repository where its own has none; or whatever of use a repository holds.
+/// What to fetch for a name: a known model; or whatever of use a repository holds.
 ///
 /// # Errors
 /// Where the name is neither.
 pub fn wanted(name: &str) -> Result<Wanted, ModelError> {
-    if let Some(model) = find(name) {
-        return Ok(Wanted {
-            repository: model.repository.to_owned(),
-            revisions: model.revisions,
-            files: model.files,
-        });
-    }
-    let repository = bare(name);
-    if !is_repository(repository) {
-        return Err(ModelError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest(name),
-        });
-    }
+    let reference = Reference::parse(name)?;
     Ok(Wanted {
-        repository: repository.to_owned(),
-        revisions: table::REVISIONS,
-        files: table::ANY,
+        revisions: reference
+            .revisions()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        layouts: reference.layouts(),
+        tokenizer: (reference.model)
+            .and_then(|model| find(model.tokenizer?))
+            .map(|model| model.repository),
+        repository: reference.repository,
     })
 }
 
 /// The tokenizer that all CLIPs share, as a download of its own.
 pub fn wanted_tokenizer(model: &Model) -> Option<Wanted> {
+    let owner = find(model.tokenizer?)?;
     Some(Wanted {
-        repository: find(model.tokenizer?)?.repository.to_owned(),
-        revisions: table::REVISIONS,
-        files: table::TOKENIZER,
+        repository: owner.repository.to_owned(),
+        revisions: owner
+            .revisions
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
+        layouts: table::TOKENIZER,
+        tokenizer: None,
     })
-}
-
-/// Without open_clip's prefix for repositories.
-fn bare(name: &str) -> &str {
-    name.strip_prefix("hf-hub:").unwrap_or(name)
 }
 
 fn nearest(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     all()
         .iter()
-        .flat_map(|model| {
-            [model.name]
-                .into_iter()
-                .chain(model.aliases.iter().copied())
-        })
+        .flat_map(Model::names)
         .map(|known| (strsim::jaro(&lower, &known.to_ascii_lowercase()), known))
         .filter(|(score, _)| *score > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -262,11 +268,7 @@ mod tests {
     #[test]
     fn names_and_aliases_mean_one_model_each() {
         let mut names: Vec<String> = (all().iter())
-            .flat_map(|model| {
-                [model.name]
-                    .into_iter()
-                    .chain(model.aliases.iter().copied())
-            })
+            .flat_map(Model::names)
             .map(str::to_ascii_lowercase)
             .collect();
         names.sort();
@@ -279,11 +281,13 @@ mod tests {
     fn every_model_can_be_fetched() {
         for model in all() {
             assert!(is_repository(model.repository), "{}", model.name);
+            let has_weights = |files: &Files| !files.weights.is_empty();
             assert!(
-                !model.files.weights.is_empty() && model.megabytes > 0,
+                !model.layouts.is_empty() && model.layouts.iter().all(has_weights),
                 "{}",
                 model.name
             );
+            assert!(model.megabytes > 0, "{}", model.name);
             assert!(
                 !model.revisions.is_empty() && !model.licence.is_empty(),
                 "{}",
@@ -327,6 +331,21 @@ mod tests {
                 "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K",
             ),
             ("pickscore", "yuvalkirstain/PickScore_v1"),
+            ("RN50-quickgelu/cc12m", "timm/resnet50_clip.cc12m"),
+            ("RN50/yfcc15m", "timm/resnet50_clip.yfcc15m"),
+            (
+                "ViT-B-32-quickgelu/metaclip_fullcc",
+                "timm/vit_base_patch32_clip_224.metaclip_2pt5b",
+            ),
+            ("ViT-L-14/dfn2b", "apple/DFN2B-CLIP-ViT-L-14"),
+            ("fashion-clip", "patrickjohncyh/fashion-clip"),
+            (
+                "valhalla/vqgan_imagenet_f16_16384",
+                "valhalla/vqgan_imagenet_f16_16384",
+            ),
+            ("f16_16384", "valhalla/vqgan_imagenet_f16_16384"),
+            ("wikiart", "johnowhitaker/sd-class-wikiart-from-bedrooms"),
+            ("RN50/openai@main", "timm/resnet50_clip.openai"),
         ] {
             assert_eq!(repository(name), Some(wanted), "{name}");
         }

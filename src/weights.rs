@@ -15,10 +15,11 @@ use crate::recipe::Precision;
 /// The name of the model that is part of the program.
 pub const EMBEDDED: &str = "embedded";
 
-const DIFFUSION_WEIGHTS: [&str; 5] = [
+const DIFFUSION_WEIGHTS: [&str; 6] = [
     "unet/diffusion_pytorch_model.safetensors",
     "unet/diffusion_pytorch_model.fp16.safetensors",
     "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
     "unet/diffusion_pytorch_model.bin",
     "diffusion_pytorch_model.bin",
 ];
@@ -59,27 +60,28 @@ pub fn load_in(name: &str, base: &Path, precision: Precision, device: &Device) -
     Clip::from_files_in(name, &files, numbers, device).with_context(context)
 }
 
-/// Whether a model of that name, of whatever kind, is on this machine.
+/// Whether a model of that name, of whatever kind, is on this machine; and what a person should know of which snapshot of it is taken.
 ///
 /// # Errors
 /// Where it is not.
-pub fn at_hand(name: &str) -> Result<(), ModelError> {
+pub fn at_hand(name: &str) -> Result<Option<String>, ModelError> {
     if name == EMBEDDED {
-        return Ok(());
+        return Ok(None);
     }
-    let mut found = Ok(());
-    for weights in [
+    let kinds: [&[&str]; 4] = [
         WEIGHTS,
         &DIFFUSION_WEIGHTS,
         &AUTOENCODER_WEIGHTS,
         HEAD_WEIGHTS,
-    ] {
-        found = models::locate(name, Path::new(""), weights).map(|_| ());
-        if found.is_ok() {
-            break;
+    ];
+    let mut missing = None;
+    for weights in kinds {
+        match models::locate(name, Path::new(""), weights) {
+            Ok(located) => return Ok(located.note),
+            Err(error) => missing = Some(error),
         }
     }
-    found
+    missing.map_or(Ok(None), Err)
 }
 
 /// Whether a CLIP that is on this machine can read texts: it has a tokenizer, or the one that all CLIPs share is here too.
@@ -108,14 +110,8 @@ fn standard_tokenizer() -> Option<TokenizerFiles> {
     let cache = Cache::from_env();
     (models::all().iter())
         .filter(|model| model.kind == Kind::Clip)
-        .filter_map(|model| {
-            cache.snapshot(
-                model.repository,
-                model.revisions,
-                &["tokenizer.json", "vocab.json"],
-            )
-        })
-        .find_map(|folder| TokenizerFiles::in_folder(&folder))
+        .flat_map(|model| cache.snapshots(model.repository))
+        .find_map(|snapshot| TokenizerFiles::in_folder(&snapshot.path))
 }
 
 /// The folder of the diffusion model of that name: a folder, or a known model or repository that the Hugging Face cache holds.

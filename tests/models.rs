@@ -191,8 +191,9 @@ fn fetch(server: &Server, folder: &Path) -> Result<Fetched, FetchError> {
 fn fetch_within(server: &Server, folder: &Path, patience: Duration) -> Result<Fetched, FetchError> {
     let wanted = Wanted {
         repository: "owner/name".to_owned(),
-        revisions: &["refs/pr/15", "main"],
-        files: FILES,
+        revisions: vec!["refs/pr/15".to_owned(), "main".to_owned()],
+        layouts: &[FILES],
+        tokenizer: None,
     };
     Hub::new(&server.endpoint, Cache::at(folder))
         .with_patience(patience)

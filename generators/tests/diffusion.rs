@@ -481,6 +481,62 @@ fn an_empty_folder_is_no_model() {
 }
 
 #[test]
+fn a_model_is_read_at_the_root_and_as_a_pipeline() -> Result<()> {
+    let options = LoadOptions {
+        recompute: false,
+        clip: None,
+    };
+    let scheduler = r#"{ "_class_name": "DDPMScheduler", "beta_schedule": "squaredcos_cap_v2" }"#;
+    let levels = |folder: &Path| -> Result<Vec<f64>> {
+        let model = load(folder, options, &Device::Cpu).map_err(candle_core::Error::wrap)?;
+        let x = Tensor::zeros((1, 3, 8, 8), DType::F32, &Device::Cpu)?;
+        let mut values = numbers(&model.eval(&x, 1.0)?);
+        values.push(model.levels().largest());
+        Ok(values)
+    };
+    let place = |folder: &Path, network: &str, schedule: &str| {
+        for (from, to) in [
+            (
+                fixture("ddpm").join("config.json"),
+                folder.join(network).join("config.json"),
+            ),
+            (
+                fixture("ddpm").join("diffusion_pytorch_model.safetensors"),
+                folder
+                    .join(network)
+                    .join("diffusion_pytorch_model.safetensors"),
+            ),
+        ] {
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(from, to).expect("a copy");
+        }
+        let path = folder.join(schedule).join("scheduler_config.json");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, scheduler).expect("a file");
+    };
+    let mut seen = vec![];
+    for (network, schedule) in [
+        ("", ""),
+        ("unet", "scheduler"),
+        ("", "scheduler"),
+        ("unet", ""),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        place(folder.path(), network, schedule);
+        seen.push(levels(folder.path())?);
+    }
+    assert!(seen.iter().all(|values| *values == seen[0]));
+    // half a pipeline does not hide the files at the root
+    let folder = tempfile::tempdir().expect("a folder");
+    place(folder.path(), "", "");
+    std::fs::create_dir(folder.path().join("unet")).expect("a folder");
+    assert_eq!(levels(folder.path())?, seen[0]);
+    std::fs::write(folder.path().join("unet/config.json"), "{}").expect("a file");
+    assert_eq!(levels(folder.path())?, seen[0]);
+    Ok(())
+}
+
+#[test]
 fn another_class_is_named() {
     let folder = changed(|config| config.replace("UNet2DModel", "UNet2DConditionModel"));
     let error = load_error(folder.path());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use phantasia::models::{self, Cache, Hub, Model, ModelError, Wanted};
+use phantasia::models::{self, Cache, Hub, Model, ModelError, Reference, Snapshot, Wanted};
 use phantasia::recipe::Recipe;
 use phantasia::weights::{self, EMBEDDED};
 use serde::Serialize;
@@ -21,12 +21,28 @@ struct Line<'a> {
     name: &'a str,
     aliases: &'a [&'a str],
     kind: &'a str,
-    repository: &'a str,
-    megabytes: u32,
-    licence: &'a str,
+    repository: String,
+    /// The revision that was asked for.
+    revision: Option<String>,
+    megabytes: Option<u32>,
+    licence: Option<&'a str>,
     about: &'a str,
     /// Where it lies, if it is on this machine.
     path: Option<String>,
+    /// Which snapshot that is and why, where it is not the one that the name means.
+    note: Option<String>,
+    /// Its repository's states that are on this machine, the newest first.
+    snapshots: Vec<State>,
+}
+
+/// A snapshot in the cache.
+#[derive(Serialize)]
+struct State {
+    commit: String,
+    /// The branches, tags and pull requests that led to it.
+    references: Vec<String>,
+    path: String,
+    files: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -36,61 +52,140 @@ struct List<'a> {
 
 /// Lists, finds and fetches models.
 pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    match args
-        .command
-        .clone()
-        .unwrap_or(ModelsCommand::List { json: false })
-    {
-        ModelsCommand::List { json } => list(json)?,
+    match args.command.clone().unwrap_or(ModelsCommand::List {
+        names: vec![],
+        json: false,
+    }) {
+        ModelsCommand::List { names, json } => list(&names, json)?,
+        ModelsCommand::Path { name } if name == EMBEDDED => part_of_the_program()?,
         ModelsCommand::Path { name } => {
             let found = models::locate(&name, Path::new(""), models::ANY_WEIGHTS)?;
+            if let Some(about) = found.note {
+                note(about);
+            }
             say(found.path.display())?;
         }
+        ModelsCommand::Fetch { name, .. } if name == EMBEDDED => part_of_the_program()?,
         ModelsCommand::Fetch { name, quiet } => say(fetch(&name, quiet)?.display())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(json: bool) -> Result<()> {
+/// Answers for the model that lies nowhere: its name is what stands for it everywhere.
+fn part_of_the_program() -> Result<()> {
+    note(format_args!(
+        "`{EMBEDDED}` is part of the program: there is no file of it, and nothing to fetch"
+    ));
+    Ok(say(EMBEDDED)?)
+}
+
+fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
-    let line = |model: &'static Model| Line {
-        name: model.name,
-        aliases: model.aliases,
-        kind: model.kind.word(),
-        repository: model.repository,
-        megabytes: model.megabytes,
-        licence: model.licence,
-        about: model.about,
-        path: cache.model(model).map(|path| path.display().to_string()),
-    };
-    let models: Vec<Line> = models::all().iter().map(line).collect();
-    if json {
-        return Ok(say(serde_json::to_string(&List { models })?)?);
+    let mut embedded = names.is_empty();
+    let mut lines = vec![];
+    for name in names {
+        if name == EMBEDDED {
+            embedded = true;
+        } else {
+            lines.push(line(name, &Reference::parse(name)?, &cache));
+        }
     }
-    let wide = models
-        .iter()
-        .map(|model| model.name.len())
+    if names.is_empty() {
+        for model in models::all() {
+            lines.push(line(model.name, &Reference::parse(model.name)?, &cache));
+        }
+    }
+    if json {
+        return Ok(say(serde_json::to_string(&List { models: lines })?)?);
+    }
+    let wide = (lines.iter().map(|line| line.name.len()))
+        .chain([EMBEDDED.len()])
         .max()
         .unwrap_or(0);
+    let row = |name: &str, kind: &str, size: &str, about: &str| {
+        say(format_args!("{name:wide$}  {kind:9}  {size:>8}  {about}"))
+    };
+    row("name", "kind", "size", "about")?;
+    if embedded {
+        row(EMBEDDED, "clip", "here", "part of the program")?;
+    }
+    for line in &lines {
+        let size = match (&line.path, line.megabytes) {
+            (Some(_), _) => "here".to_owned(),
+            (None, Some(size)) => models::megabytes(size),
+            (None, None) => "not here".to_owned(),
+        };
+        row(line.name, line.kind, &size, line.about)?;
+    }
+    // who asks for one wants to know more
+    if !names.is_empty() {
+        lines.iter().try_for_each(details)?;
+    }
+    Ok(())
+}
+
+/// What is on this machine of a model that was asked for by name.
+fn details(line: &Line<'_>) -> Result<()> {
     say(format_args!(
-        "{EMBEDDED:wide$}  clip       part of the program"
+        "\n{}: repository {}",
+        line.name, line.repository
     ))?;
-    for model in &models {
-        let place = match model.path {
-            Some(_) => "here".to_owned(),
-            None => models::megabytes(model.megabytes),
+    if let Some(path) = &line.path {
+        say(format_args!("  here in {path}"))?;
+    }
+    if let Some(about) = &line.note {
+        say(format_args!("  {about}"))?;
+    }
+    for state in &line.snapshots {
+        let names = match state.references.as_slice() {
+            [] => "no name".to_owned(),
+            names => names.join(", "),
         };
         say(format_args!(
-            "{:wide$}  {:9}  {place:>7}  {}",
-            model.name, model.kind, model.about
+            "  snapshot {} ({names}): {}",
+            state.commit,
+            state.files.join(", ")
         ))?;
     }
     Ok(())
 }
 
+fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
+    let model: Option<&'static Model> = reference.model;
+    let found = models::located(reference, models::ANY_WEIGHTS);
+    let state = |snapshot: Snapshot| State {
+        files: snapshot.files(),
+        commit: snapshot.commit,
+        references: snapshot.references,
+        path: snapshot.path.display().to_string(),
+    };
+    Line {
+        name: model.map_or(name, |model| model.name),
+        aliases: model.map_or(&[], |model| model.aliases),
+        kind: model.map_or("unknown", |model| model.kind.word()),
+        repository: reference.repository.clone(),
+        revision: reference.revision.clone(),
+        megabytes: model.map(|model| model.megabytes),
+        licence: model.map(|model| model.licence),
+        about: model.map_or("a repository that the table does not know", |model| {
+            model.about
+        }),
+        path: found.as_ref().map(|found| found.path.display().to_string()),
+        note: found.and_then(|found| found.note),
+        snapshots: (cache.snapshots(&reference.repository).into_iter())
+            .map(state)
+            .collect(),
+    }
+}
+
+/// The hub of the environment, which says what is wrong while it goes on trying.
+fn hub() -> Hub {
+    Hub::from_env().telling(|text| note(text))
+}
+
 /// Downloads a model, and the shared tokenizer where it needs one. Returns the folder that it lies in.
 fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
-    let hub = Hub::from_env();
+    let hub = hub();
     let wanted = models::wanted(name)?;
     let folder = download(&hub, &wanted, quiet)?;
     fetch_tokenizer(&hub, name, quiet)?;
@@ -119,23 +214,29 @@ pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> 
             continue;
         }
         match weights::at_hand(&name) {
-            Ok(()) if yes => fetch_tokenizer(&Hub::from_env(), &name, quiet)?,
-            Ok(()) => {}
+            Ok(about) => {
+                if let Some(about) = about {
+                    note(about);
+                }
+                if yes {
+                    fetch_tokenizer(&hub(), &name, quiet)?;
+                }
+            }
             Err(ModelError::Missing { .. }) if yes => {
                 fetch(&name, quiet)?;
             }
             Err(error @ ModelError::Missing { .. }) => missing.push(error.to_string()),
             // whoever loads it says more
-            Err(ModelError::Unknown { .. }) => {}
+            Err(ModelError::Unknown { .. } | ModelError::Revision { .. }) => {}
         }
     }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => bail!(
+    if !missing.is_empty() {
+        bail!(
             "{}; or add --yes, and it is downloaded first",
             missing.join("; ")
-        ),
+        );
     }
+    Ok(())
 }
 
 /// Likewise, the models of a recipe and of its judges.
@@ -146,9 +247,10 @@ pub fn need_of(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Re
 }
 
 fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<PathBuf> {
-    let bar = match quiet {
-        true => ProgressBar::hidden(),
-        false => ProgressBar::new(0),
+    let bar = if quiet {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(0)
     };
     if let Ok(style) = ProgressStyle::with_template(
         "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}  {msg}",

@@ -1,16 +1,35 @@
 //! The Hugging Face cache, in huggingface_hub's layout, so that what any program of this field has downloaded is found, and the other way round.
 //!
-//! `models--owner--name/` holds `refs/REVISION` (the commit of that name), `snapshots/COMMIT/` (the files, as links), and `blobs/` (their
-//! bytes, named by their etag).
+//! `models--owner--name/` holds `refs/REVISION` (the commit of that name), `snapshots/COMMIT/` (the files, as links, or as copies where
+//! there are no links), and `blobs/` (their bytes, named by their etag). Who downloads a commit by its hash leaves no reference to it.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
-use super::Model;
+use super::reference::is_revision;
+
+/// The shortest beginning of a commit's hash that stands for it.
+const SHORT: usize = 7;
+/// How many folders deep the name of a reference may go: `refs/pr/15` is three.
+const DEEPEST: usize = 6;
 
 /// A cache folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: Option<PathBuf>,
+}
+
+/// One state of a repository that is here, in whole or in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its commit's hash.
+    pub commit: String,
+    /// The branches, tags and pull requests that led to it when they were last asked for.
+    pub references: Vec<String>,
+    /// Its folder.
+    pub path: PathBuf,
+    /// When a file was last added to it.
+    modified: SystemTime,
 }
 
 impl Cache {
@@ -29,6 +48,11 @@ impl Cache {
         }
     }
 
+    /// The cache's folder; none without a home.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// The folder of a repository, whether it is there or not; none without a home.
     pub fn repository(&self, repository: &str) -> Option<PathBuf> {
         let name = format!("models--{}", repository.replace('/', "--"));
@@ -42,52 +66,121 @@ impl Cache {
         revisions: &[&str],
         files: &[&str],
     ) -> Option<PathBuf> {
+        revisions
+            .iter()
+            .filter_map(|revision| self.revision(repository, revision))
+            .map(|snapshot| snapshot.path)
+            .find(|folder| files.iter().any(|file| folder.join(file).is_file()))
+    }
+
+    /// The snapshot of a branch, a tag, a pull request (`refs/pr/15`) or a commit, whose hash may be cut short.
+    pub fn revision(&self, repository: &str, revision: &str) -> Option<Snapshot> {
         let folder = self.repository(repository)?;
-        revisions.iter().find_map(|revision| {
-            let commit = std::fs::read_to_string(folder.join("refs").join(revision)).ok()?;
-            let commit = Path::new(commit.trim());
-            // a name and nothing else, whoever wrote the file
-            let mut parts = commit.components();
-            let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else {
-                return None;
-            };
-            let snapshot = folder.join("snapshots").join(name);
-            (files.iter().any(|file| snapshot.join(file).is_file())).then_some(snapshot)
-        })
-    }
-
-    /// Where a known model lies, if it is whole: a folder, or the file of a model that is a single one.
-    pub fn model(&self, model: &Model) -> Option<PathBuf> {
-        let files = &model.files;
-        model.revisions.iter().find_map(|revision| {
-            let folder = self.snapshot(model.repository, &[revision], files.weights)?;
-            let whole = files
-                .required
+        let snapshots = self.snapshots(repository);
+        let of = |commit: &str| {
+            snapshots
                 .iter()
-                .all(|file| folder.join(file).is_file());
-            if !whole {
-                return None;
-            }
-            let single = files.required.is_empty() && files.optional.is_empty();
-            match (single, files.weights) {
-                (true, [file]) => Some(folder.join(file)),
-                _ => Some(folder),
-            }
+                .find(|snapshot| snapshot.commit == commit)
+                .cloned()
+        };
+        if !is_revision(revision) {
+            return None;
+        }
+        if let Some(commit) = reference(&folder.join("refs").join(revision)) {
+            return of(&commit);
+        }
+        let is_hash = revision.len() >= SHORT && revision.bytes().all(|b| b.is_ascii_hexdigit());
+        of(revision).or_else(|| {
+            let mut alike = snapshots
+                .iter()
+                .filter(|snapshot| is_hash && snapshot.commit.starts_with(revision));
+            let found = alike.next()?;
+            alike.next().is_none().then(|| found.clone())
         })
     }
 
-    /// How many bytes a repository takes in the cache.
-    pub fn bytes(&self, repository: &str) -> u64 {
-        let blobs = self
-            .repository(repository)
-            .map(|folder| folder.join("blobs"));
-        let Some(Ok(entries)) = blobs.map(std::fs::read_dir) else {
-            return 0;
+    /// All snapshots of a repository, the newest first.
+    pub fn snapshots(&self, repository: &str) -> Vec<Snapshot> {
+        let Some(folder) = self.repository(repository) else {
+            return vec![];
         };
-        (entries.filter_map(Result::ok))
-            .filter_map(|entry| entry.metadata().ok())
-            .map(|metadata| metadata.len())
-            .sum()
+        let references = references(&folder.join("refs"));
+        let entries = std::fs::read_dir(folder.join("snapshots"));
+        let mut snapshots: Vec<Snapshot> = (entries.into_iter().flatten().flatten())
+            .filter_map(|entry| {
+                let path = entry.path();
+                let metadata = std::fs::metadata(&path).ok()?;
+                let commit = entry.file_name().into_string().ok()?;
+                let references = (references.iter())
+                    .filter(|(_, to)| *to == commit)
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                metadata.is_dir().then(|| Snapshot {
+                    commit,
+                    references,
+                    path,
+                    modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                })
+            })
+            .collect();
+        snapshots.sort_by(|a, b| (b.modified, &a.commit).cmp(&(a.modified, &b.commit)));
+        snapshots
+    }
+}
+
+impl Snapshot {
+    /// The files that are there, as paths within it, in order.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = vec![];
+        walk(&self.path, "", 0, &mut |name, path| {
+            // a link whose bytes have not come is no file
+            if path.is_file() {
+                files.push(name.to_owned());
+            }
+        });
+        files.sort();
+        files
+    }
+}
+
+/// The commit that a reference's file names: a name and nothing else, whoever wrote the file.
+fn reference(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let commit = text.trim();
+    let mut parts = Path::new(commit).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) if name == commit => Some(commit.to_owned()),
+        _ => None,
+    }
+}
+
+/// All references, with the commits that they name.
+fn references(folder: &Path) -> Vec<(String, String)> {
+    let mut found = vec![];
+    walk(folder, "", 0, &mut |name, path| {
+        found.extend(reference(path).map(|commit| (name.to_owned(), commit)));
+    });
+    found.sort();
+    found
+}
+
+/// Calls `visit` for whatever lies in a folder and the folders in it, but no link to a folder, with its name from there.
+fn walk(folder: &Path, within: &str, depth: usize, visit: &mut dyn FnMut(&str, &Path)) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let name = match within {
+            "" => name,
+            within => format!("{within}/{name}"),
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if depth < DEEPEST {
+                walk(&entry.path(), &name, depth + 1, visit);
+            }
+        } else {
+            visit(&name, &entry.path());
+        }
     }
 }
 

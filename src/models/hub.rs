@@ -4,33 +4,36 @@
 //! crates, and its small one neither goes on with a download of the last session nor checks what it got. The protocol for files is
 //! short: HEAD says the commit, the etag (of large files the sha256) and the size; GET with a range gives the bytes.
 
+mod connection;
 mod disk;
 mod error;
+mod offer;
+mod proxy;
+mod redirect;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::http::StatusCode;
 
 use super::cache::{home, variable};
 use super::patience::Patient;
-use super::{Cache, Wanted};
+use super::{Cache, Wanted, by_hand};
 pub use error::FetchError;
 
+use connection::{ATTEMPTS, Connection, Failure, NoAnswer, header, pause};
 use disk::{create_folder, link_to, sha256, write_whole, written};
+use offer::Offer;
+use proxy::Proxies;
+use redirect::Purpose;
 
 const ENDPOINT: &str = "https://huggingface.co";
-/// A broken download is taken up again this often before it is given up.
-const ATTEMPTS: u32 = 5;
 /// A download that falls silent is taken up again; after so many silences without a byte between them it is given up.
 const SILENCES: u32 = 2;
 /// How long no byte may come, where HF_HUB_DOWNLOAD_TIMEOUT does not say.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many moves of a repository are followed.
-const MOVES: usize = 5;
 
 /// Told while a file comes.
 #[derive(Clone, Copy, Debug)]
@@ -56,15 +59,15 @@ pub struct Fetched {
 
 /// A hub, and the cache that its files are put in.
 pub struct Hub {
-    endpoint: String,
-    token: Option<String>,
+    connection: Connection,
     cache: Cache,
-    offline: bool,
-    patience: Duration,
-    agent: Agent,
+    /// The variable that forbids downloads.
+    offline: Option<&'static str>,
+    tell: fn(&str),
 }
 
 /// What HEAD says of a file.
+#[derive(Clone)]
 struct About {
     commit: String,
     etag: String,
@@ -73,7 +76,8 @@ struct About {
 
 impl Hub {
     /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, the patience of HF_HUB_DOWNLOAD_TIMEOUT (seconds above 0),
-    /// and the usual cache.
+    /// the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY but for the hosts of NO_PROXY, the certificates of SSL_CERT_FILE or
+    /// REQUESTS_CA_BUNDLE, and the usual cache; no hub where HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
     pub fn from_env() -> Self {
         let text = |name: &str| {
             std::env::var(name)
@@ -84,9 +88,11 @@ impl Hub {
         let token = text("HF_TOKEN")
             .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| fs::read_to_string(file?).ok());
-        let offline = text("HF_HUB_OFFLINE").is_some_and(|value| {
-            ["1", "true", "yes", "on"].contains(&value.trim().to_ascii_lowercase().as_str())
-        });
+        let is_set = |name: &&str| {
+            text(name).is_some_and(|value| {
+                ["1", "true", "yes", "on"].contains(&value.trim().to_ascii_lowercase().as_str())
+            })
+        };
         let mut hub = Self::new(
             &text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
             Cache::from_env(),
@@ -98,35 +104,41 @@ impl Hub {
         {
             hub = hub.with_patience(patience);
         }
-        hub.offline = offline;
-        hub.token = token
+        hub.offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
+            .into_iter()
+            .find(is_set);
+        hub.connection.token = token
             .map(|token| token.trim().to_owned())
             .filter(|token| !token.is_empty());
+        hub.connection.proxies = Proxies::from_env();
+        hub.connection.certificates = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+            .into_iter()
+            .find_map(|name| Some((name, variable(name)?)));
         hub
     }
 
-    /// The hub at that address, without a token.
+    /// The hub at that address, without a token and without a proxy.
     pub fn new(endpoint: &str, cache: Cache) -> Self {
         Self {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token: None,
+            connection: Connection::new(endpoint, PATIENCE),
             cache,
-            offline: false,
-            patience: PATIENCE,
-            agent: agent(PATIENCE),
+            offline: None,
+            tell: |_| {},
         }
     }
 
     /// The same, that waits so long for an answer, and so long for the next byte of a file.
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self {
-            patience,
-            agent: agent(patience),
-            ..self
-        }
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.connection.patience = patience;
+        self
     }
 
-    /// Fetches a model's files, those that the cache lacks.
+    /// The same, with somebody to tell what may be wrong while it goes on trying: lines of text.
+    pub fn telling(self, tell: fn(&str)) -> Self {
+        Self { tell, ..self }
+    }
+
+    /// Fetches a model's files, those that the cache lacks: the first of its layouts that the first of its revisions holds.
     ///
     /// # Errors
     /// [`FetchError`]; what came whole or in part stays in the cache and is not fetched again.
@@ -136,168 +148,114 @@ impl Hub {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Fetched, FetchError> {
         let repository = &wanted.repository;
-        if self.offline {
+        if let Some(variable) = self.offline {
             return Err(FetchError::Offline {
                 repository: repository.clone(),
+                variable,
+                ways: self.ways(wanted),
             });
         }
         let root = self
             .cache
             .repository(repository)
             .ok_or(FetchError::NoCache)?;
-        let mut found = None;
-        for revision in wanted.revisions {
-            for file in wanted.files.weights {
-                if let Some(about) = self.about(repository, revision, file)? {
-                    found = Some((*revision, *file, about));
-                    break;
-                }
-            }
-            if found.is_some() {
-                break;
-            }
-        }
-        let Some((revision, weights, about)) = found else {
-            return Err(self.not_found(repository, &wanted.files.weights.join(" or ")));
-        };
-        let commit = about.commit.clone();
+        let Offer {
+            revision,
+            commit,
+            mut files,
+            optional,
+        } = self.offer(wanted)?;
         let mut fetched = Fetched {
             folder: root.join("snapshots").join(&commit),
             files: vec![],
             bytes: 0,
         };
         // small files first: what would be missing is then known before the long wait
-        for file in wanted.files.required.iter().chain(wanted.files.optional) {
-            match self.about(repository, &commit, file)? {
-                Some(about) => {
-                    fetched.take(file, self.file(&root, repository, file, &about, progress)?)
-                }
-                None if wanted.files.required.contains(file) => {
-                    return Err(self.not_found(repository, file));
-                }
-                None => {}
-            }
+        let weights = files.pop();
+        for &file in optional {
+            files.extend((self.about(wanted, &commit, file)?).map(|about| (file, about)));
         }
-        fetched.take(
-            weights,
-            self.file(&root, repository, weights, &about, progress)?,
-        );
-        write_whole(&root.join("refs").join(revision), commit.as_bytes())?;
+        for (file, about) in files.into_iter().chain(weights) {
+            fetched.take(file, self.file(&root, repository, file, &about, progress)?);
+        }
+        if revision != commit {
+            write_whole(&root.join("refs").join(revision), commit.as_bytes())?;
+        }
         Ok(fetched)
     }
 
-    fn not_found(&self, repository: &str, file: &str) -> FetchError {
-        FetchError::NotFound {
-            endpoint: self.endpoint.clone(),
-            repository: repository.to_owned(),
-            file: file.to_owned(),
-        }
-    }
-
-    fn url(&self, repository: &str, revision: &str, file: &str) -> String {
-        // a revision such as refs/pr/15 is one part of the path
-        let revision = revision.replace('/', "%2F");
-        let file = file.replace('+', "%2B");
-        format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
-    }
-
-    /// Sends a request; a connection that fails is an error of words.
-    fn send(&self, head: bool, url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
-        let mut request = match head {
-            true => self.agent.head(url),
-            false => self.agent.get(url),
-        }
-        .header("Accept-Encoding", "identity");
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        if from > 0 {
-            request = request.header("Range", format!("bytes={from}-"));
-        }
-        match head {
-            // the headers are the hub's own, not those of where it sends us on to
-            true => request
-                .config()
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .build()
-                .call(),
-            false => request.call(),
-        }
+    /// What else can be done where the hub cannot be asked.
+    fn ways(&self, wanted: &Wanted) -> String {
+        let endpoint = &self.connection.endpoint;
+        let proxy = self.connection.proxies.words(endpoint);
+        by_hand::ways(wanted, endpoint, &proxy, self.cache.folder())
     }
 
     /// What the hub says of a file; none where it has none.
     fn about(
         &self,
-        repository: &str,
+        wanted: &Wanted,
         revision: &str,
         file: &str,
     ) -> Result<Option<About>, FetchError> {
-        let mut url = self.url(repository, revision, file);
-        for _ in 0..MOVES {
-            let response = retry(&url, || self.send(true, &url, 0))?;
-            let status = response.status();
-            let header = |name: &str| {
-                let value = response.headers().get(name)?.to_str().ok()?;
-                Some(value.trim().to_owned())
-            };
-            match status.as_u16() {
-                404 => return Ok(None),
-                401 | 403 => return Err(self.unauthorized(repository, status)),
-                200..=399 => {}
-                status => return Err(FetchError::Status { url, status }),
-            }
-            let protocol = |what: &str| FetchError::Protocol {
-                url: url.clone(),
-                what: what.to_owned(),
-            };
-            // a repository that was renamed: the way there stays on the hub
-            if let (true, None, Some(place)) = (
-                status.is_redirection(),
-                header("x-repo-commit"),
-                header("location"),
-            ) {
-                let Some(path) = place
-                    .strip_prefix(&self.endpoint)
-                    .or(place.starts_with('/').then_some(&place))
-                else {
-                    return Err(protocol("it leads elsewhere"));
-                };
-                url = format!("{}{path}", self.endpoint);
-                continue;
-            }
-            let plain = |text: &String| {
-                !text.is_empty()
-                    && text.len() <= 200
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            };
-            let commit = header("x-repo-commit")
-                .filter(plain)
-                .ok_or_else(|| protocol("its answer names no commit"))?;
-            let etag = header("x-linked-etag").or_else(|| header("etag"));
-            let etag = etag
-                .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
-                .filter(plain)
-                .ok_or_else(|| protocol("its answer has no etag"))?;
-            let size = header("x-linked-size").or_else(|| header("content-length"));
-            let size = size
-                .and_then(|size| size.parse().ok())
-                .ok_or_else(|| protocol("its answer has no size"))?;
-            return Ok(Some(About { commit, etag, size }));
+        let Connection { endpoint, .. } = &self.connection;
+        let repository = &wanted.repository;
+        let url = self.connection.url(repository, revision, file);
+        let slow = |what: &str| {
+            let ways = self.ways(wanted);
+            (self.tell)(&format!(
+                "{endpoint} does not answer: {what}; it is tried once more, and longer; {ways}"
+            ));
+        };
+        let response = (self.connection.about(&url, &slow)).map_err(|error| match error {
+            NoAnswer::Failed(error) => error,
+            NoAnswer::NoWay(what) => FetchError::Unreachable {
+                endpoint: endpoint.clone(),
+                what,
+                ways: self.ways(wanted),
+            },
+        })?;
+        let status = response.status();
+        match status.as_u16() {
+            404 => return Ok(None),
+            401 | 403 => return Err(self.unauthorized(repository, status)),
+            200..=399 => {}
+            status => return Err(FetchError::Status { url, status }),
         }
-        Err(FetchError::Protocol {
-            url,
-            what: "it leads on and on".to_owned(),
-        })
+        let protocol = |what: &str| FetchError::Protocol {
+            url: url.clone(),
+            what: what.to_owned(),
+        };
+        let plain = |text: &String| {
+            !text.is_empty()
+                && text.len() <= 200
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        let header = |name| header(&response, name);
+        let commit = header("x-repo-commit")
+            .filter(plain)
+            .ok_or_else(|| protocol("its answer names no commit"))?;
+        let etag = header("x-linked-etag").or_else(|| header("etag"));
+        let etag = etag
+            .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
+            .filter(plain)
+            .ok_or_else(|| protocol("its answer has no etag"))?;
+        let size = header("x-linked-size").or_else(|| header("content-length"));
+        let size = size
+            .and_then(|size| size.parse().ok())
+            .ok_or_else(|| protocol("its answer has no size"))?;
+        Ok(Some(About { commit, etag, size }))
     }
 
     fn unauthorized(&self, repository: &str, status: StatusCode) -> FetchError {
         FetchError::Unauthorized {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.connection.endpoint.clone(),
             repository: repository.to_owned(),
             status: status.as_u16(),
-            given: match self.token {
-                Some(_) => " that may read it; the one that is set may not",
+            given: match self.connection.token {
+                Some(_) => {
+                    " that may read it; the one that is set may not (it is sent to no other address than HF_ENDPOINT's)"
+                }
                 None => "",
             },
         }
@@ -319,7 +277,7 @@ impl Hub {
         let blob = root.join("blobs").join(&about.etag);
         let mut bytes = 0;
         if !fs::metadata(&blob).is_ok_and(|there| there.len() == about.size) {
-            let url = self.url(repository, &about.commit, file);
+            let url = self.connection.url(repository, &about.commit, file);
             bytes = self.download(&url, repository, file, &blob, about, progress)?;
         }
         link_to(&blob, &link)?;
@@ -360,7 +318,7 @@ impl Hub {
             if silences >= SILENCES {
                 return Err(FetchError::Silent {
                     url: url.to_owned(),
-                    seconds: self.patience.as_secs_f64(),
+                    seconds: self.connection.patience.as_secs_f64(),
                     silences,
                     done: now,
                     total: about.size,
@@ -394,10 +352,12 @@ impl Hub {
         total: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Broken> {
-        let response = (self.send(false, url, from)).map_err(|error| match error {
-            ureq::Error::Timeout(_) => Broken::Silent,
-            error => Broken::Here(error.to_string()),
-        })?;
+        let response =
+            (self.connection.ask(Purpose::Bytes, url, from)).map_err(|failure| match failure {
+                Failure::Connection(ureq::Error::Timeout(_)) => Broken::Silent,
+                Failure::Connection(error) => Broken::Here(error.to_string()),
+                Failure::Final(error) => Broken::For(error),
+            })?;
         let status = response.status();
         let written = |source| Broken::For(written(part, source));
         let goes_on = match status.as_u16() {
@@ -427,8 +387,8 @@ impl Hub {
         let mut done = if goes_on { from } else { 0 };
         // one byte more than announced is enough to know
         let input = (response.into_body().into_reader()).take(total + 1 - done);
-        let input =
-            Patient::new(input, self.patience).map_err(|error| Broken::Here(error.to_string()))?;
+        let input = Patient::new(input, self.connection.patience)
+            .map_err(|error| Broken::Here(error.to_string()))?;
         loop {
             progress(Progress { file, done, total });
             let piece = input.next().map_err(|error| match error.kind() {
@@ -486,18 +446,6 @@ impl Fetched {
     }
 }
 
-fn agent(patience: Duration) -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(patience))
-        // the token is for the hub, not for whoever it sends us on to
-        .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
-        .user_agent(concat!("phantasia/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
-}
-
 /// How a request ended that brought no whole file.
 enum Broken {
     /// It may go better another time.
@@ -506,32 +454,4 @@ enum Broken {
     Silent,
     /// It will not.
     For(FetchError),
-}
-
-fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(200 << attempt.min(6))
-}
-
-fn retry(
-    url: &str,
-    send: impl Fn() -> Result<Response<Body>, ureq::Error>,
-) -> Result<Response<Body>, FetchError> {
-    let mut attempt = 0;
-    loop {
-        let what = match send() {
-            Ok(response) if response.status().is_server_error() => {
-                format!("it answers {}", response.status().as_u16())
-            }
-            Ok(response) => return Ok(response),
-            Err(error) => error.to_string(),
-        };
-        attempt += 1;
-        if attempt >= ATTEMPTS {
-            return Err(FetchError::Network {
-                url: url.to_owned(),
-                what,
-            });
-        }
-        std::thread::sleep(pause(attempt));
-    }
 }

@@ -1,114 +1,32 @@
 //! The table of known models. Names and tags of CLIPs are those of open_clip's table of pretrained models.
 
+mod build;
 mod files;
 
-use super::{Files, Kind, Model};
-pub use files::{ANY, TOKENIZER};
-use files::{DDPM, HUGGING_FACE, HUGGING_FACE_VQGAN, OPEN_CLIP, STABLE_DIFFUSION, single};
-
-/// Some repositories keep safetensors on a branch of conversions.
-pub const REVISIONS: &[&str] = &["main", "refs/pr/15"];
-
-const STANDARD: &str = "openai/clip-vit-base-patch32";
-const MAIN: &[&str] = &["main"];
-
-const BASE: Model = Model {
-    name: "",
-    aliases: &[],
-    kind: Kind::Clip,
-    repository: "",
-    revisions: MAIN,
-    files: OPEN_CLIP,
-    tokenizer: Some(STANDARD),
-    quick_gelu: false,
-    pads: false,
-    megabytes: 0,
-    licence: "MIT",
-    about: "",
+use super::{Kind, Model};
+use build::{
+    APPLE, BASE, META, NOT_STATED, STANDARD, about, also, open, openai, other, quick, under,
 };
+use files::{
+    AESTHETIC, AMUSED, DIFFUSION, HPS_2, HPS_2_1, HUGGING_FACE, HUGGING_FACE_VQGAN,
+    STABLE_DIFFUSION, TAESD,
+};
+pub use files::{ANY, ANY_WEIGHTS, TOKENIZER};
 
-/// A CLIP in transformers' layout, called by its repository.
-const fn openai(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    megabytes: u32,
-    about: &'static str,
-) -> Model {
-    Model {
-        name,
-        repository: name,
-        aliases,
-        revisions: REVISIONS,
-        files: HUGGING_FACE,
-        tokenizer: None,
-        quick_gelu: true,
-        megabytes,
-        about,
-        ..BASE
-    }
-}
-
-/// A CLIP in open_clip's layout.
-const fn open(
-    name: &'static str,
-    repository: &'static str,
-    megabytes: u32,
-    about: &'static str,
-) -> Model {
-    Model {
-        name,
-        repository,
-        megabytes,
-        about,
-        ..BASE
-    }
-}
-
-const fn quick(model: Model) -> Model {
-    Model {
-        quick_gelu: true,
-        ..model
-    }
-}
-
-const fn also(model: Model, aliases: &'static [&'static str]) -> Model {
-    Model { aliases, ..model }
-}
-
-const fn under(model: Model, licence: &'static str) -> Model {
-    Model { licence, ..model }
-}
-
-/// What is not a CLIP.
-const fn other(
-    kind: Kind,
-    name: &'static str,
-    repository: &'static str,
-    files: Files,
-    megabytes: u32,
-) -> Model {
-    Model {
-        name,
-        repository,
-        kind,
-        files,
-        tokenizer: None,
-        megabytes,
-        ..BASE
-    }
-}
-
-const fn about(model: Model, about: &'static str) -> Model {
-    Model { about, ..model }
-}
+/// The revision that is meant where none is named.
+pub const MAIN: &[&str] = &["main"];
 
 pub const MODELS: &[Model] = &[
-    openai(
-        STANDARD,
-        &["ViT-B-32/openai", "ViT-B-32-quickgelu/openai", "ViT-B/32"],
-        605,
-        "OpenAI's ViT-B/32, 224 px: the field's workhorse",
-    ),
+    Model {
+        // its safetensors are on a branch of conversions
+        revisions: &["main", "refs/pr/15"],
+        ..openai(
+            STANDARD,
+            &["ViT-B-32/openai", "ViT-B-32-quickgelu/openai", "ViT-B/32"],
+            605,
+            "OpenAI's ViT-B/32, 224 px: the field's workhorse",
+        )
+    },
     openai(
         "openai/clip-vit-base-patch16",
         &["ViT-B-16/openai", "ViT-B-16-quickgelu/openai", "ViT-B/16"],
@@ -175,6 +93,33 @@ pub const MODELS: &[Model] = &[
             "OpenAI's ResNet-50 times 64, 448 px",
         )),
         &["RN50x64", "RN50x64-quickgelu/openai"],
+    ),
+    also(
+        quick(open(
+            "RN50/cc12m",
+            "timm/resnet50_clip.cc12m",
+            408,
+            "OpenCLIP's ResNet-50, 224 px, trained on Conceptual Captions 12M",
+        )),
+        &["RN50-quickgelu/cc12m"],
+    ),
+    also(
+        quick(open(
+            "RN50/yfcc15m",
+            "timm/resnet50_clip.yfcc15m",
+            408,
+            "OpenCLIP's ResNet-50, 224 px, trained on 15 million photos of YFCC",
+        )),
+        &["RN50-quickgelu/yfcc15m"],
+    ),
+    also(
+        quick(open(
+            "RN101/yfcc15m",
+            "timm/resnet101_clip.yfcc15m",
+            479,
+            "OpenCLIP's ResNet-101, 224 px, trained on 15 million photos of YFCC",
+        )),
+        &["RN101-quickgelu/yfcc15m"],
     ),
     open(
         "ViT-B-32/laion2b_s34b_b79k",
@@ -245,6 +190,184 @@ pub const MODELS: &[Model] = &[
         10200,
         "OpenCLIP's ViT-bigG/14, trained on LAION-2B",
     ),
+    also(
+        under(
+            quick(open(
+                "ViT-B-32/metaclip_400m",
+                "timm/vit_base_patch32_clip_224.metaclip_400m",
+                605,
+                "MetaCLIP's ViT-B/32, trained on 400 million pairs",
+            )),
+            META,
+        ),
+        &["ViT-B-32-quickgelu/metaclip_400m"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-B-32/metaclip_fullcc",
+                "timm/vit_base_patch32_clip_224.metaclip_2pt5b",
+                605,
+                "MetaCLIP's ViT-B/32, trained on 2.5 billion pairs",
+            )),
+            META,
+        ),
+        &["ViT-B-32-quickgelu/metaclip_fullcc"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-B-16/metaclip_400m",
+                "timm/vit_base_patch16_clip_224.metaclip_400m",
+                599,
+                "MetaCLIP's ViT-B/16, trained on 400 million pairs",
+            )),
+            META,
+        ),
+        &["ViT-B-16-quickgelu/metaclip_400m"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-B-16/metaclip_fullcc",
+                "timm/vit_base_patch16_clip_224.metaclip_2pt5b",
+                599,
+                "MetaCLIP's ViT-B/16, trained on 2.5 billion pairs",
+            )),
+            META,
+        ),
+        &["ViT-B-16-quickgelu/metaclip_fullcc"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-L-14/metaclip_400m",
+                "timm/vit_large_patch14_clip_224.metaclip_400m",
+                1710,
+                "MetaCLIP's ViT-L/14, trained on 400 million pairs",
+            )),
+            META,
+        ),
+        &["ViT-L-14-quickgelu/metaclip_400m"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-L-14/metaclip_fullcc",
+                "timm/vit_large_patch14_clip_224.metaclip_2pt5b",
+                1710,
+                "MetaCLIP's ViT-L/14, trained on 2.5 billion pairs",
+            )),
+            META,
+        ),
+        &["ViT-L-14-quickgelu/metaclip_fullcc"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-H-14/metaclip_fullcc",
+                "timm/vit_huge_patch14_clip_224.metaclip_2pt5b",
+                3940,
+                "MetaCLIP's ViT-H/14, trained on 2.5 billion pairs",
+            )),
+            META,
+        ),
+        &["ViT-H-14-quickgelu/metaclip_fullcc"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-bigG-14/metaclip_fullcc",
+                "timm/vit_gigantic_patch14_clip_224.metaclip_2pt5b",
+                10200,
+                "MetaCLIP's ViT-bigG/14, trained on 2.5 billion pairs",
+            )),
+            META,
+        ),
+        &["ViT-bigG-14-quickgelu/metaclip_fullcc"],
+    ),
+    under(
+        open(
+            "ViT-H-14/metaclip_altogether",
+            "timm/vit_huge_patch14_clip_224.metaclip_altogether",
+            3940,
+            "MetaCLIP's ViT-H/14, trained on rewritten captions",
+        ),
+        META,
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-B-16/dfn2b",
+                "apple/DFN2B-CLIP-ViT-B-16",
+                599,
+                "Apple's ViT-B/16, trained on what a filtering network kept",
+            )),
+            APPLE,
+        ),
+        &["ViT-B-16-quickgelu/dfn2b"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-L-14/dfn2b",
+                "apple/DFN2B-CLIP-ViT-L-14",
+                1710,
+                "Apple's ViT-L/14, trained on what a filtering network kept",
+            )),
+            APPLE,
+        ),
+        &["ViT-L-14-quickgelu/dfn2b"],
+    ),
+    under(
+        open(
+            "ViT-L-14/dfn2b_s39b",
+            "apple/DFN2B-CLIP-ViT-L-14-39B",
+            1710,
+            "the same, trained three times as long",
+        ),
+        APPLE,
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-H-14/dfn5b",
+                "apple/DFN5B-CLIP-ViT-H-14",
+                3940,
+                "Apple's ViT-H/14, trained on what a filtering network kept",
+            )),
+            APPLE,
+        ),
+        &["ViT-H-14-quickgelu/dfn5b"],
+    ),
+    also(
+        under(
+            quick(open(
+                "ViT-H-14-378/dfn5b",
+                "apple/DFN5B-CLIP-ViT-H-14-378",
+                3950,
+                "Apple's ViT-H/14, 378 px",
+            )),
+            APPLE,
+        ),
+        &["ViT-H-14-378-quickgelu/dfn5b"],
+    ),
+    openai(
+        "zer0int/CLIP-GmP-ViT-L-14",
+        &["clip-gmp-vit-l-14"],
+        1710,
+        "OpenAI's ViT-L/14, tuned on by geometric parametrization",
+    ),
+    Model {
+        // tuned from OpenCLIP's weights: its configuration says which GELU
+        quick_gelu: false,
+        ..openai(
+            "patrickjohncyh/fashion-clip",
+            &["fashion-clip"],
+            605,
+            "ViT-B/32, tuned on clothes",
+        )
+    },
     open(
         "robust/fare4-vit-b-32",
         "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K",
@@ -285,9 +408,9 @@ pub const MODELS: &[Model] = &[
         name: "pickscore",
         aliases: &["pickscore-v1"],
         repository: "yuvalkirstain/PickScore_v1",
-        files: HUGGING_FACE,
+        layouts: HUGGING_FACE,
         megabytes: 3940,
-        licence: "not stated",
+        licence: NOT_STATED,
         about: "ViT-H/14 that prefers what people preferred: a judge",
         ..BASE
     },
@@ -295,7 +418,7 @@ pub const MODELS: &[Model] = &[
         name: "hpsv2.1",
         aliases: &["hps-v2.1"],
         repository: "xswu/HPSv2",
-        files: single(&["HPS_v2.1_compressed.pt"]),
+        layouts: HPS_2_1,
         pads: true,
         megabytes: 1970,
         licence: "Apache-2.0",
@@ -306,7 +429,7 @@ pub const MODELS: &[Model] = &[
         name: "hpsv2",
         aliases: &["hps-v2", "hpsv2.0"],
         repository: "xswu/HPSv2",
-        files: single(&["HPS_v2_compressed.pt"]),
+        layouts: HPS_2,
         pads: true,
         megabytes: 1970,
         licence: "Apache-2.0",
@@ -314,12 +437,15 @@ pub const MODELS: &[Model] = &[
         ..BASE
     },
     about(
-        other(
-            Kind::Aesthetic,
-            "laion-aesthetic",
-            "trl-lib/ddpo-aesthetic-predictor",
-            single(&["aesthetic-model.pth"]),
-            4,
+        under(
+            other(
+                Kind::Aesthetic,
+                "laion-aesthetic",
+                "trl-lib/ddpo-aesthetic-predictor",
+                AESTHETIC,
+                4,
+            ),
+            "Apache-2.0",
         ),
         "LAION's aesthetic head on OpenAI's ViT-L/14: a score of about 1 to 10",
     ),
@@ -329,11 +455,7 @@ pub const MODELS: &[Model] = &[
                 Kind::Vqgan,
                 "amused/amused-256",
                 "amused/amused-256",
-                Files {
-                    required: &["vqvae/config.json"],
-                    weights: &["vqvae/diffusion_pytorch_model.safetensors"],
-                    optional: &[],
-                },
+                AMUSED,
                 585,
             ),
             "OpenRAIL++",
@@ -341,13 +463,29 @@ pub const MODELS: &[Model] = &[
         "VQGAN of 8192 codes, factor 16",
     ),
     about(
-        also(
+        under(
             other(
                 Kind::Vqgan,
-                "vqgan-imagenet-f16-16384",
-                "valhalla/vqgan_imagenet_f16_16384",
-                HUGGING_FACE_VQGAN,
-                990,
+                "amused/amused-512",
+                "amused/amused-512",
+                AMUSED,
+                585,
+            ),
+            "OpenRAIL++",
+        ),
+        "VQGAN of 8192 codes, factor 16, trained at 512 px",
+    ),
+    about(
+        also(
+            under(
+                other(
+                    Kind::Vqgan,
+                    "vqgan-imagenet-f16-16384",
+                    "valhalla/vqgan_imagenet_f16_16384",
+                    HUGGING_FACE_VQGAN,
+                    289,
+                ),
+                NOT_STATED,
             ),
             &["f16_16384"],
         ),
@@ -355,12 +493,15 @@ pub const MODELS: &[Model] = &[
     ),
     about(
         also(
-            other(
-                Kind::Vqgan,
-                "vqgan-imagenet-f16-1024",
-                "thomwolf/vqgan_imagenet_f16_1024",
-                HUGGING_FACE_VQGAN,
-                950,
+            under(
+                other(
+                    Kind::Vqgan,
+                    "vqgan-imagenet-f16-1024",
+                    "thomwolf/vqgan_imagenet_f16_1024",
+                    HUGGING_FACE_VQGAN,
+                    359,
+                ),
+                NOT_STATED,
             ),
             &["f16_1024"],
         ),
@@ -372,11 +513,7 @@ pub const MODELS: &[Model] = &[
                 Kind::Latent,
                 "madebyollin/taesd",
                 "madebyollin/taesd",
-                Files {
-                    required: &["taesd_encoder.safetensors"],
-                    weights: &["taesd_decoder.safetensors"],
-                    optional: &[],
-                },
+                TAESD,
                 10,
             ),
             &["taesd"],
@@ -384,44 +521,75 @@ pub const MODELS: &[Model] = &[
         "a tiny autoencoder of Stable Diffusion's latents",
     ),
     about(
-        under(
-            other(
-                Kind::Diffusion,
-                "google/ddpm-cat-256",
-                "google/ddpm-cat-256",
-                DDPM,
-                455,
+        also(
+            under(
+                other(
+                    Kind::Diffusion,
+                    "google/ddpm-cat-256",
+                    "google/ddpm-cat-256",
+                    DIFFUSION,
+                    455,
+                ),
+                "Apache-2.0",
             ),
-            "Apache-2.0",
+            &["ddpm-cat-256"],
         ),
         "diffusion of cats, 256 px",
     ),
     about(
-        under(
-            other(
-                Kind::Diffusion,
-                "google/ddpm-celebahq-256",
-                "google/ddpm-celebahq-256",
-                DDPM,
-                455,
+        also(
+            under(
+                other(
+                    Kind::Diffusion,
+                    "google/ddpm-celebahq-256",
+                    "google/ddpm-celebahq-256",
+                    DIFFUSION,
+                    455,
+                ),
+                "Apache-2.0",
             ),
-            "Apache-2.0",
+            &["ddpm-celebahq-256"],
         ),
         "diffusion of faces, 256 px",
+    ),
+    about(
+        also(
+            under(
+                other(
+                    Kind::Diffusion,
+                    "google/ddpm-church-256",
+                    "google/ddpm-church-256",
+                    DIFFUSION,
+                    455,
+                ),
+                "Apache-2.0",
+            ),
+            &["ddpm-church-256"],
+        ),
+        "diffusion of churches, 256 px",
+    ),
+    about(
+        also(
+            under(
+                other(
+                    Kind::Diffusion,
+                    "google/ddpm-bedroom-256",
+                    "google/ddpm-bedroom-256",
+                    DIFFUSION,
+                    455,
+                ),
+                "Apache-2.0",
+            ),
+            &["ddpm-bedroom-256"],
+        ),
+        "diffusion of bedrooms, 256 px",
     ),
     about(
         other(
             Kind::Diffusion,
             "wikiart",
             "johnowhitaker/sd-class-wikiart-from-bedrooms",
-            Files {
-                required: &["unet/config.json", "scheduler/scheduler_config.json"],
-                weights: &[
-                    "unet/diffusion_pytorch_model.safetensors",
-                    "unet/diffusion_pytorch_model.bin",
-                ],
-                optional: &["model_index.json"],
-            },
+            DIFFUSION,
             455,
         ),
         "diffusion of paintings, 256 px",

@@ -19,7 +19,7 @@ pub struct DiffusionOptions {
     /// is 7.5.
     #[schemars(range(min = 0, max = 100))]
     pub cfg: Option<f64>,
-    /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `taesd`.
+    /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
     pub vae: Option<String>,
     /// The rule of a step.
     pub sampler: DiffusionSampler,
@@ -123,7 +123,7 @@ pub struct NoiseOptions {
     /// How far it is led from the one to the other (classifier-free guidance): models of one step are made for 1.
     #[schemars(range(min = 0, max = 100))]
     pub cfg: f64,
-    /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `taesd`.
+    /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
     pub vae: Option<String>,
     /// The learning rate, of gradient descent with Nesterov's momentum.
     pub lr: Number,

@@ -206,7 +206,7 @@ pub enum VqganStart {
 impl Default for VqganOptions {
     fn default() -> Self {
         Self {
-            model: "f16_16384".to_owned(),
+            model: "vqgan-imagenet-f16-16384".to_owned(),
             start: None,
             lr: Number::from(0.1),
             tile: None,

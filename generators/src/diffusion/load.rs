@@ -217,13 +217,23 @@ fn missing(folder: &Path, wanted: &'static str, part: &'static str) -> ModelErro
     }
 }
 
-/// Where the network lies: a pipeline's own config.json is not the network's.
+/// The names of a network's weights.
+const WEIGHTS: &[&str] = &[
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+];
+
+/// Where the network lies: in the folder `unet` of a pipeline, whose own config.json is not the network's, or at the root. A folder may
+/// hold an empty or half `unet` beside the files at the root, so that weights decide, and then a configuration.
 fn place(folder: &Path) -> PathBuf {
     let nested = folder.join("unet");
-    match nested.is_dir() {
-        true => nested,
-        false => folder.to_owned(),
-    }
+    let places = [nested.as_path(), folder];
+    let holding = |names: &[&str]| places.iter().find(|place| file_in(place, names).is_some());
+    holding(WEIGHTS)
+        .or_else(|| holding(&["config.json"]))
+        .map_or(folder, |place| place)
+        .to_owned()
 }
 
 /// The network's configuration and its class.
@@ -261,15 +271,7 @@ pub(super) fn scheduler(folder: &Path) -> Loaded<SchedulerConfig> {
 /// The network of either class.
 pub(super) fn network(folder: &Path, options: LoadOptions, device: &Device) -> Loaded<UNet> {
     let place = place(folder);
-    let weights = file_in(
-        &place,
-        &[
-            "diffusion_pytorch_model.safetensors",
-            "diffusion_pytorch_model.fp16.safetensors",
-            "diffusion_pytorch_model.bin",
-        ],
-    );
-    let Some(weights) = weights else {
+    let Some(weights) = file_in(&place, WEIGHTS) else {
         return Err(missing(
             folder,
             "diffusion_pytorch_model.safetensors",

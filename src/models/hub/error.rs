@@ -8,16 +8,64 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// HF_HUB_OFFLINE is set.
-    #[error("`{repository}` cannot be fetched while HF_HUB_OFFLINE is set")]
+    #[error("`{repository}` cannot be fetched while {variable} is set; {ways}")]
     Offline {
         /// The repository.
         repository: String,
+        /// The variable that forbids it.
+        variable: &'static str,
+        /// What else can be done, in lines.
+        ways: String,
+    },
+    /// There is no way to the hub.
+    #[error("cannot reach {endpoint}: {what}; {ways}")]
+    Unreachable {
+        /// The hub.
+        endpoint: String,
+        /// What is wrong.
+        what: String,
+        /// What else can be done, in lines.
+        ways: String,
+    },
+    /// The environment names a proxy that cannot be used.
+    #[error(
+        "{variable} names no proxy that can be used: `{address}`; http://HOST:PORT, https:, socks4: and socks5: can be"
+    )]
+    Proxy {
+        /// The variable.
+        variable: String,
+        /// Its value, without a password.
+        address: String,
+    },
+    /// The environment names certificates that cannot be read.
+    #[error("{variable} names no certificates that can be read: {path}: {what}")]
+    Certificates {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The hub sends the request on to where it is not followed.
+    #[error(
+        "{url} leads on to {target}, which is not followed: {why}; the hub that is asked is that of HF_ENDPOINT (now {endpoint}; without it https://huggingface.co)"
+    )]
+    Redirect {
+        /// What was asked for.
+        url: String,
+        /// Where the hub sends the request.
+        target: String,
+        /// Why it is not followed.
+        why: &'static str,
+        /// The hub.
+        endpoint: String,
     },
     /// There is no home folder to put the cache in.
     #[error("there is no folder for downloads: set HF_HOME")]
     NoCache,
     /// A file is not there, in any of the revisions.
-    #[error("{endpoint} has no {file} in `{repository}`")]
+    #[error("{endpoint} has no {file} in `{repository}`{revision}")]
     NotFound {
         /// The hub.
         endpoint: String,
@@ -25,6 +73,8 @@ pub enum FetchError {
         repository: String,
         /// The files that were looked for.
         file: String,
+        /// The revision that was asked for, as part of the sentence.
+        revision: String,
     },
     /// The hub wants to know who asks.
     #[error(

@@ -1,89 +1,73 @@
-//! Which files of a repository make a model.
+//! Which files of a repository make a model. A repository may hold the same model in several forms; the first that is whole is taken.
 
 use crate::models::Files;
 
-pub const HUGGING_FACE: Files = Files {
+const NONE: Files = Files {
+    required: &[],
+    weights: &[],
+    optional: &[],
+};
+
+/// A CLIP as transformers writes it.
+const TRANSFORMERS: Files = Files {
     required: &["config.json"],
-    weights: &["model.safetensors", "pytorch_model.bin"],
+    weights: &[
+        "model.safetensors",
+        "model.fp16.safetensors",
+        "pytorch_model.bin",
+    ],
     optional: &[
         "preprocessor_config.json",
+        "processor_config.json",
         "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
         "vocab.json",
         "merges.txt",
     ],
 };
 
-pub const OPEN_CLIP: Files = Files {
+/// A CLIP as open_clip writes it.
+const OPEN: Files = Files {
     required: &["open_clip_config.json"],
     weights: &[
         "open_clip_model.safetensors",
         "open_clip_pytorch_model.safetensors",
         "open_clip_pytorch_model.bin",
     ],
-    optional: &["tokenizer.json", "vocab.json", "merges.txt"],
-};
-
-/// Whatever this program can use of a repository that it does not know.
-pub const ANY: Files = Files {
-    required: &[],
-    weights: &[
-        "model.safetensors",
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.safetensors",
-        "diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.safetensors",
-        "pytorch_model.bin",
-        "open_clip_pytorch_model.bin",
-        "diffusion_pytorch_model.bin",
-        "model.ckpt",
-    ],
     optional: &[
-        "config.json",
-        "open_clip_config.json",
-        "preprocessor_config.json",
         "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
         "vocab.json",
         "merges.txt",
-        "model_index.json",
-        "unet/config.json",
-        "scheduler/scheduler_config.json",
-        "scheduler_config.json",
-        "text_encoder/config.json",
-        "text_encoder/model.fp16.safetensors",
-        "tokenizer/tokenizer_config.json",
-        "tokenizer/special_tokens_map.json",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        "vae/config.json",
-        "vae/diffusion_pytorch_model.fp16.safetensors",
     ],
 };
 
-/// A tokenizer alone.
-pub const TOKENIZER: Files = Files {
-    required: &[],
-    weights: &["tokenizer.json"],
-    optional: &["vocab.json", "merges.txt"],
-};
-
-pub const HUGGING_FACE_VQGAN: Files = Files {
+/// A model of diffusers whose files lie at the root: an unconditional diffusion model, or an autoencoder.
+const ROOT: Files = Files {
     required: &["config.json"],
-    weights: &["pytorch_model.bin"],
-    optional: &[],
-};
-
-pub const DDPM: Files = Files {
-    required: &["config.json", "scheduler_config.json"],
     weights: &[
         "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.fp16.safetensors",
         "diffusion_pytorch_model.bin",
+    ],
+    optional: &["scheduler_config.json", "model_index.json"],
+};
+
+/// The same as a pipeline: a folder for each part.
+const PIPELINE: Files = Files {
+    required: &["unet/config.json", "scheduler/scheduler_config.json"],
+    weights: &[
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.bin",
     ],
     optional: &["model_index.json"],
 };
 
 /// A pipeline of four networks, in half precision.
-pub const STABLE_DIFFUSION: Files = Files {
+const STABLE_HALF: Files = Files {
     required: &[
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -102,11 +86,113 @@ pub const STABLE_DIFFUSION: Files = Files {
     ],
 };
 
+/// The same in full precision.
+const STABLE_FULL: Files = Files {
+    required: &[
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ],
+    weights: &["unet/diffusion_pytorch_model.safetensors"],
+    ..STABLE_HALF
+};
+
+/// A VQGAN within a pipeline of aMUSEd.
+const VQVAE: Files = Files {
+    required: &["vqvae/config.json"],
+    weights: &[
+        "vqvae/diffusion_pytorch_model.safetensors",
+        "vqvae/diffusion_pytorch_model.bin",
+    ],
+    optional: &[],
+};
+
+/// A VQGAN as transformers' hub integration writes it.
+const VQGAN: Files = Files {
+    required: &["config.json"],
+    weights: &["model.safetensors", "pytorch_model.bin"],
+    optional: &[],
+};
+
+const TINY: Files = Files {
+    required: &["taesd_encoder.safetensors"],
+    weights: &["taesd_decoder.safetensors"],
+    optional: &[],
+};
+
+const CHECKPOINT: Files = Files {
+    weights: &["model.ckpt", "vqgan.ckpt"],
+    optional: &["config.json"],
+    ..NONE
+};
+
+pub const HUGGING_FACE: &[Files] = &[TRANSFORMERS];
+/// Not with transformers' form: in many repositories of timm its files are timm's own image tower.
+pub const OPEN_CLIP: &[Files] = &[OPEN];
+pub const HUGGING_FACE_VQGAN: &[Files] = &[VQGAN, ROOT];
+pub const AMUSED: &[Files] = &[VQVAE];
+pub const TAESD: &[Files] = &[TINY, ROOT];
+/// At the root or as a pipeline, whichever a repository has.
+pub const DIFFUSION: &[Files] = &[ROOT, PIPELINE];
+pub const STABLE_DIFFUSION: &[Files] = &[STABLE_HALF, STABLE_FULL];
+
+/// Whatever this program can use of a repository that it does not know. open_clip's form stands before transformers': where both are
+/// there, they are the same model, or the second is timm's image tower alone.
+pub const ANY: &[Files] = &[
+    OPEN,
+    STABLE_HALF,
+    STABLE_FULL,
+    PIPELINE,
+    VQVAE,
+    ROOT,
+    TRANSFORMERS,
+    TINY,
+    CHECKPOINT,
+];
+
+/// The names of all weights that this program reads.
+pub const ANY_WEIGHTS: &[&str] = &[
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+    "model.fp16.safetensors",
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vqvae/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "taesd_decoder.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.bin",
+    "unet/diffusion_pytorch_model.bin",
+    "vqvae/diffusion_pytorch_model.bin",
+    "model.ckpt",
+    "vqgan.ckpt",
+    "aesthetic-model.pth",
+];
+
+/// A tokenizer alone.
+pub const TOKENIZER: &[Files] = &[Files {
+    weights: &["tokenizer.json"],
+    optional: &["vocab.json", "merges.txt"],
+    ..NONE
+}];
+
+pub const HPS_2_1: &[Files] = &[single(&["HPS_v2.1_compressed.pt"])];
+pub const HPS_2: &[Files] = &[single(&["HPS_v2_compressed.pt"])];
+pub const AESTHETIC: &[Files] = &[single(&["aesthetic-model.pth"])];
+
 /// A model that is one file.
-pub const fn single(weights: &'static [&'static str]) -> Files {
-    Files {
-        required: &[],
-        weights,
-        optional: &[],
-    }
+const fn single(weights: &'static [&'static str]) -> Files {
+    Files { weights, ..NONE }
 }

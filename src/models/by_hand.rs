@@ -1,0 +1,113 @@
+//! What to do where no hub can be reached: a model's files can be brought by other ways.
+
+use std::path::Path;
+
+use super::{Files, Wanted};
+
+/// Ways to a model without the connection that failed: through a proxy, from a mirror, by hand. `proxy` is what is known of the proxy
+/// that is set, `cache` the cache's folder.
+pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&Path>) -> String {
+    let Wanted {
+        repository,
+        revisions,
+        layouts,
+        tokenizer,
+    } = wanted;
+    let revision = revisions.first().map_or("main", String::as_str);
+    let single = matches!(layouts, [files] if files.is_single());
+    let (holder, place) = if single {
+        ("FILE", "onto this machine")
+    } else {
+        (
+            "FOLDER",
+            "into one folder, in the folders that they lie in there",
+        )
+    };
+    let files = if layouts.len() > SPELLED_OUT {
+        UNKNOWN.to_owned()
+    } else {
+        let each: Vec<String> = layouts.iter().map(listed).collect();
+        each.join(", or ")
+    };
+    let tokenizer = tokenizer.map_or(String::new(), |owner| {
+        format!(" (and tokenizer.json of {owner}, where it has none)")
+    });
+    let machine = cache.map_or(String::new(), |cache| {
+        let name = repository.replace('/', "--");
+        format!(
+            "\n  - from another machine: copy its folder models--{name} into {}",
+            cache.display()
+        )
+    });
+    format!(
+        "what helps:\n  \
+         - a proxy: set HTTPS_PROXY, or ALL_PROXY, to its address; NO_PROXY lists hosts that need none ({proxy})\n  \
+         - a mirror: set HF_ENDPOINT to its address (now {endpoint})\n  \
+         - by hand: from {endpoint}/{repository}/tree/{revision} bring {files} {place}{tokenizer}, and write `model: {holder}` in the recipe, or \
+         `--clip {holder}` for a judge{machine}"
+    )
+}
+
+/// Of a known model, which has no more layouts, all are spelled out.
+const SPELLED_OUT: usize = 2;
+/// The files of a repository whose layout is not known.
+const UNKNOWN: &str = "its config.json or open_clip_config.json, its weights (.safetensors, or else .bin), tokenizer.json, preprocessor_config.json or \
+    processor_config.json, and of a diffusion model scheduler_config.json";
+
+/// A layout's files in words.
+fn listed(files: &Files) -> String {
+    let weights = files.weights.join(" or ");
+    let needed = match files.required {
+        [] => weights,
+        required => format!("{} and {weights}", required.join(", ")),
+    };
+    match files.optional {
+        [] => needed,
+        optional => format!("{needed}, and what there is of {}", optional.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::wanted;
+
+    #[track_caller]
+    fn ways_to(name: &str) -> String {
+        let wanted = wanted(name).expect("a known name");
+        ways(
+            &wanted,
+            "https://hub",
+            "none is set",
+            Some(Path::new("/cache")),
+        )
+    }
+
+    #[test]
+    fn the_files_and_where_to_put_them_are_named() {
+        let text = ways_to("openai/clip-vit-base-patch32");
+        for part in [
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "HF_ENDPOINT",
+            "https://hub/openai/clip-vit-base-patch32/tree/main",
+            "config.json and model.safetensors or model.fp16.safetensors or pytorch_model.bin",
+            "tokenizer.json",
+            "`model: FOLDER`",
+            "`--clip FOLDER`",
+            "models--openai--clip-vit-base-patch32 into /cache",
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_revision_a_single_file_and_a_shared_tokenizer_are_told() {
+        let text = ways_to("me/it@v2");
+        assert!(text.contains("me/it/tree/v2") && text.contains("open_clip_config.json"));
+        let text = ways_to("hpsv2.1");
+        assert!(text.contains("HPS_v2.1_compressed.pt onto") && text.contains("`model: FILE`"));
+        assert!(ways_to("RN50/openai").contains("tokenizer.json of openai/clip-vit-base-patch32"));
+    }
+}

@@ -1,0 +1,313 @@
+//! Requests to a hub: proxies, redirects, the token, and what is tried again.
+
+use std::cell::{Cell, OnceCell};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::{Response, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Timeout};
+
+use super::FetchError;
+use super::proxy::Proxies;
+use super::redirect::{Purpose, Stop};
+
+/// A broken download is taken up again this often before it is given up.
+pub const ATTEMPTS: u32 = 5;
+/// How many redirects are followed.
+const MOVES: usize = 8;
+/// How long a name may take to be found and a connection to stand; the first one to a hub, and all others. After the first a person is
+/// told what may be wrong.
+const FIRST: Duration = Duration::from_secs(2);
+const LATER: Duration = Duration::from_secs(20);
+
+/// How requests are sent.
+pub struct Connection {
+    pub endpoint: String,
+    pub token: Option<String>,
+    pub proxies: Proxies,
+    /// A file of certificates that are trusted instead of the usual ones, and the variable that names it.
+    pub certificates: Option<(&'static str, PathBuf)>,
+    /// How long an answer may take, and the next byte of a file.
+    pub patience: Duration,
+    agent: OnceCell<Agent>,
+    /// Whether the hub has answered.
+    reached: Cell<bool>,
+    /// How long the next connection may take.
+    connecting: Cell<Duration>,
+}
+
+/// Why a request failed.
+pub enum Failure {
+    /// It may go better another time.
+    Connection(ureq::Error),
+    /// It will not.
+    Final(FetchError),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Why there is no answer about a file.
+pub enum NoAnswer {
+    /// There is no way to the hub.
+    NoWay(String),
+    /// Anything else.
+    Failed(FetchError),
+}
+
+impl Connection {
+    pub fn new(endpoint: &str, patience: Duration) -> Self {
+        Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: None,
+            proxies: Proxies::default(),
+            certificates: None,
+            patience,
+            agent: OnceCell::new(),
+            reached: Cell::new(false),
+            connecting: Cell::new(FIRST),
+        }
+    }
+
+    /// The address of a repository's file.
+    pub fn url(&self, repository: &str, revision: &str, file: &str) -> String {
+        // a revision such as refs/pr/15 is one part of the path
+        let (revision, file) = (encoded(revision, false), encoded(file, true));
+        format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
+    }
+
+    /// Asks the hub about a file, again where that fails; `slow` is told once where the hub does not answer at once.
+    pub fn about(&self, url: &str, slow: &dyn Fn(&str)) -> Result<Response<Body>, NoAnswer> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let what = match self.ask(Purpose::About, url, 0) {
+                Ok(response) if response.status().is_server_error() => {
+                    format!("it answers {}", response.status().as_u16())
+                }
+                Ok(response) => return Ok(response),
+                Err(Failure::Final(error)) => return Err(NoAnswer::Failed(error)),
+                Err(Failure::Connection(error)) if !self.reached.get() && is_no_way(&error) => {
+                    let what = reason(&error, self.connecting.get());
+                    let was_short = self.connecting.replace(LATER) < LATER;
+                    // a name server or a connection may be slow; whatever else is wrong stays so
+                    let is_slow = matches!(error, ureq::Error::Timeout(_));
+                    if is_slow && was_short {
+                        slow(&what);
+                    }
+                    if is_slow && !was_short || attempt > 1 && !is_slow {
+                        return Err(NoAnswer::NoWay(what));
+                    }
+                    what
+                }
+                Err(Failure::Connection(error)) => error.to_string(),
+            };
+            if attempt >= ATTEMPTS {
+                return Err(NoAnswer::Failed(FetchError::Network {
+                    url: url.to_owned(),
+                    what,
+                }));
+            }
+            std::thread::sleep(pause(attempt));
+        }
+    }
+
+    /// Sends a request once, and on to where the hub says; `from` is the first byte that is wanted.
+    pub fn ask(&self, purpose: Purpose, url: &str, from: u64) -> Result<Response<Body>, Failure> {
+        let mut stop = Stop {
+            url: url.to_owned(),
+            trusted: true,
+        };
+        for _ in 0..MOVES {
+            let response = self.send(purpose, &stop, from)?;
+            self.reached.set(true);
+            self.connecting.set(LATER);
+            let status = response.status();
+            let is_answer = purpose == Purpose::About && describes(&response);
+            if !status.is_redirection() || is_answer {
+                return Ok(response);
+            }
+            let location = header(&response, "location").ok_or_else(|| FetchError::Protocol {
+                url: stop.url.clone(),
+                what: "it leads elsewhere and does not say where".to_owned(),
+            })?;
+            stop = stop
+                .next(status.as_u16(), &location, purpose, &self.endpoint)
+                .map_err(|why| self.refused(url, &location, why))?;
+        }
+        Err(Failure::Final(self.refused(
+            url,
+            &stop.url,
+            "it leads on and on",
+        )))
+    }
+
+    fn refused(&self, url: &str, target: &str, why: &'static str) -> FetchError {
+        FetchError::Redirect {
+            url: url.to_owned(),
+            target: target.to_owned(),
+            why,
+            endpoint: self.endpoint.clone(),
+        }
+    }
+
+    fn send(&self, purpose: Purpose, stop: &Stop, from: u64) -> Result<Response<Body>, Failure> {
+        let bad = |error| Failure::Connection(error);
+        let address: Uri = (stop.url.parse()).map_err(|_| FetchError::Protocol {
+            url: stop.url.clone(),
+            what: "it is no address; HF_ENDPOINT names the hub".to_owned(),
+        })?;
+        let proxy = self.proxies.of(&address)?;
+        let agent = self.agent()?;
+        let mut request = match purpose {
+            Purpose::About => agent.head(&stop.url),
+            Purpose::Bytes => agent.get(&stop.url),
+        }
+        .header("Accept-Encoding", "identity");
+        if let (Some(token), true) = (&self.token, stop.trusted) {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if from > 0 {
+            request = request.header("Range", format!("bytes={from}-"));
+        }
+        let request = request
+            .config()
+            .proxy(proxy)
+            .timeout_resolve(Some(self.connecting.get()))
+            .timeout_connect(Some(self.connecting.get()))
+            .build();
+        request.call().map_err(bad)
+    }
+
+    fn agent(&self) -> Result<&Agent, FetchError> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let mut tls = TlsConfig::builder();
+        if let Some((variable, path)) = &self.certificates {
+            tls = tls.root_certs(certificates(variable, path)?);
+        }
+        let agent: Agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_recv_response(Some(self.patience))
+            // each redirect is looked at
+            .max_redirects(0)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .tls_config(tls.build())
+            .user_agent(concat!("phantasia/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Ok(self.agent.get_or_init(|| agent))
+    }
+}
+
+fn certificates(variable: &'static str, path: &PathBuf) -> Result<RootCerts, FetchError> {
+    let failed = |what: String| FetchError::Certificates {
+        variable,
+        path: path.display().to_string(),
+        what,
+    };
+    let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let mut found = vec![];
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| failed(e.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(failed("it holds none".to_owned()));
+    }
+    Ok(RootCerts::Specific(Arc::new(found)))
+}
+
+/// A header's value.
+pub fn header(response: &Response<Body>, name: &str) -> Option<String> {
+    let value = response.headers().get(name)?.to_str().ok()?;
+    Some(value.trim().to_owned())
+}
+
+/// Whether a redirect to a file's bytes says all that is asked about it.
+fn describes(response: &Response<Body>) -> bool {
+    ["x-repo-commit", "x-linked-etag", "x-linked-size"]
+        .iter()
+        .all(|name| response.headers().contains_key(*name))
+}
+
+/// Whether a connection failed before anybody answered.
+fn is_no_way(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::Interrupted
+        ),
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::Tls(_)
+        | ureq::Error::Rustls(_) => true,
+        _ => false,
+    }
+}
+
+fn reason(error: &ureq::Error, waited: Duration) -> String {
+    let text = match error {
+        ureq::Error::Timeout(Timeout::Resolve) => {
+            format!("its name was not found within {} s", waited.as_secs_f64())
+        }
+        ureq::Error::Timeout(_) => format!("no answer within {} s", waited.as_secs_f64()),
+        error => error.to_string(),
+    };
+    if text.contains("certificate") {
+        // companies' proxies open https and close it again with a certificate of their own
+        return format!("{text} (SSL_CERT_FILE names a file of certificates to trust instead)");
+    }
+    text
+}
+
+/// What stands for a text in an address; a slash stays one where it is `whole`.
+fn encoded(text: &str, whole: bool) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte.into());
+            }
+            b'/' if whole => out.push('/'),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// How long is waited before the next attempt.
+pub fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(200 << attempt.min(6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_and_files_are_parts_of_an_address() {
+        let connection = Connection::new("https://hub/", Duration::from_secs(1));
+        assert_eq!(
+            connection.url("a/b", "refs/pr/15", "unet/c+d.bin"),
+            "https://hub/a/b/resolve/refs%2Fpr%2F15/unet/c%2Bd.bin"
+        );
+        assert_eq!(encoded("ä?#%", true), "%C3%A4%3F%23%25");
+    }
+}

@@ -1,0 +1,256 @@
+//! Where a hub may send a request on to.
+//!
+//! What a hub says of a file (commit, checksum, size) is believed, so that only the hub itself, or another address of the same hub, may say
+//! it. The bytes of large files come from wherever the hub keeps them: their checksum is known by then. The access token is for the endpoint
+//! alone.
+
+use ureq::http::Uri;
+
+/// Addresses of the Hugging Face hub.
+const KNOWN: &[&str] = &["huggingface.co", "hf.co"];
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// What the hub says of a file.
+    About,
+    /// The file's bytes.
+    Bytes,
+}
+
+/// A request on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The address that is asked.
+    pub url: String,
+    /// Whether the access token may be sent there.
+    pub trusted: bool,
+}
+
+impl Stop {
+    /// Where a redirect with this status and this `location` leads.
+    ///
+    /// # Errors
+    /// Why it is not followed, as part of a sentence.
+    pub fn next(
+        &self,
+        status: u16,
+        location: &str,
+        purpose: Purpose,
+        endpoint: &str,
+    ) -> Result<Self, &'static str> {
+        let from: Uri = (self.url.parse()).map_err(|_| "its own address cannot be read")?;
+        let url = absolute(&from, location).ok_or("that is no address on the web")?;
+        let to: Uri = url.parse().map_err(|_| "that is no address on the web")?;
+        if !matches!(to.scheme_str(), Some("http" | "https")) {
+            return Err("only http and https are followed");
+        }
+        if (to.authority()).is_none_or(|to| to.as_str().contains('@') || to.host().is_empty()) {
+            return Err("an address with a name before an `@` is not followed");
+        }
+        if from.scheme_str() == Some("https") && to.scheme_str() == Some("http") {
+            return Err("it leads from https to http");
+        }
+        if origin(&from) == origin(&to) || is_upgrade(&from, &to) {
+            return Ok(Self {
+                url,
+                trusted: self.trusted,
+            });
+        }
+        let elsewhere = Ok(Self {
+            url,
+            trusted: false,
+        });
+        if purpose == Purpose::Bytes {
+            return elsewhere;
+        }
+        let own = |endpoint: Uri| host(&endpoint) == host(&to);
+        let known = to.scheme_str() == Some("https") && KNOWN.contains(&host(&to).as_str());
+        if !known && !endpoint.parse().is_ok_and(own) {
+            return Err("that is no address of the hub that was asked");
+        }
+        match status {
+            301 | 308 => elsewhere,
+            _ => Err("it leads to another address of the hub for this once only"),
+        }
+    }
+}
+
+/// An absolute address, from one that may be relative.
+fn absolute(from: &Uri, location: &str) -> Option<String> {
+    let location = location.split('#').next()?.trim();
+    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
+    if location.starts_with("//") {
+        return Some(format!("{scheme}:{location}"));
+    }
+    if location.starts_with('/') {
+        return Some(format!("{scheme}://{authority}{location}"));
+    }
+    location.contains(':').then(|| location.to_owned())
+}
+
+fn host(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Scheme, host and port.
+fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
+    let standard = match uri.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    };
+    (uri.scheme_str(), host(uri), uri.port_u16().or(standard))
+}
+
+/// The same host, by https instead of http, each on its usual port.
+fn is_upgrade(from: &Uri, to: &Uri) -> bool {
+    origin(from) == (Some("http"), host(to), Some(80))
+        && origin(to) == (Some("https"), host(from), Some(443))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUB: &str = "https://huggingface.co";
+    const MIRROR: &str = "https://mirror.example";
+
+    fn at(endpoint: &str) -> Stop {
+        Stop {
+            url: format!("{endpoint}/a/b/resolve/main/config.json"),
+            trusted: true,
+        }
+    }
+
+    fn next(
+        endpoint: &str,
+        status: u16,
+        location: &str,
+        purpose: Purpose,
+    ) -> Result<Stop, &'static str> {
+        at(endpoint).next(status, location, purpose, endpoint)
+    }
+
+    #[test]
+    fn the_hubs_own_addresses_are_followed_with_the_token() {
+        for (endpoint, location, url) in [
+            (
+                HUB,
+                "/c/d/resolve/main/x",
+                "https://huggingface.co/c/d/resolve/main/x",
+            ),
+            (
+                HUB,
+                "https://huggingface.co/c/d",
+                "https://huggingface.co/c/d",
+            ),
+            (
+                HUB,
+                "https://HuggingFace.co:443/c/d",
+                "https://HuggingFace.co:443/c/d",
+            ),
+            (HUB, "//huggingface.co/c", "https://huggingface.co/c"),
+            (HUB, "/c#part", "https://huggingface.co/c"),
+            (
+                "http://mirror.example",
+                "https://mirror.example/c",
+                "https://mirror.example/c",
+            ),
+            (
+                "http://127.0.0.1:5",
+                "http://127.0.0.1:5/c",
+                "http://127.0.0.1:5/c",
+            ),
+        ] {
+            for status in [301, 302, 307, 308] {
+                for purpose in [Purpose::About, Purpose::Bytes] {
+                    let stop = next(endpoint, status, location, purpose).expect("a way");
+                    assert_eq!((stop.url.as_str(), stop.trusted), (url, true), "{location}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_permanent_move_to_a_known_hub_is_followed_without_the_token() {
+        for (endpoint, location) in [
+            (MIRROR, "https://huggingface.co/a"),
+            (MIRROR, "https://HF.co/a"),
+            ("http://mirror.example", "https://huggingface.co/a"),
+            ("https://hf.co", "https://huggingface.co/a"),
+            (MIRROR, "https://mirror.example:8443/a"),
+            ("http://127.0.0.1:5", "http://127.0.0.1:6/a"),
+        ] {
+            for status in [301, 308] {
+                let stop = next(endpoint, status, location, Purpose::About).expect("a way");
+                assert_eq!((stop.url.as_str(), stop.trusted), (location, false));
+                // and it does not come back to the token's host with it
+                let back = stop.next(308, endpoint, Purpose::About, endpoint);
+                assert!(back.is_err() || back.is_ok_and(|stop| !stop.trusted));
+            }
+            for status in [302, 303, 307] {
+                assert!(next(endpoint, status, location, Purpose::About).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_come_from_anywhere_but_without_the_token() {
+        for (endpoint, location) in [
+            (HUB, "https://cdn-lfs.hf.co/x?Signature=1"),
+            (HUB, "https://cas-bridge.xethub.hf.co/x"),
+            (MIRROR, "https://huggingface.co/x"),
+            ("http://127.0.0.1:5", "http://127.0.0.1:6/x"),
+        ] {
+            let stop = next(endpoint, 302, location, Purpose::Bytes).expect("a way");
+            assert_eq!((stop.url.as_str(), stop.trusted), (location, false));
+        }
+    }
+
+    #[test]
+    fn what_leads_astray_is_refused() {
+        for location in [
+            "https://elsewhere.example/a",
+            "https://huggingface.co.elsewhere.example/a",
+            "https://elsewhere.example/huggingface.co/a",
+            "https://huggingface.co@elsewhere.example/a",
+            "https://evilhuggingface.co/a",
+            "//elsewhere.example/a",
+            "http://huggingface.co/a",
+        ] {
+            assert!(
+                next(MIRROR, 308, location, Purpose::About).is_err(),
+                "{location}"
+            );
+        }
+        // of plain http, too, only https leads to the hub
+        assert!(
+            next(
+                "http://127.0.0.1:5",
+                308,
+                "http://huggingface.co/a",
+                Purpose::About
+            )
+            .is_err()
+        );
+        for location in [
+            "file:///etc/passwd",
+            "file://huggingface.co/etc/passwd",
+            "ftp://huggingface.co/a",
+            "javascript:alert(1)",
+            "http://huggingface.co/a",
+            "https://user:word@huggingface.co/a",
+            "https://",
+            "https:///a",
+            "",
+            " ",
+            "a/b",
+            "\u{0}",
+        ] {
+            for purpose in [Purpose::About, Purpose::Bytes] {
+                assert!(next(HUB, 308, location, purpose).is_err(), "{location}");
+            }
+        }
+    }
+}

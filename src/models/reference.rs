@@ -1,0 +1,192 @@
+//! A model's name as people type it, taken apart: a known model or a repository, and the revision that is asked for.
+
+use super::cache::is_repository;
+use super::table::{ANY, MAIN};
+use super::{Files, Model, ModelError, all, nearest};
+
+/// What a name that is no file or folder stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The repository on the hub, `owner/name`.
+    pub repository: String,
+    /// The branch, tag, pull request (`refs/pr/15`) or commit after an `@`.
+    pub revision: Option<String>,
+    /// What the table says of it.
+    pub model: Option<&'static Model>,
+}
+
+impl Reference {
+    /// Takes `NAME` or `NAME@REVISION` apart. A slash at the end and open_clip's prefix `hf-hub:` mean nothing.
+    ///
+    /// # Errors
+    /// Where NAME is neither known nor like a repository's, or REVISION cannot be one.
+    pub fn parse(typed: &str) -> Result<Self, ModelError> {
+        let name = typed.strip_prefix("hf-hub:").unwrap_or(typed);
+        let name = name.trim_end_matches('/');
+        if let Some(found) = Self::named(name) {
+            return Ok(found);
+        }
+        // known names hold an `@` too (`ViT-L/14@336px`), and so may a branch: the longest name is meant
+        let split = name.rmatch_indices('@').find_map(|(at, _)| {
+            let found = Self::named(name[..at].trim_end_matches('/'))?;
+            Some((found, &name[at + 1..]))
+        });
+        let Some((mut found, revision)) = split else {
+            return Err(ModelError::Unknown {
+                name: typed.to_owned(),
+                nearest: nearest(name),
+            });
+        };
+        if !is_revision(revision) {
+            return Err(ModelError::Revision {
+                name: typed.to_owned(),
+                revision: revision.to_owned(),
+            });
+        }
+        found.revision = Some(revision.to_owned());
+        Ok(found)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let model = known(name);
+        let repository = model.map_or(name, |model| model.repository);
+        is_repository(repository).then(|| Self {
+            repository: repository.to_owned(),
+            revision: None,
+            model,
+        })
+    }
+
+    /// The revisions that are tried, in order.
+    pub fn revisions(&self) -> Vec<&str> {
+        match (&self.revision, self.model) {
+            (Some(revision), _) => vec![revision],
+            (None, Some(model)) => model.revisions.to_vec(),
+            (None, None) => MAIN.to_vec(),
+        }
+    }
+
+    /// The sets of files that make the model, in the order in which they are tried.
+    pub fn layouts(&self) -> &'static [Files] {
+        self.model.map_or(ANY, |model| model.layouts)
+    }
+}
+
+/// The known model of that name, alias or repository; upper and lower case are the same.
+fn known(name: &str) -> Option<&'static Model> {
+    // a repository may hold several models: the one that bears its name is meant, else the first
+    (all().iter().find(|model| model.is_called(name))).or_else(|| {
+        all()
+            .iter()
+            .find(|model| model.repository.eq_ignore_ascii_case(name))
+    })
+}
+
+/// Whether a text can be the name of a branch, tag, pull request or commit: git's rules, without what a file name cannot hold everywhere.
+pub fn is_revision(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.contains("..")
+    };
+    let allowed = |c: char| c.is_alphanumeric() || "-_./+=@#!,()".contains(c);
+    text.len() <= 200 && text.chars().all(allowed) && text.split('/').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn parsed(name: &str) -> (String, Option<String>) {
+        let found = Reference::parse(name).expect("a reference");
+        (found.repository, found.revision)
+    }
+
+    #[test]
+    fn names_revisions_and_slashes_are_taken_apart() {
+        let base = "openai/clip-vit-base-patch32";
+        for (name, repository, revision) in [
+            ("a/b", "a/b", None),
+            ("a/b/", "a/b", None),
+            ("a/b//", "a/b", None),
+            ("hf-hub:a/b", "a/b", None),
+            ("a/b@v1.0", "a/b", Some("v1.0")),
+            ("a/b@refs/pr/15", "a/b", Some("refs/pr/15")),
+            ("a/b@main/", "a/b", Some("main")),
+            ("a/b/@main", "a/b", Some("main")),
+            ("a/b@x@y", "a/b", Some("x@y")),
+            ("hf-hub:a/b@main", "a/b", Some("main")),
+            ("ViT-B/32", base, None),
+            ("ViT-B/32@main", base, Some("main")),
+            ("ViT-L/14@336px", "openai/clip-vit-large-patch14-336", None),
+            (
+                "ViT-L/14@336px@main",
+                "openai/clip-vit-large-patch14-336",
+                Some("main"),
+            ),
+            (
+                "wikiart@main",
+                "johnowhitaker/sd-class-wikiart-from-bedrooms",
+                Some("main"),
+            ),
+        ] {
+            assert_eq!(
+                parsed(name),
+                (repository.to_owned(), revision.map(str::to_owned)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_revision_that_leads_elsewhere_is_refused() {
+        for revision in [
+            "", "..", "../x", "a/../b", "/a", "a//b", ".hidden", "a\\b", "a b", "a:b", "a?b",
+            "a\nb", "%2e%2e", "~", "a^",
+        ] {
+            let error = Reference::parse(&format!("a/b@{revision}")).expect_err("no revision");
+            assert!(
+                matches!(
+                    error,
+                    ModelError::Revision { .. } | ModelError::Unknown { .. }
+                ),
+                "{revision:?}: {error}"
+            );
+        }
+        let error = Reference::parse("a/b@../x")
+            .expect_err("no revision")
+            .to_string();
+        assert!(
+            error.contains("`../x`") && error.contains("refs/pr/15"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_name_is_unknown() {
+        for name in [
+            "", "/", "@", "@main", "a", "a@main", "../a", "a/b/c", "a/b c", "./a@b",
+        ] {
+            assert!(
+                matches!(Reference::parse(name), Err(ModelError::Unknown { .. })),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn conversions_on_a_branch_are_asked_for_one_repository_alone() {
+        for model in all() {
+            let branch = model.repository == "openai/clip-vit-base-patch32";
+            assert_eq!(
+                model.revisions.contains(&"refs/pr/15"),
+                branch,
+                "{}",
+                model.name
+            );
+        }
+        assert_eq!(
+            Reference::parse("a/b").expect("a reference").revisions(),
+            ["main"]
+        );
+    }
+}
