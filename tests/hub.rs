@@ -5,9 +5,10 @@ mod program;
 mod server;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use phantasia::models::{Cache, FetchError, Fetched, Hub, wanted};
@@ -211,7 +212,7 @@ fn a_ring_of_redirects_ends() {
     });
     let error = fetch(&ring, folder.path(), "owner/name").expect_err("a ring");
     assert!(error.to_string().contains("on and on"), "{error}");
-    assert!(ring.log().len() < 20 && start.elapsed() < SOON);
+    assert!(ring.log().len() < 40 && start.elapsed() < SOON);
 }
 
 #[test]
@@ -259,6 +260,54 @@ fn a_hub_that_cannot_be_reached_is_told_soon_with_what_to_do() {
         assert!(stderr.contains(part), "no {part} in {stderr}");
     }
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn an_address_that_cannot_be_reached_behind_a_mirror_is_named() {
+    let folder = folder();
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        format!("http://{}", listener.local_addr().expect("an address"))
+    };
+    let target = closed.clone();
+    let mirror =
+        serve(move |_, path| Answer::to("308 Permanent Redirect", &format!("{target}{path}")));
+    let start = Instant::now();
+    let error = fetch(&mirror, folder.path(), "owner/name").expect_err("nobody there");
+    assert!(start.elapsed() < SOON);
+    let expected = format!("cannot reach {closed}, where {} leads", mirror.endpoint);
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_told_while_it_is_tried_again() {
+    let folder = folder();
+    // whoever connects waits for an answer in TLS
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("https://{}", silent.local_addr().expect("an address"));
+    let mut child = program::program(folder.path(), &["models", "fetch", "owner/name"])
+        .env("HF_HOME", folder.path())
+        .env("HF_ENDPOINT", &endpoint)
+        .env("NO_PROXY", "*")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let start = Instant::now();
+    let mut stderr = BufReader::new(child.stderr.take().expect("its errors"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        line.contains(&format!("{endpoint} does not answer: no answer within 2 s")),
+        "{line}"
+    );
+    assert!(child.try_wait().expect("a state").is_none());
+    child.kill().expect("an end");
+    child.wait().expect("an end");
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Hub {
             return Err(FetchError::Offline {
                 repository: repository.clone(),
                 variable,
-                ways: self.ways(wanted),
+                ways: self.ways(wanted, &self.connection.endpoint),
             });
         }
         let root = self
@@ -184,11 +184,17 @@ impl Hub {
         Ok(fetched)
     }
 
-    /// What else can be done where the hub cannot be asked.
-    fn ways(&self, wanted: &Wanted) -> String {
-        let endpoint = &self.connection.endpoint;
-        let proxy = self.connection.proxies.words(endpoint);
-        by_hand::ways(wanted, endpoint, &proxy, self.cache.folder())
+    /// What else can be done where an address cannot be asked.
+    fn ways(&self, wanted: &Wanted, address: &str) -> String {
+        let Connection {
+            endpoint, proxies, ..
+        } = &self.connection;
+        by_hand::ways(
+            wanted,
+            endpoint,
+            &proxies.words(address),
+            self.cache.folder(),
+        )
     }
 
     /// What the hub says of a file; none where it has none.
@@ -201,18 +207,23 @@ impl Hub {
         let Connection { endpoint, .. } = &self.connection;
         let repository = &wanted.repository;
         let url = self.connection.url(repository, revision, file);
-        let slow = |what: &str| {
-            let ways = self.ways(wanted);
+        let slow = |address: &str, what: &str| {
+            let ways = self.ways(wanted, address);
             (self.tell)(&format!(
-                "{endpoint} does not answer: {what}; it is tried once more, and longer; {ways}"
+                "{address} does not answer: {what}; it is tried once more, and longer; {ways}"
             ));
         };
         let response = (self.connection.about(&url, &slow)).map_err(|error| match error {
             NoAnswer::Failed(error) => error,
-            NoAnswer::NoWay(what) => FetchError::Unreachable {
-                endpoint: endpoint.clone(),
+            NoAnswer::NoWay(address, what) => FetchError::Unreachable {
+                ways: self.ways(wanted, &address),
+                from: if endpoint.starts_with(&address) {
+                    String::new()
+                } else {
+                    format!(", where {endpoint} leads")
+                },
+                address,
                 what,
-                ways: self.ways(wanted),
             },
         })?;
         let status = response.status();
@@ -354,8 +365,8 @@ impl Hub {
     ) -> Result<(), Broken> {
         let response =
             (self.connection.ask(Purpose::Bytes, url, from)).map_err(|failure| match failure {
-                Failure::Connection(ureq::Error::Timeout(_)) => Broken::Silent,
-                Failure::Connection(error) => Broken::Here(error.to_string()),
+                Failure::Connection(_, ureq::Error::Timeout(_)) => Broken::Silent,
+                Failure::Connection(_, error) => Broken::Here(error.to_string()),
                 Failure::Final(error) => Broken::For(error),
             })?;
         let status = response.status();

@@ -1,6 +1,7 @@
 //! Requests to a hub: proxies, redirects, the token, and what is tried again.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -35,16 +36,16 @@ pub struct Connection {
     /// How long an answer may take, and the next byte of a file.
     pub patience: Duration,
     agent: OnceCell<Agent>,
-    /// Whether the hub has answered.
-    reached: Cell<bool>,
-    /// How long the next connection may take.
+    /// The hosts that have answered.
+    reached: RefCell<HashSet<String>>,
+    /// How long a connection to a host that has not answered may take.
     connecting: Cell<Duration>,
 }
 
 /// Why a request failed.
 pub enum Failure {
-    /// It may go better another time.
-    Connection(ureq::Error),
+    /// It may go better another time; and the address where it failed, which a redirect may have led to.
+    Connection(String, ureq::Error),
     /// It will not.
     Final(FetchError),
 }
@@ -57,8 +58,8 @@ impl From<FetchError> for Failure {
 
 /// Why there is no answer about a file.
 pub enum NoAnswer {
-    /// There is no way to the hub.
-    NoWay(String),
+    /// There is no way to this address of a hub, and why.
+    NoWay(String, String),
     /// Anything else.
     Failed(FetchError),
 }
@@ -72,7 +73,7 @@ impl Connection {
             certificates: None,
             patience,
             agent: OnceCell::new(),
-            reached: Cell::new(false),
+            reached: RefCell::default(),
             connecting: Cell::new(FIRST),
         }
     }
@@ -84,8 +85,9 @@ impl Connection {
         format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
     }
 
-    /// Asks the hub about a file, again where that fails; `slow` is told once where the hub does not answer at once.
-    pub fn about(&self, url: &str, slow: &dyn Fn(&str)) -> Result<Response<Body>, NoAnswer> {
+    /// Asks the hub about a file, again where that fails; `slow` is told once where the hub does not answer at once: its address, and what
+    /// is wrong.
+    pub fn about(&self, url: &str, slow: &dyn Fn(&str, &str)) -> Result<Response<Body>, NoAnswer> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -95,20 +97,19 @@ impl Connection {
                 }
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(NoAnswer::Failed(error)),
-                Err(Failure::Connection(error)) if !self.reached.get() && is_no_way(&error) => {
+                Err(Failure::Connection(at, error)) if self.is_no_way(&at, &error) => {
                     let what = reason(&error, self.connecting.get());
                     let was_short = self.connecting.replace(LATER) < LATER;
                     // a name server or a connection may be slow; whatever else is wrong stays so
                     let is_slow = matches!(error, ureq::Error::Timeout(_));
                     if is_slow && was_short {
-                        slow(&what);
-                    }
-                    if is_slow && !was_short || attempt > 1 && !is_slow {
-                        return Err(NoAnswer::NoWay(what));
+                        slow(&origin(&at), &what);
+                    } else if is_slow || attempt > 1 {
+                        return Err(NoAnswer::NoWay(origin(&at), what));
                     }
                     what
                 }
-                Err(Failure::Connection(error)) => error.to_string(),
+                Err(Failure::Connection(_, error)) => error.to_string(),
             };
             if attempt >= ATTEMPTS {
                 return Err(NoAnswer::Failed(FetchError::Network {
@@ -128,8 +129,7 @@ impl Connection {
         };
         for _ in 0..MOVES {
             let response = self.send(purpose, &stop, from)?;
-            self.reached.set(true);
-            self.connecting.set(LATER);
+            self.reached.borrow_mut().insert(origin(&stop.url));
             let status = response.status();
             let is_answer = purpose == Purpose::About && describes(&response);
             if !status.is_redirection() || is_answer {
@@ -160,7 +160,6 @@ impl Connection {
     }
 
     fn send(&self, purpose: Purpose, stop: &Stop, from: u64) -> Result<Response<Body>, Failure> {
-        let bad = |error| Failure::Connection(error);
         let address: Uri = (stop.url.parse()).map_err(|_| FetchError::Protocol {
             url: stop.url.clone(),
             what: "it is no address; HF_ENDPOINT names the hub".to_owned(),
@@ -178,13 +177,20 @@ impl Connection {
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
         }
+        let known = self.reached.borrow().contains(&origin(&stop.url));
+        let connecting = if known { LATER } else { self.connecting.get() };
         let request = request
             .config()
             .proxy(proxy)
-            .timeout_resolve(Some(self.connecting.get()))
-            .timeout_connect(Some(self.connecting.get()))
+            .timeout_resolve(Some(connecting))
+            .timeout_connect(Some(connecting))
             .build();
-        request.call().map_err(bad)
+        (request.call()).map_err(|error| Failure::Connection(stop.url.clone(), error))
+    }
+
+    /// Whether a connection failed before anybody at that address answered.
+    fn is_no_way(&self, url: &str, error: &ureq::Error) -> bool {
+        !self.reached.borrow().contains(&origin(url)) && is_no_way(error)
     }
 
     fn agent(&self) -> Result<&Agent, FetchError> {
@@ -241,7 +247,16 @@ fn describes(response: &Response<Body>) -> bool {
         .all(|name| response.headers().contains_key(*name))
 }
 
-/// Whether a connection failed before anybody answered.
+/// Scheme and host of an address.
+fn origin(url: &str) -> String {
+    let uri: Option<Uri> = url.parse().ok();
+    let parts = (uri.as_ref()).and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+    parts.map_or(url.to_owned(), |(scheme, host)| {
+        format!("{scheme}://{host}")
+    })
+}
+
+/// Whether an error is one of those that come before any answer.
 fn is_no_way(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => !matches!(

@@ -18,10 +18,12 @@ pub enum FetchError {
         ways: String,
     },
     /// There is no way to the hub.
-    #[error("cannot reach {endpoint}: {what}; {ways}")]
+    #[error("cannot reach {address}{from}: {what}; {ways}")]
     Unreachable {
-        /// The hub.
-        endpoint: String,
+        /// Its address.
+        address: String,
+        /// Who leads there, as part of the sentence, where it is not the endpoint.
+        from: String,
         /// What is wrong.
         what: String,
         /// What else can be done, in lines.

@@ -48,6 +48,11 @@ impl Stop {
         if (to.authority()).is_none_or(|to| to.as_str().contains('@') || to.host().is_empty()) {
             return Err("an address with a name before an `@` is not followed");
         }
+        // a port that is no number would be left out
+        let has_port = (to.authority()).is_some_and(|to| !to.as_str().ends_with(to.host()));
+        if has_port && to.port_u16().is_none() {
+            return Err("its port is no number");
+        }
         if from.scheme_str() == Some("https") && to.scheme_str() == Some("http") {
             return Err("it leads from https to http");
         }
@@ -241,6 +246,8 @@ mod tests {
             "javascript:alert(1)",
             "http://huggingface.co/a",
             "https://user:word@huggingface.co/a",
+            "https://huggingface.co:443.elsewhere.example/a",
+            "https://huggingface.co:/a",
             "https://",
             "https:///a",
             "",
