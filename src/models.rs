@@ -3,6 +3,7 @@
 mod by_hand;
 mod cache;
 mod choose;
+mod divided;
 mod hub;
 mod patience;
 mod reference;

@@ -451,6 +451,49 @@ fn a_diffusion_model_is_fetched_at_the_root_and_as_a_pipeline() {
 }
 
 #[test]
+fn weights_that_are_divided_come_with_all_their_parts() {
+    let folder = folder();
+    let list = br#"{ "weight_map": { "a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors", "d": "../../escaped" } }"#;
+    let hub = serve(|_, path| {
+        let files: &[(&str, &[u8])] = &[
+            ("config.json", b"{}"),
+            ("model.safetensors.index.json", list),
+            ("model-1.safetensors", b"one"),
+            ("model-2.safetensors", b"two"),
+            ("escaped", b"no"),
+        ];
+        hub_of(files, path)
+    });
+    let fetched = fetch(&hub, folder.path(), "owner/name").expect("fetched");
+    let expected = [
+        "config.json",
+        "model.safetensors.index.json",
+        "model-1.safetensors",
+        "model-2.safetensors",
+    ];
+    assert_eq!(fetched.files, expected);
+    assert!(hub.log().iter().all(|line| !line.contains("escaped")));
+}
+
+#[test]
+fn an_endpoint_that_is_no_address_is_named_at_once() {
+    let folder = folder();
+    for endpoint in ["hf-mirror.example", "file:///tmp", "ftp://hub", "https://"] {
+        let start = Instant::now();
+        let output = fetch_with_token(endpoint, folder.path());
+        assert_refused(
+            &output,
+            1,
+            &format!(
+                "HF_ENDPOINT is no address of a hub: `{}",
+                endpoint.trim_end_matches('/')
+            ),
+        );
+        assert!(start.elapsed() < SOON);
+    }
+}
+
+#[test]
 fn what_a_layout_lacks_is_named() {
     let folder = folder();
     let hub = serve(|_, path| hub_of(&[("config.json", b"{}")], path));
@@ -458,7 +501,7 @@ fn what_a_layout_lacks_is_named() {
     assert!(
         error
             .to_string()
-            .contains("has no model.safetensors or model.fp16.safetensors or pytorch_model.bin"),
+            .contains("has no model.safetensors or model.fp16.safetensors or"),
         "{error}"
     );
     // conversions on a branch are those of one repository

@@ -413,6 +413,7 @@ fn program(server: &Server, folder: &Path, variables: &[(&str, &str)], args: &[&
         .current_dir(folder)
         .env("HF_ENDPOINT", &server.endpoint)
         .env("HF_HOME", folder)
+        .env("NO_PROXY", "*")
         .envs(variables.iter().copied())
         .args(args)
         .output()

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::divided::is_list;
 use super::{Files, Wanted};
 
 /// Ways to a model without the connection that failed: through a proxy, from a mirror, by hand. `proxy` is what is known of the proxy
@@ -56,7 +57,9 @@ const UNKNOWN: &str = "its config.json or open_clip_config.json, its weights (.s
 
 /// A layout's files in words.
 fn listed(files: &Files) -> String {
-    let weights = files.weights.join(" or ");
+    // a list of files is no good without them
+    let whole = files.weights.iter().filter(|name| !is_list(name));
+    let weights = whole.copied().collect::<Vec<_>>().join(" or ");
     let needed = match files.required {
         [] => weights,
         required => format!("{} and {weights}", required.join(", ")),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cache::Snapshot;
-use super::{Cache, Files, Reference};
+use super::{Cache, Files, Reference, divided};
 
 /// What a name stands for on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +115,9 @@ fn held(folder: &Path, reference: &Reference, weights: &[&str]) -> Option<(Held,
         }
     }
     let found: Vec<&str> = (weights.iter().copied())
-        .filter(|file| folder.join(file).is_file())
+        .filter(|file| divided::is_whole(&folder.join(file)))
         .collect();
-    let whole = reference.model.is_none() && found.iter().any(|file| is_whole(folder, file));
+    let whole = reference.model.is_none() && found.iter().any(|file| is_described(folder, file));
     match (found.is_empty(), whole) {
         (true, _) => None,
         (false, true) => Some((Held::Whole, folder.to_owned())),
@@ -125,32 +125,18 @@ fn held(folder: &Path, reference: &Reference, weights: &[&str]) -> Option<(Held,
     }
 }
 
-/// Whether all that belongs to a file of weights lies beside it: its configuration, and the files that it is divided into.
-fn is_whole(folder: &Path, weights: &str) -> bool {
+/// Whether the configuration that belongs to a file of weights lies beside it.
+fn is_described(folder: &Path, weights: &str) -> bool {
     let path = folder.join(weights);
     let beside = |name: &str| path.with_file_name(name).is_file();
     let file = weights.rsplit('/').next().unwrap_or(weights);
     if file.starts_with("open_clip_") {
         return beside("open_clip_config.json");
     }
-    if file.ends_with(".index.json") {
-        return beside("config.json") && parts(&path).iter().all(|part| beside(part));
-    }
     let described = ["model.", "pytorch_model.", "diffusion_pytorch_model."]
         .iter()
         .any(|start| file.starts_with(start));
     !described || file.ends_with(".ckpt") || beside("config.json")
-}
-
-/// The files that an index names.
-fn parts(index: &Path) -> Vec<String> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: std::collections::HashMap<String, String>,
-    }
-    let index = std::fs::read_to_string(index).unwrap_or_default();
-    let index: Option<Index> = serde_json::from_str(&index).ok();
-    index.map_or(vec![], |index| index.weight_map.into_values().collect())
 }
 
 impl Files {
@@ -162,7 +148,9 @@ impl Files {
     /// Whether a folder holds all that must be there.
     fn are_in(&self, folder: &Path) -> bool {
         let there = |file: &&str| folder.join(file).is_file();
-        self.required.iter().all(|file| there(file)) && self.weights.iter().any(|file| there(file))
+        let has_weights = |file: &&str| divided::is_whole(&folder.join(file));
+        self.required.iter().all(|file| there(&file))
+            && self.weights.iter().any(|file| has_weights(&file))
     }
 
     /// The folder, or the file of a model that is a single one.

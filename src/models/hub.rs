@@ -11,6 +11,7 @@ mod offer;
 mod proxy;
 mod redirect;
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,9 @@ use ureq::http::StatusCode;
 
 use super::cache::{home, variable};
 use super::patience::Patient;
-use super::{Cache, Wanted, by_hand};
+use super::{Cache, Wanted, by_hand, divided};
 pub use error::FetchError;
+pub use redirect::HOSTS;
 
 use connection::{ATTEMPTS, Connection, Failure, NoAnswer, header, pause};
 use disk::{create_folder, link_to, sha256, write_whole, written};
@@ -178,10 +180,32 @@ impl Hub {
         for (file, about) in files.into_iter().chain(weights) {
             fetched.take(file, self.file(&root, repository, file, &about, progress)?);
         }
+        // weights may be divided, and the file that is named as such is their list
+        let list = fetched.files.last().map(|file| fetched.folder.join(file));
+        for part in list.map_or_else(BTreeSet::new, |list| divided::parts(&list)) {
+            let about = (self.about(wanted, &commit, &part)?)
+                .ok_or_else(|| self.not_found(wanted, &part))?;
+            fetched.take(
+                &part,
+                self.file(&root, repository, &part, &about, progress)?,
+            );
+        }
         if revision != commit {
             write_whole(&root.join("refs").join(revision), commit.as_bytes())?;
         }
         Ok(fetched)
+    }
+
+    fn not_found(&self, wanted: &Wanted, file: &str) -> FetchError {
+        FetchError::NotFound {
+            endpoint: self.connection.endpoint.clone(),
+            repository: wanted.repository.clone(),
+            file: file.to_owned(),
+            revision: match wanted.revisions.as_slice() {
+                [revision] if revision != "main" => format!(" at `{revision}`"),
+                _ => String::new(),
+            },
+        }
     }
 
     /// What else can be done where an address cannot be asked.

@@ -1,6 +1,7 @@
 //! A model's name as people type it, taken apart: a known model or a repository, and the revision that is asked for.
 
 use super::cache::is_repository;
+use super::hub::HOSTS;
 use super::table::{ANY, MAIN};
 use super::{Files, Model, ModelError, all, nearest};
 
@@ -16,12 +17,15 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Takes `NAME` or `NAME@REVISION` apart. A slash at the end and open_clip's prefix `hf-hub:` mean nothing.
+    /// Takes `NAME` or `NAME@REVISION` apart. A slash at the end and open_clip's prefix `hf-hub:` mean nothing; a repository's page on the hub
+    /// stands for the repository (`https://huggingface.co/OWNER/NAME`, perhaps with `/tree/REVISION`).
     ///
     /// # Errors
     /// Where NAME is neither known nor like a repository's, or REVISION cannot be one.
     pub fn parse(typed: &str) -> Result<Self, ModelError> {
-        let name = typed.strip_prefix("hf-hub:").unwrap_or(typed);
+        let page = of_page(typed);
+        let name = page.as_deref().unwrap_or(typed);
+        let name = name.strip_prefix("hf-hub:").unwrap_or(name);
         let name = name.trim_end_matches('/');
         if let Some(found) = Self::named(name) {
             return Ok(found);
@@ -72,6 +76,25 @@ impl Reference {
     }
 }
 
+/// The name that the address of a repository's page on the hub stands for.
+fn of_page(address: &str) -> Option<String> {
+    let rest = address
+        .strip_prefix("https://")
+        .or_else(|| address.strip_prefix("http://"))?;
+    let (host, path) = rest.split_once('/')?;
+    if !HOSTS.contains(&host.to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    let path = path.split(['?', '#']).next()?.trim_end_matches('/');
+    match path.split_once("/tree/") {
+        Some((repository, revision)) => {
+            // an address has this one slash in another form
+            Some(format!("{repository}@{}", revision.replace("%2F", "/")))
+        }
+        None => Some(path.to_owned()),
+    }
+}
+
 /// The known model of that name, alias or repository; upper and lower case are the same.
 fn known(name: &str) -> Option<&'static Model> {
     // a repository may hold several models: the one that bears its name is meant, else the first
@@ -115,6 +138,14 @@ mod tests {
             ("a/b/@main", "a/b", Some("main")),
             ("a/b@x@y", "a/b", Some("x@y")),
             ("hf-hub:a/b@main", "a/b", Some("main")),
+            ("https://huggingface.co/a/b", "a/b", None),
+            ("https://HF.co/a/b/?library=open_clip", "a/b", None),
+            ("https://huggingface.co/a/b/tree/main", "a/b", Some("main")),
+            (
+                "https://huggingface.co/a/b/tree/refs%2Fpr%2F1",
+                "a/b",
+                Some("refs/pr/1"),
+            ),
             ("ViT-B/32", base, None),
             ("ViT-B/32@main", base, Some("main")),
             ("ViT-L/14@336px", "openai/clip-vit-large-patch14-336", None),
@@ -164,7 +195,18 @@ mod tests {
     #[test]
     fn what_is_no_name_is_unknown() {
         for name in [
-            "", "/", "@", "@main", "a", "a@main", "../a", "a/b/c", "a/b c", "./a@b",
+            "",
+            "/",
+            "@",
+            "@main",
+            "a",
+            "a@main",
+            "../a",
+            "a/b/c",
+            "a/b c",
+            "./a@b",
+            "https://huggingface.co/",
+            "https://elsewhere.example/a/b",
         ] {
             assert!(
                 matches!(Reference::parse(name), Err(ModelError::Unknown { .. })),

@@ -160,10 +160,11 @@ impl Connection {
     }
 
     fn send(&self, purpose: Purpose, stop: &Stop, from: u64) -> Result<Response<Body>, Failure> {
-        let address: Uri = (stop.url.parse()).map_err(|_| FetchError::Protocol {
-            url: stop.url.clone(),
-            what: "it is no address; HF_ENDPOINT names the hub".to_owned(),
-        })?;
+        let address = (stop.url.parse().ok())
+            .filter(|address: &Uri| matches!(address.scheme_str(), Some("http" | "https")))
+            .ok_or_else(|| FetchError::Endpoint {
+                endpoint: self.endpoint.clone(),
+            })?;
         let proxy = self.proxies.of(&address)?;
         let agent = self.agent()?;
         let mut request = match purpose {

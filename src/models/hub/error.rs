@@ -17,6 +17,14 @@ pub enum FetchError {
         /// What else can be done, in lines.
         ways: String,
     },
+    /// The hub's address is none.
+    #[error(
+        "HF_ENDPOINT is no address of a hub: `{endpoint}`; it begins with https:// or http://, such as https://huggingface.co"
+    )]
+    Endpoint {
+        /// What it is.
+        endpoint: String,
+    },
     /// There is no way to the hub.
     #[error("cannot reach {address}{from}: {what}; {ways}")]
     Unreachable {

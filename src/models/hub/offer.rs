@@ -68,15 +68,7 @@ impl Hub {
             Some((there, missing)) if there > 0 || wanted.layouts.len() == 1 => missing,
             _ => "model of a layout that is read here".to_owned(),
         };
-        Err(FetchError::NotFound {
-            endpoint: self.connection.endpoint.clone(),
-            repository: wanted.repository.clone(),
-            file,
-            revision: match wanted.revisions.as_slice() {
-                [revision] if revision != "main" => format!(" at `{revision}`"),
-                _ => String::new(),
-            },
-        })
+        Err(self.not_found(wanted, &file))
     }
 }
 

@@ -7,7 +7,7 @@
 use ureq::http::Uri;
 
 /// Addresses of the Hugging Face hub.
-const KNOWN: &[&str] = &["huggingface.co", "hf.co"];
+pub const HOSTS: &[&str] = &["huggingface.co", "hf.co"];
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Stop {
             return elsewhere;
         }
         let own = |endpoint: Uri| host(&endpoint) == host(&to);
-        let known = to.scheme_str() == Some("https") && KNOWN.contains(&host(&to).as_str());
+        let known = to.scheme_str() == Some("https") && HOSTS.contains(&host(&to).as_str());
         if !known && !endpoint.parse().is_ok_and(own) {
             return Err("that is no address of the hub that was asked");
         }

@@ -14,7 +14,9 @@ const TRANSFORMERS: Files = Files {
     weights: &[
         "model.safetensors",
         "model.fp16.safetensors",
+        "model.safetensors.index.json",
         "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
     ],
     optional: &[
         "preprocessor_config.json",
