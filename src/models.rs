@@ -353,6 +353,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_single_models_is_right() {
+        for (name, megabytes, licence) in [
+            ("f16_16384", 289, "not stated"),
+            ("f16_1024", 359, "not stated"),
+            ("laion-aesthetic", 4, "Apache-2.0"),
+            ("google/ddpm-bedroom-256", 455, "Apache-2.0"),
+        ] {
+            let model = find(name).expect("a known model");
+            assert_eq!(
+                (model.megabytes, model.licence),
+                (megabytes, licence),
+                "{name}"
+            );
+        }
+        for (name, quick) in [
+            ("RN50/cc12m", true),
+            ("RN50/yfcc15m", true),
+            ("ViT-B-32/metaclip_400m", true),
+            ("ViT-H-14/metaclip_altogether", false),
+            ("ViT-L-14/dfn2b", true),
+            ("ViT-L-14/dfn2b_s39b", false),
+            ("ViT-B-32/laion400m_e32", true),
+            ("ViT-B-32/laion2b_s34b_b79k", false),
+        ] {
+            assert_eq!(
+                find(name).expect("a known model").quick_gelu,
+                quick,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn a_name_that_comes_close_is_offered() {
         let error = locate("ViT-B-32/laion2b_s34b_b79", Path::new(""), &[]).expect_err("missing");
         assert!(

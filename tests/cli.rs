@@ -149,7 +149,9 @@ fn the_embedded_model_is_listed() {
     for args in [&["models"][..], &["models", "list"]] {
         let output = run(folder.path(), args);
         assert!(output.status.success());
-        assert!(text(&output.stdout).starts_with("embedded "));
+        let stdout = text(&output.stdout);
+        let row = stdout.lines().nth(1).expect("a line under the headers");
+        assert!(row.starts_with("embedded "), "{stdout}");
     }
 }
 

@@ -703,6 +703,15 @@ fn a_recipe_keeps_the_revision_as_it_was_typed() {
         .unwrap_or_else(|| folder.path().join("out"));
     let written = fs::read_to_string(run_folder.join("recipe.yaml")).expect("a recipe");
     assert!(written.contains(&format!("me/pinned@{A}")), "{written}");
+    // what can be no revision is told before any work
+    let astray = "prompts: a cat\nclip: [{ model: me/pinned@../x }]\n";
+    fs::write(folder.path().join("astray.yaml"), astray).expect("a recipe");
+    let output = run(folder.path(), &[], &["recipe", "check", "astray.yaml"]);
+    assert_refused(
+        &output,
+        2,
+        "clip.0.model: `me/pinned@../x` asks for the revision",
+    );
 }
 
 #[test]
@@ -747,7 +756,11 @@ fn models_list_and_path_answer_for_every_name() {
     assert!(wikiart["path"].is_null());
 
     let listed = text(&models(&["list", "me/moved"]).stdout);
-    assert!(listed.to_lowercase().starts_with("name"), "{listed}");
+    let header = listed.lines().next().expect("a header").to_lowercase();
+    assert!(
+        header.contains("name") && header.contains("about"),
+        "{listed}"
+    );
     assert!(
         listed.contains(A) && listed.contains(&format!("{B} (main): config.json")),
         "{listed}"

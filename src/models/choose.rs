@@ -147,10 +147,12 @@ impl Files {
 
     /// Whether a folder holds all that must be there.
     fn are_in(&self, folder: &Path) -> bool {
-        let there = |file: &&str| folder.join(file).is_file();
-        let has_weights = |file: &&str| divided::is_whole(&folder.join(file));
-        self.required.iter().all(|file| there(&file))
-            && self.weights.iter().any(|file| has_weights(&file))
+        let path = |file: &str| folder.join(file);
+        self.required.iter().all(|file| path(file).is_file())
+            && self
+                .weights
+                .iter()
+                .any(|file| divided::is_whole(&path(file)))
     }
 
     /// The folder, or the file of a model that is a single one.

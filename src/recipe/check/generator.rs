@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Checker, LONGEST_SIDE, looks_like_path};
+use crate::models::{ModelError, Reference};
 use crate::recipe::{
     CellularOptions, DiffusionOptions, DiffusionSampler, FftOptions, GeneratorOptions,
     LatentOptions, Moment, NoiseOptions, Number, Palette, PixelsOptions, PyramidOptions, Sides,
@@ -52,6 +53,10 @@ impl Checker {
             );
         } else if looks_like_path(name) && !Path::new(name).exists() {
             self.missing(path, "model", Path::new(name));
+        } else if let Err(error @ ModelError::Revision { .. }) = Reference::parse(name)
+            && !Path::new(name).exists()
+        {
+            self.invalid(path, &error.to_string());
         }
     }
 
