@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use phantasia::live::{Worker, WorkerOptions};
+use phantasia::live::{Event, Worker, WorkerOptions};
 use phantasia::output::RunFolder;
 use phantasia::paint::Painter;
 use phantasia::preview::Window;
@@ -31,6 +31,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let options = WorkerOptions {
         device: "cpu".to_owned(),
         fade: 20,
+        extend: 1,
         hold: false,
         frames: shown,
     };
@@ -38,7 +39,10 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let ends = Arc::new(Mutex::new(vec![]));
     let times = Arc::clone(&ends);
     let stop = Arc::new(AtomicBool::new(false));
-    let worker = Worker::spawn(painter, options, stop, move |_| {
+    let worker = Worker::spawn(painter, options, stop, move |event| {
+        if matches!(event, Event::Message(_)) {
+            return;
+        }
         times.lock().expect("the times").push(Instant::now());
     })?;
     if let Some(window) = window {

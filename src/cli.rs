@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phantasia::aesthetic;
 use phantasia::rank::query::Query;
+use phantasia::recipe::MOST_STEPS;
 use phantasia::weights::EMBEDDED;
 
 /// CLIP-guided generative art: write what you want to see, and the gradient paints it.
@@ -57,10 +58,10 @@ pub struct RenderArgs {
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
     /// The seed of every random number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// Optimiser steps
-    #[arg(long, value_name = "N")]
+    /// Optimiser steps. A stop in the recipe's timeline is left out then
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Width and height in pixels
     #[arg(long, value_name = "WxH")]
@@ -75,7 +76,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub out: PathBuf,
     /// Paint this many seeds, from the recipe's own on, and let a judge order them
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["watch", "control", "preview"])]
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["watch", "control", "preview", "hold"])]
     pub candidates: Option<usize>,
     /// Of the candidates, paint this many to the end: after each round the judge drops the worse half. All of them, if it is not said
     #[arg(long, value_name = "K", value_parser = positive, requires = "candidates")]
@@ -101,8 +102,15 @@ pub struct CompanyArgs {
     #[arg(long, value_enum, value_name = "WHERE")]
     pub preview: Option<PreviewChoice>,
     /// Over how many steps changed prompts fade in and the old ones out
-    #[arg(long, value_name = "STEPS", default_value_t = 20)]
+    #[arg(long, value_name = "STEPS", default_value_t = 20, value_parser = steps, allow_negative_numbers = true)]
     pub fade: usize,
+    /// Once the last step is done, an edit goes on painting for so many steps and those of its fade
+    #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = more_steps, allow_negative_numbers = true)]
+    pub extend: usize,
+    /// Wait for edits once the last step is done, from --control until it ends, or from --watch; a window waits without it.
+    /// {"stop":true} and Ctrl-C end it
+    #[arg(long)]
+    pub hold: bool,
     /// `-` reads commands from standard input while it paints, a JSON object a line, such as {"set_prompts":["a cat"]},
     /// {"pause":true}, {"snapshot":true}, {"undo":true}, {"lr":0.5}, {"restart":"image"}, {"stop":true}
     #[arg(long, value_name = "-", value_parser = ["-"])]
@@ -134,7 +142,7 @@ pub struct ResumeArgs {
     /// A run's folder, such as outputs/first-light-001
     pub run: PathBuf,
     /// Go on to this many steps in all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Paint this from here on instead of the run's prompts; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -299,6 +307,26 @@ pub struct SearchArgs {
     pub folder: PathBuf,
 }
 
+/// A seed.
+fn seed(text: &str) -> Result<u64, String> {
+    (text.parse()).map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// A number of steps.
+fn steps(text: &str) -> Result<usize, String> {
+    (text.parse().ok())
+        .filter(|steps| *steps <= MOST_STEPS)
+        .ok_or_else(|| format!("expected a whole number from 0 to {MOST_STEPS}"))
+}
+
+/// A number of steps that are to be made.
+fn more_steps(text: &str) -> Result<usize, String> {
+    match steps(text) {
+        Ok(0) | Err(_) => Err(format!("expected a whole number from 1 to {MOST_STEPS}")),
+        steps => steps,
+    }
+}
+
 /// A whole number from 1.
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -326,7 +354,7 @@ pub struct GrowArgs {
     #[arg(long, value_name = "WxH", default_value = "256x256", value_parser = grid)]
     pub size: [usize; 2],
     /// Iterations of the rule
-    #[arg(long, value_name = "N", default_value_t = 320)]
+    #[arg(long, value_name = "N", default_value_t = 320, value_parser = steps, allow_negative_numbers = true)]
     pub steps: usize,
     /// Decides which cells change when
     #[arg(long, value_name = "N", default_value_t = 0)]

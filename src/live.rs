@@ -14,7 +14,7 @@ use crate::recipe::{Prompt, TermOptions};
 pub use control::read_commands;
 pub use mailbox::Mailbox;
 pub use watch::RecipeWatch;
-pub use worker::{Worker, WorkerOptions, drive};
+pub use worker::{Event, Worker, WorkerOptions, drive};
 
 /// What a front end may ask of a render. Commands take effect between steps, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +42,8 @@ pub enum Command {
     Snapshot,
     /// What frames show.
     Show(View),
-    /// Something that front ends should show the person.
-    Say(String),
+    /// Something that front ends should show the person. Whoever sends it has told it where there is no front end.
+    Say(Severity, String),
     /// Ends the render; the picture is saved.
     Stop,
 }
@@ -56,6 +56,28 @@ pub enum View {
     Image,
     /// The cutouts that CLIP is shown, as a sheet.
     Cutouts,
+}
+
+/// How good or bad the news is that a message brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something was done.
+    Info,
+    /// It was done, but not quite as it was asked for.
+    Warning,
+    /// It was not done.
+    Error,
+}
+
+/// Something that the person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Each has another number, so that a front end sees which it has shown.
+    pub number: u64,
+    /// How good or bad the news is.
+    pub severity: Severity,
+    /// The words, in one line or several.
+    pub text: String,
 }
 
 /// What is known of one prompt at a step.
@@ -102,7 +124,8 @@ pub struct Frame {
     pub paused: bool,
     /// Whether the last step is done.
     pub finished: bool,
-    /// Something that the person should know: what was saved, what could not be done. Each has a number, so that a front end sees
-    /// which it has shown.
-    pub message: Option<(u64, String)>,
+    /// Once it is done: how many steps an edit goes on painting. Not before, nor where the generator cannot be given more steps.
+    pub goes_on: Option<usize>,
+    /// Something that the person should know: what was saved, what could not be done.
+    pub message: Option<Message>,
 }

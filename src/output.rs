@@ -6,6 +6,7 @@
 //! model's that is no part of a run.
 
 mod checkpoint;
+mod lock;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -20,11 +21,15 @@ use crate::metadata;
 use crate::recipe::Recipe;
 use crate::weights::EMBEDDED;
 
+use lock::Lock;
+
 pub use crate::files::OutputError;
 pub use checkpoint::CheckpointError;
 
 /// The picture's file name in a run folder.
 pub const IMAGE: &str = "image.png";
+/// What the name of a picture begins with that was kept when a complete run went on.
+const KEPT: &str = "image-";
 /// The recipe's file name in a run folder.
 pub const RECIPE: &str = "recipe.yaml";
 /// The metrics' file name in a run folder.
@@ -48,6 +53,8 @@ pub struct RunFolder {
     path: PathBuf,
     metrics: Option<File>,
     copies: Copies,
+    /// Held as long as the folder is.
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -68,6 +75,7 @@ impl RunFolder {
             match fs::create_dir(&path) {
                 Ok(()) => {
                     return Ok(Self {
+                        _lock: Lock::take(&path)?,
                         path,
                         metrics: None,
                         copies: Copies::default(),
@@ -84,7 +92,7 @@ impl RunFolder {
     /// The folder of a render that was begun before. What a program that was killed left half written is removed.
     ///
     /// # Errors
-    /// When there is no such folder, or it is not a run's.
+    /// When there is no such folder, it is not a run's, or another process is painting in it.
     pub fn open(path: &Path) -> Result<Self, OutputError> {
         let entries = fs::read_dir(path).map_err(failed("look into", path))?;
         let recipe = path.join(RECIPE);
@@ -92,6 +100,8 @@ impl RunFolder {
             let error = io::Error::new(ErrorKind::NotFound, "it is not the folder of a render");
             return Err(failed("find", &recipe)(error));
         }
+        // before anything is touched: the files of a process at work are half written, too
+        let lock = Lock::take(path)?;
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -104,6 +114,7 @@ impl RunFolder {
             path: path.to_owned(),
             metrics: None,
             copies: Copies::default(),
+            _lock: lock,
         })
     }
 
@@ -145,6 +156,29 @@ impl RunFolder {
     /// When the folder cannot be written to.
     pub fn write_image(&self, image: &RgbImage, recipe: &Recipe) -> Result<PathBuf, OutputError> {
         self.write_picture(self.path.join(IMAGE), image, recipe)
+    }
+
+    /// Keeps the picture that is there beside the one that will replace it, under a name with its steps: `image-0200.png`. Returns where
+    /// it is then; nothing where there is no picture.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn keep_image(&self, steps: usize) -> Result<Option<PathBuf>, OutputError> {
+        let image = self.path.join(IMAGE);
+        if !image.is_file() {
+            return Ok(None);
+        }
+        let kept = (1..)
+            .map(|number| match number {
+                1 => format!("{KEPT}{steps:04}.png"),
+                _ => format!("{KEPT}{steps:04}-{number}.png"),
+            })
+            .map(|name| self.path.join(name))
+            .find(|path| !path.exists())
+            .unwrap_or_default();
+        let mut input = File::open(&image).map_err(failed("read", &image))?;
+        write_whole(&kept, true, |file| io::copy(&mut input, file).map(drop))?;
+        Ok(Some(kept))
     }
 
     /// Writes the picture after `step` steps to `snapshots/`, with its recipe in its metadata.
@@ -294,9 +328,10 @@ pub fn run_name(recipe: &Path) -> String {
         .and_then(Path::file_name)
         .unwrap_or_default()
         .to_string_lossy();
-    let is_ours = recipe
-        .file_name()
-        .is_some_and(|name| name == IMAGE || name == RECIPE);
+    let is_ours = recipe.file_name().is_some_and(|name| {
+        let kept = || name.to_string_lossy().starts_with(KEPT);
+        name == IMAGE || name == RECIPE || kept()
+    });
     match folder.rsplit_once('-') {
         Some((name, number))
             if is_ours && number_of(&folder, name).is_some() && number.len() >= 3 =>
@@ -422,6 +457,7 @@ mod tests {
                     .to_string_lossy()
                     .into_owned()
             })
+            .filter(|name| name != lock::LOCK)
             .collect();
         names.sort();
         names
@@ -473,6 +509,7 @@ mod tests {
                 "outputs/first-light-012/frames/frame-00010.png",
                 "frame-00010",
             ),
+            ("outputs/first-light-012/image-0200.png", "first-light"),
             ("pictures/image.png", "image"),
         ] {
             assert_eq!(run_name(Path::new(path)), name);

@@ -1,12 +1,13 @@
 //! A render from its first step to its last: a session is driven, and its run folder kept.
 
+mod resumption;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
-use candle_core::Device;
 use image::RgbImage;
 use serde::Serialize;
 
@@ -15,7 +16,9 @@ use crate::frames::FrameSink;
 use crate::output::RunFolder;
 use crate::picture;
 use crate::recipe::{Edit, Recipe};
-use crate::session::{Session, SessionOptions, Tick};
+use crate::session::{SavedState, Session, Tick};
+
+pub use resumption::Resumption;
 
 /// So often the picture is saved while it is painted, so that whatever ends the program leaves one.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +32,8 @@ pub struct Outcome {
     pub video: Option<PathBuf>,
     /// Steps done, those before a resume among them.
     pub steps: usize,
+    /// Steps that the render has where nothing stops it.
+    pub planned: usize,
     /// How long it took, from the first step on.
     pub seconds: f64,
     /// The loss at the last step.
@@ -36,6 +41,8 @@ pub struct Outcome {
     /// The mean cosine of the cutouts to each prompt at the last step, by the prompt's label.
     pub similarity: BTreeMap<String, f64>,
     /// Whether it was stopped before its last step.
+    pub stopped: bool,
+    /// Whether it was stopped so from outside of the render, as by Ctrl-C, and not by a command.
     pub interrupted: bool,
 }
 
@@ -70,13 +77,14 @@ impl Painter {
     ///
     /// # Errors
     /// When the folder cannot be written to, or a video cannot be begun.
-    pub fn new(session: Session, mut folder: RunFolder, recipe: &Recipe) -> Result<Self> {
+    pub fn new(mut session: Session, mut folder: RunFolder, recipe: &Recipe) -> Result<Self> {
+        session.apply_due()?;
         let recipe = Recipe {
             timeline: session.timeline(),
             ..recipe.clone()
         };
         let written = folder.write_recipe(&recipe)?;
-        let (steps, done) = (session.steps(), session.step());
+        let (steps, done) = (session.planned_steps(), session.step());
         // a video has the size of the last stage's picture
         let stages = recipe.generator.0.len();
         let size = recipe.stage_size(stages.saturating_sub(1));
@@ -92,29 +100,6 @@ impl Painter {
             kept: None,
             last: None,
         })
-    }
-
-    /// Makes ready to go on with a run where its checkpoint was written, or with `previous` at the checkpoint before that. Metrics
-    /// of later steps are forgotten: those steps are made again.
-    ///
-    /// # Errors
-    /// When the run's recipe or checkpoint cannot be used.
-    pub fn resume(
-        mut folder: RunFolder,
-        recipe: &Recipe,
-        previous: bool,
-        device: &Device,
-        options: &SessionOptions,
-    ) -> Result<Self> {
-        let saved = folder.read_checkpoint(previous, device)?;
-        let mut session = Session::with_options(recipe, device, options)?;
-        session
-            .load(saved)
-            .context("the checkpoint does not fit the run's recipe")?;
-        folder.cut_metrics(session.step())?;
-        let mut painter = Self::new(session, folder, recipe)?;
-        painter.kept = Some(painter.session.step());
-        Ok(painter)
     }
 
     /// The session.
@@ -189,18 +174,19 @@ impl Painter {
     /// Changes the render from here on, and the recipe in the folder.
     ///
     /// # Errors
-    /// As [`Session::edit`], or when the folder cannot be written to.
+    /// When a recipe with this edit would be refused; as [`Session::edit`]; or when the folder cannot be written to.
     pub fn edit(&mut self, edit: Edit) -> Result<()> {
+        self.recipe.check_edit(&edit)?;
         self.session.edit(edit)?;
         self.note_timeline()
     }
 
-    /// Takes the last edit back; says what changed, if there was an edit.
+    /// Takes the last edit back; says what changed, if there was an edit. `fade` and `steps` as in [`Session::undo`].
     ///
     /// # Errors
-    /// As [`Painter::edit`].
-    pub fn undo(&mut self, fade: usize) -> Result<Option<Edit>> {
-        let edit = self.session.undo(fade)?;
+    /// As [`Session::edit`], or when the folder cannot be written to.
+    pub fn undo(&mut self, fade: usize, steps: Option<usize>) -> Result<Option<Edit>> {
+        let edit = self.session.undo(fade, steps)?;
         if edit.is_some() {
             self.note_timeline()?;
         }
@@ -231,10 +217,33 @@ impl Painter {
     pub fn checkpoint(&mut self) -> Result<()> {
         let step = self.session.step();
         if self.kept != Some(step) {
-            self.folder.write_checkpoint(&self.session.save()?)?;
+            let saved = SavedState {
+                recipe: Some(self.written.to_yaml()),
+                ..self.session.save()?
+            };
+            self.folder.write_checkpoint(&saved)?;
             self.kept = Some(step);
         }
         Ok(())
+    }
+
+    /// Saves everything and, where the render is not at its end, makes its stop here a part of the recipe: what is kept is then what the
+    /// recipe paints.
+    ///
+    /// # Errors
+    /// When there is no picture, or one of the files cannot be written.
+    pub fn stop(&mut self) -> Result<(PathBuf, RgbImage)> {
+        if self.session.is_finished() {
+            return self.save();
+        }
+        // The checkpoint comes before the stop: whatever ends the program now, a stop in the recipe is never ahead of the checkpoint, and
+        // `resume` knows by that which stops it is to take out. The picture is saved even if there is no room for the others.
+        let kept = self.checkpoint();
+        self.session.stop();
+        let noted = self.note_timeline();
+        let saved = self.save_image()?;
+        kept.and(noted)?;
+        Ok(saved)
     }
 
     /// Writes the picture and a checkpoint, as they are.
@@ -257,15 +266,24 @@ impl Painter {
         Ok((path, image))
     }
 
-    /// Saves everything.
+    /// Keeps the picture that is in the folder beside the one that will replace it, under a name with the steps that it took:
+    /// `image-0200.png`. Returns where it is now; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn keep_image(&self) -> Result<Option<PathBuf>> {
+        Ok(self.folder.keep_image(self.session.step())?)
+    }
+
+    /// Saves everything, as [`Painter::stop`] does, and completes the video.
     ///
     /// # Errors
     /// When something cannot be written.
     pub fn finish(mut self) -> Result<Outcome> {
-        let (image, shown) = self.save()?;
+        let stopped = !self.session.is_finished();
+        let (image, shown) = self.stop()?;
         let video = (self.frames.finish(&shown))
             .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
-        let interrupted = !self.session.is_finished();
         let (loss, similarity) = match self.last {
             Some(tick) => (tick.loss, tick.similarity),
             None => (0.0, BTreeMap::new()),
@@ -274,10 +292,12 @@ impl Painter {
             image,
             video,
             steps: self.session.step(),
+            planned: self.session.planned_steps(),
             seconds: self.start.elapsed().as_secs_f64(),
             loss,
             similarity,
-            interrupted,
+            stopped,
+            interrupted: stopped,
         })
     }
 

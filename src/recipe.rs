@@ -7,6 +7,7 @@ mod check;
 mod critics;
 mod decode;
 mod defaults;
+mod differences;
 mod diffusion;
 mod draft;
 mod emit;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cellular::{CellularOptions, CellularPadding};
 pub use critics::{AestheticOptions, ClipOptions, CutoutChanges, Precision};
+pub use differences::Difference;
 pub use diffusion::{
     DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, NoiseOptions,
 };
@@ -42,6 +44,9 @@ pub use number::{InvalidNumber, Moment, Number};
 pub use pixels::{Color, FftOptions, Palette, PixelsOptions};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
+
+/// No stage has more steps.
+pub const MOST_STEPS: usize = 10_000_000;
 
 /// The name of the CLIP that is part of the program.
 const EMBEDDED: &str = "embedded";

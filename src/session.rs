@@ -29,6 +29,8 @@ use studio::{RecipeStudio, cover};
 pub struct Tick {
     /// Steps done, this one among them.
     pub step: usize,
+    /// The step at which the render ends, as far as is known: edits may change it.
+    pub steps: usize,
     /// The picture that was judged, as it was before the step: `[1, 3, height, width]` in 0..=1, without a graph.
     pub image: Tensor,
     /// The loss of that picture.
@@ -97,6 +99,8 @@ pub struct Session {
     ahead: VecDeque<Edit>,
     /// Edits that took effect.
     timeline: Vec<Edit>,
+    /// Whether the last of them is a stop.
+    stopped: bool,
     /// What takes the last edits back, the last one last.
     undo: Vec<Edit>,
     before_restart: Option<(Course, State)>,
@@ -172,6 +176,7 @@ impl Session {
             rate: 1.0,
             ahead: VecDeque::new(),
             timeline: vec![],
+            stopped: false,
             undo: vec![],
             before_restart: None,
             warnings: vec![],
@@ -194,6 +199,14 @@ impl Session {
 
     /// The step at which the render ends, as far as is known.
     pub fn steps(&self) -> usize {
+        let stop = (self.timeline.last().into_iter().chain(&self.ahead))
+            .find_map(|edit| edit.stop.then_some(edit.step));
+        let planned = self.planned_steps();
+        stop.map_or(planned, |stop| planned.min(stop))
+    }
+
+    /// The step at which it ends where no stop of the timeline ends it earlier.
+    pub fn planned_steps(&self) -> usize {
         let later = (self.studio.as_ref()).map_or(0, |studio| {
             (self.course.stage + 1..studio.stages())
                 .map(|stage| studio.steps(stage))
@@ -230,14 +243,30 @@ impl Session {
         self.timeline.iter().chain(&self.ahead).cloned().collect()
     }
 
-    /// Whether the last step is done, and no edit at it makes the render go on.
+    /// Whether the render is at its end: the last step is done, or the timeline stops it here.
     pub fn is_finished(&self) -> bool {
+        self.stopped || self.is_exhausted()
+    }
+
+    /// Whether all steps are made. The render goes on from here only with an edit that gives the stage more steps, or begins it again.
+    pub fn is_exhausted(&self) -> bool {
         let last_stage =
             (self.studio.as_ref()).is_none_or(|studio| self.course.stage + 1 >= studio.stages());
-        let goes_on = (self.ahead.iter())
-            .take_while(|edit| edit.step <= self.step)
-            .any(|edit| edit.restart.is_some() || edit.steps.is_some());
-        self.step >= self.course.end() && last_stage && !goes_on
+        self.step >= self.course.end() && last_stage
+    }
+
+    /// The steps that the stage at hand has in all if it makes `more` from here.
+    ///
+    /// # Errors
+    /// When its generator cannot be given others, as a sampler.
+    pub fn extended_by(&self, more: usize) -> Result<usize> {
+        if self.generator.has_fixed_steps() {
+            bail!(
+                "the last step is done, and a diffusion model has no more of them: begin again from the picture first (R in the window, \
+                 {{\"restart\":\"image\"}}), or render the recipe with other `steps`"
+            );
+        }
+        Ok(self.step.saturating_sub(self.course.origin) + more)
     }
 
     fn at(&self) -> At {
@@ -248,11 +277,14 @@ impl Session {
         }
     }
 
-    /// One step: render, judge, change. Edits of the timeline whose step has come take effect before it, and so does the change to the
-    /// next stage. Once the render is finished, a tick is an error.
+    /// One step: render, judge, change. The change to the next stage comes before it; edits of the timeline whose step has come take
+    /// effect before it and after it. Once the render is finished, a tick is an error.
     pub fn tick(&mut self) -> Result<Tick> {
         let start = Instant::now();
         self.apply_due()?;
+        if self.stopped {
+            bail!("the render is stopped");
+        }
         while self.step >= self.course.end() {
             self.next_stage()?;
         }
@@ -277,8 +309,11 @@ impl Session {
         if progress == Progress::Finished {
             self.course.steps = self.course.steps.min(self.step - self.course.origin);
         }
+        // now, and not before the next step: after the last one there is none
+        self.apply_due()?;
         Ok(Tick {
             step: self.step,
+            steps: self.steps(),
             image,
             loss: guidance.loss,
             terms: guidance.terms,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use generators::{Generator, Progress, State};
-use phantasia::live::{Command, Frame, Worker, WorkerOptions};
+use phantasia::live::{Command, Event, Frame, Message, Severity, Worker, WorkerOptions};
 use phantasia::objective::{Term, Verdict};
 use phantasia::output::{CHECKPOINT, IMAGE, METRICS, RECIPE, RunFolder};
 use phantasia::paint::Painter;
@@ -22,26 +22,33 @@ use phantasia::session::{Course, Session, Studio};
 const STEPS: usize = 6;
 
 /// A picture of one shade, which each step makes lighter.
-struct Shade(f32);
+struct Shade {
+    level: f32,
+    fixed_steps: bool,
+}
 
 impl Generator for Shade {
     fn render(&mut self) -> candle_core::Result<Tensor> {
-        Tensor::full(self.0, (1, 3, 2, 2), &Device::Cpu)
+        Tensor::full(self.level, (1, 3, 2, 2), &Device::Cpu)
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> candle_core::Result<Progress> {
-        self.0 -= grad.mean_all()?.to_scalar::<f32>()?;
+        self.level -= grad.mean_all()?.to_scalar::<f32>()?;
         Ok(Progress::Running)
+    }
+
+    fn has_fixed_steps(&self) -> bool {
+        self.fixed_steps
     }
 
     fn save(&self) -> candle_core::Result<State> {
         let mut state = State::default();
-        state.scalars.insert("shade".to_owned(), self.0.into());
+        state.scalars.insert("shade".to_owned(), self.level.into());
         Ok(state)
     }
 
     fn load(&mut self, state: &State) -> candle_core::Result<()> {
-        self.0 = state.scalar("shade")? as f32;
+        self.level = state.scalar("shade")? as f32;
         Ok(())
     }
 }
@@ -117,6 +124,7 @@ struct Mock {
     log: Log,
     permits: Arc<AtomicUsize>,
     breaks_at: usize,
+    fixed_steps: bool,
 }
 
 impl Studio for Mock {
@@ -133,17 +141,25 @@ impl Studio for Mock {
     }
 
     fn generator(&mut self, _: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
-        Ok(Box::new(Shade(match init {
-            Some(init) => init.mean_all()?.to_scalar()?,
-            None => 0.25,
-        })))
+        Ok(Box::new(Shade {
+            level: match init {
+                Some(init) => init.mean_all()?.to_scalar()?,
+                None => 0.25,
+            },
+            fixed_steps: self.fixed_steps,
+        }))
+    }
+
+    fn prepare(&mut self, edit: &Edit) -> Result<()> {
+        let mut texts = edit.prompts.iter().flatten().map(|p| p.text.as_deref());
+        if texts.any(|text| text == Some("unspeakable")) {
+            bail!("that cannot be encoded");
+        }
+        Ok(())
     }
 
     fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()> {
         let texts: Vec<_> = prompts.iter().filter_map(|p| p.text.as_deref()).collect();
-        if texts.contains(&"unspeakable") {
-            bail!("that cannot be encoded");
-        }
         self.log
             .note(format!("prompts {} over {}", texts.join("+"), fade.steps));
         Ok(())
@@ -179,6 +195,8 @@ impl Studio for Mock {
     }
 }
 
+type Told = Arc<Mutex<Vec<Message>>>;
+
 /// A worker with the mock's parts, and the folder that it fills.
 struct Bench {
     worker: Worker,
@@ -186,14 +204,20 @@ struct Bench {
     permits: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     out: tempfile::TempDir,
+    /// The messages so far.
+    told: Told,
 }
 
 impl Bench {
     fn new(permits: usize, hold: bool) -> Self {
-        Self::breaking(permits, hold, usize::MAX)
+        Self::with(permits, hold, usize::MAX, false)
     }
 
     fn breaking(permits: usize, hold: bool, breaks_at: usize) -> Self {
+        Self::with(permits, hold, breaks_at, false)
+    }
+
+    fn with(permits: usize, hold: bool, breaks_at: usize, fixed_steps: bool) -> Self {
         let out = tempfile::tempdir().expect("a folder");
         let log = Log::default();
         let permits = Arc::new(AtomicUsize::new(permits));
@@ -201,6 +225,7 @@ impl Bench {
             log: log.clone(),
             permits: Arc::clone(&permits),
             breaks_at,
+            fixed_steps,
         };
         let session = Session::from_studio(Box::new(studio), vec![]).expect("a session");
         let folder = RunFolder::create(out.path(), "grey").expect("a run");
@@ -210,16 +235,24 @@ impl Bench {
         let options = WorkerOptions {
             device: "none".to_owned(),
             fade: 3,
+            extend: 2,
             hold,
             frames: true,
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker::spawn(painter, options, Arc::clone(&stop), |_| {});
+        let told = Told::default();
+        let sink = Arc::clone(&told);
+        let worker = Worker::spawn(painter, options, Arc::clone(&stop), move |event| {
+            if let Event::Message(message) = event {
+                sink.lock().expect("the messages").push(message.clone());
+            }
+        });
         Self {
             worker: worker.expect("a thread"),
             log,
             permits,
             stop,
+            told,
             out,
         }
     }
@@ -372,8 +405,9 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
     bench.send(prompts("unspeakable"));
     bench.allow(1);
     let frame = bench.frame(|frame| frame.message.is_some());
-    let (_, message) = frame.message.expect("a message");
-    assert!(message.contains("cannot be encoded"), "{message}");
+    let message = frame.message.expect("a message");
+    assert!(message.text.contains("cannot be encoded"), "{message:?}");
+    assert_eq!(message.severity, Severity::Error);
     assert_eq!(frame.prompts[0].prompt, Prompt::new("grey"));
     bench.allow(STEPS);
     let run = bench.run();
@@ -420,6 +454,125 @@ fn a_finished_render_that_is_held_can_begin_again() {
     let run = bench.run();
     bench.worker.join().expect("a picture");
     assert_eq!(timeline(&run)[0].restart, Some(Restart::Image));
+}
+
+#[test]
+fn an_edit_at_the_end_goes_on_painting() {
+    let bench = Bench::new(100, true);
+    // a fade of 3, and 2 steps more
+    let frame = bench.frame(|frame| frame.finished);
+    assert_eq!((frame.step, frame.goes_on), (STEPS, Some(5)));
+    bench.send(prompts("a cat"));
+    let frame = bench.frame(|frame| frame.finished && frame.step > STEPS);
+    assert_eq!((frame.step, frame.steps), (STEPS + 5, STEPS + 5));
+    bench.send(Command::LearningRate(2.0));
+    bench.frame(|frame| frame.finished && frame.step == STEPS + 10);
+    bench.send(Command::Undo);
+    bench.frame(|frame| frame.finished && frame.step == STEPS + 15);
+    // what changes nothing paints nothing
+    bench.send(prompts("a cat"));
+    bench.send(Command::Fade(1));
+    let frame = bench.frame(|frame| frame.fade == 1);
+    assert_eq!((frame.step, frame.goes_on), (STEPS + 15, Some(3)));
+    bench.send(Command::Stop);
+    let run = bench.run();
+    let told = Arc::clone(&bench.told);
+    let outcome = bench.worker.join().expect("a picture");
+    assert_eq!((outcome.steps, outcome.stopped), (STEPS + 15, false));
+    let edits: Vec<_> = (timeline(&run).iter())
+        .map(|edit| (edit.step, edit.steps))
+        .collect();
+    assert_eq!(edits, [(6, Some(11)), (11, Some(16)), (16, Some(21))]);
+    let told = told.lock().expect("the messages");
+    let finished = (told.iter()).filter(|message| message.text.starts_with("finished; saved"));
+    assert_eq!(finished.count(), 4, "{told:?}");
+}
+
+#[test]
+fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
+    let bench = Bench::with(100, true, usize::MAX, true);
+    let frame = bench.frame(|frame| frame.finished);
+    assert_eq!(frame.goes_on, None);
+    for command in [prompts("a cat"), Command::Steps(20)] {
+        bench.send(command);
+        let frame = bench.frame(|frame| {
+            (frame.message.as_ref()).is_some_and(|message| message.severity == Severity::Error)
+        });
+        let text = frame.message.expect("a message").text;
+        assert!(
+            text.contains("diffusion") && text.contains("R in the window"),
+            "{text}"
+        );
+        assert_eq!(
+            (frame.step, &frame.prompts[0].prompt),
+            (STEPS, &Prompt::new("grey"))
+        );
+        // another message comes between
+        bench.send(Command::Snapshot);
+        bench.frame(|frame| {
+            (frame.message.as_ref()).is_some_and(|message| message.severity == Severity::Info)
+        });
+    }
+    bench.send(Command::Restart { from_image: true });
+    bench.send(prompts("a cat"));
+    bench.frame(|frame| frame.finished && frame.step == 2 * STEPS);
+    bench.send(Command::Stop);
+    bench.worker.join().expect("a picture");
+}
+
+#[test]
+fn who_holds_waits_only_while_somebody_can_send() {
+    let mut bench = Bench::new(STEPS, true);
+    let commands = bench.commands();
+    bench.worker.hang_up();
+    bench.frame(|frame| frame.finished);
+    std::thread::sleep(Duration::from_millis(150));
+    assert!(!bench.worker.is_done());
+    drop(commands);
+    assert_eq!(bench.worker.join().expect("a picture").steps, STEPS);
+}
+
+#[test]
+fn a_stop_is_the_last_entry_of_the_timeline() {
+    let bench = Bench::new(2, true);
+    bench.log.wait_for("asked 2");
+    bench.send(Command::LearningRate(2.0));
+    bench.send(Command::Pause(true));
+    bench.send(Command::Stop);
+    bench.allow(1);
+    let run = bench.run();
+    let outcome = bench.worker.join().expect("a picture");
+    assert_eq!(
+        (outcome.steps, outcome.planned, outcome.stopped),
+        (3, STEPS, true)
+    );
+    let edits = timeline(&run);
+    assert_eq!(edits.len(), 2);
+    assert_eq!((edits[1].step, edits[1].stop), (3, true));
+}
+
+#[test]
+fn messages_are_told_to_those_who_see_no_frames() {
+    let bench = Bench::new(1, false);
+    bench.log.wait_for("asked 1");
+    bench.send(Command::Undo);
+    bench.send(prompts("unspeakable"));
+    bench.send(Command::LearningRate(2.0));
+    bench.allow(STEPS);
+    let told = Arc::clone(&bench.told);
+    bench.worker.join().expect("a picture");
+    let told = told.lock().expect("the messages");
+    let told: Vec<_> = (told.iter())
+        .map(|message| (message.severity, message.text.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Severity::Error, "there is no edit to take back"),
+            (Severity::Error, "that cannot be encoded"),
+            (Severity::Info, "learning rate x 2.000"),
+        ]
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
-use phantasia::live::View;
+use phantasia::live::{Message, Severity, View};
 use phantasia::preview::canvas::Canvas;
 use phantasia::preview::paint::Painter;
 use phantasia::preview::panel::{Held, Input, Key, Panel, Shortcut, Target};
@@ -137,7 +137,11 @@ fn the_end_with_cutouts_and_a_message() {
     let mut scene = Scene::new();
     let mut frame = sample::frame(200);
     frame.view = View::Cutouts;
-    frame.message = Some((1, "finished; saved outputs/sunset-001/image.png".to_owned()));
+    frame.message = Some(Message {
+        number: 1,
+        severity: Severity::Info,
+        text: "finished; saved outputs/sunset-001/image.png".to_owned(),
+    });
     scene.panel.show(frame, scene.now);
     scene.compare("end", (820, 560), 1.0);
 }

@@ -78,6 +78,36 @@ fn a_tournament_keeps_the_best_and_tells_the_standings() {
     assert!(image.with_file_name("bracket.png").is_file());
 }
 
+/// A candidate that was dropped ended there, and its recipe says so.
+#[test]
+fn the_recipe_of_a_candidate_that_was_dropped_paints_its_picture() {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut tournament = tournament(out.path());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    assert!(tournament.play(&stop, |_| {}).expect("an end"));
+    let folder = tournament.folder();
+    for candidate in &tournament.standings().candidates {
+        let run_folder = folder.join(candidate.run.as_ref().expect("a run"));
+        let recipe = run_folder.join("recipe.yaml");
+        let stops = Recipe::load(&recipe).expect("a recipe").stops_at();
+        assert_eq!(stops.is_some(), candidate.dropped.is_some());
+        let recipe = recipe.to_str().expect("a path");
+        let args = [
+            "render", recipe, "--device", "cpu", "--out", "again", "--json",
+        ];
+        let again = json(&run(out.path(), &args));
+        let again = out.path().join(again["image"].as_str().expect("a picture"));
+        let bytes = |path: &Path| fs::read(path).expect("a picture");
+        assert!(bytes(&run_folder.join("image.png")) == bytes(&again));
+    }
+    // in use until it is dropped
+    let error = resume(folder).err().expect("a folder in use");
+    assert!(
+        format!("{error:#}").contains("is painting in it"),
+        "{error:#}"
+    );
+}
+
 #[test]
 fn impossible_tournaments_exit_with_2() {
     let folder = folder();
@@ -134,6 +164,8 @@ fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
             })
             .expect("a part");
         let path = other.folder().to_owned();
+        // a folder in use is locked
+        drop(other);
         other = resume(&path).expect("the tournament");
     }
     let scores = |tournament: &Tournament| {
@@ -159,6 +191,20 @@ fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
         })
         .sum();
     assert_eq!(total, planned);
+}
+
+#[test]
+fn a_recipe_that_was_changed_is_refused_by_the_key() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = tournament(out.path()).folder().to_owned();
+    resume(&path).expect("the tournament as it began");
+    let recipe = path.join("recipe.yaml");
+    let other = fs::read_to_string(&recipe)
+        .expect("a recipe")
+        .replace("steps: 6", "steps: 9");
+    fs::write(&recipe, other).expect("a file");
+    let error = format!("{:#}", resume(&path).err().expect("another recipe"));
+    assert!(error.contains("steps: it is 9 here, and was 6"), "{error}");
 }
 
 #[test]

@@ -295,6 +295,10 @@ impl Generator for Diffusion {
         })
     }
 
+    fn has_fixed_steps(&self) -> bool {
+        true
+    }
+
     fn save(&self) -> Result<State> {
         let mut state = State::default();
         state.tensors.insert("noisy".to_owned(), self.x.clone());

@@ -93,6 +93,9 @@ pub trait Generator: Send {
         Ok(())
     }
 
+    /// Told when what judges the images has changed: losses from here on do not compare with those before.
+    fn aims_changed(&mut self) {}
+
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
     /// `grad`, of the same shape, is the gradient of the loss with respect to it.
     fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress>;
@@ -106,6 +109,12 @@ pub trait Generator: Send {
     /// What there is to keep beside the picture; nothing for most.
     fn artifact(&self) -> Result<Option<Artifact>> {
         Ok(None)
+    }
+
+    /// Whether it makes exactly as many steps as it was made for: a state of it does not go on in one of other steps. So it is where the
+    /// steps are a sampler's.
+    fn has_fixed_steps(&self) -> bool {
+        false
     }
 
     /// All that is needed to go on from here: parameters, optimiser moments, the number of steps done.

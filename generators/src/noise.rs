@@ -160,6 +160,11 @@ impl Generator for Noise {
         Ok(())
     }
 
+    /// The picture that is kept is the best one under what judges now.
+    fn aims_changed(&mut self) {
+        self.best = None;
+    }
+
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
         if self.progress() == Progress::Finished {
             return Ok(Progress::Finished);

@@ -342,6 +342,14 @@ fn the_best_picture_is_kept() -> Result<()> {
     assert_eq!(numbers(&noise.picture()?), numbers(&image));
     noise.judged(loss - 1.0)?;
     assert_eq!(numbers(&noise.picture()?), numbers(&second));
+    // what was best before something else was asked for is not kept against what comes
+    noise.aims_changed();
+    step(&mut noise, &reference["noise.target"])?;
+    assert_eq!(numbers(&noise.picture()?), numbers(&second));
+    let third = noise.render()?;
+    noise.aims_changed();
+    noise.judged(loss + 9.0)?;
+    assert_eq!(numbers(&noise.picture()?), numbers(&third));
     Ok(())
 }
 

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use phantasia::live::{self, Command, RecipeWatch, Worker, WorkerOptions};
+use phantasia::live::{
+    self, Command, Event, Message, RecipeWatch, Severity, Worker, WorkerOptions,
+};
 use phantasia::paint::{Outcome, Painter};
 use phantasia::preview::choose::{Preview, Surroundings};
 use phantasia::preview::terminal;
@@ -20,7 +22,7 @@ use phantasia::recipe::Recipe;
 use phantasia::session::Tick;
 use serde::Serialize;
 
-use super::console::{note, say};
+use super::console::{Misuse, note, say};
 use super::render;
 use crate::cli::{CompanyArgs, PreviewChoice, RenderArgs};
 
@@ -60,18 +62,25 @@ impl Company {
     pub fn keep<T>(
         self,
         painter: Painter,
-        beside: impl FnOnce(SyncSender<Command>) -> Result<T>,
+        beside: impl FnOnce(SyncSender<Command>, Voice) -> Result<T>,
     ) -> Result<ExitCode> {
         let run = painter.folder().path().to_owned();
         let (steps, done) = (painter.session().steps(), painter.session().step());
         // the picture in the terminal has its own line of progress
         let quiet = self.args.quiet || self.preview == Preview::Terminal;
         let mut progress = Progress::new(steps, done, quiet);
+        let voice = Voice {
+            bar: progress.bar(),
+            quiet: self.args.quiet,
+            // what is written over it spoils it
+            shown: self.preview == Preview::Terminal && std::io::stderr().is_terminal(),
+        };
         let options = WorkerOptions {
             device: self.device.clone(),
             fade: self.args.fade,
+            extend: self.args.extend,
             // a window stays until it is closed, and the render can begin again in it
-            hold: self.preview == Preview::Window,
+            hold: self.args.hold || self.preview == Preview::Window,
             frames: self.preview != Preview::None,
         };
         // before the painting begins: without a window it should not
@@ -79,24 +88,32 @@ impl Company {
             Preview::Window => Some(Window::open(&format!("Phantasia: {}", run.display()))?),
             Preview::Terminal | Preview::None => None,
         };
-        let bar = progress.clone();
-        let stop = Arc::clone(&self.stop);
-        let worker = Worker::spawn(painter, options, stop, move |tick| progress.tick(tick))?;
-        let beside = beside(worker.commands())?;
+        let (bar, stop, teller) = (progress.bar(), Arc::clone(&self.stop), voice.clone());
+        let mut worker = Worker::spawn(painter, options, stop, move |event| match event {
+            Event::Step(tick) => progress.tick(tick),
+            Event::Message(message) => teller.tell(message),
+        })?;
+        let beside = beside(worker.commands(), voice.clone())?;
         if self.args.control.is_some() {
             let commands = worker.commands();
             // it ends with standard input, or with the program
             std::thread::Builder::new()
                 .name("control".to_owned())
                 .spawn(move || {
-                    live::read_commands(std::io::stdin().lock(), &commands, |line| note(line));
+                    live::read_commands(std::io::stdin().lock(), &commands, |line| {
+                        voice.say(line);
+                    });
                 })
                 .context("cannot listen to standard input")?;
         }
-        let (frames, is_over) = (worker.frames(), || worker.is_done());
+        let frames = worker.frames();
         let shown = match (window, self.preview) {
-            (Some(window), _) => window.run(&frames, &worker.commands(), &is_over),
-            (None, Preview::Terminal) => terminal::run(&frames, &is_over),
+            (Some(window), _) => window.run(&frames, &worker.commands(), &|| worker.is_done()),
+            (None, Preview::Terminal) => {
+                // it waits for the end, and a render that holds ends when nobody can send commands any more
+                worker.hang_up();
+                terminal::run(&frames, &|| worker.is_done())
+            }
             (None, _) => Ok(()),
         };
         // the render does not end for want of a preview
@@ -105,13 +122,20 @@ impl Company {
         }
         let outcome = worker.join();
         drop(beside);
-        bar.clear();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
         let outcome = outcome?;
-        if outcome.interrupted {
+        if outcome.stopped {
+            let how = if outcome.interrupted {
+                "interrupted"
+            } else {
+                "stopped"
+            };
             note(format_args!(
-                "interrupted after step {} of {steps}; the picture so far is saved; \
-                 `phantasia resume {}` goes on",
+                "{how} after step {} of {}; the picture so far is saved; `phantasia resume {}` goes on",
                 outcome.steps,
+                outcome.planned,
                 run.display()
             ));
         }
@@ -121,6 +145,49 @@ impl Company {
         } else {
             ExitCode::SUCCESS
         })
+    }
+}
+
+/// Whether a render that is to wait for edits can be given any; to be asked before work begins. `watched` is whether its recipe's file is.
+pub fn check_hold(args: &CompanyArgs, preview: Preview, watched: bool) -> Result<()> {
+    if args.hold && args.control.is_none() && !watched && preview != Preview::Window {
+        return Err(Misuse(
+            "--hold waits for edits once the last step is done, and here nothing brings any: add `--control -`, or `--watch` to `render`"
+                .to_owned(),
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Standard error while a render runs: lines go above the bar of progress.
+#[derive(Clone)]
+pub struct Voice {
+    bar: Option<ProgressBar>,
+    /// Says nothing of what went well.
+    quiet: bool,
+    /// Whether the preview says the render's messages in its place.
+    shown: bool,
+}
+
+impl Voice {
+    /// Tells a message of the render.
+    fn tell(&self, message: &Message) {
+        match message.severity {
+            _ if self.shown => {}
+            Severity::Info if self.quiet => {}
+            Severity::Info => self.say(&message.text),
+            Severity::Warning => self.say(&format!("warning: {}", message.text)),
+            Severity::Error => self.say(&format!("error: {}", message.text)),
+        }
+    }
+
+    /// Writes a line.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| note(line)),
+            None => note(line),
+        }
     }
 }
 
@@ -148,11 +215,12 @@ pub fn watch(
     args: &RenderArgs,
     recipe: Recipe,
     commands: SyncSender<Command>,
+    voice: Voice,
 ) -> Result<RecipeWatch> {
     let path = args.recipe.clone();
     let args = args.clone();
     let read = move || render::recipe(&args);
-    RecipeWatch::start(&path, recipe, commands, read, |line| note(line))
+    RecipeWatch::start(&path, recipe, commands, read, move |line| voice.say(line))
 }
 
 /// A flag that the first Ctrl-C sets. The second ends the program at once.
@@ -186,17 +254,21 @@ fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()>
     Ok(say(serde_json::to_string(&report)?)?)
 }
 
-/// Progress on standard error: a bar on a terminal, else a line now and then. Clones share the bar.
-#[derive(Clone)]
+/// Progress on standard error: a bar on a terminal, else a line now and then.
 enum Progress {
     Hidden,
     Bar(ProgressBar),
-    Lines {
-        start: Instant,
-        last: Instant,
-        done: usize,
-        steps: usize,
-    },
+    Lines(Lines),
+}
+
+/// Lines of progress.
+struct Lines {
+    /// When the last line was written.
+    last: Instant,
+    /// When painting began, or went on after the last step, and the steps that were done then.
+    start: (Instant, usize),
+    /// Whether the last step was the render's last.
+    finished: bool,
 }
 
 impl Progress {
@@ -206,12 +278,11 @@ impl Progress {
         }
         let now = Instant::now();
         if !std::io::stderr().is_terminal() {
-            return Self::Lines {
-                start: now,
+            return Self::Lines(Lines {
                 last: now,
-                done,
-                steps,
-            };
+                start: (now, done),
+                finished: false,
+            });
         }
         let bar = ProgressBar::new(steps as u64).with_position(done as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {wide_msg}  {eta}") {
@@ -221,38 +292,51 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// The bar, where there is one. Clones share it.
+    fn bar(&self) -> Option<ProgressBar> {
+        match self {
+            Self::Bar(bar) => Some(bar.clone()),
+            Self::Hidden | Self::Lines(_) => None,
+        }
+    }
+
     fn tick(&mut self, tick: &Tick) {
         match self {
             Self::Hidden => {}
             Self::Bar(bar) => {
+                // an edit may have changed it
+                bar.set_length(tick.steps as u64);
                 bar.set_position(tick.step as u64);
                 bar.set_message(words(tick));
             }
-            Self::Lines {
-                start,
-                last,
-                done,
-                steps,
-            } => {
-                if last.elapsed() >= LINE_EVERY || tick.finished {
-                    *last = Instant::now();
-                    let made = tick.step.saturating_sub(*done).max(1);
-                    let left = start.elapsed().as_secs_f64() / made as f64
-                        * steps.saturating_sub(tick.step) as f64;
-                    note(format_args!(
-                        "step {} of {steps}  {}  {left:.0} s left",
-                        tick.step,
-                        words(tick)
-                    ));
-                }
-            }
+            Self::Lines(lines) => lines.tick(tick),
         }
     }
+}
 
-    fn clear(&self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+impl Lines {
+    fn tick(&mut self, tick: &Tick) {
+        if self.finished {
+            // the render has waited, and goes on
+            let begin = Duration::try_from_secs_f64(tick.seconds).unwrap_or_default();
+            let now = Instant::now();
+            self.start = (now.checked_sub(begin).unwrap_or(now), tick.step - 1);
         }
+        self.finished = tick.finished;
+        if self.last.elapsed() < LINE_EVERY && !tick.finished {
+            return;
+        }
+        self.last = Instant::now();
+        let (start, done) = self.start;
+        let made = tick.step.saturating_sub(done).max(1);
+        let left = start.elapsed().as_secs_f64() / made as f64
+            * tick.steps.saturating_sub(tick.step) as f64;
+        note(format_args!(
+            "step {} of {}  {}  {left:.0} s left",
+            tick.step,
+            tick.steps,
+            words(tick)
+        ));
     }
 }
 

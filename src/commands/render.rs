@@ -16,12 +16,23 @@ use crate::cli::{PreviewChoice, RenderArgs};
 
 /// Paints a picture; it shows at `preview` where the flags do not say.
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
-    let recipe = recipe(args)?;
+    let (recipe, left_out) = read(args)?;
+    if let Some(stop) = left_out {
+        note(format_args!(
+            "the recipe's timeline stops the render after step {stop}: with the steps that are asked for, that stop is left out"
+        ));
+    } else if let Some(stop) = recipe.stops_at().filter(|_| !args.company.quiet) {
+        note(format_args!(
+            "the recipe's timeline stops the render after step {stop}, where it was stopped before; `--steps {}` goes past it",
+            recipe.steps
+        ));
+    }
     models::need_of(&recipe, &args.judge, args.yes, args.company.quiet)?;
     if let Some(candidates) = args.candidates {
         return tournament::begin(args, &recipe, candidates);
     }
     let preview = company::choose(args.company.preview.unwrap_or(preview))?;
+    company::check_hold(&args.company, preview, args.watch)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
@@ -40,9 +51,9 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         stop,
     };
     let watched = args.watch.then_some((args, recipe));
-    company.keep(painter, |commands| {
+    company.keep(painter, |commands, voice| {
         watched
-            .map(|(args, recipe)| company::watch(args, recipe, commands))
+            .map(|(args, recipe)| company::watch(args, recipe, commands, voice))
             .transpose()
     })
 }
@@ -58,6 +69,11 @@ pub(super) fn options(memory: Option<usize>) -> SessionOptions {
 
 /// The recipe, with what the flags change in it.
 pub(super) fn recipe(args: &RenderArgs) -> Result<Recipe, RecipeError> {
+    read(args).map(|(recipe, _)| recipe)
+}
+
+/// The recipe, and the step of its timeline's stop, if that is left out: who asks for a number of steps wants these.
+fn read(args: &RenderArgs) -> Result<(Recipe, Option<usize>), RecipeError> {
     let mut draft = Draft::load(&args.recipe)?;
     for assignment in &args.set {
         draft.set(assignment)?;
@@ -75,5 +91,13 @@ pub(super) fn recipe(args: &RenderArgs) -> Result<Recipe, RecipeError> {
     if let Some(size) = &args.size {
         draft.replace("size", &size.clone().into(), &format!("--size {size}"))?;
     }
-    draft.finish()
+    let recipe = draft.finish()?;
+    let steps_asked = args.steps.is_some()
+        || (args.set.iter())
+            .filter_map(|assignment| assignment.split_once('='))
+            .any(|(path, _)| path.trim() == "steps");
+    Ok(match recipe.stops_at() {
+        Some(stop) if steps_asked => (recipe.without_stops(usize::MAX), Some(stop)),
+        _ => (recipe, None),
+    })
 }

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use phantasia::output::{CheckpointError, RECIPE, RunFolder};
-use phantasia::paint::Painter;
+use phantasia::output::{CheckpointError, RunFolder};
+use phantasia::paint::{Painter, Resumption};
 use phantasia::rank::tournament::{Standings, Tournament};
-use phantasia::recipe::{Edit, Prompt, Recipe, prompts_from_json};
+use phantasia::recipe::{Edit, Prompt, prompts_from_json};
+use phantasia::session::Session;
 use phantasia::video;
 
 use super::company::{self, Company};
@@ -17,83 +18,127 @@ use crate::cli::{PreviewChoice, ResumeArgs};
 /// Goes on with a render.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     if Tournament::is_at(&args.run) {
-        if args.steps.is_some() || !args.prompt.is_empty() || args.previous {
+        let company = &args.company;
+        let steered = company.hold || company.control.is_some() || company.preview.is_some();
+        if args.steps.is_some() || !args.prompt.is_empty() || args.previous || steered {
             bail!(Misuse(
-                "a tournament goes on as it was begun: --steps, --prompt and --previous are for single runs, such as those in its folder"
+                "a tournament goes on as it was begun: --steps, --prompt, --previous, --hold, --control and --preview are for single runs, such as those in its folder"
                     .to_owned()
             ));
         }
-        let recipe = Recipe::load(&args.run.join(RECIPE))?;
-        let judges = Standings::load(&args.run)?.judge;
-        models::need_of(&recipe, &judges, args.yes, args.company.quiet)?;
+        let standings = Standings::load(&args.run)?;
+        let recipe = standings.recipe_in(&args.run)?;
+        models::need_of(&recipe, &standings.judge, args.yes, args.company.quiet)?;
         return tournament::go_on(args);
     }
     let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;
+    company::check_hold(&args.company, preview, false)?;
+    let prompts = prompts(&args.prompt)?;
     let folder = RunFolder::open(&args.run)?;
-    let recipe = Recipe::load(&args.run.join(RECIPE))?;
-    models::need_of(&recipe, &[], args.yes, args.company.quiet)?;
+    let has_previous = folder.has_previous();
+    let (device, device_name) = device::open(args.device)?;
+    let resumption = Resumption::read(folder, args.previous, &device).map_err(|error| {
+        if offers_previous(&error) && has_previous && !args.previous {
+            error.context(format!(
+                "the run cannot go on from its last checkpoint; `phantasia resume {} --previous` goes on from the one before it",
+                args.run.display()
+            ))
+        } else {
+            error
+        }
+    })?;
+    let recipe = resumption.recipe();
+    models::need_of(recipe, &[], args.yes, args.company.quiet)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
-    let prompts = prompts(&args.prompt)?;
     let stop = company::interrupt()?;
-    let (device, device_name) = device::open(args.device)?;
-    let has_previous = folder.has_previous();
-    let options = render::options(args.memory);
-    let resumed = Painter::resume(folder, &recipe, args.previous, &device, &options);
-    let mut painter = match resumed {
-        Err(error) if offers_previous(&error) && has_previous && !args.previous => {
-            return Err(error.context(format!(
-                "the run cannot go on from its last checkpoint; `phantasia resume {} --previous` goes on from the one before it",
-                args.run.display()
-            )));
-        }
-        resumed => resumed?,
-    };
+    let (mut painter, mut edit) = resumption.painter(&render::options(args.memory))?;
     for warning in painter.session_mut().take_warnings() {
         note(format_args!("warning: {warning}"));
     }
-    let (done, course) = (painter.session().step(), painter.session().course().clone());
-    let mut edit = Edit::default();
+    if !edit.is_empty() {
+        note(format_args!(
+            "the run's recipe was changed: from step {} on, its new {} count, and stand in its timeline",
+            painter.session().step(),
+            changed(&edit)
+        ));
+    }
     if let Some(steps) = args.steps {
-        if steps < done {
-            bail!(
-                "--steps {steps}: the run has made {done} steps already; --steps is the new total"
-            );
-        }
-        let planned = painter.session().steps();
-        if steps != planned {
-            // what later stages make stays as it is
-            let later = planned - course.end();
-            edit.steps = Some(
-                (steps.checked_sub(course.origin + later))
-                    .filter(|own| course.origin + own >= done && *own > 0)
-                    .with_context(|| {
-                        format!("--steps {steps}: the stages that follow alone have {later} steps")
-                    })?,
-            );
-        }
+        edit.steps = total(painter.session(), steps)?;
     }
     if let Some(prompts) = prompts {
         edit.prompts = Some(prompts);
+    }
+    if edit.prompts.is_some() {
         edit.fade = Some(args.company.fade);
     }
-    if edit != Edit::default() {
-        painter.edit(edit)?;
-    }
-    if painter.is_finished() {
-        note(format_args!(
-            "the run is complete with {done} steps; `--steps {}` would go on",
-            done * 2
-        ));
-    }
+    make(&mut painter, edit, args)?;
     let company = Company {
         args: args.company.clone(),
         preview,
         device: device_name,
         stop,
     };
-    company.keep(painter, |_| Ok(()))
+    company.keep(painter, |_, _| Ok(()))
+}
+
+/// Makes an edit of a run that goes on. The picture of a complete one is kept beside the one to come.
+fn make(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
+    let (done, complete) = (painter.session().step(), painter.session().is_exhausted());
+    if !edit.is_empty() {
+        if complete && args.steps.is_none() && edit.steps.is_none() {
+            // else nothing would be painted of it
+            let more = args.company.fade.saturating_add(args.company.extend);
+            edit.steps = Some(painter.session().extended_by(more)?);
+        }
+        painter.edit(edit)?;
+    }
+    if painter.session().is_exhausted() {
+        note(format_args!(
+            "the run is complete with {done} steps; `--steps {}` would go on",
+            done.max(1) * 2
+        ));
+    } else if complete && let Some(kept) = painter.keep_image()? {
+        note(format_args!(
+            "the picture of {done} steps stays as {}",
+            kept.display()
+        ));
+    }
+    Ok(())
+}
+
+/// The steps of the stage at hand that make a run of so many steps in all; nothing where it has that many as it is.
+fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
+    let (done, course) = (session.step(), session.course());
+    if steps < done {
+        bail!("--steps {steps}: the run has made {done} steps already; --steps is the new total");
+    }
+    let planned = session.planned_steps();
+    if steps == planned {
+        return Ok(None);
+    }
+    // what later stages make stays as it is
+    let later = planned - course.end();
+    (steps.checked_sub(course.origin + later))
+        .filter(|own| course.origin + own >= done && *own > 0)
+        .with_context(|| {
+            format!("--steps {steps}: the stages that follow alone have {later} steps")
+        })
+        .map(Some)
+}
+
+/// What an edit changes, in words.
+fn changed(edit: &Edit) -> String {
+    let parts = [
+        (edit.prompts.is_some(), "prompts"),
+        (edit.terms.is_some(), "terms"),
+        (edit.steps.is_some(), "steps"),
+    ];
+    let words: Vec<_> = (parts.into_iter())
+        .filter_map(|(is_changed, word)| is_changed.then_some(word))
+        .collect();
+    words.join(" and ")
 }
 
 fn prompts(texts: &[String]) -> Result<Option<Vec<Prompt>>> {

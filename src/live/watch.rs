@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::Command;
+use super::{Command, Severity};
 use crate::recipe::{Recipe, RecipeError};
 
 /// An editor writes a file in several goes: so long nothing must happen before it is read.
@@ -113,7 +113,9 @@ where
             Err(error) => {
                 (self.complain)(&format!("{error}\nthe recipe as it was goes on"));
                 let short = "the recipe has a fault; as it was it goes on".to_owned();
-                return self.commands.send(Command::Say(short)).is_ok();
+                return (self.commands)
+                    .send(Command::Say(Severity::Error, short))
+                    .is_ok();
             }
         };
         let mut send = vec![];
@@ -196,7 +198,7 @@ mod tests {
     fn a_broken_file_is_told_and_the_next_good_one_counts() {
         let watched = watched("prompts: a cat\n");
         fs::write(&watched.path, "prompts: [\n").expect("a file");
-        assert!(matches!(next(&watched), Command::Say(_)));
+        assert!(matches!(next(&watched), Command::Say(Severity::Error, _)));
         let told = watched.complaints.lock().expect("the lock").concat();
         assert!(told.contains("r.yaml:"), "{told}");
         // as editors do: another file takes its name

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
 
-use super::{Command, Frame, Mailbox, PromptStatus, View};
+use super::{Command, Frame, Mailbox, Message, PromptStatus, Severity, View};
 use crate::paint::{Outcome, Painter};
 use crate::picture;
 use crate::recipe::{Edit, Restart};
@@ -32,10 +32,21 @@ pub struct WorkerOptions {
     pub device: String,
     /// Over how many steps changes of prompts fade, until a command says otherwise.
     pub fade: usize,
+    /// Over how many steps an edit goes on painting once all steps are made, its fade apart; 1 or more.
+    pub extend: usize,
     /// Whether it waits for commands once all steps are made, rather than end.
     pub hold: bool,
     /// Whether anybody takes frames.
     pub frames: bool,
+}
+
+/// What happens while a render runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A step was done.
+    Step(&'a Tick),
+    /// There is something that the person should know; frames show it, too.
+    Message(&'a Message),
 }
 
 /// The thread that paints, seen from the outside.
@@ -47,7 +58,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread. It ends when the painter is finished (unless it holds), on [`Command::Stop`], when `stop` is set, or with
-    /// an error; what was painted is saved whichever it is. `watch` is called there after every step.
+    /// an error; what was painted is saved whichever it is. `watch` is told there what happens.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -55,7 +66,7 @@ impl Worker {
         painter: Painter,
         options: WorkerOptions,
         stop: Arc<AtomicBool>,
-        mut watch: impl FnMut(&Tick) + Send + 'static,
+        mut watch: impl FnMut(Event<'_>) + Send + 'static,
     ) -> Result<Self> {
         let (commands, receiver) = sync_channel(MOST_COMMANDS);
         let frames = Arc::new(Mailbox::default());
@@ -74,6 +85,12 @@ impl Worker {
     /// Where commands go. Sending waits while very many are waiting; a front end that must not wait tries.
     pub fn commands(&self) -> SyncSender<Command> {
         self.commands.clone()
+    }
+
+    /// Keeps no sender of commands any longer: a render that holds waits only while somebody else has one. What [`Worker::commands`] gives
+    /// from here on has no listener.
+    pub fn hang_up(&mut self) {
+        self.commands = sync_channel(0).0;
     }
 
     /// Where frames come from.
@@ -110,9 +127,10 @@ pub fn drive(
     commands: &Receiver<Command>,
     frames: &Mailbox<Frame>,
     stop: &AtomicBool,
-    watch: &mut dyn FnMut(&Tick),
+    watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome> {
     let mut driver = Driver {
+        watch,
         fade: options.fade,
         painter,
         options,
@@ -121,7 +139,6 @@ pub fn drive(
         paused: false,
         stopped: false,
         message: None,
-        messages: 0,
         framed: None,
         speed: VecDeque::new(),
         saved_at_end: None,
@@ -149,18 +166,19 @@ pub fn drive(
         if driver.stopped || driver.paused || driver.painter.is_finished() {
             continue;
         }
-        if let Err(error) = driver.step(watch) {
+        if let Err(error) = driver.step() {
             return Err(driver.painter.abandon(error));
         }
     }
-    let interrupted = stop.load(Ordering::Relaxed) && !driver.painter.is_finished();
+    let by_command = driver.stopped;
     driver.frame(true);
     let mut outcome = driver.painter.finish()?;
-    outcome.interrupted = interrupted;
+    outcome.interrupted &= !by_command;
     Ok(outcome)
 }
 
 struct Driver<'a> {
+    watch: &'a mut dyn FnMut(Event<'_>),
     painter: Painter,
     options: &'a WorkerOptions,
     frames: &'a Mailbox<Frame>,
@@ -168,8 +186,7 @@ struct Driver<'a> {
     view: View,
     paused: bool,
     stopped: bool,
-    message: Option<(u64, String)>,
-    messages: u64,
+    message: Option<Message>,
     framed: Option<Instant>,
     /// When the last steps ended.
     speed: VecDeque<Instant>,
@@ -178,20 +195,25 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn step(&mut self, watch: &mut dyn FnMut(&Tick)) -> Result<()> {
+    fn step(&mut self) -> Result<()> {
         if self.speed.is_empty() {
             self.speed.push_back(Instant::now());
         }
-        watch(self.painter.step()?);
+        (self.watch)(Event::Step(self.painter.step()?));
         self.speed.push_back(Instant::now());
         if self.speed.len() > SPEED_OVER + 1 {
             self.speed.pop_front();
         }
-        for warning in self.painter.session_mut().take_warnings() {
-            self.say(warning);
-        }
+        self.warn();
         self.frame(false);
         Ok(())
+    }
+
+    /// Tells the warnings that have come up.
+    fn warn(&mut self) {
+        for warning in self.painter.session_mut().take_warnings() {
+            self.say(Severity::Warning, warning);
+        }
     }
 
     /// Does what was asked for since the last time; where there is nothing else to do, waits a moment for it. Returns whether there was
@@ -221,8 +243,9 @@ impl Driver<'_> {
         let some = !batch.is_empty();
         for command in coalesced(batch) {
             if let Err(error) = self.obey(command) {
-                self.say(format!("{error:#}"));
+                self.say(Severity::Error, format!("{error:#}"));
             }
+            self.warn();
         }
         (open || some).then_some(some)
     }
@@ -232,61 +255,109 @@ impl Driver<'_> {
         match command {
             Command::SetPrompts(prompts) => {
                 if self.painter.session().prompts() != prompts {
-                    self.painter.edit(Edit {
+                    self.edit(Edit {
                         prompts: Some(prompts),
                         fade: Some(self.fade),
                         ..edit
                     })?;
                 }
             }
-            Command::SetTerms(terms) => self.painter.edit(Edit {
+            Command::SetTerms(terms) => self.edit(Edit {
                 terms: Some(terms),
                 ..edit
             })?,
             Command::Fade(steps) => self.fade = steps,
             Command::LearningRate(factor) => {
-                self.painter.edit(Edit {
+                self.edit(Edit {
                     lr: Some(factor),
                     ..edit
                 })?;
-                self.say(format!("learning rate x {factor:.3}"));
+                self.inform(format!("learning rate x {factor:.3}"));
             }
             Command::Restart { from_image } => {
+                let (restart, from) = if from_image {
+                    (Restart::Image, "this picture")
+                } else {
+                    (Restart::Scratch, "scratch")
+                };
                 self.painter.edit(Edit {
-                    restart: Some(match from_image {
-                        true => Restart::Image,
-                        false => Restart::Scratch,
-                    }),
+                    restart: Some(restart),
                     ..edit
                 })?;
-                self.say(match from_image {
-                    true => "begins again from this picture".to_owned(),
-                    false => "begins again from scratch".to_owned(),
-                });
+                self.inform(format!("begins again from {from}"));
             }
             Command::Steps(steps) => self.painter.edit(Edit {
                 steps: Some(steps),
                 ..edit
             })?,
-            Command::Undo => match self.painter.undo(self.fade)? {
-                Some(_) => self.say("took the last edit back".to_owned()),
-                None => self.say("there is no edit to take back".to_owned()),
-            },
+            Command::Undo => {
+                let session = self.painter.session();
+                // where there can be no more steps, the edit is taken back all the same
+                let steps = (session.is_exhausted())
+                    .then(|| session.extended_by(self.more()).ok())
+                    .flatten();
+                if self.painter.undo(self.fade, steps)?.is_none() {
+                    bail!("there is no edit to take back");
+                }
+                self.inform("took the last edit back".to_owned());
+            }
             Command::Pause(paused) => self.paused = paused,
             Command::Snapshot => {
                 let path = self.painter.snapshot()?;
-                self.say(format!("saved {}", path.display()));
+                self.inform(format!("saved {}", path.display()));
             }
             Command::Show(view) => self.view = view,
-            Command::Say(message) => self.say(message),
+            Command::Say(severity, text) => _ = self.show(severity, text),
             Command::Stop => self.stopped = true,
         }
         Ok(())
     }
 
-    fn say(&mut self, message: String) {
-        self.messages += 1;
-        self.message = Some((self.messages, message));
+    /// Changes the render. Once all steps are made, the stage is given more, so that the change shows.
+    fn edit(&mut self, mut edit: Edit) -> Result<()> {
+        let session = self.painter.session();
+        if session.is_exhausted() {
+            edit.steps = Some(session.extended_by(self.more())?);
+        }
+        self.painter.edit(edit)
+    }
+
+    /// How many steps an edit adds once all are made.
+    fn more(&self) -> usize {
+        self.fade.saturating_add(self.options.extend)
+    }
+
+    /// How many steps an edit at the end goes on painting. Where the timeline stops the render before its last step, it is those that are
+    /// left.
+    fn goes_on(&self) -> Option<usize> {
+        let session = self.painter.session();
+        if session.is_exhausted() {
+            session.extended_by(self.more()).ok().map(|_| self.more())
+        } else {
+            (session.is_finished()).then(|| session.planned_steps() - session.step())
+        }
+    }
+
+    /// Tells something that was done.
+    fn inform(&mut self, text: String) {
+        self.say(Severity::Info, text);
+    }
+
+    /// Tells something, to those who look at frames and to those who do not.
+    fn say(&mut self, severity: Severity, text: String) {
+        let message = self.show(severity, text);
+        (self.watch)(Event::Message(&message));
+    }
+
+    /// Lets frames show something.
+    fn show(&mut self, severity: Severity, text: String) -> Message {
+        let number = self.message.as_ref().map_or(0, |message| message.number) + 1;
+        let message = Message {
+            number,
+            severity,
+            text,
+        };
+        self.message.insert(message).clone()
     }
 
     /// The finished picture is on the disk even if the window stays open for hours.
@@ -298,7 +369,11 @@ impl Driver<'_> {
         if self.saved_at_end != Some(now) {
             let (path, _) = self.painter.save()?;
             self.saved_at_end = Some(now);
-            self.say(format!("finished; saved {}", path.display()));
+            let more = match self.goes_on() {
+                Some(steps) => format!("; an edit goes on painting for {steps} steps"),
+                None => String::new(),
+            };
+            self.inform(format!("finished; saved {}{more}", path.display()));
             self.frame(true);
         }
         Ok(())
@@ -322,7 +397,13 @@ impl Driver<'_> {
                 self.framed = Some(Instant::now());
             }
             // a frame is not worth a render; the next step will tell if something is wrong
-            Err(error) => self.say(format!("there is nothing to show: {error:#}")),
+            Err(error) => {
+                let text = format!("there is nothing to show: {error:#}");
+                // once, not with every frame
+                if (self.message.as_ref()).is_none_or(|message| message.text != text) {
+                    self.say(Severity::Error, text);
+                }
+            }
         }
     }
 
@@ -391,6 +472,7 @@ impl Driver<'_> {
             fade: self.fade,
             paused: self.paused,
             finished: session.is_finished(),
+            goes_on: self.goes_on(),
             message: self.message.clone(),
         }
     }

@@ -1,7 +1,7 @@
 //! The checkpoint of a run: all that is needed to go on exactly where it stopped.
 //!
-//! A safetensors file. Its tensors are the generator's; its metadata holds the session's numbers as JSON, and a checksum
-//! of everything, so that damage is noticed. The checkpoint before it is kept.
+//! A safetensors file. Its tensors are the generator's; its metadata holds the session's numbers as JSON, the recipe as YAML, and a
+//! checksum of everything, so that damage is noticed. The checkpoint before it is kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -20,6 +20,7 @@ use crate::session::{SavedSession, SavedState};
 
 /// What the metadata's entries are called.
 const SESSION: &str = "session";
+const RECIPE_TEXT: &str = "recipe";
 const CHECKSUM: &str = "crc32";
 /// What the names of the tensors begin with: the generator's, and those of the generator before the last restart.
 const NOW: &str = "generator/";
@@ -121,10 +122,12 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
         })
     };
     let session_text = text(SESSION)?;
+    // checkpoints of older versions have none
+    let recipe = texts.get(RECIPE_TEXT);
     let mut views = tensors.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let sum = checksum(
-        session_text,
+        [Some(session_text), recipe],
         views
             .iter()
             .map(|(name, view)| (name.as_str(), view.data())),
@@ -159,6 +162,7 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
         session,
         generator,
         before_restart,
+        recipe: recipe.cloned(),
     })
 }
 
@@ -182,7 +186,7 @@ fn encode(saved: &SavedState) -> candle_core::Result<Vec<u8>> {
         }
     }
     let sum = checksum(
-        &session,
+        [Some(&session), saved.recipe.as_ref()],
         all.iter()
             .map(|(name, (_, _, data))| (name.as_str(), data.as_slice())),
     );
@@ -192,14 +196,22 @@ fn encode(saved: &SavedState) -> candle_core::Result<Vec<u8>> {
             Ok((name.as_str(), view.map_err(candle_core::Error::wrap)?))
         })
         .collect::<candle_core::Result<Vec<_>>>()?;
-    let metadata = HashMap::from([(SESSION.to_owned(), session), (CHECKSUM.to_owned(), sum)]);
+    let mut metadata = HashMap::from([(SESSION.to_owned(), session), (CHECKSUM.to_owned(), sum)]);
+    if let Some(recipe) = &saved.recipe {
+        metadata.insert(RECIPE_TEXT.to_owned(), recipe.clone());
+    }
     safetensors::serialize(views, Some(metadata)).map_err(candle_core::Error::wrap)
 }
 
-/// Of the numbers, and of every tensor's name and values, in the order of the names.
-fn checksum<'a>(session: &str, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+/// Of the texts, and of every tensor's name and values, in the order of the names.
+fn checksum<'a>(
+    texts: [Option<&String>; 2],
+    tensors: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> String {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(session.as_bytes());
+    for text in texts.into_iter().flatten() {
+        hasher.update(text.as_bytes());
+    }
     for (name, data) in tensors {
         hasher.update(name.as_bytes());
         hasher.update(data);
@@ -279,6 +291,7 @@ mod tests {
             },
             before_restart: Some(generator.clone()),
             generator,
+            recipe: Some("prompts:\n  - text: a cat\n".to_owned()),
         }
     }
 
@@ -301,6 +314,7 @@ mod tests {
             .read_checkpoint(false, &Device::Cpu)
             .expect("a checkpoint");
         assert_eq!(read.session, saved().session);
+        assert_eq!(read.recipe, saved().recipe);
         for (read, saved) in [
             (&read.generator, &saved().generator),
             (&read.before_restart.expect("a state"), &saved().generator),

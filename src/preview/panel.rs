@@ -367,11 +367,11 @@ impl Panel {
             }
             self.losses.push((step, frame.loss));
         }
-        if let Some((number, text)) = &frame.message
-            && *number > self.said
+        if let Some(message) = &frame.message
+            && message.number > self.said
         {
-            self.said = *number;
-            self.message = Some((text.clone(), now));
+            self.said = message.number;
+            self.message = Some((message.text.clone(), now));
         }
         // a prompt that is being added is not the worker's business yet
         if self.editing.as_ref().is_none_or(|editing| !editing.fresh) {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::live::{Frame, Mailbox};
+use crate::live::{Frame, Mailbox, Severity};
 
 use super::pace::Pace;
 
@@ -200,8 +200,13 @@ fn words(frame: &Frame, columns: usize) -> Vec<String> {
         };
         lines.push(format!("{similarity}  {:+.1}  {name}", status.weight));
     }
-    if let Some((_, message)) = &frame.message {
-        lines.push(message.clone());
+    if let Some(message) = &frame.message {
+        let before = match message.severity {
+            Severity::Info => "",
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
+        };
+        lines.push(format!("{before}{}", message.text));
     }
     (lines.iter()).map(|line| plain(line, columns)).collect()
 }
@@ -216,6 +221,7 @@ fn plain(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
+    use crate::live::Message;
 
     #[test]
     fn pictures_keep_their_aspect_in_cells() {
@@ -229,7 +235,11 @@ mod tests {
     #[test]
     fn lines_fit_and_steer_nothing() {
         let mut frame = sample::frame(57);
-        frame.message = Some((1, "saved \x1b[2J\u{9b}31m it".to_owned()));
+        frame.message = Some(Message {
+            number: 1,
+            severity: Severity::Info,
+            text: "saved \x1b[2J\u{9b}31m it".to_owned(),
+        });
         let lines = words(&frame, 20);
         assert_eq!(lines.len(), 5);
         assert!(lines.iter().all(|line| line.chars().count() <= 20));

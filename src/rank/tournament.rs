@@ -27,10 +27,10 @@ use super::score::{Combine, rate};
 use crate::files::write_whole;
 use crate::metadata;
 use crate::output::{CHECKPOINT, RECIPE, RunFolder};
-use crate::paint::Painter;
+use crate::paint::{Painter, Resumption};
 use crate::picture;
 use crate::prompt::{At, Influence};
-use crate::recipe::{Precision, Prompt, Recipe};
+use crate::recipe::{Draft, Precision, Prompt, Recipe};
 use crate::session::{Session, SessionOptions, Tick};
 
 /// The standings' file name in a tournament's folder.
@@ -100,6 +100,9 @@ pub struct Standings {
     pub rounds: Vec<Round>,
     /// The candidates, in the order of their seeds.
     pub candidates: Vec<Candidate>,
+    /// The recipe that they are painted by, as it stood in the folder when the tournament began; standings of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
 }
 
 impl Standings {
@@ -127,6 +130,37 @@ impl Standings {
             );
         }
         Ok(standings)
+    }
+
+    /// The recipe in the tournament's folder, which must be the one that it began with: candidates of two recipes cannot be compared. At
+    /// the end it is the winner's, with another seed.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was changed.
+    pub fn recipe_in(&self, folder: &Path) -> Result<Recipe> {
+        let draft = Draft::load(&folder.join(RECIPE))?;
+        let now = draft.finish()?;
+        let Some(text) = &self.recipe else {
+            return Ok(now);
+        };
+        let mut before = Draft::parse(text, "the recipe in the standings", folder)?.unchecked()?;
+        if self.is_finished() {
+            before.seed = now.seed;
+        }
+        let refused: Vec<_> = (before.differences(&now).into_iter())
+            .map(|difference| {
+                let why = format!(
+                    "it is {} here, and was {} when the tournament began: change it back, or begin another with `phantasia render --candidates`",
+                    difference.now, difference.before
+                );
+                (difference.path, why)
+            })
+            .collect();
+        if refused.is_empty() {
+            Ok(now)
+        } else {
+            Err(draft.refusal(refused).into())
+        }
     }
 
     /// The candidates from the best to the worst: who came further, then who scored better.
@@ -258,9 +292,11 @@ impl Tournament {
         let mut recipe = recipe.clone();
         // pictures that may be dropped leave no videos
         recipe.output.video = None;
-        let steps = (0..recipe.generator.0.len())
+        let planned = (0..recipe.generator.0.len())
             .map(|stage| recipe.stage_steps(stage))
             .sum();
+        // a stop in the timeline is the end of every candidate
+        let steps = recipe.stops_at().map_or(planned, |stop| stop.min(planned));
         let standings = Standings {
             judge: options.judge.clone(),
             judge_is_guide: (recipe.clip.iter()).any(|clip| options.judge.contains(&clip.model)),
@@ -274,12 +310,15 @@ impl Tournament {
                     failed: None,
                 })
                 .collect(),
+            recipe: None,
         };
-        let tournament = Self::ready(recipe, standings, session, device, |recipe| {
+        let mut written = None;
+        let mut tournament = Self::ready(recipe, standings, session, device, |recipe| {
             let mut folder = RunFolder::create(out, name)?;
-            folder.write_recipe(recipe)?;
+            written = Some(folder.write_recipe(recipe)?.to_yaml());
             Ok(folder)
         })?;
+        tournament.standings.recipe = written;
         tournament.keep_standings()?;
         Ok(tournament)
     }
@@ -287,13 +326,12 @@ impl Tournament {
     /// Makes ready to go on with a tournament that was stopped.
     ///
     /// # Errors
-    /// When the folder is no tournament's, or damaged, or a model cannot be loaded.
+    /// When the folder is no tournament's, damaged, or in use; when its recipe was changed since it began, or a model cannot be loaded.
     pub fn resume(path: &Path, session: SessionOptions, device: &Device) -> Result<Self> {
         let folder = RunFolder::open(path)?;
-        let recipe = Recipe::load(&path.join(RECIPE))?;
-        Self::ready(recipe, Standings::load(path)?, session, device, |_| {
-            Ok(folder)
-        })
+        let standings = Standings::load(path)?;
+        let recipe = standings.recipe_in(path)?;
+        Self::ready(recipe, standings, session, device, |_| Ok(folder))
     }
 
     /// A folder is the last that is made: there is none of a tournament that cannot be played.
@@ -407,7 +445,7 @@ impl Tournament {
         let mut painter = self.painter(place)?;
         while !painter.is_finished() && (last || painter.session().step() < until) {
             if stop.load(Ordering::Relaxed) {
-                painter.save()?;
+                painter.stop()?;
                 return Ok(false);
             }
             let tick = painter.step()?;
@@ -419,7 +457,8 @@ impl Tournament {
                 total,
             });
         }
-        let (_, image) = painter.save()?;
+        // one that is dropped ends here, and its recipe says so; the others take the stop out again when they go on
+        let (_, image) = painter.stop()?;
         drop(painter);
         let seen = self.panel.see(&[self.panel.show(&image)?])?;
         let score = rate(&[&seen[0]], &self.queries, Combine::Score)?[0].score;
@@ -432,13 +471,18 @@ impl Tournament {
     fn painter(&mut self, place: usize) -> Result<Painter> {
         if let Some(run) = &self.standings.candidates[place].run {
             let path = self.folder.path().join(run);
-            let recipe = Recipe::load(&path.join(RECIPE))?;
             let mut folder = RunFolder::open(&path)?;
             // it may have been killed before its first checkpoint
             if path.join(CHECKPOINT).is_file() || folder.has_previous() {
-                return Painter::resume(folder, &recipe, false, &self.device, &self.options);
+                let resumption = Resumption::read(folder, false, &self.device)?;
+                let (mut painter, changes) = resumption.painter(&self.options)?;
+                if !changes.is_empty() {
+                    painter.edit(changes)?;
+                }
+                return Ok(painter);
             }
             folder.cut_metrics(0)?;
+            let recipe = Recipe::load(&path.join(RECIPE))?;
             return self.begin(&recipe, folder);
         }
         let seed = self.standings.candidates[place].seed;
@@ -645,6 +689,7 @@ mod tests {
                 candidate(2, &[0.3, 0.2]),
                 candidate(3, &[0.4, 0.5]),
             ],
+            recipe: None,
         };
         let order: Vec<u64> = standings
             .order()

@@ -12,8 +12,9 @@ use super::decode::decode;
 use super::emit;
 use super::error::{Fault, Place, Problem, RecipeError, nearest};
 use super::yaml::{self, Content, Key, Node};
-use super::{Prompt, Recipe};
+use super::{Edit, Prompt, Recipe};
 use crate::metadata;
+use crate::output::RECIPE;
 
 /// No recipe is larger.
 const LARGEST: u64 = 1 << 20;
@@ -36,6 +37,10 @@ impl Draft {
     pub fn load(path: &Path) -> Result<Self, RecipeError> {
         let origin = path.display().to_string();
         let text = read_text(path)
+            .map_err(|fault| match fault {
+                Fault::Folder if path.join(RECIPE).is_file() => Fault::RunFolder(path.to_owned()),
+                fault => fault,
+            })
             .map_err(|fault| RecipeError::new(&origin, vec![Problem::new(Place::File, fault)]))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &origin, folder)
@@ -103,6 +108,19 @@ impl Draft {
     /// # Errors
     /// Tells all that is wrong, as far as one fault does not hide another.
     pub fn finish(&self) -> Result<Recipe, RecipeError> {
+        let recipe = self.unchecked()?;
+        let problems = check::all(&recipe)
+            .into_iter()
+            .map(|finding| self.located(finding))
+            .collect();
+        self.verdict(problems).map(|()| recipe)
+    }
+
+    /// The recipe with its defaults and paths, where ranges and files are of no interest: it was good once, and is to be compared with.
+    ///
+    /// # Errors
+    /// When a key or a type is wrong.
+    pub fn unchecked(&self) -> Result<Recipe, RecipeError> {
         let mut recipe = self.decode()?;
         for (path, file) in check::files(&mut recipe) {
             let from_flag = matches!(self.place(&path), Place::Flag(_));
@@ -113,11 +131,18 @@ impl Draft {
             };
             file.resolve(base);
         }
-        let problems = check::all(&recipe)
-            .into_iter()
-            .map(|finding| self.located(finding))
+        Ok(recipe)
+    }
+
+    /// The error that refuses values for reasons of the caller: by path, and why. Each is told with its place in the text.
+    pub fn refusal(&self, reasons: Vec<(String, String)>) -> RecipeError {
+        let problems = (reasons.into_iter())
+            .map(|(path, why)| {
+                let fault = Fault::Invalid(why);
+                self.located(Finding { path, fault })
+            })
             .collect();
-        self.verdict(problems).map(|()| recipe)
+        RecipeError::new(&self.origin, problems)
     }
 
     /// The recipe, or all faults in types and keys: what is at fault is taken out and the rest read again.
@@ -380,6 +405,32 @@ impl Recipe {
             Ok(())
         } else {
             Err(RecipeError::new("recipe", problems))
+        }
+    }
+
+    /// Checks an edit as [`Recipe::check`] does those of the timeline: a recipe with an edit that fails here could not be read again.
+    ///
+    /// # Errors
+    /// Tells all that is wrong.
+    pub fn check_edit(&self, edit: &Edit) -> Result<(), RecipeError> {
+        let edited = Self {
+            timeline: vec![edit.clone()],
+            ..self.clone()
+        };
+        let problems: Vec<_> = check::all(&edited)
+            .into_iter()
+            .filter_map(|Finding { path, fault }| {
+                Some(Problem {
+                    place: Place::File,
+                    path: path.strip_prefix("timeline.0.")?.to_owned(),
+                    fault,
+                })
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RecipeError::new("the edit", problems))
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use strsim::damerau_levenshtein;
 use thiserror::Error;
 
+use crate::output::RECIPE;
+
 /// Why a recipe was refused: every fault that was found in it.
 #[derive(Debug)]
 pub struct RecipeError {
@@ -178,6 +180,12 @@ pub enum Fault {
     /// The path is a folder.
     #[error("is a folder; a recipe is a .yaml file, or a .png that Phantasia wrote")]
     Folder,
+    /// The path is the folder of a render.
+    #[error(
+        "is the folder of a render: `phantasia resume {run}` goes on with it, `phantasia render {recipe}` paints it again",
+        run = .0.display(), recipe = .0.join(RECIPE).display()
+    )]
+    RunFolder(PathBuf),
     /// The file is larger than any recipe.
     #[error("is larger than {most} bytes; this is not a recipe")]
     TooLarge {

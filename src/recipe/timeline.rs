@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prompt, TermOptions, forms, schema};
+use super::{Prompt, Recipe, TermOptions, forms, schema};
 
 /// One change, between two steps. Several things may change at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct Edit {
     /// The stage at hand begins again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
+    /// The render ends here, before its last step. Edits that stand after it wait until the stop is taken out, as `phantasia resume` does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop: bool,
 }
 
 /// Where a generator begins again. Its schedule begins again too.
@@ -55,5 +58,31 @@ impl Edit {
             step,
             ..Self::default()
         }
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::at(self.step)
+    }
+}
+
+impl Recipe {
+    /// The step at which the timeline stops the render, if it does.
+    pub fn stops_at(&self) -> Option<usize> {
+        (self.timeline.iter()).find_map(|edit| edit.stop.then_some(edit.step))
+    }
+
+    /// The recipe without the stops that are due after so many steps: what a render that goes on from there is made of.
+    pub fn without_stops(self, until: usize) -> Self {
+        let timeline = (self.timeline.into_iter())
+            .filter_map(|mut edit| {
+                if !edit.stop || edit.step > until {
+                    return Some(edit);
+                }
+                edit.stop = false;
+                (!edit.is_empty()).then_some(edit)
+            })
+            .collect();
+        Self { timeline, ..self }
     }
 }

@@ -9,7 +9,7 @@ use super::{Course, Fade, Mask, Session, Source};
 use crate::recipe::{Edit, Restart};
 
 impl Session {
-    /// Changes the render from here on, and writes it down in the timeline.
+    /// Changes the render from here on, and writes it down in the timeline. One that the timeline had stopped here goes on.
     ///
     /// # Errors
     /// When a prompt cannot be encoded or the generator cannot begin again; for a session without a studio always, but for the
@@ -21,28 +21,42 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the last edit back that was not taken back yet; says which change that is. Nothing where there is none.
+    /// Takes the last edit back that was not taken back yet; says which change that is. Nothing where there is none. Prompts fade over
+    /// `fade` steps; `steps` gives the stage at hand other steps with it, unless it is a restart that is taken back.
     ///
     /// # Errors
     /// As [`Session::edit`].
-    pub fn undo(&mut self, fade: usize) -> Result<Option<Edit>> {
+    pub fn undo(&mut self, fade: usize, steps: Option<usize>) -> Result<Option<Edit>> {
         let Some(mut back) = self.undo.pop() else {
             return Ok(None);
         };
         if back.prompts.is_some() {
             back.fade = Some(fade);
         }
+        if back.restart.is_none() {
+            back.steps = steps;
+        }
         self.apply(back)?;
         Ok(self.timeline.last().cloned())
     }
 
-    /// The edits of the timeline whose step has come.
-    pub(super) fn apply_due(&mut self) -> Result<()> {
-        while self
-            .ahead
-            .front()
-            .is_some_and(|edit| edit.step <= self.step)
-        {
+    /// Ends the render here. The stop becomes part of the timeline, so that its recipe ends here as well.
+    pub fn stop(&mut self) {
+        if !self.stopped {
+            self.timeline.push(Edit {
+                stop: true,
+                ..Edit::at(self.step)
+            });
+            self.stopped = true;
+        }
+    }
+
+    /// Lets the edits of the timeline take effect whose step has come, up to a stop.
+    ///
+    /// # Errors
+    /// When one of them cannot.
+    pub fn apply_due(&mut self) -> Result<()> {
+        while !self.stopped && (self.ahead.front()).is_some_and(|edit| edit.step <= self.step) {
             if let Some(edit) = self.ahead.pop_front() {
                 let step = edit.step;
                 self.edit(edit)
@@ -73,6 +87,11 @@ impl Session {
 
     fn apply(&mut self, mut edit: Edit) -> Result<()> {
         edit.step = self.step;
+        let stop = std::mem::take(&mut edit.stop);
+        if stop && edit.is_empty() {
+            self.stop();
+            return Ok(());
+        }
         if let Some(lr) = edit.lr
             && !(lr.is_finite() && lr > 0.0)
         {
@@ -81,21 +100,36 @@ impl Session {
         if edit.prompts.as_ref().is_some_and(Vec::is_empty) {
             bail!("there is no prompt: say what the picture should show");
         }
-        self.request(&edit)?;
+        // what can fail comes first, so that an edit that is refused leaves everything as it was
+        if edit.prompts.is_some() || edit.terms.is_some() {
+            self.studio()?.prepare(&edit)?;
+        }
         if let Some(steps) = edit.steps {
             self.lengthen(steps)?;
         }
         if let Some(restart) = edit.restart {
             self.restart(restart)?;
         }
+        self.request(&edit)?;
         if let Some(factor) = edit.lr {
             self.rate = factor;
             if let Some(studio) = &mut self.studio {
                 studio.set_rate(factor);
             }
         }
+        if self.stopped {
+            // the render goes on with this edit
+            self.timeline.pop();
+            self.stopped = false;
+        }
         self.note_wishes(Source::Edit(self.timeline.len()), &edit)?;
+        if edit.prompts.is_some() || edit.terms.is_some() {
+            self.generator.aims_changed();
+        }
         self.timeline.push(edit);
+        if stop {
+            self.stop();
+        }
         Ok(())
     }
 
@@ -248,6 +282,12 @@ impl Session {
 
     /// Gives the course other steps; the generator stays as it is.
     fn lengthen(&mut self, steps: usize) -> Result<()> {
+        if self.generator.has_fixed_steps() && steps != self.course.steps {
+            bail!(
+                "a diffusion model's steps are its sampler's: they cannot become more or fewer once it has begun. Begin again from \
+                 the picture (`restart: image`, R in the window), or render the recipe with other `steps`"
+            );
+        }
         let course = Course {
             steps,
             ..self.course.clone()

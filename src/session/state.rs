@@ -29,7 +29,7 @@ pub struct SavedSession {
     pub rate: f64,
     /// Changes of prompts and terms so far: when, and what brought them.
     pub asked: Vec<(usize, Source)>,
-    /// How many edits of the timeline took effect.
+    /// How many edits of the timeline took effect, a stop apart.
     pub edits: usize,
     /// The course that the last restart ended.
     pub before_restart: Option<Course>,
@@ -44,6 +44,8 @@ pub struct SavedState {
     pub generator: State,
     /// The generator before the last restart, so that it can be taken back.
     pub before_restart: Option<State>,
+    /// The recipe that it was painted by so far, as its run folder had it; checkpoints of older versions have none.
+    pub recipe: Option<String>,
 }
 
 impl Session {
@@ -57,11 +59,13 @@ impl Session {
                 asked: (self.asked.iter())
                     .map(|(source, edit)| (edit.step, *source))
                     .collect(),
-                edits: self.timeline.len(),
+                // a stop is taken out when the render goes on
+                edits: self.timeline.len() - usize::from(self.stopped),
                 before_restart: (self.before_restart.as_ref()).map(|(course, _)| course.clone()),
             },
             generator: self.generator.save()?,
             before_restart: (self.before_restart.as_ref()).map(|(_, state)| state.clone()),
+            recipe: None,
         })
     }
 
@@ -75,6 +79,7 @@ impl Session {
             session,
             generator,
             before_restart,
+            recipe: _,
         } = saved;
         if self.step != 0 {
             bail!("a state is loaded into a session that has made no step");

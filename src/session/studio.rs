@@ -23,7 +23,7 @@ use crate::objective::{
 use crate::picture;
 use crate::prompt::{Fade, Influence};
 use crate::random::{self, Purpose};
-use crate::recipe::{AestheticOptions, ClipOptions, Precision, Prompt, Recipe, TermOptions};
+use crate::recipe::{AestheticOptions, ClipOptions, Edit, Precision, Prompt, Recipe, TermOptions};
 use crate::weights;
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
@@ -95,6 +95,12 @@ pub trait Studio: Send {
 
     /// The generator of a course at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
     fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>>;
+
+    /// Loads and encodes what an edit's prompts and terms need. Nothing is asked for yet.
+    ///
+    /// # Errors
+    /// When a prompt cannot be encoded, or a model that the terms name cannot be used.
+    fn prepare(&mut self, edit: &Edit) -> Result<()>;
 
     /// Asks for other prompts from a step of the clock on, faded over some steps.
     fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()>;
@@ -272,6 +278,23 @@ impl Studio for RecipeStudio {
             rate: &self.rate,
         };
         generator(&order, &mut self.warnings)
+    }
+
+    fn prepare(&mut self, edit: &Edit) -> Result<()> {
+        if let Some(prompts) = &edit.prompts {
+            for judge in &mut self.judges {
+                // it keeps the embeddings
+                judge.encode(prompts, &self.device, &mut self.warnings)?;
+            }
+        }
+        if let Some(aesthetic) = edit
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.aesthetic.as_ref())
+        {
+            self.beauty(aesthetic)?;
+        }
+        Ok(())
     }
 
     fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()> {

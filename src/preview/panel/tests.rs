@@ -1,6 +1,6 @@
 use super::super::sample;
 use super::*;
-use crate::live::PromptStatus;
+use crate::live::{Message, PromptStatus, Severity};
 
 const NO: Held = Held {
     shift: false,
@@ -481,7 +481,11 @@ fn similarities_follow_their_words() {
 fn the_worker_s_messages_show_for_a_while() {
     let mut bench = Bench::new();
     let mut frame = sample::frame(58);
-    frame.message = Some((1, "saved it".to_owned()));
+    frame.message = Some(Message {
+        number: 1,
+        severity: Severity::Info,
+        text: "saved it".to_owned(),
+    });
     bench.show(frame.clone());
     assert_eq!(bench.panel.message(bench.now), Some("saved it"));
     bench.wait(MESSAGE);

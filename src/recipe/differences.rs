@@ -1,0 +1,123 @@
+//! What is different between two recipes.
+
+use serde_json::Value;
+
+use super::Recipe;
+
+/// Values are shown up to so many characters.
+const LONGEST: usize = 60;
+
+/// A value that two recipes do not share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its place, as `--set` would name it: `generator.lr`.
+    pub path: String,
+    /// What stands there in the first recipe, to be shown.
+    pub before: String,
+    /// What stands there in the second one.
+    pub now: String,
+}
+
+impl Recipe {
+    /// What is different in `other`, in the order of the keys. Where a generator is of another kind, or a list has another length, that
+    /// alone is told.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let [before, now] =
+            [self, other].map(|recipe| serde_json::to_value(recipe).unwrap_or_default());
+        let mut found = vec![];
+        compare("", &before, &now, &mut found);
+        found
+    }
+}
+
+fn compare(path: &str, before: &Value, now: &Value, found: &mut Vec<Difference>) {
+    let inner = |key: &str| match path {
+        "" => key.to_owned(),
+        _ => format!("{path}.{key}"),
+    };
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            let kind = |map: &serde_json::Map<String, Value>| map.get("kind").cloned();
+            let same_kind = kind(before) == kind(now);
+            let added = now.keys().filter(|key| !before.contains_key(*key));
+            for key in before.keys().chain(added) {
+                if same_kind || key == "kind" {
+                    let [before, now] =
+                        [before, now].map(|map| map.get(key).unwrap_or(&Value::Null));
+                    compare(&inner(key), before, now, found);
+                }
+            }
+        }
+        (Value::Array(before), Value::Array(now)) if before.len() == now.len() => {
+            for (index, (before, now)) in before.iter().zip(now).enumerate() {
+                compare(&inner(&index.to_string()), before, now, found);
+            }
+        }
+        _ if before == now => {}
+        _ => found.push(Difference {
+            path: path.to_owned(),
+            before: shown(before),
+            now: shown(now),
+        }),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "not given".to_owned(),
+        value => value.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn recipe(text: &str) -> Recipe {
+        Recipe::parse(text, "a test", Path::new("")).expect("a recipe")
+    }
+
+    fn differences(a: &str, b: &str) -> Vec<(String, String, String)> {
+        let found = recipe(a).differences(&recipe(b));
+        (found.into_iter())
+            .map(|found| (found.path, found.before, found.now))
+            .collect()
+    }
+
+    #[track_caller]
+    fn assert_one(a: &str, b: &str, path: &str, before: &str, now: &str) {
+        let expected = (path.to_owned(), before.to_owned(), now.to_owned());
+        assert_eq!(differences(a, b), [expected]);
+    }
+
+    #[test]
+    fn each_difference_is_named_by_its_path() {
+        let fox = "prompts: a fox\n";
+        assert_eq!(differences(fox, fox), []);
+        let other = |rest: &str| format!("{fox}{rest}");
+        assert_one(fox, &other("seed: 9\n"), "seed", "0", "9");
+        let layers = other("generator: { kind: pyramid, layers: 3 }\n");
+        assert_one(fox, &layers, "generator.layers", "5", "3");
+        let fft = other("generator: fft\n");
+        assert_one(fox, &fft, "generator.kind", "\"pyramid\"", "\"fft\"");
+        assert_one(
+            fox,
+            "prompts: a cat\n",
+            "prompts.0.text",
+            "\"a fox\"",
+            "\"a cat\"",
+        );
+        assert_one(
+            fox,
+            &other("terms: { mean: 0.5 }\n"),
+            "terms.mean",
+            "not given",
+            "0.5",
+        );
+    }
+}
