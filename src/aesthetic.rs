@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use frozen::checkpoint::{Checkpoint, CheckpointError};
+use frozen::checkpoint::{Checkpoint, CheckpointError, Scope};
 use thiserror::Error;
 
 /// LAION's head.
@@ -79,7 +79,11 @@ impl Head {
     /// # Errors
     /// Where the file cannot be read, holds no such layers, or layers that do not fit each other.
     pub fn open(name: &str, path: &Path) -> Result<Self, HeadError> {
-        let checkpoint = Checkpoint::open(path)?;
+        let mut checkpoint = Checkpoint::open(path)?;
+        if !checkpoint.locate(&["layers.0.weight"])? && !checkpoint.has("weight") {
+            // one layer within something; among several it cannot be told
+            let _ = checkpoint.locate(&["weight"]);
+        }
         let fail = |what: String| HeadError::Layout {
             path: path.display().to_string(),
             what,
@@ -142,6 +146,10 @@ impl Head {
                 }
             }
             row = next;
+        }
+        // a head has nothing beside it, so that what is left over is of another kind of head
+        if let Some(beside) = checkpoint.finish(Scope::All, &[])?.into_iter().next() {
+            return Err(fail(beside));
         }
         if !bias.is_finite() || row.iter().any(|value| !value.is_finite()) {
             return Err(fail("its numbers are not finite".to_owned()));

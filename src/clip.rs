@@ -29,7 +29,7 @@ pub use encoder::{EncodedText, TextEncoder};
 
 use config::{ClipConfig, VisionKind};
 use files::ClipFiles;
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, Scope};
 use memory::{Memory, MemoryConfig, Reading};
 use numbers::Within;
 use preprocess::{Filter, Fit, Middle, Preprocess};
@@ -128,6 +128,7 @@ pub struct Clip {
     towers: Vec<Tower>,
     projection: usize,
     logit_scale: f32,
+    warnings: Vec<String>,
 }
 
 /// One image tower.
@@ -188,7 +189,8 @@ impl Clip {
                 wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` brings it",
             });
         };
-        let checkpoint = Checkpoint::open(&files.weights)?;
+        let mut checkpoint = Checkpoint::open(&files.weights)?;
+        checkpoint.locate(files::MARKS)?;
         let config = files.config(&checkpoint)?;
         let tokenizer = Tokenizer::read(tokenizer, config.text.context).map_err(|what| {
             ClipError::Tokenizer {
@@ -196,7 +198,9 @@ impl Clip {
                 what,
             }
         })?;
-        Self::build(name, &config, &checkpoint, tokenizer, numbers, device)
+        let mut clip = Self::build(name, &config, &checkpoint, tokenizer, numbers, device)?;
+        clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
+        Ok(clip)
     }
 
     fn build(
@@ -222,6 +226,7 @@ impl Clip {
             towers: vec![Tower::build(name, config, checkpoint, numbers, device)?],
             projection: config.projection,
             logit_scale: logit_scale(checkpoint)?,
+            warnings: vec![],
         })
     }
 
@@ -249,6 +254,11 @@ impl Clip {
     /// temperature. 100 where the checkpoint does not say, CLIP's own limit.
     pub fn logit_scale(&self) -> f32 {
         self.logit_scale
+    }
+
+    /// What a person should know of its files: what lies beside its weights and is not used, each a sentence.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The embedding of a text.

@@ -24,11 +24,22 @@ const DIFFUSION_WEIGHTS: [&str; 6] = [
     "diffusion_pytorch_model.bin",
 ];
 const HEAD_WEIGHTS: &[&str] = &["aesthetic-model.pth"];
-const AUTOENCODER_WEIGHTS: [&str; 9] = [
+const AUTOENCODER_WEIGHTS: [&str; 20] = [
     "diffusion_pytorch_model.safetensors",
     "vqvae/diffusion_pytorch_model.safetensors",
     "vae/diffusion_pytorch_model.safetensors",
     "taesd_decoder.safetensors",
+    "taesdxl_decoder.safetensors",
+    "taesd3_decoder.safetensors",
+    "taef1_decoder.safetensors",
+    "taef2_decoder.safetensors",
+    "taesana_decoder.safetensors",
+    "taesd_decoder.pth",
+    "taesdxl_decoder.pth",
+    "taesd3_decoder.pth",
+    "taef1_decoder.pth",
+    "taef2_decoder.pth",
+    "taesana_decoder.pth",
     "model.safetensors",
     "pytorch_model.bin",
     "diffusion_pytorch_model.bin",

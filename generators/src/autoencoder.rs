@@ -1,10 +1,11 @@
 //! Autoencoders: pictures to latents and back, as frozen networks.
 //!
 //! Four layouts of weights are read, and one type is what comes of each: taming-transformers' VQGAN (Esser et al. 2021) and
-//! diffusers' VQModel, both with a codebook; diffusers' AutoencoderKL, Stable Diffusion's; and the tiny autoencoder TAESD
-//! in its own layout and in diffusers'.
+//! diffusers' VQModel, both with a codebook; diffusers' AutoencoderKL, Stable Diffusion's; and the tiny autoencoders of TAESD's family
+//! (TAESD, TAESDXL, TAESD3, TAEF1, TAEF2, TAESANA) in their own layout and in diffusers'.
 
 mod codebook;
+mod files;
 mod layers;
 mod names;
 mod tiled;
@@ -12,11 +13,11 @@ mod tiny;
 mod vqgan;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, file_in};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, Scope, file_in};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 
@@ -84,6 +85,22 @@ pub enum AutoencoderError {
         /// What is wrong with it.
         what: String,
     },
+    /// The folder holds several of TAESD's family.
+    #[error("{folder} holds several autoencoders: {found}; name the file of the one that is wanted")]
+    Several {
+        /// The folder.
+        folder: String,
+        /// Their decoders, as a list.
+        found: String,
+    },
+    /// An encoder without its decoder.
+    #[error("{encoder} is an encoder, and its decoder is not beside it as {decoder}")]
+    NoDecoder {
+        /// The encoder's file.
+        encoder: String,
+        /// What its decoder would be called.
+        decoder: String,
+    },
     /// The folder holds no weights.
     #[error("{folder} holds no weights: {wanted} was looked for")]
     Empty {
@@ -97,23 +114,6 @@ pub enum AutoencoderError {
     Candle(#[from] candle_core::Error),
 }
 
-/// The names that weights have, the best first.
-const FILES: &[&str] = &[
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "model.safetensors",
-    "vqgan.safetensors",
-    TAESD_DECODER,
-    "pytorch_model.bin",
-    "diffusion_pytorch_model.bin",
-    "model.ckpt",
-    "last.ckpt",
-    "vqgan.ckpt",
-];
-const TAESD_DECODER: &str = "taesd_decoder.safetensors";
-/// Where larger models keep their autoencoder, and taming-transformers its checkpoints.
-const FOLDERS: &[&str] = &["vqvae", "vae", "vqgan", "checkpoints", "ckpts"];
-
 /// A network that takes pictures to latents and back.
 pub struct Autoencoder {
     encoder: Option<Chain>,
@@ -125,6 +125,7 @@ pub struct Autoencoder {
     channels: usize,
     /// Bytes that the decoder's pullback holds for each pixel of the picture, about.
     bytes_per_pixel: usize,
+    warnings: Vec<String>,
 }
 
 impl Autoencoder {
@@ -133,25 +134,18 @@ impl Autoencoder {
     /// # Errors
     /// Where there is none, it is of no known layout, or a tensor is missing or of another shape than expected.
     pub fn open(path: &Path, device: &Device) -> Result<Self, AutoencoderError> {
-        let file = match path.is_dir() {
-            true => weights_in(path)?,
-            false => path.to_owned(),
-        };
-        let checkpoint = Checkpoint::open(&file)?;
+        let files::Weights {
+            main: file,
+            encoder,
+        } = files::find(path)?;
+        let mut checkpoint = Checkpoint::open(&file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         let config = match file_in(folder, &["config.json"]) {
             None => None,
             Some(path) => Some(read_config(&path)?),
         };
-        // TAESD's encoder is a file of its own beside the decoder's
-        let encoder = file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .filter(|name| name.contains("decoder"))
-            .map(|name| folder.join(name.replace("decoder", "encoder")))
-            .filter(|path| path.is_file());
-        let encoder = encoder.map(|path| Checkpoint::open(&path)).transpose()?;
-        Self::read(&checkpoint, encoder.as_ref(), config.as_ref(), device)
+        let mut encoder = encoder.map(|path| Checkpoint::open(&path)).transpose()?;
+        Self::read(&mut checkpoint, encoder.as_mut(), config.as_ref(), device)
     }
 
     /// Reads an autoencoder whose weights are part of the program; `config` is its `config.json`.
@@ -164,31 +158,42 @@ impl Autoencoder {
         config: &str,
         device: &Device,
     ) -> Result<Self, AutoencoderError> {
-        let checkpoint = Checkpoint::from_static(origin, weights)?;
+        let mut checkpoint = Checkpoint::from_static(origin, weights)?;
         let config = Config::parse(origin, config)?;
-        Self::read(&checkpoint, None, Some(&config), device)
+        Self::read(&mut checkpoint, None, Some(&config), device)
     }
 
     fn read(
-        checkpoint: &Checkpoint,
-        encoder: Option<&Checkpoint>,
+        checkpoint: &mut Checkpoint,
+        mut encoder: Option<&mut Checkpoint>,
         config: Option<&Config>,
         device: &Device,
     ) -> Result<Self, AutoencoderError> {
-        let (layout, prefix) = guess(checkpoint)?;
+        let layout = guess(checkpoint)?;
+        if let Some(encoder) = encoder.as_deref_mut() {
+            encoder.locate(tiny::MARKS)?;
+        }
+        let encoder = encoder.as_deref();
         // a folder may hold weights of several layouts, and its configuration is that of diffusers' one
         let config = config.filter(|_| matches!(layout, Layout::Diffusers | Layout::DiffusersTiny));
+        let checkpoint = &*checkpoint;
         let found = match layout {
             Layout::Taming | Layout::Diffusers => {
-                let names = Names::new(layout, &prefix);
+                let names = Names::new(layout);
                 VqganConfig::find(checkpoint, &names, config)
                     .and_then(|sizes| Self::vqgan(Branch::root(checkpoint, device), names, &sizes))
             }
             Layout::DiffusersTiny | Layout::Taesd => {
-                tiny::read(layout, &prefix, checkpoint, encoder, device)
+                tiny::read(layout, checkpoint, encoder, device)
             }
         };
-        found.map_err(|error| match error {
+        let finished = found.and_then(|mut autoencoder| {
+            for checkpoint in std::iter::once(checkpoint).chain(encoder) {
+                (autoencoder.warnings).extend(checkpoint.finish(Scope::All, &[])?);
+            }
+            Ok(autoencoder)
+        });
+        finished.map_err(|error| match error {
             AutoencoderError::Checkpoint(source) => AutoencoderError::Weights { layout, source },
             error => error,
         })
@@ -200,7 +205,7 @@ impl Autoencoder {
     /// # Errors
     /// Where a tensor is missing or has another shape.
     pub fn taming(weights: Branch<'_>, config: &VqganConfig) -> Result<Self, AutoencoderError> {
-        Self::vqgan(weights, Names::new(Layout::Taming, ""), config)
+        Self::vqgan(weights, Names::new(Layout::Taming), config)
     }
 
     fn vqgan(
@@ -218,12 +223,18 @@ impl Autoencoder {
         Ok(Self {
             encoder: Some(vqgan::encoder(weights, &names, config)?),
             decoder: Arc::new(vqgan::decoder(weights, &names, config)?),
-            scores: vqgan::gumbel(weights, &names, config)?,
+            scores: vqgan::gumbel(weights, config)?,
             codebook,
             factor: config.factor(),
             channels: config.code,
             bytes_per_pixel: config.bytes_per_pixel(),
+            warnings: vec![],
         })
+    }
+
+    /// What a person should know of the files: what lies in them and is not used, each a sentence.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Pixels along a side of what one latent stands for.
@@ -315,32 +326,6 @@ impl Autoencoder {
     }
 }
 
-/// The weights of a folder, or of a folder in it that usually has them.
-fn weights_in(folder: &Path) -> Result<PathBuf, AutoencoderError> {
-    let inner = FOLDERS.iter().map(|name| folder.join(name));
-    for folder in std::iter::once(folder.to_owned()).chain(inner) {
-        if let Some(path) = file_in(&folder, FILES).or_else(|| only_weights(&folder)) {
-            return Ok(path);
-        }
-    }
-    Err(AutoencoderError::Empty {
-        folder: folder.display().to_string(),
-        wanted: FILES.join(", "),
-    })
-}
-
-/// The one file of a folder whose ending is that of weights.
-fn only_weights(folder: &Path) -> Option<PathBuf> {
-    let is_weights = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        matches!(ending, Some("safetensors" | "ckpt" | "bin" | "pt" | "pth"))
-    };
-    let files = std::fs::read_dir(folder).ok()?;
-    let mut files = files.flatten().map(|entry| entry.path()).filter(is_weights);
-    let first = files.next()?;
-    files.next().is_none().then_some(first)
-}
-
 /// A `config.json`.
 struct Config {
     origin: String,
@@ -376,8 +361,8 @@ fn read_config(path: &Path) -> Result<Config, AutoencoderError> {
     Config::parse(&origin, &text)
 }
 
-/// The layout that a checkpoint's names speak of, and what stands in front of each: a wrapper's name.
-fn guess(checkpoint: &Checkpoint) -> Result<(Layout, String), AutoencoderError> {
+/// The layout that a checkpoint's names speak of. What stands in front of each, a wrapper's name, is taken off.
+fn guess(checkpoint: &mut Checkpoint) -> Result<Layout, AutoencoderError> {
     // what of a layout nothing else has, the discriminator and the perceptual network of `loss.*` among that
     let marks = [
         (Layout::Taming, "decoder.up.0.block.0.conv1.weight"),
@@ -393,15 +378,12 @@ fn guess(checkpoint: &Checkpoint) -> Result<(Layout, String), AutoencoderError> 
         (Layout::DiffusersTiny, "decoder.layers.0.weight"),
     ];
     for (layout, mark) in marks {
-        let prefix = (checkpoint.keys())
-            .filter_map(|key| key.strip_suffix(mark))
-            .find(|prefix| prefix.is_empty() || prefix.ends_with('.'));
-        if let Some(prefix) = prefix {
-            return Ok((layout, prefix.to_owned()));
+        if checkpoint.locate(&[mark])? {
+            return Ok(layout);
         }
     }
-    if checkpoint.keys().any(|key| key == "1.weight") {
-        return Ok((Layout::Taesd, String::new()));
+    if checkpoint.locate(tiny::MARKS)? && checkpoint.has("1.weight") {
+        return Ok(Layout::Taesd);
     }
     let some: Vec<_> = checkpoint
         .keys()

@@ -70,9 +70,9 @@ fn write(path: &Path, shapes: &Shapes, rename: impl Fn(&str) -> Option<String>) 
 fn folder(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let (shapes, config) = network(name);
-    if name == "taesd" {
+    if ["taesd", "taef2", "taesana"].contains(&name) {
         for half in ["encoder", "decoder"] {
-            let file = folder.path().join(format!("taesd_{half}.safetensors"));
+            let file = folder.path().join(format!("{name}_{half}.safetensors"));
             write(&file, &shapes, |key| {
                 key.strip_prefix(&format!("{half}:")).map(str::to_owned)
             });
@@ -127,7 +127,151 @@ macro_rules! parity {
     )*};
 }
 
-parity! { diffusers amused taming kl tiny taesd }
+parity! { diffusers amused taming kl tiny taesd taef2 taesana }
+
+#[test]
+fn the_gradient_of_taef2_is_its_slope() -> Result<()> {
+    let autoencoder = open("taef2");
+    let (z, g) = (tensors("taef2")("z"), tensors("taef2")("g"));
+    let (_, pull) = autoencoder.decode_vjp(&z, None)?;
+    let grad = pull(&g)?;
+    // along the gradient the slope is its length, far above what f32 rounds off
+    let length = grad.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
+    let direction = (&grad / f64::from(length))?;
+    let wide = |x: &Tensor| x.to_dtype(candle_core::DType::F64);
+    let at = |h: f64| -> Result<f64> {
+        let y = autoencoder.decode(&(&z + (&direction * h)?)?)?;
+        (wide(&y)? * wide(&g)?)?.sum_all()?.to_scalar::<f64>()
+    };
+    for h in [1e-3, 3e-3, 1e-2] { println!("{h} {}", (at(h)? - at(-h)?) / (2.0 * h)); }
+    let h = 3e-3;
+    let found = (at(h)? - at(-h)?) / (2.0 * h);
+    let error = (found / f64::from(length) - 1.0).abs();
+    assert!(error < 1e-2, "{found} {length}");
+    Ok(())
+}
+
+fn message(path: &Path) -> String {
+    match Autoencoder::open(path, &Device::Cpu) {
+        Ok(_) => panic!("it was read"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn either_half_of_the_tiny_ones_leads_to_the_other() -> Result<()> {
+    for name in ["taesd", "taef2", "taesana"] {
+        let folder = folder(name);
+        let half = |half: &str| folder.path().join(format!("{name}_{half}.safetensors"));
+        let whole = Autoencoder::open(folder.path(), &Device::Cpu).expect("an autoencoder");
+        for path in [half("decoder"), half("encoder")] {
+            let found = Autoencoder::open(&path, &Device::Cpu).expect("an autoencoder");
+            assert_eq!(found.channels(), whole.channels());
+            assert!(found.encodes());
+        }
+        // the halves may be files of two kinds
+        let other = half("encoder").with_extension("pth");
+        std::fs::rename(half("encoder"), &other)?;
+        let found = Autoencoder::open(&half("decoder"), &Device::Cpu).expect("an autoencoder");
+        assert!(found.encodes());
+        std::fs::remove_file(half("decoder"))?;
+        let error = message(&other);
+        assert!(error.contains(&format!("{name}_decoder.pth")), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_of_several_tiny_ones_asks_for_one() -> Result<()> {
+    let (first, second) = (folder("taesd"), folder("taef2"));
+    for half in ["encoder", "decoder"] {
+        let name = format!("taef2_{half}.safetensors");
+        std::fs::copy(second.path().join(&name), first.path().join(&name))?;
+    }
+    let error = message(first.path());
+    assert!(error.contains("taef2_decoder, taesd_decoder"), "{error}");
+    let one = first.path().join("taef2_decoder.safetensors");
+    let one = Autoencoder::open(&one, &Device::Cpu).expect("an autoencoder");
+    assert_eq!(one.channels(), 6);
+    Ok(())
+}
+
+#[test]
+fn a_decoder_of_more_than_a_picture_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut shapes, _) = network("taesd");
+    shapes.retain(|key, _| key.starts_with("decoder:"));
+    // the last convolution gives pixels in fours, with their opacity
+    for (key, shape) in &mut shapes {
+        if shape[0] == 3 {
+            shape[0] = 16;
+            println!("{key}");
+        }
+    }
+    let file = folder.path().join("taeqi2_1_decoder.safetensors");
+    write(&file, &shapes, |key| Some(key["decoder:".len()..].to_owned()));
+    let error = message(&file);
+    assert!(error.contains("16 channels") && error.contains("TAEQI2.1"), "{error}");
+}
+
+#[test]
+fn halves_that_do_not_fit_each_other_are_refused() -> Result<()> {
+    let (small, large) = (folder("taef2"), folder("taesana"));
+    let encoder = large.path().join("taesana_encoder.safetensors");
+    std::fs::copy(small.path().join("taef2_encoder.safetensors"), &encoder)?;
+    let error = message(large.path());
+    assert!(error.contains("by 4") && error.contains("by 8"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn tensors_that_nothing_uses_are_refused_by_name_in_every_layout() {
+    for (name, extra) in [
+        ("diffusers", "decoder.mid_block.resnets.0.gate.weight"),
+        ("amused", "encoder.mid_block.attentions.0.to_q.weight"),
+        ("taming", "encoder.down.0.attn.0.q.weight"),
+        ("kl", "decoder.other.weight"),
+        ("tiny", "decoder.layers.2.pool.1.running_mean"),
+        ("taesd", "decoder:3.conv.6.weight"),
+        ("taef2", "encoder:5.pool.4.weight"),
+    ] {
+        let (mut shapes, config) = network(name);
+        shapes.insert(extra.to_owned(), vec![8, 8]);
+        let folder = tempfile::tempdir().expect("a folder");
+        if let Some(config) = config {
+            std::fs::write(folder.path().join("config.json"), config).expect("a configuration");
+        }
+        if extra.contains(':') {
+            for half in ["encoder", "decoder"] {
+                let file = folder.path().join(format!("{name}_{half}.safetensors"));
+                write(&file, &shapes, |key| {
+                    key.strip_prefix(&format!("{half}:")).map(str::to_owned)
+                });
+            }
+        } else {
+            let file = folder.path().join("model.safetensors");
+            write(&file, &shapes, |key| Some(format!("model.{key}")));
+        }
+        let error = message(folder.path());
+        let extra = extra.rsplit(':').next().unwrap_or_default();
+        assert!(error.contains(extra) && error.contains("1 tensor"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn averages_and_other_models_beside_an_autoencoder_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut shapes, _) = network("taming");
+    shapes.insert("loss.logvar".to_owned(), vec![1]);
+    shapes.insert("model_ema.decoderconv_inweight".to_owned(), vec![1]);
+    shapes.insert("model_ema.num_updates".to_owned(), vec![1]);
+    write(&folder.path().join("model.safetensors"), &shapes, |key| Some(key.to_owned()));
+    let found = Autoencoder::open(folder.path(), &Device::Cpu).expect("an autoencoder");
+    let [warning] = found.warnings() else {
+        panic!("{:?}", found.warnings());
+    };
+    assert!(warning.contains("EMA"), "{warning}");
+}
 
 #[test]
 fn what_wraps_a_checkpoint_and_its_losses_do_not_matter() -> Result<()> {

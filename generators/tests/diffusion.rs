@@ -553,6 +553,46 @@ fn weights_of_another_size_are_named() {
     assert!(error.contains("has shape"), "{error}");
 }
 
+/// The ddpm fixture with its weights under a prefix, and one more tensor.
+fn beside(prefix: &str, more: &str) -> tempfile::TempDir {
+    let folder = changed(|config| config);
+    let path = folder.path().join("diffusion_pytorch_model.safetensors");
+    let weights = candle_core::safetensors::load(&path, &Device::Cpu).expect("weights");
+    let mut weights: HashMap<String, Tensor> = (weights.into_iter())
+        .map(|(key, tensor)| (format!("{prefix}{key}"), tensor))
+        .collect();
+    let one = Tensor::new(&[1f32], &Device::Cpu).expect("a tensor");
+    weights.insert(more.to_owned(), one);
+    candle_core::safetensors::save(&weights, &path).expect("weights");
+    folder
+}
+
+#[test]
+fn tensors_that_the_network_has_no_place_for_are_named() {
+    for (prefix, more) in [
+        ("", "add_embedding.linear_1.weight"),
+        ("", "mid_block.attentions.0.norm_q.weight"),
+        ("module.", "module.class_embedding.weight"),
+    ] {
+        let error = load_error(beside(prefix, more).path());
+        assert!(error.contains(&format!("1 tensor (`{more}`)")), "{error}");
+    }
+}
+
+#[test]
+fn a_wrapped_network_is_read_and_what_lies_beside_it_is_told() {
+    let options = LoadOptions {
+        recompute: false,
+        clip: None,
+    };
+    let folder = beside("unet.module.", "text_encoder.weight");
+    let model = load(folder.path(), options, &Device::Cpu).expect("a model");
+    let [warning] = model.network.warnings() else {
+        panic!("{:?}", model.network.warnings());
+    };
+    assert!(warning.contains("`text_encoder.weight`"), "{warning}");
+}
+
 #[test]
 fn blocks_that_are_not_known_are_named() {
     let folder = changed(|config| config.replace("\"AttnDownBlock2D\"", "\"SkipDownBlock2D\""));

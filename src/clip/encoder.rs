@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::{Branch, Checkpoint, file_in};
+use frozen::checkpoint::{Branch, Checkpoint, Scope, file_in};
 
 use super::config::{Layout, TextConfig};
 use super::files::TokenizerFiles;
@@ -20,6 +20,10 @@ const WEIGHTS: &[&str] = &[
 const WANTED: &str =
     "config.json and model.safetensors in text_encoder, and vocab.json and merges.txt in tokenizer";
 const PREFIX: &str = "text_model";
+/// A tensor that the encoder has in any case.
+const MARK: &str = "embeddings.token_embedding.weight";
+/// What a whole CLIP has beside its text transformer.
+const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection."];
 
 /// A text as a diffusion model looks at it.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ pub struct TextEncoder {
     pad: u32,
     context: usize,
     name: String,
+    warnings: Vec<String>,
 }
 
 impl TextEncoder {
@@ -65,12 +70,16 @@ impl TextEncoder {
             path: config.display().to_string(),
             what,
         })?;
-        let checkpoint = Checkpoint::open(&weights)?;
-        let branch = Branch::root(&checkpoint, device);
+        let mut checkpoint = Checkpoint::open(&weights)?;
         // transformers 5 leaves the prefix out
-        let prefixed = (checkpoint.keys()).any(|key| key.starts_with(PREFIX));
+        let prefixed = checkpoint.locate(&[&format!("{PREFIX}.{MARK}")])?;
         let prefix = if prefixed { PREFIX } else { "" };
+        if !prefixed {
+            checkpoint.locate(&[MARK])?;
+        }
+        let branch = Branch::root(&checkpoint, device);
         let stack = TextStack::read(branch, Layout::HuggingFace, prefix, &config, device)?;
+        let warnings = checkpoint.finish(Scope::All, LEFT)?;
 
         let failed = |what| ClipError::Tokenizer {
             model: name.clone(),
@@ -87,7 +96,13 @@ impl TextEncoder {
             pad,
             context: config.context,
             name,
+            warnings,
         })
+    }
+
+    /// What a person should know of its weights: what lies beside them and is not used, each a sentence.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What the encoder makes of a text, padded as Stable Diffusion was trained.

@@ -18,6 +18,14 @@ pub const WEIGHTS: &[&str] = &[
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 ];
+/// Tensors by which a CLIP is found whatever stands in front of its names: the image tower's in OpenCLIP's layout, of a vision transformer, a
+/// residual network and timm's towers, and in transformers' layout.
+pub const MARKS: &[&str] = &[
+    "visual.conv1.weight",
+    "visual.trunk.patch_embed.proj.weight",
+    "visual.trunk.stem.0.weight",
+    "vision_model.embeddings.patch_embedding.weight",
+];
 const WANTED: &str = "config.json, model.safetensors or pytorch_model.bin, and tokenizer.json (Hugging Face), or open_clip_config.json, open_clip_model.safetensors or open_clip_pytorch_model.bin, and tokenizer.json (OpenCLIP)";
 
 /// The files of a tokenizer.

@@ -30,10 +30,13 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
     }
     models::need(clips.iter().cloned(), args.yes, args.quiet)?;
     let (device, _) = device::open(args.device)?;
-    let clips = clips
+    let clips: Vec<_> = clips
         .iter()
         .map(|name| Ok(Arc::new(weights::load(name, Path::new("."), &device)?)))
         .collect::<Result<_>>()?;
+    for warning in clips.iter().flat_map(|clip| clip.warnings()) {
+        note(format_args!("warning: {warning}"));
+    }
     Panel::new(clips, &device)
 }
 

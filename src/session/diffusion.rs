@@ -58,6 +58,7 @@ pub(super) fn diffusion(
         false => {
             refuse_texts(options)?;
             let model = load(&folder, loading, order.device).with_context(context)?;
+            warnings.extend(model.network.warnings().iter().cloned());
             (Arc::new(model) as Arc<dyn Denoise>, Space::Pixels)
         }
     };
@@ -218,6 +219,7 @@ fn stable_diffusion(
     let prompt = said(texts.prompt, |weight| weight > 0.0);
     let negative_prompt = said(texts.negative_prompt, |weight| weight < 0.0);
     let encoder = TextEncoder::from_pipeline(folder, order.device)?;
+    warnings.extend(encoder.warnings().iter().cloned());
     let mut encode = |text: &str| -> Result<Tensor> {
         let encoded = encoder.encode(text)?;
         if let Some(lost) = encoded.lost {
@@ -236,6 +238,7 @@ fn stable_diffusion(
     drop(encoder);
     let vae = texts.vae.map(weights::autoencoder_path).transpose()?;
     let pipeline = StableDiffusion::load(folder, vae.as_deref(), loading, order.device)?;
+    warnings.extend(pipeline.warnings().cloned());
     let model = pipeline.guided(wanted, unwanted, texts.cfg)?;
     Ok((model, pipeline.space()))
 }

@@ -19,6 +19,7 @@ pub(super) fn vqgan(
     warnings: &mut Vec<String>,
 ) -> Result<Latent> {
     let autoencoder = weights::autoencoder(&options.model, order.device)?;
+    warnings.extend(autoencoder.warnings().iter().cloned());
     if autoencoder.codebook().is_none() {
         bail!(
             "`{}` is an autoencoder without a codebook: paint with `kind: latent`, or name a VQGAN",
@@ -43,6 +44,7 @@ pub(super) fn latent(
     warnings: &mut Vec<String>,
 ) -> Result<Latent> {
     let autoencoder = weights::autoencoder(&options.model, order.device)?;
+    warnings.extend(autoencoder.warnings().iter().cloned());
     let start = match order.init {
         None => LatentStart::Noise,
         Some(_) => LatentStart::Init,

@@ -181,6 +181,7 @@ impl RecipeStudio {
             let clip = options
                 .library
                 .clip(&entry.model, entry.precision, device)?;
+            warnings.extend(clip.warnings().iter().cloned());
             judges.push(Judge::new(clip, entry)?);
         }
         let mut studio = Self {

@@ -14,24 +14,15 @@ pub(super) enum Half {
 /// The names of one checkpoint.
 pub(super) struct Names {
     pub layout: Layout,
-    prefix: String,
 }
 
 impl Names {
-    pub fn new(layout: Layout, prefix: &str) -> Self {
-        Self {
-            layout,
-            prefix: prefix.to_owned(),
-        }
+    pub fn new(layout: Layout) -> Self {
+        Self { layout }
     }
 
     fn taming(&self) -> bool {
         self.layout == Layout::Taming
-    }
-
-    /// A part that both layouts call the same.
-    pub fn root(&self, part: &str) -> String {
-        format!("{}{part}", self.prefix)
     }
 
     pub fn half(&self, half: Half, part: &str) -> String {
@@ -39,7 +30,7 @@ impl Names {
             Half::Encoder => "encoder",
             Half::Decoder => "decoder",
         };
-        self.root(&format!("{half}.{part}"))
+        format!("{half}.{part}")
     }
 
     /// The level that is passed as number `level` of `levels`. taming-transformers counts the decoder's from fine to coarse,
@@ -122,10 +113,8 @@ impl Names {
 
     /// The codebook; that of a VQGAN trained with the Gumbel softmax has another name.
     pub fn codebook(&self, weights: Branch<'_>) -> String {
-        let gumbel = self.root("quantize.embed.weight");
-        match weights.has(&gumbel) {
-            true => gumbel,
-            false => self.root("quantize.embedding.weight"),
-        }
+        let names = ["quantize.embed.weight", "quantize.embedding.weight"];
+        let gumbel = weights.has(names[0]);
+        names[usize::from(!gumbel)].to_owned()
     }
 }

@@ -1,4 +1,5 @@
-//! The tiny autoencoder TAESD (madebyollin/taesd): plain convolutions and residual blocks with ReLU, no norms.
+//! The tiny autoencoder TAESD and its family (madebyollin/taesd): plain convolutions and residual blocks with ReLU. TAEF2 has a branch in
+//! front of its coarsest blocks that is normalised over all of the picture.
 //!
 //! Both layouts number the layers of a sequence. What stands where follows from which numbers have tensors, and of what
 //! shape: a block has `conv.0`, a convolution `weight`; numbers without tensors are activations or upsamplings.
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use frozen::{
-    Activation, Chain, Conv2d, Conv2dOptions, Layer, Parallel, Residual, UpsampleNearest,
+    Activation, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Parallel, Residual,
+    UpsampleNearest,
 };
 
 use super::layers::{SoftClamp, convolution};
@@ -17,17 +19,21 @@ use super::{Autoencoder, AutoencoderError, Layout};
 
 /// The latents' soft clamp.
 const LIMIT: f64 = 3.0;
+/// Tensors of the first blocks: every half of the family has one of them in its own layout.
+pub(super) const MARKS: &[&str] = &["3.conv.0.weight", "4.conv.0.weight"];
+/// Of TAEF2's norms.
+const POOL_GROUPS: usize = 4;
+const POOL_EPS: f64 = 1e-5;
 
 pub(super) fn read(
     layout: Layout,
-    prefix: &str,
     checkpoint: &Checkpoint,
     encoder: Option<&Checkpoint>,
     device: &Device,
 ) -> Result<Autoencoder, AutoencoderError> {
     let inner = |half: &str| match layout {
-        Layout::DiffusersTiny => format!("{prefix}{half}.layers."),
-        _ => prefix.to_owned(),
+        Layout::DiffusersTiny => format!("{half}.layers."),
+        _ => String::new(),
     };
     let sequence = Sequence::new(Branch::root(checkpoint, device), inner("decoder"));
     let (decoder, sizes) = sequence.decoder()?;
@@ -43,7 +49,17 @@ pub(super) fn read(
         None => None,
         Some(checkpoint) => {
             let sequence = Sequence::new(Branch::root(checkpoint, device), inner("encoder"));
-            Some(sequence.encoder(sizes.latent)?)
+            let (encoder, factor) = sequence.encoder(sizes.latent)?;
+            if factor != sizes.factor {
+                return Err(AutoencoderError::Unknown {
+                    origin: checkpoint.origin().to_owned(),
+                    found: format!(
+                        "this encoder divides sides by {factor}, and the decoder multiplies them by {}",
+                        sizes.factor
+                    ),
+                });
+            }
+            Some(encoder)
         }
     };
     Ok(Autoencoder {
@@ -54,6 +70,7 @@ pub(super) fn read(
         factor: sizes.factor,
         channels: sizes.latent,
         bytes_per_pixel: sizes.bytes_per_pixel,
+        warnings: vec![],
     })
 }
 
@@ -154,11 +171,54 @@ impl<'a> Sequence<'a> {
             let skip = Conv2d::new(weight, None, Conv2dOptions::default())?;
             Box::new(Parallel(branch, skip))
         };
-        let block = Chain::new(vec![sum, Box::new(Activation::Relu)]);
-        Ok((Box::new(block), outputs))
+        let mut block: Vec<Box<dyn Layer>> = vec![];
+        if let Some(pool) = self.pool(name, inputs)? {
+            block.push(Box::new(Residual(pool)));
+        }
+        block.push(sum);
+        block.push(Box::new(Activation::Relu));
+        Ok((Box::new(Chain::new(block)), outputs))
     }
 
-    fn decoder(&self) -> Result<(Chain, Sizes), CheckpointError> {
+    fn pools(&self, name: &str) -> bool {
+        self.weights.has(&format!("{name}.pool.0.weight"))
+    }
+
+    /// TAEF2's branch in front of a block: to four times the channels, a norm over all of the picture, and back.
+    fn pool(&self, name: &str, channels: usize) -> Result<Option<Chain>, CheckpointError> {
+        if !self.pools(name) {
+            return Ok(None);
+        }
+        let name = format!("{name}.pool");
+        let wide = 4 * channels;
+        let conv = |i: usize, inputs: usize, outputs: usize| {
+            let key = format!("{name}.{i}.weight");
+            let weight = self.weights.get(&key, &[outputs, inputs, 1, 1])?;
+            Ok::<_, CheckpointError>(Conv2d::new(weight, None, Conv2dOptions::default())?)
+        };
+        let norm = |part: &str| self.weights.get(&format!("{name}.1.{part}"), &[wide]);
+        Ok(Some(Chain::new(vec![
+            Box::new(conv(0, channels, wide)?),
+            Box::new(GroupNorm::new(
+                POOL_GROUPS,
+                norm("weight")?,
+                norm("bias")?,
+                POOL_EPS,
+            )?),
+            Box::new(Activation::Relu),
+            Box::new(conv(3, wide, channels)?),
+        ])))
+    }
+
+    /// Why a sequence is none that is built here.
+    fn unknown(&self, found: String) -> AutoencoderError {
+        AutoencoderError::Unknown {
+            origin: self.weights.checkpoint().origin().to_owned(),
+            found,
+        }
+    }
+
+    fn decoder(&self) -> Result<(Chain, Sizes), AutoencoderError> {
         let mut chain: Vec<Box<dyn Layer>> = vec![Box::new(SoftClamp { limit: LIMIT })];
         let first = self.numbers.first().copied().unwrap_or(0);
         let last = self.numbers.last().copied().unwrap_or(0);
@@ -169,8 +229,10 @@ impl<'a> Sequence<'a> {
                 let (layer, outputs) = self.layer(number, channels, 1)?;
                 chain.push(layer);
                 channels = outputs;
-                // a block keeps the inputs of its three activations
-                kept += 3.0 * 4.0 * channels as f64 * 4f64.powi(doublings);
+                // a block keeps the inputs of its three activations, and a branch in front of it those of its norm and activation
+                let name = format!("{}{number}", self.prefix);
+                let inputs = if self.pools(&name) { 3 + 2 * 4 } else { 3 };
+                kept += 4.0 * f64::from(inputs) * channels as f64 * 4f64.powi(doublings);
             } else if number == first + 1 {
                 chain.push(Box::new(Activation::Relu));
             } else {
@@ -179,6 +241,12 @@ impl<'a> Sequence<'a> {
             }
         }
         if channels != 3 {
+            if self.shape(&format!("{}{last}", self.prefix)).is_some() {
+                return Err(self.unknown(format!(
+                    "its decoder gives {channels} channels, and those that give the three of a picture are read; TAEQI2.1 packs pixels with their opacity, \
+                     which is not built"
+                )));
+            }
             // the last convolution is missing: ask for it
             self.channels(&format!("{}{}", self.prefix, last + 1))?;
         }
@@ -190,24 +258,31 @@ impl<'a> Sequence<'a> {
         Ok((Chain::new(chain), sizes))
     }
 
-    /// Convolutions without a bias halve the sides.
-    fn encoder(&self, latent: usize) -> Result<Chain, CheckpointError> {
+    /// The encoder and by how much it divides the sides. Convolutions without a bias halve them, and so do those with a rectifier behind
+    /// them, which has a number and no tensors (TAESANA).
+    fn encoder(&self, latent: usize) -> Result<(Chain, usize), AutoencoderError> {
         let mut chain: Vec<Box<dyn Layer>> = vec![];
-        let mut channels = 3;
+        let (mut channels, mut factor) = (3, 1);
         let last = self.numbers.last().copied().unwrap_or(0);
         for number in 0..=last {
+            if number > 0 && !self.numbers.contains(&number) {
+                chain.push(Box::new(Activation::Relu));
+                continue;
+            }
             let name = format!("{}{number}", self.prefix);
             let plain = self.shape(&name).is_some();
-            let halves = plain && !self.weights.has(&format!("{name}.bias"));
+            let rectified = number < last && !self.numbers.contains(&(number + 1));
+            let halves = plain && (rectified || !self.weights.has(&format!("{name}.bias")));
             let (layer, outputs) = self.layer(number, channels, 1 + usize::from(halves))?;
             chain.push(layer);
             channels = outputs;
+            factor <<= usize::from(halves);
         }
         if channels != latent {
             // it would not fit the decoder: the last convolution's shape says so
             let key = format!("{}{last}.weight", self.prefix);
             self.weights.get(&key, &[latent, channels, 3, 3])?;
         }
-        Ok(Chain::new(chain))
+        Ok((Chain::new(chain), factor))
     }
 }

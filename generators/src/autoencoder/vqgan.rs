@@ -142,18 +142,18 @@ impl VqganConfig {
             .collect();
         let middle = format!("{}.{norm}.weight", names.middle_attention(half));
         let latent = shape(names.half(Half::Decoder, "conv_in.weight"), 4)?[1];
-        let quant_conv = has(names.root("post_quant_conv.weight"));
+        let quant_conv = has("post_quant_conv.weight".to_owned());
         let code = match quant_conv {
-            true => shape(names.root("post_quant_conv.weight"), 4)?[1],
+            true => shape("post_quant_conv.weight".to_owned(), 4)?[1],
             false => latent,
         };
         let moments = shape(names.half(half, "conv_out.weight"), 4)?[0] == 2 * latent;
         let codebooks = ["quantize.embedding.weight", "quantize.embed.weight"];
-        let codes = match codebooks.into_iter().find(|key| has(names.root(key))) {
-            Some(key) => shape(names.root(key), 2)?[0],
+        let codes = match codebooks.into_iter().find(|key| has((*key).to_owned())) {
+            Some(key) => shape(key.to_owned(), 2)?[0],
             None if moments => 0,
             // a VQGAN without its codebook
-            None => shape(names.root(codebooks[0]), 2)?[0],
+            None => shape(codebooks[0].to_owned(), 2)?[0],
         };
         let (scale, shift) = (if codes == 0 { SCALING } else { 1.0 }, 0.0);
         Ok(Self {
@@ -407,9 +407,9 @@ pub(super) fn encoder(
     let double = 1 + usize::from(config.moments);
     reader.last(&mut chain, channels, double * config.latent)?;
     if config.quant_conv {
-        let name = names.root("quant_conv");
+        let name = "quant_conv";
         let (from, to) = (double * config.latent, double * config.code);
-        chain.push(Box::new(convolution(weights, &name, from, to, 1)?));
+        chain.push(Box::new(convolution(weights, name, from, to, 1)?));
     }
     if config.moments {
         chain.push(Box::new(FirstChannels {
@@ -436,9 +436,9 @@ pub(super) fn decoder(
         chain.push(Box::new(scaled));
     }
     if config.quant_conv {
-        let name = names.root("post_quant_conv");
+        let name = "post_quant_conv";
         let (from, to) = (config.code, config.latent);
-        chain.push(Box::new(convolution(weights, &name, from, to, 1)?));
+        chain.push(Box::new(convolution(weights, name, from, to, 1)?));
     }
     let mut channels = config.levels[levels - 1];
     chain.push(Box::new(reader.conv(
@@ -482,13 +482,12 @@ fn affine(scale: f64, shift: f64) -> Option<Affine> {
 /// The classifier of a VQGAN trained with the Gumbel softmax, from what its encoder gives to a score for each code.
 pub(super) fn gumbel(
     weights: Branch<'_>,
-    names: &Names,
     config: &VqganConfig,
 ) -> Result<Option<Box<dyn Layer>>, CheckpointError> {
-    let name = names.root("quantize.proj");
+    let name = "quantize.proj";
     if !weights.has(&format!("{name}.weight")) {
         return Ok(None);
     }
-    let scores = convolution(weights, &name, config.code, config.codes, 1)?;
+    let scores = convolution(weights, name, config.code, config.codes, 1)?;
     Ok(Some(Box::new(scores)))
 }

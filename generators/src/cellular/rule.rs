@@ -299,6 +299,15 @@ impl Rule {
                     .reshape(shape)
             }
         };
+        let others: Vec<&str> = (tensors.keys().map(String::as_str))
+            .filter(|name| !["w1.weight", "w1.bias", "w2.weight"].contains(name))
+            .collect();
+        if !others.is_empty() {
+            bail!(
+                "the rule holds tensors that nothing uses: {}; it is of another kind of automaton",
+                others.join(", ")
+            );
+        }
         let w1 = load("w1.weight", &[config.hidden, senses])?;
         let b1 = load("w1.bias", &[config.hidden])?;
         let w2 = load("w2.weight", &[config.channels, config.hidden])?;

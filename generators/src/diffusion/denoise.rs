@@ -44,6 +44,11 @@ pub trait Network: Send + Sync {
 
     /// What both sides of its images must be a multiple of.
     fn multiple(&self) -> usize;
+
+    /// What a person should know of its files: what lies in them and is not used, each a sentence.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// A network of discrete times as a [`Denoise`].

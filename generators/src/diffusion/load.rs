@@ -14,7 +14,7 @@ use crate::AutoencoderError;
 
 use super::denoise::{Discrete, Prediction};
 use super::levels::{Betas, Levels, Spacing};
-use super::unet::{CONDITIONAL, UNCONDITIONAL, UNet, UNetConfig};
+use super::unet::{CONDITIONAL, MARK, UNCONDITIONAL, UNet, UNetConfig};
 
 /// Why a diffusion model could not be loaded.
 #[derive(Debug, Error)]
@@ -281,7 +281,8 @@ pub(super) fn network(folder: &Path, options: LoadOptions, device: &Device) -> L
     let path = place.join("config.json");
     let config =
         UNetConfig::parse(&text(&path)?).map_err(|source| ModelError::Json { path, source })?;
-    let checkpoint = Checkpoint::open(&weights)?;
+    let mut checkpoint = Checkpoint::open(&weights)?;
+    checkpoint.locate(&[MARK])?;
     UNet::new(config, &checkpoint, device, options.recompute)
 }
 

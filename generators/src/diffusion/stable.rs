@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use super::canvas::Space;
-use super::denoise::{ClassifierFree, Denoise, Discrete, Prediction};
+use super::denoise::{ClassifierFree, Denoise, Discrete, Network, Prediction};
 use super::levels::Levels;
 use super::load::{LoadOptions, Loaded, ModelError, network, scheduler};
 use super::unet::{Conditioned, UNet};
@@ -56,6 +56,11 @@ impl StableDiffusion {
             clip: (options.clip == Some(true)).then_some(scheduler.clip_sample_range),
             autoencoder: Arc::new(autoencoder),
         })
+    }
+
+    /// What a person should know of the files of the network and of the autoencoder, each a sentence.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        (self.unet.warnings().iter()).chain(self.autoencoder.warnings())
     }
 
     /// Where it walks.

@@ -7,7 +7,7 @@ mod config;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, bail};
-use frozen::checkpoint::{Branch, Checkpoint};
+use frozen::checkpoint::{Branch, Checkpoint, Scope};
 use frozen::{Activation, Chain, Conv2d, Layer, Linear, Pullback, UpsampleNearest};
 
 pub(super) use config::{CONDITIONAL, UNCONDITIONAL};
@@ -94,7 +94,11 @@ pub struct UNet {
     norm_out: Norm,
     conv_out: Conv2d,
     recompute: bool,
+    warnings: Vec<String>,
 }
+
+/// A tensor that every network has.
+pub(super) const MARK: &str = "time_embedding.linear_1.weight";
 
 impl UNet {
     /// The network of that configuration, with the weights of a checkpoint under diffusers' names.
@@ -103,7 +107,8 @@ impl UNet {
     /// a third more time.
     ///
     /// # Errors
-    /// Where the configuration asks for what is not built here, or the weights do not fit it.
+    /// Where the configuration asks for what is not built here, or the weights do not fit it: where tensors are missing, or there are some
+    /// that it has no place for.
     pub fn new(
         config: UNetConfig,
         checkpoint: &Checkpoint,
@@ -133,7 +138,7 @@ impl UNet {
         };
         // read first, so that weights of another kind of model are found out at once
         let time1 = linear(weights, "time_embedding.linear_1", [first, time])?;
-        Ok(Self {
+        let mut unet = Self {
             time1,
             time2: linear(weights, "time_embedding.linear_2", [time, time])?,
             conv_in: conv3(weights, "conv_in", [config.in_channels, first])?,
@@ -147,7 +152,10 @@ impl UNet {
             conv_out: conv3(weights, "conv_out", [first, config.out_channels])?,
             config,
             recompute,
-        })
+            warnings: vec![],
+        };
+        unet.warnings = checkpoint.finish(Scope::All, &[])?;
+        Ok(unet)
     }
 
     /// The configuration.
@@ -209,6 +217,10 @@ impl UNet {
 impl Network for UNet {
     fn at(&self, time: f64) -> Result<Box<dyn Layer>> {
         Ok(Box::new(Self::at(self, time, None)?))
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn multiple(&self) -> usize {

@@ -1,0 +1,62 @@
+//! A checkpoint as the layers of a network read it.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Checkpoint, CheckpointError};
+
+/// A checkpoint whose tensors go to one device in one type.
+#[derive(Clone, Copy)]
+pub struct Branch<'a> {
+    checkpoint: &'a Checkpoint,
+    device: &'a Device,
+    /// What numbers are rounded to, and then kept in.
+    types: [DType; 2],
+}
+
+impl<'a> Branch<'a> {
+    /// The whole checkpoint, its tensors going to `device`.
+    pub fn root(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
+        Self {
+            checkpoint,
+            device,
+            types: [DType::F32; 2],
+        }
+    }
+
+    /// The same, its numbers rounded to one type and kept in another instead of f32.
+    pub fn of_types(self, rounded: DType, kept: DType) -> Self {
+        Self {
+            types: [rounded, kept],
+            ..self
+        }
+    }
+
+    /// The tensor of that full name and shape.
+    pub fn get(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        let [rounded, kept] = self.types;
+        // cast before it travels: the device holds no more than what is kept
+        let tensor = self.checkpoint.tensor(key, shape)?;
+        let tensor = tensor.to_dtype(rounded)?.to_dtype(kept)?;
+        Ok(tensor.to_device(self.device)?)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, key: &str) -> bool {
+        self.checkpoint.has(key)
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+}
+
+/// A file of a model's folder.
+pub fn file_in(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+    names
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,136 @@
+//! The stream that PyTorch saved before version 1.6, and still saves on request: five pickles, then the bytes of the storages.
+//!
+//! The pickles are a magic number, the version of the format, facts about the machine that wrote it, what was saved, and the storages'
+//! keys in the order in which they follow: for each the number of its elements in eight bytes, then the elements.
+
+use std::collections::HashMap;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::sync::PoisonError;
+
+use super::machine::{Node, Pickle};
+use super::tensors::{Place, Storages, storage};
+use crate::checkpoint::source::{SharedFile, Source};
+
+/// What a stream begins with: 0x1950a86a20f9469cfc6c, little-endian.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// The one version of the format that there has been.
+const VERSION: i64 = 1001;
+
+/// A stream whose pickles were run.
+pub struct Legacy {
+    file: SharedFile,
+    places: HashMap<String, Place>,
+}
+
+impl Legacy {
+    /// Opens a stream and runs its pickles.
+    pub fn open(file: SharedFile, length: u64) -> Result<(Self, Pickle), String> {
+        let shared = file.clone();
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |error: std::io::Error| error.to_string();
+        file.seek(SeekFrom::Start(0)).map_err(text)?;
+        let mut input = BufReader::new(&mut *file);
+        let mut at = 0;
+        let mut next = |input: &mut BufReader<_>| -> Result<Pickle, String> {
+            let pickle = Pickle::run(input)?;
+            at += pickle.length;
+            Ok(pickle)
+        };
+        let magic = next(&mut input)?;
+        if !matches!(magic.node(magic.root()), Node::Wide(bytes) if **bytes == MAGIC) {
+            return Err(
+                "it is a pickle that PyTorch's `save` did not write, such as one of numpy arrays; load it where it was made and save its tensors as safetensors"
+                    .to_owned(),
+            );
+        }
+        let version = next(&mut input)?;
+        if !matches!(version.node(version.root()), Node::Int(VERSION)) {
+            return Err(format!(
+                "it is of a version of PyTorch's format other than {VERSION}"
+            ));
+        }
+        let facts = next(&mut input)?;
+        if big_endian(&facts) {
+            return Err("its numbers are not little-endian".to_owned());
+        }
+        let pickle = next(&mut input)?;
+        let keys = next(&mut input)?;
+        let widths = widths(&pickle);
+        let Node::List(order) = keys.node(keys.root()) else {
+            return Err("it does not list its storages".to_owned());
+        };
+        let mut places = HashMap::new();
+        for &key in order {
+            let key = keys.text(key).unwrap_or_default();
+            let Some(&width) = widths.get(key) else {
+                return Err(format!(
+                    "its storage `{key}` is of a type that is not known, so what follows it cannot be found"
+                ));
+            };
+            let mut count = [0; 8];
+            input
+                .seek(SeekFrom::Start(at))
+                .and_then(|_| input.read_exact(&mut count))
+                .map_err(|_| format!("its storage `{key}` is not there: the file is cut off"))?;
+            let start = at + 8;
+            let bytes = u64::from_le_bytes(count).checked_mul(width as u64);
+            let end = bytes.and_then(|bytes| start.checked_add(bytes));
+            let (Some(bytes), Some(end)) = (bytes, end.filter(|&end| end <= length)) else {
+                return Err(format!(
+                    "its storage `{key}` would end behind the file's end: the file is cut off"
+                ));
+            };
+            let place = Place {
+                source: 0,
+                start,
+                length: bytes,
+            };
+            places.insert(key.to_owned(), place);
+            at = end;
+        }
+        drop(input);
+        drop(file);
+        Ok((
+            Self {
+                file: shared,
+                places,
+            },
+            pickle,
+        ))
+    }
+}
+
+/// How wide the elements of each storage are.
+fn widths(pickle: &Pickle) -> HashMap<String, usize> {
+    pickle
+        .nodes()
+        .filter_map(|node| match node {
+            Node::Persistent(id) => {
+                let storage = storage(pickle, *id)?;
+                Some((storage.key.to_owned(), storage.width?))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether the facts of the machine say `little_endian: False`.
+fn big_endian(facts: &Pickle) -> bool {
+    let Node::Dict(items) = facts.node(facts.root()) else {
+        return false;
+    };
+    (items.iter()).any(|&(key, value)| {
+        facts.text(key) == Some("little_endian") && matches!(facts.node(value), Node::Bool(false))
+    })
+}
+
+impl Storages for Legacy {
+    fn place(&mut self, key: &str) -> Result<Place, String> {
+        (self.places.get(key).copied())
+            .ok_or_else(|| format!("lies in the storage `{key}`, which is not in the file"))
+    }
+
+    fn into_sources(self: Box<Self>) -> Vec<Source> {
+        vec![Source::File(self.file)]
+    }
+}

@@ -1,0 +1,588 @@
+//! Runs a pickle and does nothing of what it says: a class is a name, a call is its parts, and no code is looked up or executed.
+//!
+//! Every value is a node of one list, and values refer to each other by number. So a value that is used twice is held once, a value that
+//! contains itself is harmless, and dropping a value that is nested a million deep needs no recursion. What is kept is counted, and a
+//! program that asks for too much is refused. The opcodes are those of protocols 2 to 5 (Python's `pickletools` describes them).
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+/// A larger pickle than this belongs to no state dict.
+pub const PICKLE_LIMIT: u64 = 64 << 20;
+/// Bytes that the values of a program may take. The largest state dicts take a tenth of it.
+const COST_LIMIT: usize = 128 << 20;
+/// What one value takes, without what it holds.
+const VALUE: usize = 48;
+/// What a reference to a value takes on the stack, in a list or in the memo.
+const REFERENCE: usize = 8;
+/// Longer lines than this name no class.
+const LINE_LIMIT: usize = 1000;
+
+/// The number of a value.
+pub type Id = u32;
+
+/// A value, as far as state dicts need to be told apart from other things.
+#[derive(Debug)]
+pub enum Node {
+    /// `None`, a fraction or bytes: nothing that a tensor is made of.
+    Other,
+    Bool(bool),
+    Int(i64),
+    /// An integer that needs more than 64 bits, little-endian.
+    Wide(Box<[u8]>),
+    Text(Box<str>),
+    Tuple(Vec<Id>),
+    /// A list or a set.
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Class {
+        module: Box<str>,
+        name: Box<str>,
+    },
+    /// What a class or a function would make of its arguments.
+    Object {
+        callee: Id,
+        args: Id,
+        state: Option<Id>,
+        items: Vec<(Id, Id)>,
+    },
+    /// What lies outside of the pickle; PyTorch's storages.
+    Persistent(Id),
+}
+
+/// The values of a pickle that was run.
+pub struct Pickle {
+    nodes: Vec<Node>,
+    root: Id,
+    /// How many bytes the program has.
+    pub length: u64,
+}
+
+impl Pickle {
+    /// Runs the program that the input begins with, and reads nothing behind it.
+    pub fn run(input: impl Read) -> Result<Self, String> {
+        let mut machine = Machine {
+            input,
+            taken: 0,
+            nodes: vec![],
+            stack: vec![],
+            marks: vec![],
+            memo: HashMap::new(),
+            cost: 0,
+        };
+        while machine.step()? {}
+        Ok(Self {
+            root: machine.pop()?,
+            nodes: machine.nodes,
+            length: machine.taken,
+        })
+    }
+
+    /// What the program leaves.
+    pub fn root(&self) -> Id {
+        self.root
+    }
+
+    /// The value of that number.
+    pub fn node(&self, id: Id) -> &Node {
+        // numbers come from this list alone, and nothing is ever taken from it
+        &self.nodes[id as usize]
+    }
+
+    /// All values.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// The value as a text.
+    pub fn text(&self, id: Id) -> Option<&str> {
+        match self.node(id) {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value as a size or an index.
+    pub fn size(&self, id: Id) -> Option<usize> {
+        match self.node(id) {
+            Node::Int(value) => usize::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
+    /// The parts of a tuple.
+    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.node(id) {
+            Node::Tuple(parts) => Some(parts),
+            _ => None,
+        }
+    }
+}
+
+struct Machine<R> {
+    input: R,
+    taken: u64,
+    nodes: Vec<Node>,
+    stack: Vec<Id>,
+    /// How long the stack was when each mark was set.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+    cost: usize,
+}
+
+fn too_early() -> String {
+    "its pickle ends too early".to_owned()
+}
+
+fn unreadable(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => too_early(),
+        _ => format!("its pickle cannot be read ({error})"),
+    }
+}
+
+impl<R: Read> Machine<R> {
+    /// Counts bytes of the program before they are read.
+    fn count(&mut self, bytes: u64) -> Result<(), String> {
+        match self.taken.checked_add(bytes) {
+            Some(taken) if taken <= PICKLE_LIMIT => {
+                self.taken = taken;
+                Ok(())
+            }
+            _ => Err(format!(
+                "its pickle ends too early, or has more than {} MiB",
+                PICKLE_LIMIT >> 20
+            )),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        self.count(N as u64)?;
+        let mut bytes = [0; N];
+        self.input.read_exact(&mut bytes).map_err(unreadable)?;
+        Ok(bytes)
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn word(&mut self) -> Result<u32, String> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn wide(&mut self) -> Result<u64, String> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<Vec<u8>, String> {
+        self.count(length)?;
+        // what a length claims is only held as far as it is there
+        let mut bytes = vec![];
+        let mut part = self.input.by_ref().take(length);
+        part.read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 != length {
+            return Err(too_early());
+        }
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, length: u64) -> Result<(), String> {
+        self.count(length)?;
+        let mut part = self.input.by_ref().take(length);
+        let found = io::copy(&mut part, &mut io::sink()).map_err(unreadable)?;
+        if found != length {
+            return Err(too_early());
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<Box<str>, String> {
+        let mut line = vec![];
+        loop {
+            match self.byte()? {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+            if line.len() > LINE_LIMIT {
+                return Err(format!(
+                    "its pickle names a class by more than {LINE_LIMIT} bytes"
+                ));
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).into())
+    }
+
+    fn spend(&mut self, cost: usize) -> Result<(), String> {
+        self.cost = self.cost.saturating_add(cost);
+        if self.cost > COST_LIMIT {
+            return Err(format!(
+                "its pickle unfolds to more than {} MiB",
+                COST_LIMIT >> 20
+            ));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, id: Id) -> Result<(), String> {
+        self.spend(REFERENCE)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// A new value, which goes onto the stack; `held` is how many bytes it holds beside itself.
+    fn make(&mut self, node: Node, held: usize) -> Result<(), String> {
+        self.spend(VALUE.saturating_add(held))?;
+        // the limit on what is spent keeps the number within 32 bits
+        let id = self.nodes.len() as Id;
+        self.nodes.push(node);
+        self.push(id)
+    }
+
+    fn other(&mut self) -> Result<(), String> {
+        self.make(Node::Other, 0)
+    }
+
+    fn text(&mut self, length: u64) -> Result<(), String> {
+        let bytes = self.bytes(length)?;
+        let held = bytes.len();
+        match String::from_utf8(bytes) {
+            Ok(text) => self.make(Node::Text(text.into()), held),
+            // no name of a tensor
+            Err(_) => self.other(),
+        }
+    }
+
+    fn blob(&mut self, length: u64) -> Result<(), String> {
+        self.skip(length)?;
+        self.other()
+    }
+
+    /// An integer of any length, little-endian in two's complement.
+    fn integer(&mut self, length: u64) -> Result<(), String> {
+        let bytes = self.bytes(length)?;
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let fill = if negative { 0xff } else { 0 };
+        let (low, high) = bytes.split_at(bytes.len().min(8));
+        let mut word = [fill; 8];
+        word[..low.len()].copy_from_slice(low);
+        let value = i64::from_le_bytes(word);
+        let fits = high.iter().all(|&byte| byte == fill) && (value < 0) == negative;
+        if fits {
+            return self.make(Node::Int(value), 0);
+        }
+        let held = bytes.len();
+        self.make(Node::Wide(bytes.into()), held)
+    }
+
+    fn pop(&mut self) -> Result<Id, String> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err("its pickle takes more than there is".to_owned());
+        }
+        self.stack.pop().ok_or_else(too_early)
+    }
+
+    fn top(&self) -> Result<Id, String> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        (self.stack.get(floor..))
+            .and_then(|above| above.last().copied())
+            .ok_or_else(|| "its pickle keeps nothing".to_owned())
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, String> {
+        let mut parts = (0..count)
+            .map(|_| self.pop())
+            .collect::<Result<Vec<_>, _>>()?;
+        parts.reverse();
+        Ok(parts)
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+        let mark = (self.marks.pop()).ok_or_else(|| "its pickle lacks a mark".to_owned())?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn tuple(&mut self, parts: Vec<Id>) -> Result<(), String> {
+        let held = parts.len() * REFERENCE;
+        self.make(Node::Tuple(parts), held)
+    }
+
+    fn list(&mut self, parts: Vec<Id>) -> Result<(), String> {
+        let held = parts.len() * REFERENCE;
+        self.make(Node::List(parts), held)
+    }
+
+    fn class(&mut self, module: Box<str>, name: Box<str>) -> Result<(), String> {
+        let held = module.len() + name.len();
+        self.make(Node::Class { module, name }, held)
+    }
+
+    /// What `callee(*args)` would make: a dictionary where it is one of Python's own, else an object of which only the parts are known.
+    fn call(&mut self, callee: Id, args: Id) -> Result<(), String> {
+        let is_dict = match &self.nodes[callee as usize] {
+            Node::Class { module, name } => matches!(
+                (&**module, &**name),
+                ("collections", "OrderedDict" | "defaultdict")
+                    | ("builtins" | "__builtin__", "dict")
+            ),
+            _ => false,
+        };
+        if is_dict {
+            let items = self.pairs(args);
+            let held = 2 * items.len() * REFERENCE;
+            return self.make(Node::Dict(items), held);
+        }
+        let (state, items) = (None, vec![]);
+        self.make(
+            Node::Object {
+                callee,
+                args,
+                state,
+                items,
+            },
+            0,
+        )
+    }
+
+    /// The items of `OrderedDict([[key, value], ...])`, as Python 2 writes it.
+    fn pairs(&self, args: Id) -> Vec<(Id, Id)> {
+        let parts = |id: Id| match &self.nodes[id as usize] {
+            Node::Tuple(parts) | Node::List(parts) => parts.as_slice(),
+            _ => &[],
+        };
+        let pairs = parts(args).first().map_or(&[][..], |&pairs| parts(pairs));
+        (pairs.iter())
+            .filter_map(|&pair| match *parts(pair) {
+                [key, value] => Some((key, value)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// More items for the dictionary on top.
+    fn set(&mut self, items: &[Id]) -> Result<(), String> {
+        self.spend(items.len() * REFERENCE)?;
+        let top = self.top()? as usize;
+        let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        match &mut self.nodes[top] {
+            Node::Dict(kept) | Node::Object { items: kept, .. } if items.len() % 2 == 0 => {
+                kept.extend(pairs);
+                Ok(())
+            }
+            _ => Err("its pickle adds to what is neither list nor dictionary".to_owned()),
+        }
+    }
+
+    /// More parts for the list or set on top.
+    fn append(&mut self, parts: &[Id]) -> Result<(), String> {
+        self.spend(parts.len() * REFERENCE)?;
+        let top = self.top()? as usize;
+        match &mut self.nodes[top] {
+            Node::List(kept) => kept.extend_from_slice(parts),
+            // a list of somebody's own class
+            Node::Object { .. } => {}
+            _ => return Err("its pickle adds to what is neither list nor dictionary".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, place: u32) -> Result<(), String> {
+        let value = self.top()?;
+        self.spend(4 * REFERENCE)?;
+        self.memo.insert(place, value);
+        Ok(())
+    }
+
+    fn get(&mut self, place: u32) -> Result<(), String> {
+        let value = *(self.memo.get(&place))
+            .ok_or_else(|| format!("its pickle wants value {place}, which it has not kept"))?;
+        self.push(value)
+    }
+
+    /// One opcode; whether more follow.
+    fn step(&mut self) -> Result<bool, String> {
+        let place = self.taken;
+        match self.byte()? {
+            // PROTO
+            0x80 => match self.byte()? {
+                0..=5 => {}
+                version => {
+                    return Err(format!(
+                        "its pickle is of protocol {version}, and those up to 5 are read"
+                    ));
+                }
+            },
+            // FRAME: how much is read at once
+            0x95 => self.skip(8)?,
+            // GLOBAL, STACK_GLOBAL
+            b'c' => {
+                let module = self.line()?;
+                let name = self.line()?;
+                self.class(module, name)?;
+            }
+            0x93 => {
+                let parts = self.pop_many(2)?;
+                let text = |id: Id| match &self.nodes[id as usize] {
+                    Node::Text(text) => Ok(text.clone()),
+                    _ => Err("its pickle has a class without a name".to_owned()),
+                };
+                let (module, name) = (text(parts[0])?, text(parts[1])?);
+                self.class(module, name)?;
+            }
+            // BINUNICODE, SHORT_BINUNICODE, BINUNICODE8; BINSTRING and SHORT_BINSTRING, which Python 2 writes
+            b'X' | b'T' => {
+                let length = self.word()?;
+                self.text(length.into())?;
+            }
+            0x8c | b'U' => {
+                let length = self.byte()?;
+                self.text(length.into())?;
+            }
+            0x8d => {
+                let length = self.wide()?;
+                self.text(length)?;
+            }
+            // BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
+            b'B' => {
+                let length = self.word()?;
+                self.blob(length.into())?;
+            }
+            b'C' => {
+                let length = self.byte()?;
+                self.blob(length.into())?;
+            }
+            0x8e | 0x96 => {
+                let length = self.wide()?;
+                self.blob(length)?;
+            }
+            // BININT, BININT1, BININT2, LONG1, LONG4
+            b'J' => {
+                let value = i32::from_le_bytes(self.array()?);
+                self.make(Node::Int(value.into()), 0)?;
+            }
+            b'K' => {
+                let value = self.byte()?;
+                self.make(Node::Int(value.into()), 0)?;
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.array()?);
+                self.make(Node::Int(value.into()), 0)?;
+            }
+            0x8a => {
+                let length = self.byte()?;
+                self.integer(length.into())?;
+            }
+            0x8b => {
+                let length = self.word()?;
+                self.integer(length.into())?;
+            }
+            // BINFLOAT; NONE, NEWTRUE, NEWFALSE
+            b'G' => self.blob(8)?,
+            b'N' => self.other()?,
+            code @ (0x88 | 0x89) => self.make(Node::Bool(code == 0x88), 0)?,
+            // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, EMPTY_DICT
+            b')' => self.tuple(vec![])?,
+            b']' | 0x8f => self.list(vec![])?,
+            b'}' => self.make(Node::Dict(vec![]), 0)?,
+            // MARK, POP, POP_MARK, DUP
+            b'(' => {
+                self.spend(REFERENCE)?;
+                self.marks.push(self.stack.len());
+            }
+            b'0' => {
+                // with a mark on top, Python takes the mark
+                if self.marks.last() == Some(&self.stack.len()) {
+                    self.marks.pop();
+                } else {
+                    self.pop()?;
+                }
+            }
+            b'1' => {
+                self.pop_to_mark()?;
+            }
+            b'2' => {
+                let top = self.top()?;
+                self.push(top)?;
+            }
+            // TUPLE, TUPLE1, TUPLE2, TUPLE3, FROZENSET
+            b't' => {
+                let parts = self.pop_to_mark()?;
+                self.tuple(parts)?;
+            }
+            code @ 0x85..=0x87 => {
+                let parts = self.pop_many(usize::from(code - 0x84))?;
+                self.tuple(parts)?;
+            }
+            0x91 => {
+                let parts = self.pop_to_mark()?;
+                self.list(parts)?;
+            }
+            // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
+            b'a' => {
+                let parts = self.pop_many(1)?;
+                self.append(&parts)?;
+            }
+            b'e' | 0x90 => {
+                let parts = self.pop_to_mark()?;
+                self.append(&parts)?;
+            }
+            b's' => {
+                let items = self.pop_many(2)?;
+                self.set(&items)?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark()?;
+                self.set(&items)?;
+            }
+            // REDUCE, NEWOBJ, NEWOBJ_EX, BUILD
+            b'R' | 0x81 => {
+                let parts = self.pop_many(2)?;
+                self.call(parts[0], parts[1])?;
+            }
+            0x92 => {
+                let parts = self.pop_many(3)?;
+                self.call(parts[0], parts[1])?;
+            }
+            b'b' => {
+                let found = self.pop()?;
+                let top = self.top()? as usize;
+                // the attributes of a dictionary, such as PyTorch's `_metadata`, are none of its items
+                if let Node::Object { state, .. } = &mut self.nodes[top] {
+                    *state = Some(found);
+                }
+            }
+            // BINPERSID
+            b'Q' => {
+                let id = self.pop()?;
+                self.make(Node::Persistent(id), 0)?;
+            }
+            // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+            b'q' => {
+                let place = self.byte()?;
+                self.put(place.into())?;
+            }
+            b'r' => {
+                let place = self.word()?;
+                self.put(place)?;
+            }
+            0x94 => self.put(self.memo.len() as u32)?,
+            b'h' => {
+                let place = self.byte()?;
+                self.get(place.into())?;
+            }
+            b'j' => {
+                let place = self.word()?;
+                self.get(place)?;
+            }
+            // STOP
+            b'.' => return Ok(false),
+            code => {
+                return Err(format!(
+                    "its pickle has opcode {code:#04x} at byte {place}, which no state dict needs"
+                ));
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,335 @@
+//! Finds the tensors among the values of a pickle.
+
+use std::collections::BTreeMap;
+
+use super::machine::{Id, Node, Pickle};
+use crate::checkpoint::source::Source;
+use crate::checkpoint::{Entry, Odd};
+
+/// Longer names than this belong to no tensor.
+const NAME_LIMIT: usize = 1000;
+/// How deep dictionaries may be nested. TorchScript's modules within modules come to about thirty.
+const DEPTH_LIMIT: usize = 200;
+/// Values that are looked at on the way, one that is used twice counted twice.
+const VISIT_LIMIT: usize = 4 << 20;
+/// Tensors whose elements overlap are small: this many elements at most, however few bytes they have.
+const OVERLAP_LIMIT: usize = 1 << 26;
+/// Elements that do not follow each other lie within so many bytes, which are read at once.
+const SPAN_LIMIT: u64 = 4 << 30;
+/// A parameter around a tensor of a subclass around a tensor: three.
+const WRAPPINGS: usize = 8;
+
+/// Where a storage's bytes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Which of the sources.
+    pub source: usize,
+    pub start: u64,
+    pub length: u64,
+}
+
+/// What holds the storages that a pickle's tensors lie in.
+pub trait Storages {
+    /// Where the storage of that key is, or what is wrong with it.
+    fn place(&mut self, key: &str) -> Result<Place, String>;
+
+    /// What the storages are read from.
+    fn into_sources(self: Box<Self>) -> Vec<Source>;
+}
+
+/// A storage as a pickle speaks of it.
+pub struct Storage<'a> {
+    pub key: &'a str,
+    /// As safetensors names its elements, or else as PyTorch does.
+    pub dtype: &'a str,
+    /// Bytes of an element, where they are known.
+    pub width: Option<usize>,
+    /// Elements of the storage in front of its view: only very old files have views.
+    pub offset: usize,
+}
+
+/// The storage that a persistent id names: `("storage", type, key, device, count)`, and in the old stream a view.
+pub fn storage(pickle: &Pickle, id: Id) -> Option<Storage<'_>> {
+    let parts = pickle.tuple(id)?;
+    let &[kind, class, key, _, _, ref view @ ..] = parts else {
+        return None;
+    };
+    let Node::Class { name, .. } = pickle.node(class) else {
+        return None;
+    };
+    if pickle.text(kind) != Some("storage") {
+        return None;
+    }
+    let offset = match view.first().and_then(|&view| pickle.tuple(view)) {
+        Some(&[_, offset, _]) => pickle.size(offset)?,
+        _ => 0,
+    };
+    let (dtype, width) = storage_type(name);
+    Some(Storage {
+        key: pickle.text(key)?,
+        dtype,
+        width,
+        offset,
+    })
+}
+
+/// The type of the elements of a storage's class, as safetensors names it, and how many bytes an element has.
+fn storage_type(class: &str) -> (&str, Option<usize>) {
+    let (dtype, width) = match class {
+        "FloatStorage" => ("F32", 4),
+        "DoubleStorage" => ("F64", 8),
+        "HalfStorage" => ("F16", 2),
+        "BFloat16Storage" => ("BF16", 2),
+        "ByteStorage" => ("U8", 1),
+        "BoolStorage" => ("BOOL", 1),
+        "CharStorage" => ("I8", 1),
+        "ShortStorage" => ("I16", 2),
+        "IntStorage" => ("I32", 4),
+        "LongStorage" => ("I64", 8),
+        "ComplexFloatStorage" => ("C64", 8),
+        "ComplexDoubleStorage" => ("C128", 16),
+        "QInt8Storage" | "QUInt8Storage" | "UntypedStorage" => (class, 1),
+        "QInt32Storage" => (class, 4),
+        _ => return (class, None),
+    };
+    (dtype, Some(width))
+}
+
+/// The same for `torch.dtype`s, which newer types have alone.
+fn dtype(name: &str) -> (&str, Option<usize>) {
+    let (dtype, width) = match name {
+        "uint16" => ("U16", 2),
+        "uint32" => ("U32", 4),
+        "uint64" => ("U64", 8),
+        _ if name.starts_with("float8") => (name, 1),
+        _ => return (name, None),
+    };
+    (dtype, Some(width))
+}
+
+/// What was found: tensors, and what cannot be read, by name.
+#[derive(Default)]
+pub struct Found {
+    pub tensors: BTreeMap<String, Entry>,
+    pub odd: BTreeMap<String, Odd>,
+}
+
+/// Walks through the values from the root.
+pub struct Walk<'a> {
+    pickle: &'a Pickle,
+    storages: &'a mut dyn Storages,
+    found: Found,
+    visits: usize,
+}
+
+/// The tensors of a pickle, their names joined by dots from the root on.
+pub fn find(pickle: &Pickle, storages: &mut dyn Storages) -> Result<Found, String> {
+    let mut walk = Walk {
+        pickle,
+        storages,
+        found: Found::default(),
+        visits: 0,
+    };
+    walk.visit(String::new(), pickle.root(), 0)?;
+    Ok(walk.found)
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, name: String, id: Id, depth: usize) -> Result<(), String> {
+        self.visits += 1;
+        if self.visits > VISIT_LIMIT {
+            return Err(format!("its pickle unfolds to more than {VISIT_LIMIT} values"));
+        }
+        if depth > DEPTH_LIMIT {
+            self.odd(name, format!("is nested deeper than {DEPTH_LIMIT}"), false);
+            return Ok(());
+        }
+        let pickle = self.pickle;
+        match pickle.node(id) {
+            Node::Dict(items) => self.items(&name, items, depth),
+            Node::Tuple(parts) | Node::List(parts) => {
+                for (index, &part) in parts.iter().enumerate() {
+                    // numbers are by far the most, and are named for nothing
+                    if !matches!(pickle.node(part), Node::Int(_) | Node::Other | Node::Text(_)) {
+                        self.visit(join(&name, &index.to_string())?, part, depth + 1)?;
+                    }
+                }
+                Ok(())
+            }
+            Node::Object {
+                callee,
+                args,
+                state,
+                items,
+            } => {
+                if let Some(args) = tensor_args(pickle, *callee, *args, WRAPPINGS) {
+                    match self.entry(args) {
+                        Ok(entry) => {
+                            self.found.tensors.insert(name, entry);
+                        }
+                        Err(what) => self.odd(name, what, true),
+                    }
+                    return Ok(());
+                }
+                let class = class_of(pickle, *callee, WRAPPINGS);
+                // a module of TorchScript: its class and its attributes
+                if let (Some((module, _)), Some(state)) = (class, state)
+                    && module.starts_with("__torch__")
+                {
+                    return self.visit(name, *state, depth + 1);
+                }
+                self.items(&name, items, depth)?;
+                let class = class.map_or("unknown".to_owned(), |(module, class)| {
+                    format!("{module}.{class}")
+                });
+                let what = format!("is an object of `{class}`, a class that is never run");
+                self.odd(name, what, false);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn items(&mut self, name: &str, items: &[(Id, Id)], depth: usize) -> Result<(), String> {
+        for &(key, value) in items {
+            let key = match self.pickle.node(key) {
+                Node::Text(key) => key.to_string(),
+                Node::Int(key) => key.to_string(),
+                _ => continue,
+            };
+            self.visit(join(name, &key)?, value, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn odd(&mut self, name: String, what: String, tensor: bool) {
+        self.found.odd.insert(name, Odd { what, tensor });
+    }
+
+    /// The tensor of these arguments: storage, offset, size, strides, and more.
+    fn entry(&mut self, args: &[Id]) -> Result<Entry, String> {
+        let pickle = self.pickle;
+        let broken = || "is no whole tensor".to_owned();
+        let &[id, offset, shape, strides, ref more @ ..] = args else {
+            return Err(broken());
+        };
+        let Node::Persistent(id) = pickle.node(id) else {
+            return Err(broken());
+        };
+        let storage = storage(pickle, *id).ok_or_else(broken)?;
+        // `_rebuild_tensor_v3` names the type by itself
+        let (dtype, width) = match more.get(2).map(|&id| pickle.node(id)) {
+            Some(Node::Class { module, name }) if &**module == "torch" => dtype(name),
+            _ => (storage.dtype, storage.width),
+        };
+        let sizes = |id: Id| match pickle.node(id) {
+            Node::Tuple(sizes) | Node::List(sizes) if sizes.len() <= 8 => {
+                (sizes.iter().map(|&size| pickle.size(size))).collect::<Option<Vec<usize>>>()
+            }
+            _ => None,
+        };
+        let shape = sizes(shape).ok_or_else(broken)?;
+        let strides = sizes(strides).ok_or_else(broken)?;
+        let offset = pickle.size(offset).ok_or_else(broken)?;
+        if strides.len() != shape.len() {
+            return Err(broken());
+        }
+        let place = self.storages.place(storage.key)?;
+        // of a type that is not known, nothing is ever read, so how wide it is does not matter
+        let width = width.unwrap_or(0);
+        let bytes_of = |elements: usize| elements.checked_mul(width).map(|bytes| bytes as u64);
+        let empty = shape.contains(&0);
+        // from the first to behind the last element, in elements
+        let span = (shape.iter().zip(&strides)).try_fold(1usize, |span, (&dim, &stride)| {
+            span.checked_add(dim.saturating_sub(1).checked_mul(stride)?)
+        });
+        let span = if empty { Some(0) } else { span };
+        let begin = offset.checked_add(storage.offset).and_then(bytes_of);
+        let count = (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
+        let (Some(begin), Some(bytes), Some(count), Some(span)) =
+            (begin, span.and_then(bytes_of), count, span)
+        else {
+            return Err(format!("has the impossible shape {shape:?}"));
+        };
+        let length = place.length;
+        if begin.checked_add(bytes).is_none_or(|end| end > length) {
+            return Err(format!("would end behind its {length} bytes"));
+        }
+        if count > span && count > OVERLAP_LIMIT {
+            return Err(format!(
+                "has shape {shape:?} with strides {strides:?}: more than {OVERLAP_LIMIT} elements that overlap"
+            ));
+        }
+        let mut expected = 1usize;
+        let mut contiguous = true;
+        for (&dim, &stride) in shape.iter().zip(&strides).rev() {
+            contiguous &= dim == 1 || stride == expected;
+            expected = expected.saturating_mul(dim);
+        }
+        if !contiguous && bytes > SPAN_LIMIT {
+            return Err(format!("has its elements in {bytes} bytes"));
+        }
+        Ok(Entry {
+            dtype: dtype.to_owned(),
+            shape,
+            part: place.source,
+            start: place.start + begin,
+            end: place.start + begin + bytes,
+            strides: (!contiguous && !empty).then_some(strides),
+        })
+    }
+}
+
+fn join(name: &str, key: &str) -> Result<String, String> {
+    if name.len() + key.len() > NAME_LIMIT {
+        return Err(format!("it has a name of more than {NAME_LIMIT} bytes"));
+    }
+    Ok(match name {
+        "" => key.to_owned(),
+        _ => format!("{name}.{key}"),
+    })
+}
+
+/// The class that is called or made: at the end of so many calls at most.
+pub fn class_of(pickle: &Pickle, callee: Id, calls: usize) -> Option<(&str, &str)> {
+    match pickle.node(callee) {
+        Node::Class { module, name } => Some((module, name)),
+        Node::Object { callee, .. } => class_of(pickle, *callee, calls.checked_sub(1)?),
+        // the old stream keeps the source of a class beside it
+        Node::Persistent(id) => match pickle.tuple(*id)? {
+            &[kind, class, ..] if pickle.text(kind) == Some("module") => {
+                class_of(pickle, class, calls.checked_sub(1)?)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The arguments of the tensor that this call makes; a parameter or a tensor of a subclass is one in a wrapping.
+fn tensor_args(pickle: &Pickle, callee: Id, args: Id, wrappings: usize) -> Option<&[Id]> {
+    let args = pickle.tuple(args)?;
+    let wrappings = wrappings.checked_sub(1)?;
+    match (class_of(pickle, callee, 0)?, args) {
+        (
+            (
+                "torch._utils",
+                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3",
+            ),
+            args,
+        ) => Some(args),
+        (
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
+            | ("torch.nn.parameter", "Parameter"),
+            &[inner, ..],
+        ) => match pickle.node(inner) {
+            Node::Object { callee, args, .. } => tensor_args(pickle, *callee, *args, wrappings),
+            _ => None,
+        },
+        (
+            ("torch._tensor", "_rebuild_from_type_v2" | "_rebuild_from_type"),
+            &[callee, _, args, ..],
+        ) => tensor_args(pickle, callee, args, wrappings),
+        _ => None,
+    }
+}
