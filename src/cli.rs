@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phantasia::aesthetic;
+use phantasia::prompt::weighted;
 use phantasia::rank::query::Query;
 use phantasia::recipe::MOST_STEPS;
 use phantasia::weights::EMBEDDED;
@@ -54,9 +55,10 @@ pub struct RenderArgs {
     /// Change one value of the recipe, such as generator.lr=0.1 or prompts.0.weight=2; relative paths start from the working folder
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Paint this instead of the recipe's prompts; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: Vec<String>,
+    /// Paint this instead of the recipe's prompts; `TEXT::WEIGHT` gives it a weight, below 0 to push the picture away from it. May be given
+    /// several times
+    #[arg(long, value_name = "TEXT[::WEIGHT]", value_parser = PromptArg::parse, allow_hyphen_values = true)]
+    pub prompt: Vec<PromptArg>,
     /// The seed of every random number
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
@@ -70,16 +72,16 @@ pub struct RenderArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// About how many MiB the cutouts that are worked on at once may take; less is slower, and changes the picture only by rounding
-    #[arg(long, value_name = "MIB", value_parser = positive, conflicts_with = "candidates")]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = positive, conflicts_with = "candidates")]
     pub memory: Option<usize>,
     /// Where run folders go
     #[arg(long, value_name = "DIR", default_value = "outputs")]
     pub out: PathBuf,
     /// Paint this many seeds, from the recipe's own on, and let a judge order them
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["watch", "control", "preview", "hold"])]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive, conflicts_with_all = ["watch", "control", "preview", "hold"])]
     pub candidates: Option<usize>,
     /// Of the candidates, paint this many to the end: after each round the judge drops the worse half. All of them, if it is not said
-    #[arg(long, value_name = "K", value_parser = positive, requires = "candidates")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = positive, requires = "candidates")]
     pub keep: Option<usize>,
     /// The CLIP that judges the candidates; the recipe's own, if it is not said. May be given several times
     #[arg(long, value_name = "MODEL", requires = "candidates")]
@@ -144,9 +146,9 @@ pub struct ResumeArgs {
     /// Go on to this many steps in all
     #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<usize>,
-    /// Paint this from here on instead of the run's prompts; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: Vec<String>,
+    /// Paint this from here on instead of the run's prompts, weighted like those of `render`; may be given several times
+    #[arg(long, value_name = "TEXT[::WEIGHT]", value_parser = PromptArg::parse, allow_hyphen_values = true)]
+    pub prompt: Vec<PromptArg>,
     /// Download the models that are not on this machine
     #[arg(long)]
     pub yes: bool,
@@ -157,7 +159,7 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// About how many MiB the cutouts that are worked on at once may take; less is slower, and changes the picture only by rounding
-    #[arg(long, value_name = "MIB", value_parser = positive)]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = positive)]
     pub memory: Option<usize>,
     /// How it is watched and talked to.
     #[command(flatten)]
@@ -228,7 +230,7 @@ pub struct RerankArgs {
     #[command(flatten)]
     pub scoring: ScoringArgs,
     /// Show the best so many alone
-    #[arg(long, value_name = "K", value_parser = positive)]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = positive)]
     pub top: Option<usize>,
     /// A contact sheet of the results: .png or .html
     #[arg(long, value_name = "FILE.png", value_parser = sheet)]
@@ -264,7 +266,7 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     pub clip: Vec<String>,
     /// Show the most probable so many labels alone
-    #[arg(long, value_name = "K", value_parser = positive)]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = positive)]
     pub top: Option<usize>,
     /// The folder that a picture lies in is its true label: tell how often that is found, and what is taken for what
     #[arg(long)]
@@ -294,7 +296,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     pub clip: String,
     /// Show the best so many
-    #[arg(long, value_name = "K", default_value_t = 20, value_parser = positive)]
+    #[arg(long, value_name = "K", default_value_t = 20, allow_negative_numbers = true, value_parser = positive)]
     pub top: usize,
     /// A contact sheet of the results: .png or .html
     #[arg(long, value_name = "FILE.png|.html", value_parser = sheet)]
@@ -307,24 +309,43 @@ pub struct SearchArgs {
     pub folder: PathBuf,
 }
 
+/// A text to paint, and how much it counts.
+#[derive(Clone, Debug)]
+pub struct PromptArg {
+    /// As it was typed, for messages.
+    pub typed: String,
+    /// The text alone.
+    pub text: String,
+    /// Below 0 the picture is pushed away from it.
+    pub weight: f64,
+}
+
+impl PromptArg {
+    fn parse(typed: &str) -> Result<Self, String> {
+        let (text, weight) = weighted(typed)?;
+        Ok(Self {
+            typed: typed.to_owned(),
+            text: text.to_owned(),
+            weight,
+        })
+    }
+}
+
+/// Steps of a render.
+fn steps(text: &str) -> Result<usize, String> {
+    (text.parse().ok().filter(|steps| *steps <= MOST_STEPS))
+        .ok_or_else(|| format!("expected a whole number from 0 to {MOST_STEPS}, in digits"))
+}
+
+/// Steps of which there is at least one.
+fn more_steps(text: &str) -> Result<usize, String> {
+    (steps(text).ok().filter(|steps| *steps > 0))
+        .ok_or_else(|| format!("expected a whole number from 1 to {MOST_STEPS}, in digits"))
+}
+
 /// A seed.
 fn seed(text: &str) -> Result<u64, String> {
-    (text.parse()).map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
-}
-
-/// A number of steps.
-fn steps(text: &str) -> Result<usize, String> {
-    (text.parse().ok())
-        .filter(|steps| *steps <= MOST_STEPS)
-        .ok_or_else(|| format!("expected a whole number from 0 to {MOST_STEPS}"))
-}
-
-/// A number of steps that are to be made.
-fn more_steps(text: &str) -> Result<usize, String> {
-    match steps(text) {
-        Ok(0) | Err(_) => Err(format!("expected a whole number from 1 to {MOST_STEPS}")),
-        steps => steps,
-    }
+    (text.parse()).map_err(|_| format!("expected a whole number from 0 to {}, in digits", u64::MAX))
 }
 
 /// A whole number from 1.

@@ -3,6 +3,7 @@
 //! A [`Clip`] has one text tower and one or more image towers that share its joint space. The towers are built on
 //! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights.
 
+mod clean;
 pub mod config;
 mod derive;
 mod embedded;
@@ -26,6 +27,7 @@ use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 
 pub use encoder::{EncodedText, TextEncoder};
+pub use tokenizer::{Tokenizer, Tokens, Unread};
 
 use config::{ClipConfig, VisionKind};
 use files::ClipFiles;
@@ -34,7 +36,6 @@ use memory::{Memory, MemoryConfig, Reading};
 use numbers::Within;
 use preprocess::{Filter, Fit, Middle, Preprocess};
 use text::TextTower;
-use tokenizer::Tokenizer;
 
 /// Why a CLIP could not be loaded or asked.
 #[derive(Debug, Error)]
@@ -76,6 +77,16 @@ pub enum ClipError {
         /// What is wrong.
         what: String,
     },
+    /// The model's vocabulary has nothing of a text.
+    #[error(
+        "`{model}` can read nothing of \"{text}\": its vocabulary has no such characters; write it in other words, or take another CLIP"
+    )]
+    NothingRead {
+        /// The model.
+        model: String,
+        /// The text.
+        text: String,
+    },
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -86,8 +97,8 @@ pub enum ClipError {
 pub struct TextEmbedding {
     /// `[projection]`, of unit length.
     pub vector: Vec<f32>,
-    /// The end of the text, where it was too long for the model.
-    pub lost: Option<String>,
+    /// What of the text the model does not read.
+    pub unread: Unread,
 }
 
 /// What of a picture a tower makes sense of.
@@ -192,12 +203,7 @@ impl Clip {
         let mut checkpoint = Checkpoint::open(&files.weights)?;
         checkpoint.locate(files::MARKS)?;
         let config = files.config(&checkpoint)?;
-        let tokenizer = Tokenizer::read(tokenizer, config.text.context).map_err(|what| {
-            ClipError::Tokenizer {
-                model: name.to_owned(),
-                what,
-            }
-        })?;
+        let tokenizer = Tokenizer::of_clip(name, tokenizer, &config)?;
         let mut clip = Self::build(name, &config, &checkpoint, tokenizer, numbers, device)?;
         clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
         Ok(clip)
@@ -261,20 +267,17 @@ impl Clip {
         &self.warnings
     }
 
-    /// The embedding of a text.
+    /// The embedding of a text, any text.
+    ///
+    /// # Errors
+    /// [`ClipError::NothingRead`] where the text is not empty and the vocabulary has nothing of it; where the model fails.
     pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
-        let tokens = self
-            .tokenizer
-            .encode(text)
-            .map_err(|what| ClipError::Tokenizer {
-                model: self.name.clone(),
-                what,
-            })?;
+        let tokens = self.tokenizer.read_text(&self.name, text)?;
         let vector = self.text.embed(&tokens.ids)?.to_dtype(DType::F32)?;
         let vector = vector.to_vec1::<f32>()?;
         Ok(TextEmbedding {
             vector: unit(vector),
-            lost: tokens.lost,
+            unread: tokens.unread,
         })
     }
 }

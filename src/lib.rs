@@ -15,6 +15,7 @@ pub mod paint;
 pub mod picture;
 pub mod preview;
 pub mod prompt;
+pub mod proofread;
 pub mod random;
 pub mod rank;
 pub mod recipe;

@@ -2,6 +2,28 @@
 
 use crate::recipe::{Moment, Number, Prompt};
 
+/// A text with a weight behind it, as the command line takes prompts: `TEXT` or `TEXT::WEIGHT`. Without a weight, it is 1. A text that
+/// has two colons itself is given with `::1` behind it.
+///
+/// # Errors
+/// Where what stands behind the last two colons is not a finite number, or nothing stands before them; the message says what to write.
+pub fn weighted(written: &str) -> Result<(&str, f64), String> {
+    let Some((text, weight)) = written.rsplit_once("::") else {
+        return Ok((written, 1.0));
+    };
+    let weight = weight.trim();
+    match weight.parse() {
+        Ok(_) if text.trim().is_empty() => {
+            Err(format!("there is no text before the weight `{weight}`"))
+        }
+        Ok(number) if f64::is_finite(number) => Ok((text.trim_end(), number)),
+        _ => Err(format!(
+            "`{weight}` is no weight: behind `::` stands a number, such as `{0}::0.5`; a text that has `::` in it is given as `{written}::1`",
+            text.trim()
+        )),
+    }
+}
+
 /// A place in a render.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct At {

@@ -15,6 +15,7 @@ mod error;
 mod expression;
 mod forms;
 mod generator;
+mod hint;
 mod number;
 mod pixels;
 mod schema;

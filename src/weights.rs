@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use frozen::checkpoint::Checkpoint;
 use generators::Autoencoder;
 
 use crate::aesthetic::Head;
-use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
-use crate::clip::{Clip, Numbers};
+use crate::clip::files::{ClipFiles, MARKS, TokenizerFiles, WEIGHTS};
+use crate::clip::{Clip, Numbers, Tokenizer};
 use crate::models::{self, Cache, Kind, Located, ModelError};
 use crate::recipe::Precision;
 
@@ -69,6 +70,27 @@ pub fn load_in(name: &str, base: &Path, precision: Precision, device: &Device) -
     let context = || format!("cannot load the CLIP in {}", located.path.display());
     let files = files(&located).with_context(context)?;
     Clip::from_files_in(name, &files, numbers, device).with_context(context)
+}
+
+/// The tokenizer of the CLIP of that name, without its towers; none where the CLIP or a tokenizer for it is not on this machine.
+///
+/// # Errors
+/// Where the CLIP's files cannot be used.
+pub fn tokenizer(name: &str) -> Result<Option<Tokenizer>> {
+    if name == EMBEDDED {
+        return Ok(Some(Tokenizer::embedded()?));
+    }
+    let Ok(located) = models::locate(name, Path::new("."), WEIGHTS) else {
+        return Ok(None);
+    };
+    let files = files(&located)?;
+    let Some(tokenizer) = &files.tokenizer else {
+        return Ok(None);
+    };
+    let mut checkpoint = Checkpoint::open(&files.weights)?;
+    checkpoint.locate(MARKS)?;
+    let config = files.config(&checkpoint)?;
+    Ok(Some(Tokenizer::of_clip(name, tokenizer, &config)?))
 }
 
 /// Whether a model of that name, of whatever kind, is on this machine; and what a person should know of which snapshot of it is taken.

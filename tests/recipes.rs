@@ -635,3 +635,137 @@ fn a_palette_is_a_number_or_colours() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+#[test]
+fn texts_that_yaml_takes_for_something_else_come_with_advice() {
+    for (line, words) in [
+        (
+            "  - @artist style",
+            "put quotes around a text that begins with `@`",
+        ),
+        (
+            "  - %50 grey",
+            "put quotes around a text that begins with `%`",
+        ),
+        (
+            "  - *wow a fox",
+            "put quotes around a text that begins with `*`",
+        ),
+        (
+            "  - `wow` a fox",
+            "put quotes around a text that begins with",
+        ),
+        (
+            "  - !wow a fox",
+            "put quotes around a text that begins with `!`",
+        ),
+        (
+            "  - 'a fox's tail'",
+            "an apostrophe is written twice, 'a fox''s tail'",
+        ),
+        (
+            "  - a fox: red: green",
+            "put quotes around a text with `: ` in it",
+        ),
+    ] {
+        let error = refused(&format!("prompts:\n{line}\n"));
+        assert!(error.starts_with("2:"), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+    let error = refused("prompts: [a]\ninit: \"C:\\Users\\me.png\"\n");
+    assert!(
+        error.contains("take single quotes, or write `\\\\`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_comment_behind_a_prompt_is_told() {
+    let draft = |text: &str| {
+        Draft::parse(text, "r.yaml", Path::new(""))
+            .expect("a draft")
+            .warnings()
+    };
+    let told = draft(
+        "prompts:\n  - a fox #1 of the series\n  - text: a dog # old\n  - \"a cat\" # fine\n",
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("r.yaml:2:5: the prompt is \"a fox\", and `#1 of the series`"),
+        "{told:?}"
+    );
+    assert!(told[1].starts_with("r.yaml:3:11: "), "{told:?}");
+    assert_eq!(draft("prompts: [a fox] # mine\nsteps: 3 # few\n"), [""; 0]);
+    let told = draft("prompts:\n  - &friends a fox\n");
+    assert!(told[0].contains("begins with `&`"), "{told:?}");
+    assert_eq!(draft("prompts:\n  - &fox a fox\n  - *fox\n"), [""; 0]);
+}
+
+#[test]
+fn whole_numbers_are_written_in_digits_and_their_limits_stated() {
+    let error = refused("prompts: [a]\nsteps: 1e2\nseed: 3.0\n");
+    assert_eq!(
+        error,
+        "2:8: steps: expected a whole number in digits, found `1e2`: write 100\n\
+         3:7: seed: expected a whole number in digits, found `3.0`: write 3"
+    );
+    let error = refused("prompts: [a]\nsteps: 1e9\n");
+    assert_eq!(
+        error,
+        "2:8: steps: expected a whole number from 1 to 10000000, found 1000000000"
+    );
+}
+
+#[test]
+fn a_path_from_the_home_folder_is_one() {
+    let error = refused("prompts: [a]\ninit: ~/photo-that-is-not-there.png\n");
+    let home = std::env::home_dir().expect("a home");
+    let path = home.join("photo-that-is-not-there.png");
+    assert!(
+        error.contains(&format!("there is no image `{}`", path.display())),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_kind_of_generator_comes_with_its_defaults() {
+    let text = "prompts: [a]\ngenerator: { kind: pyramid, lr: 0.3, sides: all }\n";
+    let changed = |assignments: &[&str]| {
+        let mut draft = Draft::parse(text, "r.yaml", Path::new("")).expect("a draft");
+        for assignment in assignments {
+            draft.set(assignment).expect("a value");
+        }
+        draft.finish().map(|recipe| recipe.generator)
+    };
+    let fft = parse("prompts: [a]\ngenerator: fft\n").generator;
+    assert_eq!(changed(&["generator.kind=fft"]).expect("a recipe"), fft);
+    // the same kind again changes nothing
+    let same = changed(&["generator.kind=pyramid"]).expect("a recipe");
+    assert_eq!(same, parse(text).generator);
+    // what the command line says stays
+    let own = parse("prompts: [a]\ngenerator: { kind: fft, lr: 0.2 }\n").generator;
+    assert_eq!(
+        changed(&["generator.lr=0.2", "generator.kind=fft"]).expect("a recipe"),
+        own
+    );
+    assert!(changed(&["generator.kind=ftf"]).is_err());
+    // a stage keeps what is its own
+    let mut draft = Draft::parse(
+        "prompts: [a]\ngenerator: [pyramid, { kind: pyramid, lr: 0.3, steps: 7 }]\n",
+        "r.yaml",
+        Path::new(""),
+    )
+    .expect("a draft");
+    for assignment in ["generator.0.kind=fft", "generator.1.kind=fft"] {
+        draft.set(assignment).expect("a value");
+    }
+    let stages = draft.finish().expect("a recipe").generator.0;
+    assert_eq!(stages[0].options, fft.0[0].options);
+    assert_eq!(
+        (&stages[1].options, stages[1].steps),
+        (&fft.0[0].options, Some(7))
+    );
+    let mut recipe = parse(text);
+    recipe.set("generator.kind=fft").expect("a recipe");
+    assert_eq!(recipe.generator, fft);
+}

@@ -19,23 +19,9 @@ const MEMORY_SHARES: [(&str, f64); 2] = [("embedded/things", 1.2), ("embedded/pl
 /// Loads it: a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
 /// looks up the texts' embeddings among its names. The memory knows too little to judge by. How they were made: `tools/embedded-clip`.
 pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
-    let refused = |path: &str| {
-        let path = path.to_owned();
-        |what| ClipError::Config { path, what }
-    };
-    let first = ClipConfig::hugging_face(
-        include_str!("embedded/config.json"),
-        Some(include_str!("embedded/preprocessor_config.json")),
-    )
-    .map_err(refused(NAME))?;
+    let first = config()?;
     let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
-    let tokenizer = include_bytes!("embedded/tokenizer.json");
-    let tokenizer = Tokenizer::from_json(tokenizer, first.text.context).map_err(|what| {
-        ClipError::Tokenizer {
-            model: NAME.to_owned(),
-            what,
-        }
-    })?;
+    let tokenizer = Tokenizer::embedded()?;
     let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, numbers, device)?;
     let name = "embedded/resnet";
     let config = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(name))?;
@@ -56,4 +42,32 @@ pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
         });
     }
     Ok(clip)
+}
+
+/// The configuration of the first tower, and of the text tower.
+fn config() -> Result<ClipConfig, ClipError> {
+    ClipConfig::hugging_face(
+        include_str!("embedded/config.json"),
+        Some(include_str!("embedded/preprocessor_config.json")),
+    )
+    .map_err(refused(NAME))
+}
+
+fn refused(path: &str) -> impl FnOnce(String) -> ClipError {
+    let path = path.to_owned();
+    |what| ClipError::Config { path, what }
+}
+
+impl Tokenizer {
+    /// That of the CLIP that is part of the program.
+    ///
+    /// # Errors
+    /// None but for a damaged program.
+    pub fn embedded() -> Result<Self, ClipError> {
+        let json = include_bytes!("embedded/tokenizer.json");
+        Self::from_json(json, config()?.text.context).map_err(|what| ClipError::Tokenizer {
+            model: NAME.to_owned(),
+            what,
+        })
+    }
 }

@@ -8,7 +8,7 @@ use frozen::checkpoint::{Branch, Checkpoint, Scope, file_in};
 use super::config::{Layout, TextConfig};
 use super::files::TokenizerFiles;
 use super::text::TextStack;
-use super::tokenizer::{END, Tokenizer};
+use super::tokenizer::{END, Tokenizer, Unread};
 use super::{ClipError, read_text};
 
 /// The names of its weights, the best first.
@@ -30,8 +30,8 @@ const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection.
 pub struct EncodedText {
     /// What is made of each token, after the last normalisation: `[1, tokens, width]`, padded to the longest text.
     pub hidden: Tensor,
-    /// The end of the text, where it was too long for the model.
-    pub lost: Option<String>,
+    /// What of the text the model does not read.
+    pub unread: Unread,
 }
 
 /// A pipeline's own text encoder.
@@ -85,7 +85,8 @@ impl TextEncoder {
             model: name.clone(),
             what,
         };
-        let tokenizer = Tokenizer::read(&files, config.context).map_err(failed)?;
+        let tokenizer =
+            Tokenizer::read(&files, config.context, Layout::HuggingFace).map_err(failed)?;
         let padding = padding(&words)?;
         let pad = tokenizer
             .id(&padding)
@@ -107,14 +108,11 @@ impl TextEncoder {
 
     /// What the encoder makes of a text, padded as Stable Diffusion was trained.
     pub fn encode(&self, text: &str) -> Result<EncodedText, ClipError> {
-        let mut tokens = (self.tokenizer.encode(text)).map_err(|what| ClipError::Tokenizer {
-            model: self.name.clone(),
-            what,
-        })?;
+        let mut tokens = self.tokenizer.read_text(&self.name, text)?;
         tokens.ids.resize(self.context, self.pad);
         Ok(EncodedText {
             hidden: self.stack.hidden(&tokens.ids)?,
-            lost: tokens.lost,
+            unread: tokens.unread,
         })
     }
 }
@@ -157,7 +155,7 @@ mod tests {
         let reference = candle_core::safetensors::load(path, &Device::Cpu).expect("the fixture");
         let encoder = encoder(&fixture(name)).expect("an encoder");
         let text = encoder.encode("a  Red ball").expect("a text");
-        assert_eq!(text.lost, None);
+        assert_eq!(text.unread, Unread::default());
         let expected = &reference["text.hidden"];
         assert_eq!(text.hidden.dims(), expected.dims());
         let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
@@ -183,7 +181,7 @@ mod tests {
         let encoder = encoder(&fixture("sd1")).expect("an encoder");
         let text = encoder.encode(&"red ball ".repeat(60)).expect("a text");
         assert_eq!(text.hidden.dims(), [1, 77, 12]);
-        assert!(text.lost.expect("an end").starts_with("ball"));
+        assert!(text.unread.lost.expect("an end").starts_with("ball"));
     }
 
     #[test]

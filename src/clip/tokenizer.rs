@@ -1,5 +1,11 @@
 //! Text to tokens, through the checkpoint's own `tokenizer.json`, or its `vocab.json` and `merges.txt`.
+//!
+//! Any text has tokens. What a vocabulary lacks is written in the nearest letters that it has, or left out, and told in
+//! [`Unread`]. Published vocabularies of CLIP hold every byte and lack nothing; small ones may not.
 
+mod unknown;
+
+use std::cell::RefCell;
 use std::path::Path;
 
 use tokenizers::models::bpe::BPE;
@@ -9,56 +15,212 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner};
+use tokenizers::{
+    AddedToken, Encoding, Model, ModelWrapper, NormalizedString, OffsetReferential, OffsetType,
+    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, SplitDelimiterBehavior, Token,
+    Tokenizer as Inner,
+};
 
+use super::config::{ClipConfig, Layout};
 use super::files::TokenizerFiles;
+use super::{ClipError, clean};
+use unknown::{Reads, Vocabulary};
 
 const START: &str = "<|startoftext|>";
 pub(super) const END: &str = "<|endoftext|>";
-/// What CLIP takes for a word.
+/// What open_clip calls them where a person types them.
+const TYPED: [&str; 2] = ["<start_of_text>", "<end_of_text>"];
+/// What CLIP takes for a word, in transformers' tokenizer.
 const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+/// The same in open_clip's.
+const OPEN_WORDS: &str =
+    r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// A checkpoint's tokenizer.
 pub struct Tokenizer {
     inner: Inner,
     context: usize,
+    cleaning: Cleaning,
+    vocabulary: Vocabulary,
+}
+
+/// What happens to a text before its words are looked up.
+enum Cleaning {
+    /// What the tokenizer's file says, as in transformers.
+    Own,
+    /// open_clip's `SimpleTokenizer`, whatever the file says: its own cleaning, its own words and special tokens.
+    OpenClip {
+        words: Box<PreTokenizerWrapper>,
+        /// The tokens that stand for [`TYPED`].
+        typed: [u32; 2],
+    },
+    /// open_clip's `HFTokenizer`, for tokenizers of other kinds: cleaned, then as the file says.
+    Whitespace,
 }
 
 /// A text as tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// The tokens, begin and end among them, no padding.
     pub ids: Vec<u32>,
+    /// What of the text they do not say.
+    pub unread: Unread,
+    /// Whether the text has something to say and none of it is left.
+    pub nothing: bool,
+}
+
+/// What of a text a model does not read as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
     /// The end of the text, where it was too long for the context.
     pub lost: Option<String>,
+    /// Pieces that were left out: the vocabulary has nothing like them.
+    pub dropped: Vec<String>,
+    /// Pieces that were written in letters of the vocabulary, and how.
+    pub replaced: Vec<(String, String)>,
+    /// Pieces that all became the vocabulary's token for the unknown.
+    pub unknown: Vec<String>,
+}
+
+impl Unread {
+    /// A sentence for each kind of loss, about the model of that name; `text` says which text it is, such as `a prompt`.
+    pub fn of_model(&self, name: &str, text: &str) -> Vec<String> {
+        self.warnings(&format!("`{name}`"), text)
+    }
+
+    /// The same about `model`, as the sentence calls it.
+    pub fn warnings(&self, model: &str, text: &str) -> Vec<String> {
+        let mut warnings = vec![];
+        if let Some(lost) = &self.lost {
+            warnings.push(format!(
+                "{model} does not read all of {text}: it stops before \"{lost}\""
+            ));
+        }
+        let replaced = self.replaced.iter();
+        let replaced = replaced.map(|(from, to)| format!("{} as {}", quoted(from), quoted(to)));
+        if let Some(list) = listed(replaced) {
+            warnings.push(format!(
+                "{model} reads {list} in {text}: its vocabulary has no such characters"
+            ));
+        }
+        if let Some(list) = listed(self.dropped.iter().map(|piece| quoted(piece))) {
+            warnings.push(format!(
+                "{model} leaves out {list} in {text}: its vocabulary has nothing of the kind"
+            ));
+        }
+        if let Some(list) = listed(self.unknown.iter().map(|piece| quoted(piece))) {
+            warnings.push(format!(
+                "{model} does not know {list} in {text}, and reads it as any unknown word"
+            ));
+        }
+        warnings
+    }
+}
+
+/// In the quotes that it does not have itself.
+fn quoted(piece: &str) -> String {
+    let quote = if piece.contains('"') { '`' } else { '"' };
+    format!("{quote}{piece}{quote}")
+}
+
+/// The first of several pieces, each once, and how many more there are; nothing where there is none.
+fn listed(pieces: impl Iterator<Item = String>) -> Option<String> {
+    const MOST: usize = 8;
+    let mut kept: Vec<String> = vec![];
+    for piece in pieces {
+        if !kept.contains(&piece) {
+            kept.push(piece);
+        }
+    }
+    let more = kept.len().saturating_sub(MOST);
+    kept.truncate(MOST);
+    match (kept.is_empty(), more) {
+        (true, _) => None,
+        (_, 0) => Some(kept.join(", ")),
+        _ => Some(format!("{} and {more} more", kept.join(", "))),
+    }
 }
 
 impl Tokenizer {
-    /// From its files; texts are cut to `context` tokens, begin and end among them.
-    pub fn read(files: &TokenizerFiles, context: usize) -> Result<Self, String> {
-        match files {
+    /// From its files; texts are cut to `context` tokens, begin and end among them, and cleaned as the library of that layout does it.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or is no tokenizer.
+    pub fn read(files: &TokenizerFiles, context: usize, layout: Layout) -> Result<Self, String> {
+        let inner = match files {
             TokenizerFiles::Json(path) => {
                 let json = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
-                Self::from_json(&json, context)
+                Inner::from_bytes(json).map_err(|error| error.to_string())?
             }
-            TokenizerFiles::Pairs { vocabulary, merges } => {
-                let inner = pairs(vocabulary, merges)
-                    .map_err(|error| cannot_read(vocabulary, &error.to_string()))?;
-                Ok(Self { inner, context })
-            }
-        }
+            TokenizerFiles::Pairs { vocabulary, merges } => pairs(vocabulary, merges)
+                .map_err(|error| cannot_read(vocabulary, &error.to_string()))?,
+        };
+        Self::new(inner, context, layout).map_err(|error| error.to_string())
     }
 
-    /// From the contents of a `tokenizer.json`; texts are cut to `context` tokens, begin and end among them.
+    /// From the contents of a `tokenizer.json`, which says all that happens to a text; texts are cut to `context` tokens, begin and end
+    /// among them.
+    ///
+    /// # Errors
+    /// Where it is no tokenizer.
     pub fn from_json(json: &[u8], context: usize) -> Result<Self, String> {
-        let mut inner = Inner::from_bytes(json).map_err(|error| error.to_string())?;
+        let inner = Inner::from_bytes(json).map_err(|error| error.to_string())?;
+        Self::new(inner, context, Layout::HuggingFace).map_err(|error| error.to_string())
+    }
+
+    fn new(mut inner: Inner, context: usize, layout: Layout) -> tokenizers::Result<Self> {
         // what is cut off is to be named, so the cutting happens here
-        inner
-            .with_truncation(None)
-            .map_err(|error| error.to_string())?;
+        inner.with_truncation(None)?;
         inner.with_padding(None);
-        Ok(Self { inner, context })
+        let frame = inner.post_process(Encoding::default(), None, true)?;
+        let cleaning = match layout {
+            Layout::HuggingFace => Cleaning::Own,
+            Layout::OpenClip => match (is_clip(inner.get_model()), special(&inner)) {
+                (true, Some(typed)) => Cleaning::OpenClip {
+                    words: Box::new(PreTokenizerWrapper::Sequence(words(
+                        OPEN_WORDS,
+                        ByteLevel::new(false, true, false),
+                    )?)),
+                    typed,
+                },
+                _ => Cleaning::Whitespace,
+            },
+        };
+        let vocabulary = Vocabulary::of(inner.get_model(), frame.get_ids());
+        Ok(Self {
+            inner,
+            context,
+            cleaning,
+            vocabulary,
+        })
+    }
+
+    /// The tokenizer of a CLIP of that configuration. `name` is what messages call the model.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::read`].
+    pub fn of_clip(
+        name: &str,
+        files: &TokenizerFiles,
+        config: &ClipConfig,
+    ) -> Result<Self, ClipError> {
+        Self::read(files, config.text.context, config.layout).map_err(|what| failed(name, what))
+    }
+
+    /// The tokens of a text that is to say something to `model`.
+    ///
+    /// # Errors
+    /// [`ClipError::NothingRead`] where it is not empty and nothing of it is left; as [`Tokenizer::encode`].
+    pub fn read_text(&self, model: &str, text: &str) -> Result<Tokens, ClipError> {
+        let tokens = self.encode(text).map_err(|what| failed(model, what))?;
+        if tokens.nothing {
+            return Err(ClipError::NothingRead {
+                model: model.to_owned(),
+                text: text.to_owned(),
+            });
+        }
+        Ok(tokens)
     }
 
     /// The number of a token.
@@ -66,31 +228,161 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The tokens of `text`, and what of it did not fit.
+    /// The tokens of any text, and what of it they do not say.
+    ///
+    /// # Errors
+    /// Where the tokenizer's file holds rules that cannot be followed; never for the sake of the text.
     pub fn encode(&self, text: &str) -> Result<Tokens, String> {
+        let cleaned = match self.cleaning {
+            Cleaning::Own => text.to_owned(),
+            Cleaning::OpenClip { .. } => clean::lower(text),
+            Cleaning::Whitespace => clean::whitespace(text),
+        };
+        let unread = RefCell::default();
+        let encoding = self
+            .split(&cleaned)
+            .and_then(|mut pieces| {
+                pieces.tokenize(|word| Ok(self.word(word, &unread)))?;
+                pieces.into_encoding(None, 0, OffsetType::Byte)
+            })
+            .map_err(|error| error.to_string())?;
+        let nothing = encoding.is_empty() && !text.trim().is_empty();
         let encoding = self
             .inner
-            .encode(text, true)
+            .post_process(encoding, None, true)
             .map_err(|error| error.to_string())?;
-        let mut ids = encoding.get_ids().to_vec();
-        if ids.len() <= self.context {
-            return Ok(Tokens { ids, lost: None });
+        let mut tokens = Tokens {
+            ids: encoding.get_ids().to_vec(),
+            unread: unread.into_inner(),
+            nothing,
+        };
+        if tokens.ids.len() > self.context {
+            let end = tokens.ids[tokens.ids.len() - 1];
+            let cut = self.context.saturating_sub(1);
+            let start = encoding.get_offsets()[cut].0;
+            tokens.ids.truncate(cut);
+            tokens.ids.push(end);
+            let lost = cleaned.get(start..).unwrap_or(&cleaned);
+            tokens.unread.lost = Some(lost.trim().to_owned());
         }
-        let end = ids[ids.len() - 1];
-        let cut = self.context - 1;
-        let start = encoding.get_offsets()[cut].0;
-        ids.truncate(cut);
-        ids.push(end);
-        let lost = text.get(start..).unwrap_or(text).trim().to_owned();
-        Ok(Tokens {
-            ids,
-            lost: Some(lost),
-        })
+        Ok(tokens)
+    }
+
+    /// The words of a text, as the model's vocabulary has them.
+    fn split(&self, text: &str) -> tokenizers::Result<PreTokenizedString> {
+        let (mut pieces, words) = match &self.cleaning {
+            Cleaning::OpenClip { words, .. } => (text.into(), Some(&**words)),
+            Cleaning::Own | Cleaning::Whitespace => {
+                let normalizer = self.inner.get_normalizer();
+                let added = self.inner.get_added_vocabulary();
+                let pieces = added.extract_and_normalize(normalizer, text);
+                (pieces, self.inner.get_pre_tokenizer())
+            }
+        };
+        if let Some(words) = words {
+            words.pre_tokenize(&mut pieces)?;
+        }
+        Ok(pieces)
+    }
+
+    /// The tokens of a word.
+    fn word(&self, word: &NormalizedString, unread: &RefCell<Unread>) -> Vec<Token> {
+        let written = word.get();
+        if let Cleaning::OpenClip { typed, .. } = &self.cleaning
+            && let Some(place) = TYPED.iter().position(|typed| *typed == written)
+        {
+            let all = (0, written.len());
+            return vec![Token::new(typed[place], written.to_owned(), all)];
+        }
+        let tokens = self.inner.get_model().tokenize(written);
+        let original = word.get_original();
+        match self.vocabulary.reads(tokens.as_deref().ok(), written) {
+            Reads::All => {}
+            Reads::AsUnknown => unread.borrow_mut().unknown.push(original.to_owned()),
+            Reads::InPart => unread.borrow_mut().dropped.push(original.to_owned()),
+            Reads::Badly => {
+                return self.nearest(original, written.len(), &mut unread.borrow_mut());
+            }
+        }
+        tokens.unwrap_or_default()
+    }
+
+    /// The tokens of the nearest words to one that the vocabulary lacks: the letters and digits of its transliteration. Signs have no
+    /// other spelling, and a few tokens of them would change more than all of them say, so that they are left out.
+    fn nearest(&self, original: &str, length: usize, unread: &mut Unread) -> Vec<Token> {
+        let spelled = deunicode::deunicode_with_tofu(original, "").to_lowercase();
+        // a number that was not written tells signs of one name apart
+        let numeric = original.chars().any(char::is_numeric);
+        let wanted = |c: char| c.is_ascii_alphabetic() || (numeric && c.is_ascii_digit());
+        let parts = spelled.split(|c: char| !wanted(c));
+        let mut read = vec![];
+        let mut tokens = vec![];
+        for part in parts.filter(|part| !part.is_empty()) {
+            if let Some(found) = self.plainly(part) {
+                read.push(part);
+                tokens.extend(found);
+            }
+        }
+        // all of them stand for the whole word
+        for token in &mut tokens {
+            token.offsets = (0, length);
+        }
+        if read.is_empty() {
+            unread.dropped.push(original.to_owned());
+        } else {
+            unread.replaced.push((original.to_owned(), read.join(" ")));
+        }
+        tokens
+    }
+
+    /// The tokens of letters and digits, where the vocabulary has them all.
+    fn plainly(&self, part: &str) -> Option<Vec<Token>> {
+        let pieces = self.split(part).ok()?;
+        let mut tokens = vec![];
+        for (word, _, special) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            let found = self.inner.get_model().tokenize(word).ok();
+            let reads = self.vocabulary.reads(found.as_deref(), word);
+            if special.is_some() || reads != Reads::All {
+                return None;
+            }
+            tokens.extend(found?);
+        }
+        Some(tokens)
+    }
+}
+
+fn failed(model: &str, what: String) -> ClipError {
+    ClipError::Tokenizer {
+        model: model.to_owned(),
+        what,
     }
 }
 
 fn cannot_read(path: &Path, what: &dyn std::fmt::Display) -> String {
     format!("cannot read {}: {what}", path.display())
+}
+
+/// Whether it is a byte-pair encoding whose words end in `</w>`, as CLIP's.
+fn is_clip(model: &ModelWrapper) -> bool {
+    matches!(model, ModelWrapper::BPE(bpe) if bpe.end_of_word_suffix.as_deref() == Some("</w>"))
+}
+
+/// The tokens at which a text begins and ends.
+fn special(inner: &Inner) -> Option<[u32; 2]> {
+    let id = |names: [&str; 2]| names.iter().find_map(|name| inner.token_to_id(name));
+    Some([id([START, TYPED[0]])?, id([END, TYPED[1]])?])
+}
+
+/// Cuts a text at these words; `bytes` then writes each byte as a character of the vocabulary.
+fn words(pattern: &str, bytes: ByteLevel) -> tokenizers::Result<PreTokenizers> {
+    Ok(PreTokenizers::new(vec![
+        PreTokenizerWrapper::Split(Split::new(
+            SplitPattern::Regex(pattern.to_owned()),
+            SplitDelimiterBehavior::Removed,
+            true,
+        )?),
+        PreTokenizerWrapper::ByteLevel(bytes),
+    ]))
 }
 
 /// CLIP's byte-pair encoding, with the steps around it that `tokenizer.json` would spell out.
@@ -108,29 +400,30 @@ fn pairs(vocabulary: &Path, merges: &Path) -> tokenizers::Result<Inner> {
         Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ")?.into(),
         Lowercase.into(),
     ])))?;
-    inner.with_pre_tokenizer(Some(PreTokenizers::new(vec![
-        PreTokenizerWrapper::Split(Split::new(
-            SplitPattern::Regex(WORDS.to_owned()),
-            SplitDelimiterBehavior::Removed,
-            true,
-        )?),
-        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
-    ])));
+    inner.with_pre_tokenizer(Some(words(WORDS, ByteLevel::new(false, true, true))?));
+    let names = [[START, END], TYPED].into_iter().find(|names| {
+        let known = |name: &&str| inner.token_to_id(name).is_some();
+        names.iter().all(known)
+    });
+    let Some([start, end]) = names else {
+        return Err(format!("it has no {START} and {END}").into());
+    };
     inner.add_special_tokens(
-        [START, END]
+        [start, end]
             .map(|token| AddedToken::from(token, true))
             .to_vec(),
     )?;
-    let id = |token: &str| {
-        inner
-            .token_to_id(token)
-            .ok_or_else(|| format!("it has no {token}"))
-    };
-    let special = vec![(START, id(START)?), (END, id(END)?)];
+    let special = [start, end].into_iter().filter_map(|name| {
+        let id = inner.token_to_id(name)?;
+        Some((name, id))
+    });
     let template = TemplateProcessing::builder()
-        .try_single(format!("{START} $A {END}"))?
-        .special_tokens(special)
+        .try_single(format!("{start} $A {end}"))?
+        .special_tokens(special.collect::<Vec<_>>())
         .build()?;
     inner.with_post_processor(Some(template));
     Ok(inner)
 }
+
+#[cfg(test)]
+mod tests;

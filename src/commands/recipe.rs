@@ -1,12 +1,13 @@
 //! `phantasia recipe`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use phantasia::recipe::Recipe;
+use phantasia::proofread::proofread;
+use phantasia::recipe::{Draft, Recipe, RecipeError};
 
-use super::console::{problems, say};
+use super::console::{note, problems, say};
 use crate::MISUSED;
 use crate::cli::{RecipeCommand, RecipeKind};
 
@@ -47,8 +48,13 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
 fn check(files: &[PathBuf]) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for file in files {
-        match Recipe::load(file) {
-            Ok(_) => say(format_args!("{}: ok", file.display()))?,
+        match read(file) {
+            Ok(warnings) => {
+                for warning in warnings {
+                    note(format_args!("warning: {warning}"));
+                }
+                say(format_args!("{}: ok", file.display()))?;
+            }
             Err(error) => {
                 problems(&error);
                 code = ExitCode::from(MISUSED);
@@ -58,10 +64,18 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
     Ok(code)
 }
 
+/// Reads a recipe and its texts; what is not wrong, but may not be meant.
+fn read(file: &Path) -> Result<Vec<String>, RecipeError> {
+    let draft = Draft::load(file)?;
+    let recipe = draft.finish()?;
+    let mut warnings = draft.warnings();
+    warnings.extend(proofread(&draft, &recipe)?);
+    Ok(warnings)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn what_is_begun_is_a_recipe() {

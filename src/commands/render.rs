@@ -5,18 +5,24 @@ use std::process::ExitCode;
 use anyhow::Result;
 use phantasia::output::{self, RunFolder};
 use phantasia::paint::Painter;
+use phantasia::proofread::proofread;
 use phantasia::recipe::{Draft, Recipe, RecipeError};
 use phantasia::session::{Session, SessionOptions};
 use phantasia::video;
+use serde_json::{Value, json};
 
 use super::company::{self, Company};
 use super::console::note;
 use super::{device, models, tournament};
-use crate::cli::{PreviewChoice, RenderArgs};
+use crate::cli::{PreviewChoice, PromptArg, RenderArgs};
 
 /// Paints a picture; it shows at `preview` where the flags do not say.
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
-    let (recipe, left_out) = read(args)?;
+    let draft = draft(args)?;
+    let (recipe, left_out) = finished(args, &draft)?;
+    for warning in draft.warnings() {
+        note(format_args!("warning: {warning}"));
+    }
     if let Some(stop) = left_out {
         note(format_args!(
             "the recipe's timeline stops the render after step {stop}: with the steps that are asked for, that stop is left out"
@@ -28,6 +34,8 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         ));
     }
     models::need_of(&recipe, &args.judge, args.yes, args.company.quiet)?;
+    // its warnings come from the session, which has the models
+    proofread(&draft, &recipe)?;
     if let Some(candidates) = args.candidates {
         return tournament::begin(args, &recipe, candidates);
     }
@@ -69,18 +77,23 @@ pub(super) fn options(memory: Option<usize>) -> SessionOptions {
 
 /// The recipe, with what the flags change in it.
 pub(super) fn recipe(args: &RenderArgs) -> Result<Recipe, RecipeError> {
-    read(args).map(|(recipe, _)| recipe)
+    finished(args, &draft(args)?).map(|(recipe, _)| recipe)
 }
 
-/// The recipe, and the step of its timeline's stop, if that is left out: who asks for a number of steps wants these.
-fn read(args: &RenderArgs) -> Result<(Recipe, Option<usize>), RecipeError> {
+/// The recipe as a draft, with what the flags change in it.
+fn draft(args: &RenderArgs) -> Result<Draft, RecipeError> {
     let mut draft = Draft::load(&args.recipe)?;
     for assignment in &args.set {
         draft.set(assignment)?;
     }
     if !args.prompt.is_empty() {
-        let flag = format!("--prompt {}", args.prompt.join(" --prompt "));
-        draft.replace("prompts", &args.prompt.clone().into(), &flag)?;
+        let typed: Vec<&str> = args
+            .prompt
+            .iter()
+            .map(|prompt| prompt.typed.as_str())
+            .collect();
+        let flag = format!("--prompt {}", typed.join(" --prompt "));
+        draft.replace("prompts", &prompts(&args.prompt), &flag)?;
     }
     if let Some(seed) = args.seed {
         draft.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
@@ -91,6 +104,11 @@ fn read(args: &RenderArgs) -> Result<(Recipe, Option<usize>), RecipeError> {
     if let Some(size) = &args.size {
         draft.replace("size", &size.clone().into(), &format!("--size {size}"))?;
     }
+    Ok(draft)
+}
+
+/// The recipe, and the step of its timeline's stop, if that is left out: who asks for a number of steps wants these.
+fn finished(args: &RenderArgs, draft: &Draft) -> Result<(Recipe, Option<usize>), RecipeError> {
     let recipe = draft.finish()?;
     let steps_asked = args.steps.is_some()
         || (args.set.iter())
@@ -100,4 +118,16 @@ fn read(args: &RenderArgs) -> Result<(Recipe, Option<usize>), RecipeError> {
         Some(stop) if steps_asked => (recipe.without_stops(usize::MAX), Some(stop)),
         _ => (recipe, None),
     })
+}
+
+/// Prompts of the command line as a recipe has them.
+pub(super) fn prompts(typed: &[PromptArg]) -> Value {
+    let prompts = typed.iter().map(|PromptArg { text, weight, .. }| {
+        if *weight == 1.0 {
+            json!(text)
+        } else {
+            json!({ "text": text, "weight": weight })
+        }
+    });
+    prompts.collect()
 }

@@ -13,7 +13,7 @@ use phantasia::video;
 use super::company::{self, Company};
 use super::console::{Misuse, note};
 use super::{device, models, render, tournament};
-use crate::cli::{PreviewChoice, ResumeArgs};
+use crate::cli::{PreviewChoice, PromptArg, ResumeArgs};
 
 /// Goes on with a render.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
@@ -141,10 +141,10 @@ fn changed(edit: &Edit) -> String {
     words.join(" and ")
 }
 
-fn prompts(texts: &[String]) -> Result<Option<Vec<Prompt>>> {
-    Ok(match texts {
+fn prompts(typed: &[PromptArg]) -> Result<Option<Vec<Prompt>>> {
+    Ok(match typed {
         [] => None,
-        texts => Some(prompts_from_json(&texts.to_vec().into())?),
+        typed => Some(prompts_from_json(&render::prompts(typed))?),
     })
 }
 

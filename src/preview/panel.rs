@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::live::{Command, Frame, View};
+use crate::prompt::weighted;
 use crate::recipe::{Number, Prompt};
 
 use super::editor::Editor;
@@ -521,7 +522,15 @@ impl Panel {
     fn editing_key(&mut self, key: Key, held: Held, now: Instant, actions: &mut Vec<Action>) {
         let Held { shift, ctrl } = held;
         match key {
-            Key::Enter => self.commit(now),
+            Key::Enter => match self
+                .editing
+                .as_ref()
+                .map(|editing| weighted(editing.line.text()))
+            {
+                // there is something to put right
+                Some(Err(why)) => self.say(&why, now),
+                _ => self.commit(now),
+            },
             Key::Escape => self.cancel(),
             Key::Tab => {
                 self.commit(now);
@@ -686,7 +695,7 @@ impl Panel {
         self.keep_in_range();
     }
 
-    /// Puts the edited text into its prompt.
+    /// Puts the edited text into its prompt, and the weight that may stand behind it. One whose weight is no number is left as it was.
     fn commit(&mut self, now: Instant) {
         let Some(editing) = self.editing.take() else {
             return;
@@ -702,8 +711,22 @@ impl Panel {
         } else if let Some(prompt) = self.prompts.value.get_mut(editing.row)
             && prompt.text.as_deref() != Some(text)
         {
-            prompt.text = Some(text.to_owned());
-            self.prompts.due = Some(now);
+            match weighted(text) {
+                Ok((words, weight)) => {
+                    // one that is typed without a weight keeps its own
+                    if words != text {
+                        prompt.weight = Number::from(weight);
+                    }
+                    prompt.text = Some(words.to_owned());
+                    self.prompts.due = Some(now);
+                }
+                Err(why) => {
+                    if editing.fresh {
+                        self.prompts.value.remove(editing.row);
+                    }
+                    self.say(&why, now);
+                }
+            }
         }
         self.keep_in_range();
     }

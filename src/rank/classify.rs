@@ -105,13 +105,13 @@ impl Classifier {
             for (eye, vectors) in panel.eyes().iter().zip(&mut vectors) {
                 let mut mean = vec![0.0; eye.width()];
                 for template in templates {
-                    let (vector, lost) = eye.read(&template.replace("{}", &label.words))?;
-                    if let Some(lost) = lost {
-                        warnings.push(format!(
-                            "`{}` does not read all of the label \"{}\": it stops before \"{lost}\"",
-                            eye.name(),
-                            label.name
-                        ));
+                    let (vector, unread) = eye.read(&template.replace("{}", &label.words))?;
+                    let text = format!("the label \"{}\"", label.name);
+                    for warning in unread.of_model(eye.name(), &text) {
+                        // each of many sentences may say the same
+                        if !warnings.contains(&warning) {
+                            warnings.push(warning);
+                        }
                     }
                     for (mean, value) in mean.iter_mut().zip(vector) {
                         *mean += value;

@@ -7,7 +7,7 @@ use candle_core::Device;
 use image::RgbImage;
 
 use crate::clip::preprocess::{Preprocess, stack};
-use crate::clip::{Clip, Tower, unit};
+use crate::clip::{Clip, Tower, Unread, unit};
 use crate::objective::embed_images;
 
 /// Pictures that are seen at once take about this many bytes; most of it is freed after every layer.
@@ -44,16 +44,16 @@ impl Eye {
         self.clip.logit_scale()
     }
 
-    /// A text as a vector of unit length, `[width]`, and the end of it that was too long for the model.
+    /// A text as a vector of unit length, `[width]`, and what of it the model does not read.
     ///
     /// # Errors
-    /// When the model fails.
-    pub fn read(&self, text: &str) -> Result<(Vec<f32>, Option<String>)> {
+    /// When nothing of the text can be read, or the model fails.
+    pub fn read(&self, text: &str) -> Result<(Vec<f32>, Unread)> {
         let embedding = self.clip.embed_text(text)?;
         let beside = vec![embedding.vector; self.looks.len()].concat();
         Ok((
             self.checked(unit(beside), || format!("\"{text}\""))?,
-            embedding.lost,
+            embedding.unread,
         ))
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::eye::Panel;
 use crate::picture;
+use crate::prompt::weighted;
 
 /// One thing that pictures are compared with.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,13 +47,12 @@ impl Query {
         }
     }
 
-    /// From `TEXT` or `TEXT::WEIGHT`: a weight is what stands behind the last two colons, where that is a number. A text
-    /// that ends like that itself is given with `::1` behind it.
+    /// From `TEXT` or `TEXT::WEIGHT`, see [`weighted`].
     ///
     /// # Errors
-    /// When the text is empty.
+    /// When the text is empty, or the weight is no number.
     pub fn parse_text(written: &str) -> Result<Self, String> {
-        let (text, weight) = split(written);
+        let (text, weight) = weighted(written)?;
         if text.trim().is_empty() {
             return Err("the text is empty".to_owned());
         }
@@ -62,12 +62,15 @@ impl Query {
         })
     }
 
-    /// From `FILE` or `FILE::WEIGHT`, likewise.
+    /// From `FILE` or `FILE::WEIGHT`, likewise. A file that is there may have two colons in its name.
     ///
     /// # Errors
-    /// When the file's name is empty.
+    /// When the file's name is empty, or the weight is no number.
     pub fn parse_picture(written: &str) -> Result<Self, String> {
-        let (path, weight) = split(written);
+        let (path, weight) = match weighted(written) {
+            Err(_) if Path::new(written).exists() => (written, 1.0),
+            parsed => parsed?,
+        };
         if path.is_empty() {
             return Err("the file's name is empty".to_owned());
         }
@@ -76,14 +79,6 @@ impl Query {
             ..Self::picture(Path::new(path))
         })
     }
-}
-
-fn split(written: &str) -> (&str, f64) {
-    let weighted = written.rsplit_once("::").and_then(|(rest, weight)| {
-        let weight: f64 = weight.trim().parse().ok()?;
-        weight.is_finite().then_some((rest, weight))
-    });
-    weighted.unwrap_or((written, 1.0))
 }
 
 /// Queries as a panel understands them.
@@ -119,13 +114,8 @@ impl Queries {
             match &query.what {
                 What::Text(text) => {
                     for (eye, vectors) in panel.eyes().iter().zip(&mut vectors) {
-                        let (vector, lost) = eye.read(text)?;
-                        if let Some(lost) = lost {
-                            warnings.push(format!(
-                                "`{}` does not read all of a prompt: it stops before \"{lost}\"",
-                                eye.name()
-                            ));
-                        }
+                        let (vector, unread) = eye.read(text)?;
+                        warnings.extend(unread.of_model(eye.name(), "a prompt"));
                         vectors.push(vector);
                     }
                 }
@@ -168,16 +158,34 @@ mod tests {
             ("blurry::-0.3", "blurry", -0.3),
             ("a cat :: 2", "a cat", 2.0),
             ("ratio 16:9", "ratio 16:9", 1.0),
-            ("std::vec", "std::vec", 1.0),
+            ("std::vec::1", "std::vec", 1.0),
             ("a::b::.5", "a::b", 0.5),
             ("version::2::1", "version::2", 1.0),
-            ("a::inf", "a::inf", 1.0),
         ] {
             let query = Query::parse_text(written).expect("a query");
             assert_eq!(
                 (query.what, query.weight),
                 (What::Text(text.to_owned()), weight)
             );
+        }
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_refused() {
+        for written in [
+            "a cat::heavy",
+            "std::vec",
+            "a::inf",
+            "a::nan",
+            "a cat::",
+            "a cat::1,5",
+        ] {
+            let error = Query::parse_text(written).expect_err(written);
+            assert!(
+                error.contains("is no weight") && error.contains("::1`"),
+                "{error}"
+            );
+            assert!(Query::parse_picture(written).is_err(), "{written}");
         }
     }
 

@@ -29,12 +29,12 @@ pub(super) enum FileOf<'a> {
 }
 
 impl FileOf<'_> {
-    /// Makes a relative path one from `base`. A model's name is a path if it begins like one or is there.
+    /// Makes a relative path one from `base`, and one that begins with `~/` one from the user's home folder. A model's name is a path if it begins like one or is there.
     pub fn resolve(self, base: &Path) {
         match self {
-            Self::Image(path) => *path = base.join(&*path),
+            Self::Image(path) => *path = of_home(path).unwrap_or_else(|| base.join(&*path)),
             Self::Model(name) => {
-                let path = base.join(&*name);
+                let path = of_home(Path::new(name)).unwrap_or_else(|| base.join(&*name));
                 let named = name != super::EMBEDDED && !name.trim().is_empty();
                 if named && (looks_like_path(name) || path.exists()) {
                     *name = path.to_string_lossy().into_owned();
@@ -45,7 +45,13 @@ impl FileOf<'_> {
 }
 
 fn looks_like_path(model: &str) -> bool {
-    model.starts_with('.') || Path::new(model).has_root()
+    model.starts_with(['.', '~']) || Path::new(model).has_root()
+}
+
+/// What a path that begins with `~/` means to a shell, which does not see those of a recipe.
+fn of_home(path: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix("~").ok()?;
+    Some(std::env::home_dir()?.join(rest))
 }
 
 /// All files that a recipe names, with the values that name them.

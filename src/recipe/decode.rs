@@ -165,6 +165,28 @@ fn described(found: Unexpected<'_>) -> String {
     }
 }
 
+/// Reads whole numbers, and says what is wrong with `1e2` or `3.0` where only digits are one.
+macro_rules! whole_numbers {
+    ($($method:ident)*) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+                match self.scalar() {
+                    Some(Scalar::Float(value)) if is_whole(value) => {
+                        Err(self.not_in_digits(value))
+                    }
+                    _ => self.deserialize_any(visitor),
+                }
+            }
+        )*
+    };
+}
+
+/// Whether it stands for a whole number, exactly.
+fn is_whole(value: f64) -> bool {
+    const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+    value.fract() == 0.0 && value.abs() <= EXACT
+}
+
 #[derive(Clone, Copy)]
 struct Decoder<'a> {
     node: &'a Node,
@@ -176,6 +198,15 @@ impl<'a> Decoder<'a> {
             Content::Scalar { text, plain } => Some(resolve(text, *plain)),
             _ => None,
         }
+    }
+
+    fn not_in_digits(self, value: f64) -> DecodeError {
+        let written = match &self.node.content {
+            Content::Scalar { text, .. } => text.to_string(),
+            _ => value.to_string(),
+        };
+        let digits = format!("{value:.0}");
+        DecodeError::from(Fault::NotInDigits { written, digits }).at(&self.node.place)
     }
 
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -295,8 +326,13 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
             .map_err(|error| error.at(&self.node.place))
     }
 
+    whole_numbers! {
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
+        bool i128 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier ignored_any
     }
 }

@@ -11,6 +11,8 @@ use super::check::{self, FileOf, Finding};
 use super::decode::decode;
 use super::emit;
 use super::error::{Fault, Place, Problem, RecipeError, nearest};
+use super::hint;
+use super::stage::STAGE_KEYS;
 use super::yaml::{self, Content, Key, Node};
 use super::{Edit, Prompt, Recipe};
 use crate::metadata;
@@ -27,6 +29,8 @@ pub struct Draft {
     root: Node,
     origin: String,
     folder: PathBuf,
+    /// What of the text may not be meant as it was read.
+    warnings: Vec<String>,
 }
 
 impl Draft {
@@ -56,11 +60,44 @@ impl Draft {
             let fault = Fault::TooLarge { most: LARGEST };
             return Err(refuse(Problem::new(Place::File, fault)));
         }
-        Ok(Self {
+        let mut draft = Self {
             root: yaml::read(text).map_err(refuse)?,
             origin: origin.to_owned(),
             folder: folder.to_owned(),
-        })
+            warnings: vec![],
+        };
+        draft.warnings = (hint::of_prompts(&draft.root, text).into_iter())
+            .map(|(place, words)| draft.told(&place, "", &words))
+            .collect();
+        Ok(draft)
+    }
+
+    /// What YAML takes for something else than a prompt's words: comments behind a text without quotes, names of values.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    /// A remark about the value at `path`, with its place.
+    pub(crate) fn remark(&self, path: &str, words: &str) -> String {
+        self.told(&self.place(path), path, words)
+    }
+
+    fn told(&self, place: &Place, path: &str, words: &str) -> String {
+        let problem = Problem {
+            place: place.clone(),
+            path: path.to_owned(),
+            fault: Fault::Invalid(words.to_owned()),
+        };
+        RecipeError::new(&self.origin, vec![problem]).to_string()
+    }
+
+    /// The refusal of the values at these paths.
+    pub(crate) fn refuse(&self, faults: Vec<(String, Fault)>) -> RecipeError {
+        let problems = faults
+            .into_iter()
+            .map(|(path, fault)| self.located(Finding { path, fault }))
+            .collect();
+        RecipeError::new(&self.origin, problems)
     }
 
     /// Changes one value: `generator.lr=0.1`, `prompts.0.weight=2`, `size=[512, 256]`. The value is YAML; nothing
@@ -89,8 +126,39 @@ impl Draft {
                 Err(problem) => return Err(refuse(self, problem.fault)),
             }
         };
-        self.put(path.trim(), node)
-            .map_err(|fault| refuse(self, fault))
+        let path = path.trim();
+        if let Content::Scalar { text, .. } = &node.content {
+            self.forget_kind(path, text);
+        }
+        self.put(path, node).map_err(|fault| refuse(self, fault))
+    }
+
+    /// Makes room for the defaults of another kind of generator: what the file says of the one before it means nothing to it.
+    fn forget_kind(&mut self, path: &str, kind: &str) {
+        let Some(path) = path
+            .strip_suffix(".kind")
+            .filter(|path| path.starts_with("generator"))
+        else {
+            return;
+        };
+        let node = path
+            .split('.')
+            .try_fold(&mut self.root, |node, segment| node.child_mut(segment));
+        let Some(Content::Map(entries)) = node.map(|node| &mut node.content) else {
+            return;
+        };
+        let same =
+            |node: &Node| matches!(&node.content, Content::Scalar { text, .. } if **text == *kind);
+        if entries
+            .iter()
+            .any(|(key, node)| key.name == "kind" && same(node))
+        {
+            return;
+        }
+        // a stage's own keys stay, and so does what the command line says
+        entries.retain(|(key, node)| {
+            STAGE_KEYS.contains(&key.name.as_str()) || matches!(node.place, Place::Flag(_))
+        });
     }
 
     /// Changes one value to what a flag of the command line gave; `flag` names it in errors.
@@ -154,11 +222,20 @@ impl Draft {
         while problems.len() < MOST_PROBLEMS {
             let error = match decode(&root) {
                 Ok(recipe) if problems.is_empty() => return Ok(recipe),
-                Ok(_) => break,
+                Ok(recipe) => {
+                    state_limits(&recipe, &mut problems);
+                    break;
+                }
                 Err(error) => error,
             };
             let path = error.path();
             let problem = error.into_problem();
+            if let Fault::NotInDigits { digits, .. } = &problem.fault
+                && root.write(&path, digits)
+            {
+                problems.push(problem);
+                continue;
+            }
             let consequence = match &problem.fault {
                 Fault::MissingKey { key } => {
                     let mut missing = path.clone();
@@ -274,6 +351,19 @@ impl Draft {
     }
 }
 
+/// Where a number that is not written in digits is also out of range, the limit is what there is to know.
+fn state_limits(recipe: &Recipe, problems: &mut [Problem]) {
+    let mut findings = check::all(recipe);
+    for problem in problems {
+        let same = |finding: &Finding| finding.path == problem.path;
+        if let Fault::NotInDigits { .. } = problem.fault
+            && let Some(place) = findings.iter().position(same)
+        {
+            problem.fault = findings.swap_remove(place).fault;
+        }
+    }
+}
+
 /// Brings what stands at `path` to the form that has keys or indices: short forms are written out, and what is not
 /// given becomes the default.
 fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
@@ -302,7 +392,7 @@ fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
     let key = match path {
         ["prompts", _] => "text",
         ["clip", _] => "model",
-        ["generator"] => "kind",
+        ["generator"] | ["generator", _] => "kind",
         ["cutouts", "augment", _] | ["clip", _, "cutouts", "augment", _] => text,
         ["terms", "aesthetic"] => "weight",
         _ => return,
@@ -366,6 +456,7 @@ pub fn prompts_from_json(prompts: &Value) -> Result<Vec<Prompt>, RecipeError> {
         root: Node::from_value(&recipe, &Place::File),
         origin: "the new prompts".to_owned(),
         folder: PathBuf::new(),
+        warnings: vec![],
     };
     Ok(draft.finish()?.prompts)
 }
@@ -444,10 +535,34 @@ impl Recipe {
             root: Node::from_value(&value, &Place::File),
             origin: "recipe".to_owned(),
             folder: PathBuf::new(),
+            warnings: vec![],
         };
         draft.set(assignment)?;
         *self = draft.finish()?;
         Ok(())
+    }
+
+    /// The texts of all its prompts, those of stages and of the timeline among them, each with its path.
+    pub fn texts(&self) -> Vec<(String, &str)> {
+        let stages = self.generator.0.iter().enumerate().map(|(index, stage)| {
+            (
+                format!("generator.{index}.prompts"),
+                stage.prompts.as_deref(),
+            )
+        });
+        let edits =
+            self.timeline.iter().enumerate().map(|(index, edit)| {
+                (format!("timeline.{index}.prompts"), edit.prompts.as_deref())
+            });
+        let own = std::iter::once(("prompts".to_owned(), Some(self.prompts.as_slice())));
+        let mut texts = vec![];
+        for (path, prompts) in own.chain(stages).chain(edits) {
+            for (index, prompt) in prompts.unwrap_or_default().iter().enumerate() {
+                let text = prompt.text.as_deref();
+                texts.extend(text.map(|text| (format!("{path}.{index}.text"), text)));
+            }
+        }
+        texts
     }
 
     /// The images that it names.

@@ -163,6 +163,14 @@ pub enum Fault {
         /// What stands there.
         found: String,
     },
+    /// A whole number that is written as a fraction or a power.
+    #[error("expected a whole number in digits, found `{written}`: write {digits}")]
+    NotInDigits {
+        /// As it stands there.
+        written: String,
+        /// The same number in digits.
+        digits: String,
+    },
     /// A value that makes no sense; the text says why, and what would.
     #[error("{0}")]
     Invalid(String),

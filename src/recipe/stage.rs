@@ -34,6 +34,9 @@ pub struct Stage {
     pub terms: Option<TermOptions>,
 }
 
+/// The keys of a stage that are not its generator's.
+pub(super) const STAGE_KEYS: [&str; 4] = ["steps", "size", "prompts", "terms"];
+
 impl Stage {
     /// Whether it says nothing of its own.
     pub(super) fn is_plain(&self) -> bool {

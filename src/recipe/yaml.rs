@@ -12,6 +12,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value;
 
 use super::error::{Fault, Place, Problem};
+use super::hint;
 
 /// Deepest nesting of lists and maps.
 const DEEPEST: usize = 32;
@@ -108,24 +109,45 @@ impl Node {
         }
     }
 
+    /// The same, to change it.
+    pub fn child_mut(&mut self, segment: &str) -> Option<&mut Node> {
+        match &mut self.content {
+            Content::Map(entries) => {
+                let mut entries = entries.iter_mut();
+                let found = entries.find(|(key, _)| key.name == segment);
+                found.map(|(_, node)| node)
+            }
+            Content::List(items) => items.get_mut(segment.parse::<usize>().ok()?),
+            Content::Scalar { .. } | Content::Removed => None,
+        }
+    }
+
+    fn at_mut(&mut self, path: &[String]) -> Option<&mut Node> {
+        path.iter()
+            .try_fold(self, |node, segment| node.child_mut(segment))
+    }
+
     /// Takes out what stands at `path`; whether anything stood there.
     pub fn remove(&mut self, path: &[String]) -> bool {
-        let Some((segment, rest)) = path.split_first() else {
-            self.content = Content::Removed;
-            return true;
-        };
-        let child = match &mut self.content {
-            Content::Map(entries) => entries
-                .iter_mut()
-                .find(|(key, _)| key.name == *segment)
-                .map(|(_, node)| node),
-            Content::List(items) => segment
-                .parse()
-                .ok()
-                .and_then(|index: usize| items.get_mut(index)),
-            Content::Scalar { .. } | Content::Removed => None,
-        };
-        child.is_some_and(|child| child.remove(rest))
+        let node = self.at_mut(path);
+        let found = node.is_some();
+        if let Some(node) = node {
+            node.content = Content::Removed;
+        }
+        found
+    }
+
+    /// Writes a number over what stands at `path`; whether anything stood there.
+    pub fn write(&mut self, path: &[String], number: &str) -> bool {
+        let node = self.at_mut(path);
+        let found = node.is_some();
+        if let Some(node) = node {
+            node.content = Content::Scalar {
+                text: number.into(),
+                plain: true,
+            };
+        }
+        found
     }
 
     /// Moves the whole tree to `place`.
@@ -223,10 +245,26 @@ pub(super) fn resolve(text: &str, plain: bool) -> Scalar<'_> {
     text.parse().map_or(Scalar::Text(text), Scalar::Float)
 }
 
-/// Reads one document.
+/// Reads one document. A fault that a text without quotes brings about comes with advice.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
     // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    document(text).map_err(|mut problem| {
+        if let (Fault::Syntax(message), Place::Text { line, .. }) =
+            (&mut problem.fault, &problem.place)
+            && let Some(advice) = text
+                .lines()
+                .nth(line.saturating_sub(1))
+                .and_then(|line| hint::syntax(line, message))
+        {
+            message.push_str("; ");
+            message.push_str(&advice);
+        }
+        problem
+    })
+}
+
+fn document(text: &str) -> Result<Node, Problem> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
@@ -422,8 +460,10 @@ fn core_tag(tag: Option<Cow<'_, Tag>>, span: Span) -> Result<Option<String>, Pro
         Some(tag) => Err(syntax(
             span,
             &format!(
-                "the tag `{}{}` means nothing in a recipe; put quotes around a text that begins with `!`",
-                tag.handle, tag.suffix
+                "the tag `{}{}` means nothing in a recipe; {}",
+                tag.handle,
+                tag.suffix,
+                hint::begins_with('!')
             ),
         )),
     }

@@ -222,11 +222,8 @@ fn stable_diffusion(
     warnings.extend(encoder.warnings().iter().cloned());
     let mut encode = |text: &str| -> Result<Tensor> {
         let encoded = encoder.encode(text)?;
-        if let Some(lost) = encoded.lost {
-            warnings.push(format!(
-                "the diffusion model does not read all of its prompt: it stops before \"{lost}\""
-            ));
-        }
+        let unread = &encoded.unread;
+        warnings.extend(unread.warnings("the diffusion model", "its prompt"));
         Ok(encoded.hidden)
     };
     let wanted = encode(&prompt)?;

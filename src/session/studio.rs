@@ -431,12 +431,7 @@ impl Judge {
         let clip = &self.clip;
         if let Some(text) = &prompt.text {
             let embedding = clip.embed_text(text)?;
-            if let Some(lost) = embedding.lost {
-                warnings.push(format!(
-                    "`{}` does not read all of a prompt: it stops before \"{lost}\"",
-                    clip.name()
-                ));
-            }
+            warnings.extend(embedding.unread.of_model(clip.name(), "a prompt"));
             let plain = embedding.vector;
             let aim = match &self.common {
                 None => plain.clone(),

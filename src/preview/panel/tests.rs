@@ -114,6 +114,28 @@ fn enter_edits_in_place_and_keeps() {
 }
 
 #[test]
+fn a_weight_may_be_typed_behind_a_prompt() {
+    let mut bench = Bench::new();
+    bench.key(Key::Enter).typed("::-0.5").key(Key::Enter);
+    assert_eq!(bench.sent_texts(), [FIRST, SECOND, THIRD]);
+    assert_eq!(bench.sent_weights()[0], -0.5);
+    // one that is no number is not taken, and can be put right
+    let sent = bench.sent.len();
+    bench.key(Key::Enter).typed("::x").key(Key::Enter);
+    assert_eq!(bench.sent.len(), sent);
+    assert!(bench.panel.editing().is_some());
+    bench.key(Key::Backspace).typed("2").key(Key::Enter);
+    assert_eq!(
+        (bench.sent_texts()[0].as_str(), bench.sent_weights()[0]),
+        (FIRST, 2.0)
+    );
+    // or the prompt stays as it was
+    bench.key(Key::Enter).typed("::x").click(Target::Elsewhere);
+    assert_eq!(bench.sent.len(), sent + 1);
+    assert_eq!(bench.texts()[0], FIRST);
+}
+
+#[test]
 fn escape_drops_the_edit() {
     let mut bench = Bench::new();
     bench.key(Key::Enter).typed(" with birds").key(Key::Escape);

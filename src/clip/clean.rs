@@ -1,0 +1,157 @@
+//! What open_clip does to a text before it looks for words in it.
+//!
+//! open_clip passes every text through ftfy's `fix_text` (Speer 2019, <https://ftfy.readthedocs.io>) and twice through Python's
+//! `html.unescape`, then makes all white space single spaces. transformers does none of this.
+
+mod encodings;
+mod entities;
+mod mojibake;
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// More rounds than any text needs until it stays as it is.
+const MOST_ROUNDS: usize = 32;
+
+/// As open_clip's `SimpleTokenizer` cleans a text: [`whitespace`] in small letters, a Greek sigma at the end of a word among them.
+pub(super) fn lower(text: &str) -> String {
+    whitespace(text).to_lowercase()
+}
+
+/// As open_clip cleans a text for tokenizers of other kinds.
+pub(super) fn whitespace(text: &str) -> String {
+    let fixed = fix(text);
+    let once = entities::unescape(&fixed);
+    let twice = entities::unescape(&once);
+    let words = twice.split(is_space).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What Python's `str.split` takes for white space.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// ftfy's `fix_text`, line by line.
+fn fix(text: &str) -> String {
+    let mut fixed = String::with_capacity(text.len());
+    // what stands behind a `<` may be HTML, whose entities belong there
+    let mut unescape = true;
+    for line in text.split_inclusive('\n') {
+        unescape &= !line.contains('<');
+        fixed.push_str(&fix_line(line, unescape));
+    }
+    fixed
+}
+
+fn fix_line(line: &str, unescape: bool) -> String {
+    let mut text = line.to_owned();
+    for _ in 0..MOST_ROUNDS {
+        let before = text.clone();
+        if unescape {
+            text = entities::unescape_whole(&text);
+        }
+        text = mojibake::fix(&text);
+        text = text.chars().map(mojibake::windows_control).collect();
+        text = spelled_out(&text);
+        text = text.replace("\r\n", "\n");
+        text = without_escapes(&text)
+            .chars()
+            .filter_map(plain)
+            .nfc()
+            .collect();
+        if text == before {
+            break;
+        }
+    }
+    text
+}
+
+/// Latin ligatures as letters, wide and narrow forms as the usual ones.
+fn spelled_out(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match ligature(c) {
+            Some(letters) => out.push_str(letters),
+            None if ('\u{ff01}'..='\u{ffef}').contains(&c) => out.extend([c].into_iter().nfkc()),
+            None => out.push(c),
+        }
+    }
+    out
+}
+
+fn ligature(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\u{0132}' => "IJ",
+        '\u{0133}' => "ij",
+        '\u{0149}' => "\u{02bc}n",
+        '\u{01f1}' => "DZ",
+        '\u{01f2}' => "Dz",
+        '\u{01f3}' => "dz",
+        '\u{01c4}' => "D\u{017d}",
+        '\u{01c5}' => "D\u{017e}",
+        '\u{01c6}' => "d\u{017e}",
+        '\u{01c7}' => "LJ",
+        '\u{01c8}' => "Lj",
+        '\u{01c9}' => "lj",
+        '\u{01ca}' => "NJ",
+        '\u{01cb}' => "Nj",
+        '\u{01cc}' => "nj",
+        '\u{fb00}' => "ff",
+        '\u{fb01}' => "fi",
+        '\u{fb02}' => "fl",
+        '\u{fb03}' => "ffi",
+        '\u{fb04}' => "ffl",
+        '\u{fb05}' => "\u{017f}t",
+        '\u{fb06}' => "st",
+        _ => return None,
+    })
+}
+
+/// Straight quotes for curly ones and one kind of line break; nothing for control characters that show nothing.
+fn plain(c: char) -> Option<char> {
+    match c {
+        '\u{02bc}' | '\u{2018}'..='\u{201b}' => Some('\''),
+        '\u{201c}'..='\u{201f}' => Some('"'),
+        '\u{3000}' => Some(' '),
+        '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some('\n'),
+        '\0'..='\u{08}'
+        | '\u{0b}'
+        | '\u{0e}'..='\u{1f}'
+        | '\u{7f}'
+        | '\u{206a}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffc}' => None,
+        c => Some(c),
+    }
+}
+
+/// Without the sequences by which terminals change colour, `ESC [ 1 ; 31 m`.
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "\u{1b}[";
+    if !text.contains(BEGIN) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let behind = &rest[at + BEGIN.len()..];
+        let end = behind.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match end.strip_prefix(|c: char| c.is_ascii_alphabetic()) {
+            Some(after) => {
+                out.push_str(&rest[..at]);
+                rest = after;
+            }
+            None => {
+                out.push_str(&rest[..at + BEGIN.len()]);
+                rest = behind;
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests;

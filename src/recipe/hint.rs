@@ -1,0 +1,171 @@
+//! What to do about a text that YAML takes for something else.
+
+use super::error::Place;
+use super::yaml::{Content, Node};
+
+/// Characters that begin something in YAML, and so cannot begin a text without quotes.
+const INDICATORS: &str = "@`%*&|>?[{";
+
+/// What helps against a fault in the syntax of `line`, if it is one of those that a text without quotes brings about.
+pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
+    // it is advice already
+    if message.contains("quotes") {
+        return None;
+    }
+    let starts = values(line);
+    let begins = |with: char| starts.iter().any(|value| value.starts_with(with));
+    if let Some(value) = starts.iter().find(|value| value.starts_with('\'')) {
+        let quotes = value.matches('\'').count();
+        // the third may be the apostrophe that ended the text too early
+        if quotes > 2 || (quotes == 1 && message.contains("quoted")) {
+            return Some(
+                "in single quotes an apostrophe is written twice, 'a fox''s tail', or the text is put in double quotes"
+                    .to_owned(),
+            );
+        }
+    }
+    if begins('"') && line.contains('\\') {
+        return Some(
+            "in double quotes `\\` begins the code of a character: take single quotes, or write `\\\\`"
+                .to_owned(),
+        );
+    }
+    if let Some(first) = INDICATORS.chars().find(|first| begins(*first)) {
+        return Some(begins_with(first));
+    }
+    // the key of a prompt that was meant to be none
+    let nested = message.contains("mapping") && line.matches(": ").count() > 1;
+    nested.then(|| "put quotes around a text with `: ` in it".to_owned())
+}
+
+/// The advice about a text that begins with a character of YAML's own.
+pub(super) fn begins_with(first: impl std::fmt::Display) -> String {
+    format!("put quotes around a text that begins with `{first}`")
+}
+
+/// Where values may begin in a line of a recipe: behind its dashes, its key, and in a list between brackets.
+fn values(line: &str) -> Vec<&str> {
+    let mut rest = line.trim_start();
+    while let Some(item) = rest.strip_prefix("- ") {
+        rest = item.trim_start();
+    }
+    let mut values = vec![rest];
+    for (at, mark) in rest.char_indices() {
+        let behind = &rest[at + mark.len_utf8()..];
+        let separated = mark == ':' && behind.starts_with(' ');
+        if separated || matches!(mark, '[' | '{' | ',') {
+            values.push(behind.trim_start());
+        }
+        // what stands in quotes is one text
+        if matches!(mark, '"' | '\'') {
+            break;
+        }
+    }
+    values
+}
+
+/// What of a recipe's prompts YAML takes for something else: the place of the prompt, and what to do.
+pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    let mut texts = vec![];
+    prompts(root, false, &mut texts);
+    let mut found = vec![];
+    for node in texts {
+        let (Content::Scalar { text, plain: true }, Place::Text { line, column }) =
+            (&node.content, &node.place)
+        else {
+            continue;
+        };
+        let Some(whole) = source.lines().nth(line.saturating_sub(1)) else {
+            continue;
+        };
+        let at = whole.char_indices().nth(column.saturating_sub(1));
+        let (before, value) = whole.split_at(at.map_or(whole.len(), |(at, _)| at));
+        if let Some(comment) = comment(value, text) {
+            found.push((
+                node.place.clone(),
+                format!(
+                    "the prompt is \"{text}\", and `{comment}` behind it a comment: put quotes around the text if that belongs to it"
+                ),
+            ));
+        }
+        let words = [
+            value.split_whitespace().next(),
+            before.split_whitespace().next_back(),
+        ];
+        let name = words
+            .into_iter()
+            .flatten()
+            .find(|word| word.starts_with('&'));
+        if let Some(name) = name
+            && !source.contains(&name.replacen('&', "*", 1))
+        {
+            found.push((
+                node.place.clone(),
+                format!(
+                    "the prompt is \"{text}\", and `{name}` before it a name of YAML's that nothing uses: {}",
+                    begins_with('&')
+                ),
+            ));
+        }
+    }
+    found
+}
+
+/// The nodes that are texts of prompts; `inside` is whether `node` is what a key `prompts` holds.
+fn prompts<'a>(node: &'a Node, inside: bool, texts: &mut Vec<&'a Node>) {
+    match &node.content {
+        Content::Scalar { .. } if inside => texts.push(node),
+        Content::Scalar { .. } | Content::Removed => {}
+        Content::List(items) => items.iter().for_each(|item| prompts(item, inside, texts)),
+        Content::Map(entries) => {
+            for (key, value) in entries {
+                match key.name.as_str() {
+                    "prompts" => prompts(value, true, texts),
+                    "text" if inside => texts.push(value),
+                    _ => prompts(value, false, texts),
+                }
+            }
+        }
+    }
+}
+
+/// The comment behind a text without quotes; `value` is what stands from the text's first character to the end of its line.
+pub(super) fn comment<'a>(value: &'a str, text: &str) -> Option<&'a str> {
+    let behind = value.strip_prefix(text)?;
+    let comment = behind.trim_start();
+    (comment.len() < behind.len() && comment.starts_with('#')).then(|| comment.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_character_of_yaml_has_its_advice() {
+        for (line, words) in [
+            ("  - @artist style", "begins with `@`"),
+            ("  - %50 grey", "begins with `%`"),
+            ("prompts: *wow a fox", "begins with `*`"),
+            ("prompts: [a, `b`]", "begins with ``"),
+            ("  - 'a fox's tail'", "apostrophe is written twice"),
+            ("init: \"C:\\Users\\me.png\"", "single quotes"),
+            ("  - [red] fox", "begins with `[`"),
+            ("prompts: a fox: red", "`: ` in it"),
+        ] {
+            let message = "mapping values are not allowed in this context";
+            let advice = syntax(line, message).unwrap_or_default();
+            assert!(advice.contains(words), "{line}: {advice}");
+        }
+        assert_eq!(syntax("  - a fox", "some fault"), None);
+        assert_eq!(syntax("  - !wow", "put quotes around it"), None);
+    }
+
+    #[test]
+    fn a_comment_begins_behind_a_space() {
+        assert_eq!(comment("a fox #1 of many", "a fox"), Some("#1 of many"));
+        assert_eq!(comment("a fox", "a fox"), None);
+        assert_eq!(comment("a fox, b]", "a fox"), None);
+        assert_eq!(comment("'a fox' # x", "a fox"), None);
+    }
+}
