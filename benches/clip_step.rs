@@ -9,7 +9,8 @@ use candle_core::{Device, Result, Tensor};
 use frozen::checkpoint::Checkpoint;
 use frozen::{Activation, Layer};
 use phantasia::clip::config::{
-    ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
+    ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
+    VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use phantasia::clip::preprocess::{Filter, Fit};
 use phantasia::clip::{Numbers, Tower};
@@ -36,24 +37,35 @@ fn config(
         heads,
         activation: Activation::QuickGelu,
         eps: 1e-5,
+        layer_scale: false,
     };
     ClipConfig {
         layout: Layout::HuggingFace,
         projection,
         vision: VisionConfig {
             image_size: image,
-            kind: VisionKind::Transformer { patch, stack },
+            kind: VisionKind::Transformer(VitConfig {
+                patch,
+                stack,
+                pre_norm: true,
+                pool: VisionPool::ClassToken,
+            }),
         },
         text: TextConfig {
             vocabulary: 8,
             context: 8,
             stack,
-            end: None,
+            causal: true,
+            pool: TextPool::Highest,
+            projection: TextProjection::Matrix,
+            tokens: TokenRules::default(),
         },
         mean: MEAN,
         std: STD,
         filter: Filter::Bicubic,
         fit: Fit::Cover,
+        resized: image,
+        fill: [0; 3],
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phantasia::aesthetic;
+use phantasia::clip::ClipActivation;
 use phantasia::prompt::weighted;
 use phantasia::rank::query::Query;
 use phantasia::recipe::MOST_STEPS;
@@ -86,6 +87,9 @@ pub struct RenderArgs {
     /// The CLIP that judges the candidates; the recipe's own, if it is not said. May be given several times
     #[arg(long, value_name = "MODEL", requires = "candidates")]
     pub judge: Vec<String>,
+    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, whatever their files say
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    pub activation: Option<ClipActivation>,
     /// Download the models that are not on this machine
     #[arg(long)]
     pub yes: bool,
@@ -172,6 +176,9 @@ pub struct JudgeArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+    /// quick_gelu or gelu: the nonlinearity of every CLIP but the embedded one, whatever its files say
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<ClipActivation>,
     /// Download the models that are not on this machine
     #[arg(long)]
     pub yes: bool,

@@ -3,23 +3,27 @@
 //! A [`Clip`] has one text tower and one or more image towers that share its joint space. The towers are built on
 //! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights.
 
+mod activation;
 mod clean;
 pub mod config;
 mod derive;
 mod embedded;
 mod encoder;
 pub mod files;
+mod kind;
 pub mod memory;
 mod numbers;
 pub mod preprocess;
 mod resnet;
 mod text;
+mod token_rules;
 mod tokenizer;
 mod transformer;
 mod vision;
 
 use std::path::Path;
 
+pub use activation::ClipActivation;
 pub use numbers::Numbers;
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
@@ -68,6 +72,14 @@ pub enum ClipError {
         path: String,
         /// What is wrong, as the rest of a sentence.
         what: String,
+    },
+    /// The weights are of another kind of model.
+    #[error("{path} is of {kind}; {}", kind::READ)]
+    Kind {
+        /// The file.
+        path: String,
+        /// What it is of.
+        kind: String,
     },
     /// The tokenizer cannot be used.
     #[error("the tokenizer of {model} failed: {what}")]
@@ -139,6 +151,7 @@ pub struct Clip {
     towers: Vec<Tower>,
     projection: usize,
     logit_scale: f32,
+    logit_bias: Option<f32>,
     warnings: Vec<String>,
 }
 
@@ -205,6 +218,7 @@ impl Clip {
         let config = files.config(&checkpoint)?;
         let tokenizer = Tokenizer::of_clip(name, tokenizer, &config)?;
         let mut clip = Self::build(name, &config, &checkpoint, tokenizer, numbers, device)?;
+        clip.warnings.extend(files.assumption(&checkpoint));
         clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
         Ok(clip)
     }
@@ -232,6 +246,7 @@ impl Clip {
             towers: vec![Tower::build(name, config, checkpoint, numbers, device)?],
             projection: config.projection,
             logit_scale: logit_scale(checkpoint)?,
+            logit_bias: first_number(checkpoint, LOGIT_BIAS)?,
             warnings: vec![],
         })
     }
@@ -262,7 +277,14 @@ impl Clip {
         self.logit_scale
     }
 
-    /// What a person should know of its files: what lies beside its weights and is not used, each a sentence.
+    /// What was added to the scaled cosines in training, where the model learned to tell for each text alone whether it fits, as SigLIP
+    /// did: the probability is the sigmoid of that, and not a softmax over texts.
+    pub fn logit_bias(&self) -> Option<f32> {
+        self.logit_bias
+    }
+
+    /// Sentences for the user: what was assumed of the model because its files do not say it, and what lies beside its weights and is not
+    /// used.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -295,19 +317,14 @@ impl Tower {
         // computed in f16, the gradient of a ResNet comes out as no number; they are small, and f32 costs little
         let computed = match config.vision.kind {
             VisionKind::ResNet { .. } => DType::F32,
-            VisionKind::Transformer { .. } => computed,
+            VisionKind::Transformer(_) => computed,
         };
         let weights = Branch::root(checkpoint, device).of_types(rounded, computed);
         let size = config.vision.image_size;
         let net = match &config.vision.kind {
-            VisionKind::Transformer { patch, stack } => vision::vision_transformer(
-                weights,
-                config.layout,
-                size,
-                *patch,
-                stack,
-                config.projection,
-            )?,
+            VisionKind::Transformer(vit) => {
+                vision::vision_transformer(weights, config.layout, size, vit, config.projection)?
+            }
             VisionKind::ResNet {
                 layers,
                 width,
@@ -343,8 +360,10 @@ impl Tower {
             reading: Some(reading),
             preprocess: Preprocess {
                 size,
+                resized: size,
                 filter: Filter::Bicubic,
                 fit: Fit::Cover,
+                fill: [0; 3],
                 middle: Middle::Even,
             },
             // the picture and its gradient
@@ -452,16 +471,19 @@ impl Layer for Normalize {
 /// CLIP's own limit of the factor that the logit scale stands for.
 const MOST_LOGIT_SCALE: f32 = 100.0;
 
-fn logit_scale(checkpoint: &Checkpoint) -> Result<f32, ClipError> {
-    const KEY: &str = "logit_scale";
-    let Some(shape) = checkpoint.shape(KEY).filter(|shape| shape.len() <= 1) else {
-        return Ok(MOST_LOGIT_SCALE);
+const LOGIT_BIAS: &str = "logit_bias";
+
+/// The number that a tensor of one element holds, of shape `[]` or `[1]`.
+fn first_number(checkpoint: &Checkpoint, key: &str) -> Result<Option<f32>, ClipError> {
+    let Some(shape) = checkpoint.shape(key).filter(|shape| shape.len() <= 1) else {
+        return Ok(None);
     };
-    let values = checkpoint
-        .tensor(KEY, shape)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
-    let scale = values.first().map(|value| value.exp());
+    let values = checkpoint.tensor(key, shape)?.flatten_all()?;
+    Ok(values.to_vec1::<f32>()?.first().copied())
+}
+
+fn logit_scale(checkpoint: &Checkpoint) -> Result<f32, ClipError> {
+    let scale = first_number(checkpoint, "logit_scale")?.map(f32::exp);
     // a broken one would make all labels equal, or not numbers
     Ok(scale
         .filter(|scale| scale.is_finite() && *scale > 0.0)

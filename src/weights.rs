@@ -2,19 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use frozen::checkpoint::Checkpoint;
 use generators::Autoencoder;
 
 use crate::aesthetic::Head;
 use crate::clip::files::{ClipFiles, MARKS, TokenizerFiles, WEIGHTS};
-use crate::clip::{Clip, Numbers, Tokenizer};
+use crate::clip::{Clip, ClipActivation, Numbers, Tokenizer};
 use crate::models::{self, Cache, Kind, Located, ModelError};
 use crate::recipe::Precision;
 
 /// The name of the model that is part of the program.
 pub const EMBEDDED: &str = "embedded";
+
+/// Why the embedded CLIP takes no other nonlinearity.
+pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
 
 const DIFFUSION_WEIGHTS: [&str; 6] = [
     "unet/diffusion_pytorch_model.safetensors",
@@ -48,27 +51,40 @@ const AUTOENCODER_WEIGHTS: [&str; 20] = [
     "vqgan.ckpt",
 ];
 
+/// What is asked of a CLIP beside its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClipChoice {
+    /// What a GPU keeps and computes it in; see [`Numbers::of`] for what it means where.
+    pub precision: Precision,
+    /// The nonlinearity of its transformers, whatever its files say.
+    pub activation: Option<ClipActivation>,
+}
+
 /// Loads the CLIP of that name: `embedded`, a folder or a file, or a known model or repository that the Hugging Face cache holds.
 /// A relative path is looked for from `base`, then from the working folder.
 ///
 /// # Errors
 /// Where it is nowhere, with the command that fetches it, or its files cannot be used.
 pub fn load(name: &str, base: &Path, device: &Device) -> Result<Clip> {
-    load_in(name, base, Precision::F32, device)
+    load_as(name, base, ClipChoice::default(), device)
 }
 
-/// The same, in a precision; see [`Numbers::of`] for what it means where.
+/// The same, as it is asked for.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_in(name: &str, base: &Path, precision: Precision, device: &Device) -> Result<Clip> {
-    let numbers = Numbers::of(precision, device);
+/// As [`load`], and where the embedded CLIP is asked for with another nonlinearity.
+pub fn load_as(name: &str, base: &Path, choice: ClipChoice, device: &Device) -> Result<Clip> {
+    let numbers = Numbers::of(choice.precision, device);
     if name == EMBEDDED {
+        if choice.activation.is_some() {
+            bail!("{EMBEDDED_ACTIVATION}");
+        }
         return Ok(Clip::embedded_in(numbers, device)?);
     }
     let located = models::locate(name, base, WEIGHTS)?;
     let context = || format!("cannot load the CLIP in {}", located.path.display());
-    let files = files(&located).with_context(context)?;
+    let mut files = files(&located).with_context(context)?;
+    files.activation = choice.activation.or(files.activation);
     Clip::from_files_in(name, &files, numbers, device).with_context(context)
 }
 
@@ -130,7 +146,14 @@ fn files(located: &Located) -> Result<ClipFiles> {
         true => ClipFiles::in_folder(&located.path)?,
         false => ClipFiles::single(&located.path),
     };
-    files.quick_gelu |= located.model.is_some_and(|model| model.quick_gelu);
+    if let Some(model) = located.model {
+        files.activation = match (model.quick_gelu, files.config.is_some()) {
+            (true, _) => Some(ClipActivation::QuickGelu),
+            (false, false) => Some(ClipActivation::Gelu),
+            // the configuration says it
+            (false, true) => None,
+        };
+    }
     files.pads |= located.model.is_some_and(|model| model.pads);
     if files.tokenizer.is_none() {
         files.tokenizer = standard_tokenizer();

@@ -121,7 +121,10 @@ fn a_head_beside_a_clip_is_told_and_changes_nothing() {
             let [warning] = clip.warnings() else {
                 panic!("{name}: {:?}", clip.warnings());
             };
-            assert!(warning.contains(&format!("1 tensor (`{head}`)")), "{warning}");
+            assert!(
+                warning.contains(&format!("1 tensor (`{head}`)")),
+                "{warning}"
+            );
         }
     }
 }
@@ -137,7 +140,11 @@ fn averages_beside_a_clip_are_left_and_told() {
     }
     let clip = load(folder(name, weights, &tensors).path());
     assert_eq!(embeddings(&clip), embeddings(&load(&fixture(name))));
-    assert!(clip.warnings().iter().any(|warning| warning.contains("EMA")));
+    assert!(
+        clip.warnings()
+            .iter()
+            .any(|warning| warning.contains("EMA"))
+    );
 }
 
 #[test]
@@ -226,14 +233,22 @@ fn hugging_face(tensors: &HashMap<String, Tensor>) -> HashMap<String, Tensor> {
         };
         if let Some(part) = name.find(".attn.in_proj_") {
             let (at, end) = (&name[..part], &name[part + ".attn.in_proj_".len()..]);
-            for (third, projection) in tensor.chunk(3, 0).expect("thirds").iter().zip("qkv".chars()) {
+            for (third, projection) in tensor
+                .chunk(3, 0)
+                .expect("thirds")
+                .iter()
+                .zip("qkv".chars())
+            {
                 renamed.insert(
                     format!("{at}.self_attn.{projection}_proj.{end}"),
                     third.contiguous().expect("a third"),
                 );
             }
         } else if key == "visual.proj" || key == "text_projection" {
-            renamed.insert(name, tensor.t().and_then(|t| t.contiguous()).expect("a matrix"));
+            renamed.insert(
+                name,
+                tensor.t().and_then(|t| t.contiguous()).expect("a matrix"),
+            );
         } else {
             renamed.insert(name, tensor.clone());
         }
@@ -249,7 +264,12 @@ fn scores_as_expected(case: &Path, clip: &Path) {
     let pictures: Vec<PathBuf> = (expected["pictures"].as_array().expect("a list").iter())
         .map(|name| case.join(name.as_str().expect("a name")))
         .collect();
-    for (text, row) in texts.as_array().expect("a list").iter().zip(rows.as_array().expect("rows")) {
+    for (text, row) in texts
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip(rows.as_array().expect("rows"))
+    {
         let clip = clip.to_str().expect("a path");
         let text = text.as_str().expect("a text");
         let mut args = vec!["score", "--clip", clip, "--prompt", text, "--json"];
@@ -269,7 +289,15 @@ fn scores_as_expected(case: &Path, clip: &Path) {
 #[test]
 fn the_cases_of_pickles_and_wrappers_score_as_the_reference() {
     for (case, files) in [
-        ("cases/pickle-forms", vec!["protocol4.pt", "protocol5.pt", "seed64.pt", "expanded-buffer.pt"]),
+        (
+            "cases/pickle-forms",
+            vec![
+                "protocol4.pt",
+                "protocol5.pt",
+                "seed64.pt",
+                "expanded-buffer.pt",
+            ],
+        ),
         (
             "cases/wrapped-checkpoints",
             vec![
@@ -288,7 +316,11 @@ fn the_cases_of_pickles_and_wrappers_score_as_the_reference() {
             // ... and within a folder
             let folder = tempfile::tempdir().expect("a folder");
             let config = sized(&case.join(file));
-            fs::write(folder.path().join("open_clip_config.json"), config.to_string()).expect("written");
+            fs::write(
+                folder.path().join("open_clip_config.json"),
+                config.to_string(),
+            )
+            .expect("written");
             let to = |name: &str| folder.path().join(name);
             fs::copy(case.join(file), to("open_clip_pytorch_model.bin")).expect("a copy");
             fs::copy(case.join("tokenizer.json"), to("tokenizer.json")).expect("a copy");
@@ -316,7 +348,10 @@ fn sized(file: &Path) -> serde_json::Value {
     model["vision_cfg"]["patch_size"] = conv[3].into();
     model["vision_cfg"]["width"] = conv[0].into();
     model["vision_cfg"]["layers"] = layers("visual.").into();
-    for (part, prefix, width) in [("vision_cfg", "visual.", conv[0]), ("text_cfg", "", text[0])] {
+    for (part, prefix, width) in [
+        ("vision_cfg", "visual.", conv[0]),
+        ("text_cfg", "", text[0]),
+    ] {
         let hidden = shape(&format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"))[0];
         model[part]["mlp_ratio"] = (hidden as f64 / width as f64).into();
     }
@@ -331,12 +366,19 @@ fn sized(file: &Path) -> serde_json::Value {
 #[test]
 fn wrapped_weights_in_transformers_layout_are_the_same_clip() {
     let name = "clip-open-vit";
-    let tensors = renamed(&format!("{name}/open_clip_model.safetensors"), str::to_owned);
+    let tensors = renamed(
+        &format!("{name}/open_clip_model.safetensors"),
+        str::to_owned,
+    );
     let plain = embeddings(&load(&fixture(name)));
     let open = fs::read_to_string(fixture(name).join("open_clip_config.json")).expect("a file");
     let open: serde_json::Value = serde_json::from_str(&open).expect("JSON");
     let model = &open["model_cfg"];
-    let act = if model["quick_gelu"] == true { "quick_gelu" } else { "gelu" };
+    let act = if model["quick_gelu"] == true {
+        "quick_gelu"
+    } else {
+        "gelu"
+    };
     let (vision, text) = (&model["vision_cfg"], &model["text_cfg"]);
     let hidden = |prefix: &str| {
         let key = format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight");
@@ -367,7 +409,10 @@ fn wrapped_weights_in_transformers_layout_are_the_same_clip() {
         fs::write(folder.path().join("config.json"), config.to_string()).expect("written");
         let (seen, read) = embeddings(&load(folder.path()));
         for (found, expected) in seen.iter().zip(&plain.0).chain(read.iter().zip(&plain.1)) {
-            assert!((found - expected).abs() < 1e-4, "{prefix}: {found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{prefix}: {found} {expected}"
+            );
         }
     }
 }
@@ -398,7 +443,9 @@ fn a_head_with_layers_that_nothing_uses_is_refused_by_name() {
     write(&[("model.linear.weight", &row), ("model.linear.bias", &one)]);
     assert_eq!(Head::open("head", &path).expect("a head").width(), 2);
     write(&[("weight", &row), ("bias", &one), ("norm.weight", &row)]);
-    let error = Head::open("head", &path).expect_err("another kind").to_string();
+    let error = Head::open("head", &path)
+        .expect_err("another kind")
+        .to_string();
     assert!(error.contains("`norm.weight`"), "{error}");
 }
 
@@ -407,16 +454,27 @@ fn picture(path: &Path) -> Tensor {
     let image = image::open(path).expect("a picture").to_rgb8();
     let (width, height) = (image.width() as usize, image.height() as usize);
     Tensor::from_vec(image.into_raw(), (height, width, 3), &Device::Cpu)
-        .and_then(|x| x.permute((2, 0, 1))?.unsqueeze(0)?.to_dtype(candle_core::DType::F32)? / 255.0)
+        .and_then(|x| {
+            x.permute((2, 0, 1))?
+                .unsqueeze(0)?
+                .to_dtype(candle_core::DType::F32)?
+                / 255.0
+        })
         .expect("a picture")
 }
 
 #[test]
 fn taef2_gives_what_pytorch_gives() {
-    let Some(folder) = shared("real/taef2") else { return };
+    let Some(folder) = shared("real/taef2") else {
+        return;
+    };
     let expected = picture(&folder.join("expected.png"));
     // as a folder, by its decoder and by its encoder
-    for path in [folder.clone(), folder.join("taef2_decoder.pth"), folder.join("taef2_encoder.pth")] {
+    for path in [
+        folder.clone(),
+        folder.join("taef2_decoder.pth"),
+        folder.join("taef2_encoder.pth"),
+    ] {
         let autoencoder = Autoencoder::open(&path, &Device::Cpu).expect("an autoencoder");
         assert_eq!((autoencoder.channels(), autoencoder.factor()), (32, 8));
         assert_eq!(autoencoder.warnings(), [""; 0]);
@@ -426,6 +484,10 @@ fn taef2_gives_what_pytorch_gives() {
             .and_then(|found| (found - &expected)?.abs()?.mean_all()?.to_scalar::<f32>())
             .expect("a picture");
         println!("{}: {} levels", path.display(), 255.0 * difference);
-        assert!(255.0 * difference < 1.0, "{} levels off", 255.0 * difference);
+        assert!(
+            255.0 * difference < 1.0,
+            "{} levels off",
+            255.0 * difference
+        );
     }
 }

@@ -128,6 +128,7 @@ fn tournament(out: &Path) -> Tournament {
         candidates: 4,
         keep: 1,
         judge: vec!["embedded".to_owned()],
+        activation: None,
     };
     let device = candle_core::Device::Cpu;
     let path = out.join("small.yaml");

@@ -332,7 +332,12 @@ impl Checkpoint {
             }
         }
         let bytes = read(&part.origin, &part.source, entry.start, bytes as usize)?;
-        Ok(values::tensor(&bytes, &entry.dtype, shape, entry.strides.as_deref())?)
+        Ok(values::tensor(
+            &bytes,
+            &entry.dtype,
+            shape,
+            entry.strides.as_deref(),
+        )?)
     }
 
     fn nearest(&self, key: &str) -> String {

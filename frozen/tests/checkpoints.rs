@@ -241,7 +241,10 @@ fn a_whole_module_says_to_save_its_state_dict() {
 #[test]
 fn a_pickle_that_pytorch_did_not_save_says_so() {
     refused(b"\x80\x02}q\x00.", "did not write");
-    refused(b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00}.", "did not write");
+    refused(
+        b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00}.",
+        "did not write",
+    );
 }
 
 #[test]
@@ -326,7 +329,10 @@ fn stacks_that_run_empty() {
 #[test]
 fn integers_that_are_cut_off() {
     refused(&archive(b"\x80\x02\x8a\xff."), "ends too early");
-    refused(&archive(b"\x80\x02\x8b\xff\xff\xff\xff."), "more than 64 MiB");
+    refused(
+        &archive(b"\x80\x02\x8b\xff\xff\xff\xff."),
+        "more than 64 MiB",
+    );
 }
 
 #[test]
@@ -414,14 +420,19 @@ fn opened(bytes: &[u8]) -> Checkpoint {
 #[test]
 fn views_of_storages_in_files_of_python_2() {
     let checkpoint = opened(&stream(&viewed(), &[("7", &[1.0, 2.0, 3.0, 4.0])]));
-    let values = checkpoint.tensor("w", &[2]).and_then(|w| Ok(w.to_vec1::<f32>()?));
+    let values = checkpoint
+        .tensor("w", &[2])
+        .and_then(|w| Ok(w.to_vec1::<f32>()?));
     assert_eq!(values.expect("values"), [2.0, 3.0]);
 }
 
 #[test]
 fn a_stream_whose_numbers_are_big_endian() {
     let mut bytes = stream(&viewed(), &[("7", &[0.0; 4])]);
-    let at = bytes.windows(2).position(|pair| pair == b"\x88s").expect("a flag");
+    let at = bytes
+        .windows(2)
+        .position(|pair| pair == b"\x88s")
+        .expect("a flag");
     bytes[at] = 0x89;
     refused(&bytes, "little-endian");
 }
@@ -462,7 +473,11 @@ fn ask_for_all(bytes: &[u8]) {
         for key in checkpoint.keys().map(str::to_owned).collect::<Vec<_>>() {
             let shape = checkpoint.shape(&key).unwrap_or_default().to_vec();
             // what a flipped bit claims may be as large as memory
-            if shape.iter().fold(1usize, |count, &dim| count.saturating_mul(dim)) < 1 << 20 {
+            if shape
+                .iter()
+                .fold(1usize, |count, &dim| count.saturating_mul(dim))
+                < 1 << 20
+            {
                 let _ = checkpoint.tensor(&key, &shape);
             }
         }
@@ -501,7 +516,12 @@ fn named(names: &[&str]) -> Checkpoint {
     let path = folder.path().join("named.safetensors");
     let tensors: HashMap<&str, Tensor> = (names.iter())
         .enumerate()
-        .map(|(i, name)| (*name, Tensor::new(&[i as f32], &Device::Cpu).expect("a tensor")))
+        .map(|(i, name)| {
+            (
+                *name,
+                Tensor::new(&[i as f32], &Device::Cpu).expect("a tensor"),
+            )
+        })
         .collect();
     candle_core::safetensors::save(&tensors, &path).expect("written");
     Checkpoint::open(&path).expect("a checkpoint")
@@ -509,29 +529,55 @@ fn named(names: &[&str]) -> Checkpoint {
 
 fn found(names: &[&str], wanted: &str) {
     let mut checkpoint = named(names);
-    assert!(checkpoint.locate(&["in.weight"]).expect("one model"), "{names:?}");
-    let value = checkpoint.tensor("in.weight", &[1]).and_then(|w| Ok(w.to_vec1::<f32>()?));
-    assert_eq!(value.expect("a value")[0], names.iter().position(|name| *name == wanted).expect("one") as f32);
+    assert!(
+        checkpoint.locate(&["in.weight"]).expect("one model"),
+        "{names:?}"
+    );
+    let value = checkpoint
+        .tensor("in.weight", &[1])
+        .and_then(|w| Ok(w.to_vec1::<f32>()?));
+    assert_eq!(
+        value.expect("a value")[0],
+        names.iter().position(|name| *name == wanted).expect("one") as f32
+    );
 }
 
 #[test]
 fn a_model_is_found_whatever_stands_in_front_of_it() {
-    for prefix in ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "clip.", "net.a.b.c.", "state_dict.model."] {
+    for prefix in [
+        "",
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "model.",
+        "clip.",
+        "net.a.b.c.",
+        "state_dict.model.",
+    ] {
         let name = format!("{prefix}in.weight");
-        found(&["head.in.bias", &name, "n_averaged", "begin.weight"], &name);
+        found(
+            &["head.in.bias", &name, "n_averaged", "begin.weight"],
+            &name,
+        );
     }
 }
 
 #[test]
 fn weights_are_preferred_to_their_averages() {
     for average in ["ema.", "model_ema.", "ema_state_dict.", "params_ema."] {
-        found(&[&format!("{average}in.weight"), "model.in.weight"], "model.in.weight");
+        found(
+            &[&format!("{average}in.weight"), "model.in.weight"],
+            "model.in.weight",
+        );
     }
     let mut checkpoint = named(&["model.in.weight", "ema.in.weight"]);
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
     let notes = checkpoint.finish(Scope::All, &[]).expect("all used");
-    assert!(notes.len() == 1 && notes[0].contains("EMA") && notes[0].contains("weights are used"), "{notes:?}");
+    assert!(
+        notes.len() == 1 && notes[0].contains("EMA") && notes[0].contains("weights are used"),
+        "{notes:?}"
+    );
 }
 
 #[test]
@@ -540,13 +586,19 @@ fn averages_alone_are_used_and_told() {
     assert!(checkpoint.locate(&["in.weight"]).expect("one model"));
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
     let notes = checkpoint.finish(Scope::All, &[]).expect("all used");
-    assert!(notes.iter().any(|note| note.contains("`epoch_ema.*`")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.contains("`epoch_ema.*`")),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn several_models_are_refused_by_their_names() {
     let mut checkpoint = named(&["student.in.weight", "teacher.in.weight"]);
-    let error = checkpoint.locate(&["in.weight"]).expect_err("two").to_string();
+    let error = checkpoint
+        .locate(&["in.weight"])
+        .expect_err("two")
+        .to_string();
     assert!(error.contains("`student.*`, `teacher.*`"), "{error}");
 }
 
@@ -557,12 +609,25 @@ fn what_an_optimizer_keeps_is_no_model() {
 
 #[test]
 fn unused_tensors_are_refused_by_their_names_and_number() {
-    let extra = ["a.in.weight", "a.b.gamma", "a.c.gamma", "a.d.gamma", "a.e.gamma", "a.f.gamma"];
+    let extra = [
+        "a.in.weight",
+        "a.b.gamma",
+        "a.c.gamma",
+        "a.d.gamma",
+        "a.e.gamma",
+        "a.f.gamma",
+    ];
     let mut checkpoint = named(&extra);
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
-    let error = checkpoint.finish(Scope::All, &[]).expect_err("unused").to_string();
-    assert!(error.contains("5 tensors (`a.b.gamma`") && error.contains("and 1 more"), "{error}");
+    let error = checkpoint
+        .finish(Scope::All, &[])
+        .expect_err("unused")
+        .to_string();
+    assert!(
+        error.contains("5 tensors (`a.b.gamma`") && error.contains("and 1 more"),
+        "{error}"
+    );
     let left = checkpoint.finish(Scope::All, &["b.", "c.", "d.", "e.", "f."]);
     assert_eq!(left.expect("left on purpose"), [""; 0]);
 }
@@ -570,12 +635,23 @@ fn unused_tensors_are_refused_by_their_names_and_number() {
 #[test]
 fn what_changes_nothing_is_passed_over() {
     let mut checkpoint = named(&[
-        "m.in.weight", "m.logit_scale", "m.attn_mask", "m.text.embeddings.position_ids", "m.bn.num_batches_tracked",
-        "m.loss.perceptual.lin0", "m.quantize.cluster_size", "n_averaged", "optimizer.state.0.exp_avg", "input_resolution",
+        "m.in.weight",
+        "m.logit_scale",
+        "m.attn_mask",
+        "m.text.embeddings.position_ids",
+        "m.bn.num_batches_tracked",
+        "m.loss.perceptual.lin0",
+        "m.quantize.cluster_size",
+        "n_averaged",
+        "optimizer.state.0.exp_avg",
+        "input_resolution",
     ]);
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
-    assert_eq!(checkpoint.finish(Scope::All, &[]).expect("harmless"), [""; 0]);
+    assert_eq!(
+        checkpoint.finish(Scope::All, &[]).expect("harmless"),
+        [""; 0]
+    );
     // the factor of an attention is none of a loss
     let mut checkpoint = named(&["in.weight", "blocks.0.attn.logit_scale"]);
     checkpoint.locate(&["in.weight"]).expect("one model");
@@ -589,9 +665,18 @@ fn what_lies_beside_the_parts_that_are_used_is_told() {
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
     let notes = checkpoint.finish(Scope::Parts, &[]).expect("beside");
-    assert!(notes.len() == 1 && notes[0].contains("`m.head.weight`") && notes[0].contains("`other`"), "{notes:?}");
-    let error = checkpoint.finish(Scope::All, &[]).expect_err("unused").to_string();
-    assert!(error.contains("`m.head.weight`") && !error.contains("`other`"), "{error}");
+    assert!(
+        notes.len() == 1 && notes[0].contains("`m.head.weight`") && notes[0].contains("`other`"),
+        "{notes:?}"
+    );
+    let error = checkpoint
+        .finish(Scope::All, &[])
+        .expect_err("unused")
+        .to_string();
+    assert!(
+        error.contains("`m.head.weight`") && !error.contains("`other`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -86,7 +86,9 @@ pub enum AutoencoderError {
         what: String,
     },
     /// The folder holds several of TAESD's family.
-    #[error("{folder} holds several autoencoders: {found}; name the file of the one that is wanted")]
+    #[error(
+        "{folder} holds several autoencoders: {found}; name the file of the one that is wanted"
+    )]
     Several {
         /// The folder.
         folder: String,

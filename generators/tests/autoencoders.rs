@@ -143,7 +143,9 @@ fn the_gradient_of_taef2_is_its_slope() -> Result<()> {
         let y = autoencoder.decode(&(&z + (&direction * h)?)?)?;
         (wide(&y)? * wide(&g)?)?.sum_all()?.to_scalar::<f64>()
     };
-    for h in [1e-3, 3e-3, 1e-2] { println!("{h} {}", (at(h)? - at(-h)?) / (2.0 * h)); }
+    for h in [1e-3, 3e-3, 1e-2] {
+        println!("{h} {}", (at(h)? - at(-h)?) / (2.0 * h));
+    }
     let h = 3e-3;
     let found = (at(h)? - at(-h)?) / (2.0 * h);
     let error = (found / f64::from(length) - 1.0).abs();
@@ -209,9 +211,14 @@ fn a_decoder_of_more_than_a_picture_is_refused() {
         }
     }
     let file = folder.path().join("taeqi2_1_decoder.safetensors");
-    write(&file, &shapes, |key| Some(key["decoder:".len()..].to_owned()));
+    write(&file, &shapes, |key| {
+        Some(key["decoder:".len()..].to_owned())
+    });
     let error = message(&file);
-    assert!(error.contains("16 channels") && error.contains("TAEQI2.1"), "{error}");
+    assert!(
+        error.contains("16 channels") && error.contains("TAEQI2.1"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -254,7 +261,10 @@ fn tensors_that_nothing_uses_are_refused_by_name_in_every_layout() {
         }
         let error = message(folder.path());
         let extra = extra.rsplit(':').next().unwrap_or_default();
-        assert!(error.contains(extra) && error.contains("1 tensor"), "{name}: {error}");
+        assert!(
+            error.contains(extra) && error.contains("1 tensor"),
+            "{name}: {error}"
+        );
     }
 }
 
@@ -265,7 +275,9 @@ fn averages_and_other_models_beside_an_autoencoder_are_told() {
     shapes.insert("loss.logvar".to_owned(), vec![1]);
     shapes.insert("model_ema.decoderconv_inweight".to_owned(), vec![1]);
     shapes.insert("model_ema.num_updates".to_owned(), vec![1]);
-    write(&folder.path().join("model.safetensors"), &shapes, |key| Some(key.to_owned()));
+    write(&folder.path().join("model.safetensors"), &shapes, |key| {
+        Some(key.to_owned())
+    });
     let found = Autoencoder::open(folder.path(), &Device::Cpu).expect("an autoencoder");
     let [warning] = found.warnings() else {
         panic!("{:?}", found.warnings());

@@ -28,6 +28,16 @@ pub(super) fn whitespace(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// open_clip's `canonicalize_text`, from big_vision, as SigLIP's texts were cleaned in training: [`lower`] without ASCII punctuation.
+pub(super) fn canonical(text: &str) -> String {
+    let text = whitespace(text).replace('_', " ");
+    let words: String = (text.chars())
+        .filter(|c| !c.is_ascii_punctuation())
+        .collect();
+    let words = words.to_lowercase();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What Python's `str.split` takes for white space.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)

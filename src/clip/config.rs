@@ -1,9 +1,14 @@
 //! What a checkpoint's own configuration says of its shape.
 
+mod hugging_face;
+mod open_clip;
+mod preprocessor;
+mod section;
+
 use frozen::Activation;
-use serde::Deserialize;
 
 use super::preprocess::{Filter, Fit, Middle, Preprocess};
+pub(super) use hugging_face::MODEL_TYPES;
 
 /// The mean of CLIP's training images by channel, which its input is normalised with.
 pub const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
@@ -38,6 +43,10 @@ pub struct ClipConfig {
     pub filter: Filter,
     /// What is done to pictures that are not square.
     pub fit: Fit,
+    /// What the shorter side, or with [`Fit::Squash`] both, is brought to before the middle is cut out: the input's side or more pixels.
+    pub resized: usize,
+    /// The colour of the bars of [`Fit::Pad`].
+    pub fill: [u8; 3],
 }
 
 /// The shape of an image tower.
@@ -53,12 +62,7 @@ pub struct VisionConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub enum VisionKind {
     /// A vision transformer.
-    Transformer {
-        /// Side of a patch in pixels.
-        patch: usize,
-        /// The stack.
-        stack: StackConfig,
-    },
+    Transformer(VitConfig),
     /// CLIP's ModifiedResNet.
     ResNet {
         /// Blocks in each of the four stages.
@@ -70,6 +74,30 @@ pub enum VisionKind {
     },
 }
 
+/// The shape of a vision transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VitConfig {
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// The stack.
+    pub stack: StackConfig,
+    /// Whether tokens are normalised before the first block, as CLIP's are.
+    pub pre_norm: bool,
+    /// What of the last block's tokens is projected.
+    pub pool: VisionPool,
+}
+
+/// How a vision transformer's tokens become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisionPool {
+    /// The class token, normalised: CLIP's.
+    ClassToken,
+    /// The mean of the patches' tokens, each of which is normalised before.
+    MeanOfNormalized,
+    /// The mean of the patches' tokens, normalised afterwards: CLIPA's.
+    NormalizedMean,
+}
+
 /// The shape of a text tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextConfig {
@@ -79,8 +107,72 @@ pub struct TextConfig {
     pub context: usize,
     /// The stack.
     pub stack: StackConfig,
-    /// The token whose place holds the embedding; none means the highest number of the text, as in OpenAI's code.
-    pub end: Option<u32>,
+    /// Whether a token sees those before it alone. If not, the padding behind a text changes its embedding.
+    pub causal: bool,
+    /// The token whose place holds the embedding.
+    pub pool: TextPool,
+    /// How that becomes an embedding.
+    pub projection: TextProjection,
+    /// What is done to texts and tokens before the tower reads them.
+    pub tokens: TokenRules,
+}
+
+impl TextConfig {
+    /// Whether the padding of a text changes its embedding, so that the tower has to read it.
+    pub fn reads_padding(&self) -> bool {
+        // the tokenizer's own padding may have the highest number of all, zero never does
+        let highest = self.pool == TextPool::Highest && self.tokens.own_padding;
+        !self.causal || self.pool == TextPool::Last || highest
+    }
+}
+
+/// The place of a text that holds its embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPool {
+    /// The first token of the highest number of the text, as in OpenAI's code.
+    Highest,
+    /// The first token of that number.
+    Token(u32),
+    /// The first token.
+    First,
+    /// The last token of the context, which is padding where the text is shorter.
+    Last,
+}
+
+/// How a text tower's token becomes an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextProjection {
+    /// A matrix.
+    Matrix,
+    /// A matrix and a bias, stored as a linear layer is.
+    Linear,
+    /// It is the embedding.
+    None,
+}
+
+/// What is done to a text, and to its tokens, that is not in a tokenizer's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenRules {
+    /// How the text is cleaned.
+    pub cleaning: TextCleaning,
+    /// Whether texts are padded with the tokenizer's own padding, and not with zeros.
+    pub own_padding: bool,
+    /// Whether the token that ends a sentence becomes a zero.
+    pub strip_separator: bool,
+}
+
+/// How a text is cleaned before it becomes tokens: open_clip's `clean`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextCleaning {
+    /// As the tokenizer itself does.
+    #[default]
+    Tokenizer,
+    /// Any space is one space.
+    Whitespace,
+    /// That, and lower case.
+    Lower,
+    /// That, without ASCII punctuation.
+    Canonicalize,
 }
 
 /// The shape of a transformer's stack.
@@ -98,375 +190,14 @@ pub struct StackConfig {
     pub activation: Activation,
     /// Added to the variance in layer norms.
     pub eps: f64,
-}
-
-#[derive(Deserialize)]
-struct HfConfig {
-    #[serde(default)]
-    model_type: Option<String>,
-    #[serde(default)]
-    projection_dim: Option<usize>,
-    #[serde(default)]
-    vision_config: HfVision,
-    #[serde(default)]
-    text_config: HfText,
-}
-
-// The defaults are those of transformers' CLIPVisionConfig and CLIPTextConfig: configurations leave out what equals them.
-#[derive(Deserialize)]
-#[serde(default)]
-struct HfVision {
-    image_size: usize,
-    patch_size: usize,
-    num_channels: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    hidden_act: String,
-    layer_norm_eps: f64,
-}
-
-impl Default for HfVision {
-    fn default() -> Self {
-        Self {
-            image_size: 224,
-            patch_size: 32,
-            num_channels: 3,
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            hidden_act: "quick_gelu".to_owned(),
-            layer_norm_eps: 1e-5,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct HfText {
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    hidden_act: String,
-    layer_norm_eps: f64,
-    eos_token_id: Option<u32>,
-}
-
-impl Default for HfText {
-    fn default() -> Self {
-        Self {
-            vocab_size: 49408,
-            max_position_embeddings: 77,
-            hidden_size: 512,
-            intermediate_size: 2048,
-            num_hidden_layers: 12,
-            num_attention_heads: 8,
-            hidden_act: "quick_gelu".to_owned(),
-            layer_norm_eps: 1e-5,
-            eos_token_id: Some(49407),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct OpenConfig {
-    model_cfg: OpenModel,
-    #[serde(default)]
-    preprocess_cfg: OpenPreprocess,
-}
-
-#[derive(Deserialize)]
-struct OpenModel {
-    embed_dim: usize,
-    #[serde(default)]
-    quick_gelu: bool,
-    vision_cfg: OpenVision,
-    text_cfg: OpenText,
-}
-
-#[derive(Deserialize)]
-struct OpenVision {
-    image_size: usize,
-    layers: OpenLayers,
-    #[serde(default = "open_vision_width")]
-    width: usize,
-    #[serde(default)]
-    head_width: Option<usize>,
-    #[serde(default)]
-    patch_size: Option<usize>,
-    #[serde(default)]
-    mlp_ratio: Option<f64>,
-}
-
-fn open_vision_width() -> usize {
-    768
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OpenLayers {
-    Blocks(usize),
-    Stages([usize; 4]),
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct OpenText {
-    context_length: usize,
-    vocab_size: usize,
-    width: usize,
-    heads: usize,
-    layers: usize,
-    mlp_ratio: f64,
-    hf_model_name: Option<String>,
-}
-
-impl Default for OpenText {
-    fn default() -> Self {
-        Self {
-            context_length: 77,
-            vocab_size: 49408,
-            width: 512,
-            heads: 8,
-            layers: 12,
-            mlp_ratio: 4.0,
-            hf_model_name: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct OpenPreprocess {
-    mean: [f64; 3],
-    std: [f64; 3],
-    interpolation: String,
-    resize_mode: String,
-}
-
-impl Default for OpenPreprocess {
-    fn default() -> Self {
-        Self {
-            mean: MEAN,
-            std: STD,
-            interpolation: "bicubic".to_owned(),
-            resize_mode: "shortest".to_owned(),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-struct Preprocessor {
-    #[serde(default)]
-    image_mean: Option<[f64; 3]>,
-    #[serde(default)]
-    image_std: Option<[f64; 3]>,
-    /// Pillow's number of a filter.
-    #[serde(default)]
-    resample: Option<u32>,
-    #[serde(default)]
-    size: Option<serde_json::Value>,
+    /// Whether what each half of a block adds is scaled by channel (`ls_1.gamma` and `ls_2.gamma`).
+    pub layer_scale: bool,
 }
 
 /// A configuration that cannot be used, in words that follow the file's name.
 pub type ConfigError = String;
 
-fn activation(name: &str) -> Result<Activation, ConfigError> {
-    Ok(match name {
-        "quick_gelu" => Activation::QuickGelu,
-        "gelu" => Activation::Gelu,
-        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-        "silu" | "swish" => Activation::Silu,
-        "relu" => Activation::Relu,
-        other => {
-            return Err(format!(
-                "has activation `{other}`; quick_gelu, gelu, gelu_pytorch_tanh, silu and relu are known"
-            ));
-        }
-    })
-}
-
-impl HfText {
-    fn config(self) -> Result<TextConfig, ConfigError> {
-        Ok(TextConfig {
-            vocabulary: self.vocab_size,
-            context: self.max_position_embeddings,
-            stack: StackConfig {
-                width: self.hidden_size,
-                hidden: self.intermediate_size,
-                layers: self.num_hidden_layers,
-                heads: self.num_attention_heads,
-                activation: activation(&self.hidden_act)?,
-                eps: self.layer_norm_eps,
-            },
-            // configurations from before 2023 say 2, which was never the token's number
-            end: self.eos_token_id.filter(|id| *id != 2),
-        })
-    }
-}
-
-impl TextConfig {
-    /// From `config.json` of a Hugging Face CLIPTextModel, a text tower alone.
-    pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
-        let text: HfText =
-            serde_json::from_str(config).map_err(|error| format!("cannot be read: {error}"))?;
-        let config = text.config()?;
-        let stack = &config.stack;
-        if config.context < 2 || stack.heads == 0 || stack.width % stack.heads != 0 {
-            return Err(format!(
-                "has {} tokens, and {} heads for a width of {}",
-                config.context, stack.heads, stack.width
-            ));
-        }
-        Ok(config)
-    }
-}
-
 impl ClipConfig {
-    /// From `config.json` of a Hugging Face CLIPModel, and `preprocessor_config.json` where there is one.
-    pub fn hugging_face(config: &str, preprocessor: Option<&str>) -> Result<Self, ConfigError> {
-        let hf: HfConfig =
-            serde_json::from_str(config).map_err(|error| format!("cannot be read: {error}"))?;
-        if let Some(kind) = hf.model_type.as_deref().filter(|kind| *kind != "clip") {
-            return Err(format!("is of a `{kind}`, not of a `clip`"));
-        }
-        let (v, t) = (hf.vision_config, hf.text_config);
-        if v.num_channels != 3 {
-            return Err(format!("wants {} channels, not 3", v.num_channels));
-        }
-        let preprocessor = match preprocessor {
-            None => Preprocessor::default(),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| format!("has a broken preprocessor_config.json: {error}"))?,
-        };
-        Self {
-            layout: Layout::HuggingFace,
-            projection: hf.projection_dim.unwrap_or(512),
-            vision: VisionConfig {
-                image_size: v.image_size,
-                kind: VisionKind::Transformer {
-                    patch: v.patch_size,
-                    stack: StackConfig {
-                        width: v.hidden_size,
-                        hidden: v.intermediate_size,
-                        layers: v.num_hidden_layers,
-                        heads: v.num_attention_heads,
-                        activation: activation(&v.hidden_act)?,
-                        eps: v.layer_norm_eps,
-                    },
-                },
-            },
-            text: t.config()?,
-            mean: preprocessor.image_mean.unwrap_or(MEAN),
-            std: preprocessor.image_std.unwrap_or(STD),
-            filter: match preprocessor.resample {
-                None | Some(3) => Filter::Bicubic,
-                Some(2) => Filter::Bilinear,
-                Some(1) => Filter::Lanczos,
-                Some(other) => {
-                    return Err(format!(
-                        "has the resampling {other} in preprocessor_config.json; 1 (Lanczos), 2 (bilinear) and 3 (bicubic) are known"
-                    ));
-                }
-            },
-            // both sides given: the picture is squeezed
-            fit: match preprocessor.size.as_ref() {
-                Some(size) if size.get("height").is_some() && size.get("width").is_some() => {
-                    Fit::Squash
-                }
-                _ => Fit::Cover,
-            },
-        }
-        .checked()
-    }
-
-    /// From `open_clip_config.json`.
-    pub fn open_clip(config: &str) -> Result<Self, ConfigError> {
-        let open: OpenConfig =
-            serde_json::from_str(config).map_err(|error| format!("cannot be read: {error}"))?;
-        let (v, t) = (open.model_cfg.vision_cfg, open.model_cfg.text_cfg);
-        let preprocess = open.preprocess_cfg;
-        let filter = match preprocess.interpolation.as_str() {
-            "bicubic" => Filter::Bicubic,
-            "bilinear" => Filter::Bilinear,
-            other => {
-                return Err(format!(
-                    "has the interpolation `{other}`; bicubic and bilinear are known"
-                ));
-            }
-        };
-        let fit = match preprocess.resize_mode.as_str() {
-            "shortest" => Fit::Cover,
-            "squash" => Fit::Squash,
-            "longest" => Fit::Pad,
-            other => {
-                return Err(format!(
-                    "has the resize mode `{other}`; shortest, longest and squash are known"
-                ));
-            }
-        };
-        if let Some(name) = t.hf_model_name {
-            return Err(format!(
-                "has the text tower `{name}`; only CLIP's own text transformer is known"
-            ));
-        }
-        let activation = match open.model_cfg.quick_gelu {
-            true => Activation::QuickGelu,
-            false => Activation::Gelu,
-        };
-        let head_width = v.head_width.unwrap_or(64);
-        let hidden = |width: usize, ratio: f64| (width as f64 * ratio) as usize;
-        let kind = match v.layers {
-            OpenLayers::Stages(layers) => VisionKind::ResNet {
-                layers,
-                width: v.width,
-                heads: v.width * 32 / head_width,
-            },
-            OpenLayers::Blocks(layers) => VisionKind::Transformer {
-                patch: v.patch_size.unwrap_or(16),
-                stack: StackConfig {
-                    width: v.width,
-                    hidden: hidden(v.width, v.mlp_ratio.unwrap_or(4.0)),
-                    layers,
-                    heads: v.width / head_width.max(1),
-                    activation,
-                    eps: 1e-5,
-                },
-            },
-        };
-        Self {
-            layout: Layout::OpenClip,
-            projection: open.model_cfg.embed_dim,
-            vision: VisionConfig {
-                image_size: v.image_size,
-                kind,
-            },
-            text: TextConfig {
-                vocabulary: t.vocab_size,
-                context: t.context_length,
-                stack: StackConfig {
-                    width: t.width,
-                    hidden: hidden(t.width, t.mlp_ratio),
-                    layers: t.layers,
-                    heads: t.heads,
-                    activation,
-                    eps: 1e-5,
-                },
-                end: None,
-            },
-            mean: preprocess.mean,
-            std: preprocess.std,
-            filter,
-            fit,
-        }
-        .checked()
-    }
-
     /// Sizes that no network could have are refused here, before they are divided by or allocated.
     pub(super) fn checked(self) -> Result<Self, ConfigError> {
         let stack = |name: &str, s: &StackConfig| {
@@ -485,7 +216,9 @@ impl ClipConfig {
         stack("text tower", &self.text.stack)?;
         let size = self.vision.image_size;
         match &self.vision.kind {
-            VisionKind::Transformer { patch, stack: s } => {
+            VisionKind::Transformer(VitConfig {
+                patch, stack: s, ..
+            }) => {
                 stack("image tower", s)?;
                 if *patch == 0 || size == 0 || !size.is_multiple_of(*patch) {
                     return Err(format!(
@@ -513,6 +246,13 @@ impl ClipConfig {
         if size > 4096 || self.projection == 0 || self.projection > 1 << 16 {
             return Err("has impossible sizes".to_owned());
         }
+        let widths = (self.text.stack.width, self.projection);
+        if self.text.projection == TextProjection::None && widths.0 != widths.1 {
+            return Err(format!(
+                "has a text tower {} wide without a projection, and a joint space of {}",
+                widths.0, widths.1
+            ));
+        }
         if self.text.context < 3 || self.text.vocabulary == 0 {
             return Err("has a text tower without room for a word".to_owned());
         }
@@ -528,8 +268,10 @@ impl ClipConfig {
     pub fn preprocess(&self) -> Preprocess {
         Preprocess {
             size: self.vision.image_size,
+            resized: self.resized,
             filter: self.filter,
             fit: self.fit,
+            fill: self.fill,
             middle: match self.layout {
                 Layout::HuggingFace => Middle::Down,
                 Layout::OpenClip => Middle::Even,
@@ -537,11 +279,11 @@ impl ClipConfig {
         }
     }
 
-    /// Changes the nonlinearity of both towers to OpenAI's approximation of GELU.
-    pub(super) fn use_quick_gelu(&mut self) {
-        self.text.stack.activation = Activation::QuickGelu;
-        if let VisionKind::Transformer { stack, .. } = &mut self.vision.kind {
-            stack.activation = Activation::QuickGelu;
+    /// Changes the nonlinearity of the towers' transformers. A ResNet's image tower has another one, which stays.
+    pub(super) fn use_activation(&mut self, activation: Activation) {
+        self.text.stack.activation = activation;
+        if let VisionKind::Transformer(vit) = &mut self.vision.kind {
+            vit.stack.activation = activation;
         }
     }
 
@@ -550,7 +292,7 @@ impl ClipConfig {
     pub fn activation_bytes(&self) -> usize {
         let size = self.vision.image_size;
         let floats = match &self.vision.kind {
-            VisionKind::Transformer { patch, stack } => {
+            VisionKind::Transformer(VitConfig { patch, stack, .. }) => {
                 let tokens = (size / patch).pow(2) + 1;
                 let scores = stack.heads * tokens * tokens;
                 let block = tokens * (8 * stack.width + 3 * stack.hidden) + scores;

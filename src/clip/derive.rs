@@ -5,9 +5,19 @@ use frozen::Activation;
 use frozen::checkpoint::Checkpoint;
 
 use super::config::{
-    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, VisionConfig, VisionKind,
+    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
+    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use super::preprocess::{Filter, Fit};
+use super::text;
+
+/// The words of MetaCLIP 2, and the number of the token that ends its texts.
+const WORLDWIDE: (usize, u32) = (901_629, 2);
+
+/// Whether the weights tell which nonlinearity they were trained with: OpenAI's own files do, and were trained with its approximation.
+pub fn tells_activation(checkpoint: &Checkpoint) -> bool {
+    checkpoint.shape("input_resolution").is_some()
+}
 
 /// The configuration that the tensors of an OpenCLIP checkpoint imply.
 pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
@@ -18,16 +28,21 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
                 format!("is missing, and the weights have no `{key}` to tell their shape by: only OpenAI's and OpenCLIP's names can be read without one")
             })
     };
-    // OpenAI's own files say so, and were trained with its approximation
-    let activation = match checkpoint.shape("input_resolution") {
-        Some(_) => Activation::QuickGelu,
-        None => Activation::Gelu,
+    let has = |key: &str| checkpoint.shape(key).is_some();
+    let activation = match tells_activation(checkpoint) {
+        true => Activation::QuickGelu,
+        false => Activation::Gelu,
+    };
+    let prefix = match text::prefix(checkpoint, Layout::OpenClip) {
+        "" => "",
+        _ => "text.",
     };
     let blocks = |prefix: &str| {
         (0..1000)
             .take_while(|index| {
-                let key = format!("{prefix}transformer.resblocks.{index}.attn.in_proj_weight");
-                checkpoint.shape(&key).is_some()
+                has(&format!(
+                    "{prefix}transformer.resblocks.{index}.attn.in_proj_weight"
+                ))
             })
             .count()
     };
@@ -43,11 +58,26 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
             heads: (width / head).max(1),
             activation,
             eps: 1e-5,
+            layer_scale: has(&format!("{prefix}transformer.resblocks.0.ls_1.gamma")),
         })
     };
-    let text = shape("text_projection", 2)?;
-    let (width, projection) = (text[0], text[1]);
-    let vision = if checkpoint.shape("visual.proj").is_some() {
+    let linear = format!("{prefix}text_projection.weight");
+    let (text_projection, [projection, width]) = match checkpoint.shape(&linear) {
+        Some(&[outputs, inputs]) => (TextProjection::Linear, [outputs, inputs]),
+        _ => {
+            let matrix = shape(&format!("{prefix}text_projection"), 2)?;
+            (TextProjection::Matrix, [matrix[1], matrix[0]])
+        }
+    };
+    if has("logit_bias") {
+        return Err(unsaid(
+            "have a `logit_bias`, as SigLIP's and those trained like it",
+        ));
+    }
+    let vision = if has("visual.proj") {
+        if !has("visual.ln_pre.weight") {
+            return Err(unsaid("have no `visual.ln_pre`, as CLIPA's"));
+        }
         let conv = shape("visual.conv1.weight", 4)?;
         // OpenCLIP's largest towers have wider heads
         let head = match conv[0] {
@@ -59,20 +89,19 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
         let grid = side(shape("visual.positional_embedding", 2)?[0])?;
         VisionConfig {
             image_size: grid.saturating_mul(conv[3]),
-            kind: VisionKind::Transformer {
+            kind: VisionKind::Transformer(VitConfig {
                 patch: conv[3],
                 stack: stack("visual.", conv[0], head)?,
-            },
+                pre_norm: true,
+                pool: VisionPool::ClassToken,
+            }),
         }
     } else {
         let width = shape("visual.layer1.0.conv1.weight", 4)?[0];
         let grid = side(shape("visual.attnpool.positional_embedding", 2)?[0])?;
         let count = |stage: usize| {
             (0..1000)
-                .take_while(|index| {
-                    let key = format!("visual.layer{stage}.{index}.conv1.weight");
-                    checkpoint.shape(&key).is_some()
-                })
+                .take_while(|index| has(&format!("visual.layer{stage}.{index}.conv1.weight")))
                 .count()
         };
         VisionConfig {
@@ -84,22 +113,38 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
             },
         }
     };
+    let vocabulary = shape(&format!("{prefix}token_embedding.weight"), 2)?[0];
     ClipConfig {
         layout: Layout::OpenClip,
         projection,
+        resized: vision.image_size,
         vision,
         text: TextConfig {
-            vocabulary: shape("token_embedding.weight", 2)?[0],
-            context: shape("positional_embedding", 2)?[0],
-            stack: stack("", width, 64)?,
-            end: None,
+            vocabulary,
+            context: shape(&format!("{prefix}positional_embedding"), 2)?[0],
+            stack: stack(prefix, width, 64)?,
+            causal: true,
+            pool: match vocabulary == WORLDWIDE.0 {
+                true => TextPool::Token(WORLDWIDE.1),
+                false => TextPool::Highest,
+            },
+            projection: text_projection,
+            tokens: TokenRules::default(),
         },
         mean: MEAN,
         std: STD,
         filter: Filter::Bicubic,
         fit: Fit::Cover,
+        fill: [0; 3],
     }
     .checked()
+}
+
+/// Weights of a kind of which no tensor says how tokens become an embedding.
+fn unsaid(what: &str) -> ConfigError {
+    format!(
+        "is missing, and the weights {what}: how their tokens are read and pooled is not in them; put the model's open_clip_config.json beside them and name the folder"
+    )
 }
 
 /// The side of a square grid with one more token.

@@ -46,11 +46,11 @@ pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
 
 /// The configuration of the first tower, and of the text tower.
 fn config() -> Result<ClipConfig, ClipError> {
-    ClipConfig::hugging_face(
-        include_str!("embedded/config.json"),
-        Some(include_str!("embedded/preprocessor_config.json")),
-    )
-    .map_err(refused(NAME))
+    ClipConfig::hugging_face(include_str!("embedded/config.json"))
+        .and_then(|config| {
+            config.with_preprocessor(include_str!("embedded/preprocessor_config.json"))
+        })
+        .map_err(refused(NAME))
 }
 
 fn refused(path: &str) -> impl FnOnce(String) -> ClipError {

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use frozen::checkpoint::{Branch, Checkpoint, Scope, file_in};
 
 use super::config::{Layout, TextConfig};
-use super::files::TokenizerFiles;
+use super::files::{TokenizerFiles, special_token};
 use super::text::TextStack;
 use super::tokenizer::{END, Tokenizer, Unread};
 use super::{ClipError, read_text};
@@ -87,7 +87,7 @@ impl TextEncoder {
         };
         let tokenizer =
             Tokenizer::read(&files, config.context, Layout::HuggingFace).map_err(failed)?;
-        let padding = padding(&words)?;
+        let padding = special_token(&words, "pad_token")?.unwrap_or_else(|| END.to_owned());
         let pad = tokenizer
             .id(&padding)
             .ok_or_else(|| failed(format!("it has no {padding}, which texts are padded with")))?;
@@ -115,25 +115,6 @@ impl TextEncoder {
             unread: tokens.unread,
         })
     }
-}
-
-/// The token that texts are padded with. Where two files say it, the map counts: Stable Diffusion 2's settings name another than it was trained with.
-fn padding(folder: &Path) -> Result<String, ClipError> {
-    for name in ["special_tokens_map.json", "tokenizer_config.json"] {
-        let Some(path) = file_in(folder, &[name]) else {
-            continue;
-        };
-        let json: serde_json::Value =
-            serde_json::from_str(&read_text(&path)?).map_err(|error| ClipError::Config {
-                path: path.display().to_string(),
-                what: format!("cannot be read: {error}"),
-            })?;
-        let token = &json["pad_token"];
-        if let Some(token) = token.as_str().or_else(|| token["content"].as_str()) {
-            return Ok(token.to_owned());
-        }
-    }
-    Ok(END.to_owned())
 }
 
 #[cfg(test)]

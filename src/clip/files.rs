@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use frozen::checkpoint::{Checkpoint, file_in};
+use serde_json::Value;
 
-use super::config::{ClipConfig, Layout};
+use super::activation::ClipActivation;
+use super::config::{ClipConfig, ConfigError, Layout, MODEL_TYPES};
 use super::preprocess::Fit;
-use super::{ClipError, derive, read_text};
+use super::{ClipError, derive, kind, read_text};
 
 /// The names of a CLIP's weights, in either layout.
 pub const WEIGHTS: &[&str] = &[
@@ -14,9 +16,11 @@ pub const WEIGHTS: &[&str] = &[
     "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
+    "model.fp16.safetensors",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
+    "pytorch_model.fp16.bin",
 ];
 /// Tensors by which a CLIP is found whatever stands in front of its names: the image tower's in OpenCLIP's layout, of a vision transformer, a
 /// residual network and timm's towers, and in transformers' layout.
@@ -53,6 +57,34 @@ impl TokenizerFiles {
             merges: file_in(folder, &["merges.txt"])?,
         })
     }
+
+    /// The folder that they lie in.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Json(path) => path.parent(),
+            Self::Pairs { vocabulary, .. } => vocabulary.parent(),
+        }
+    }
+}
+
+/// What the files beside a tokenizer say of a special token, such as `pad_token`. Where two files say it, the map counts: Stable Diffusion
+/// 2's settings name another padding than it was trained with.
+pub(super) fn special_token(folder: &Path, key: &str) -> Result<Option<String>, ClipError> {
+    for name in ["special_tokens_map.json", "tokenizer_config.json"] {
+        let Some(path) = file_in(folder, &[name]) else {
+            continue;
+        };
+        let json: Value =
+            serde_json::from_str(&read_text(&path)?).map_err(|error| ClipError::Config {
+                path: path.display().to_string(),
+                what: format!("cannot be read: {error}"),
+            })?;
+        let token = &json[key];
+        if let Some(token) = token.as_str().or_else(|| token["content"].as_str()) {
+            return Ok(Some(token.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The files of a CLIP.
@@ -60,21 +92,22 @@ impl TokenizerFiles {
 pub struct ClipFiles {
     /// Its configuration; without one, its shape is taken from its tensors.
     pub config: Option<(PathBuf, Layout)>,
-    /// Mean and standard deviation of its input, in the Hugging Face layout.
+    /// How pictures are shown to it, in the Hugging Face layout.
     pub preprocessor: Option<PathBuf>,
     /// Its weights.
     pub weights: PathBuf,
     /// Its tokenizer.
     pub tokenizer: Option<TokenizerFiles>,
-    /// Whether OpenAI's approximation of GELU is used even if the configuration does not say so.
-    pub quick_gelu: bool,
+    /// The nonlinearity of its transformers, whatever the configuration says.
+    pub activation: Option<ClipActivation>,
     /// Whether pictures are padded to a square even if the configuration does not say so.
     pub pads: bool,
 }
 
 impl ClipFiles {
     /// Those of a folder in the Hugging Face or the OpenCLIP layout. Safetensors are preferred to pickles, and where both layouts
-    /// are there, the Hugging Face one.
+    /// are there, the Hugging Face one, unless its configuration is of no CLIP: repositories of timm hold its image tower under these
+    /// names, beside the whole CLIP in the OpenCLIP layout.
     pub fn in_folder(folder: &Path) -> Result<Self, ClipError> {
         let missing = |missing| ClipError::NoFile {
             folder: folder.display().to_string(),
@@ -83,8 +116,13 @@ impl ClipFiles {
         };
         let hugging_face = file_in(folder, &["config.json"]);
         let open = file_in(folder, &["open_clip_config.json"]);
+        let known = (hugging_face.as_deref()).is_some_and(is_of_clip);
+        let mut names = WEIGHTS.to_vec();
+        if !known && open.is_some() {
+            names.sort_by_key(|name| !name.starts_with("open_clip"));
+        }
         let mut found = None;
-        for &name in WEIGHTS {
+        for name in names {
             let (config, layout) = match name.starts_with("open_clip") {
                 true => (&open, Layout::OpenClip),
                 false => (&hugging_face, Layout::HuggingFace),
@@ -104,50 +142,126 @@ impl ClipFiles {
         Ok(Self {
             config: Some((config, layout)),
             preprocessor: match layout {
-                Layout::HuggingFace => file_in(folder, &["preprocessor_config.json"]),
+                Layout::HuggingFace => preprocessor(folder),
                 Layout::OpenClip => None,
             },
             weights,
             tokenizer: TokenizerFiles::in_folder(folder),
-            quick_gelu: false,
+            activation: None,
             pads: false,
         })
     }
 
     /// One file of weights alone, in OpenAI's and OpenCLIP's layout; a tokenizer may lie beside it.
     pub fn single(weights: &Path) -> Self {
-        let name = weights.file_name().unwrap_or_default().to_string_lossy();
         Self {
             config: None,
             preprocessor: None,
             weights: weights.to_owned(),
             tokenizer: weights.parent().and_then(TokenizerFiles::in_folder),
-            quick_gelu: name.contains("quickgelu"),
+            activation: None,
             pads: false,
         }
     }
 
     /// What the configuration says, or else the tensors.
+    ///
+    /// # Errors
+    /// Where it is of another kind of model, or says what is not built.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
-        let (path, config) = match &self.config {
-            None => (&self.weights, derive::config(checkpoint)),
-            Some((path, Layout::OpenClip)) => (path, ClipConfig::open_clip(&read_text(path)?)),
-            Some((path, Layout::HuggingFace)) => {
-                let preprocessor = self.preprocessor.as_deref().map(read_text).transpose()?;
-                let config = ClipConfig::hugging_face(&read_text(path)?, preprocessor.as_deref());
-                (path, config)
+        let at = |path: &Path| {
+            let path = path.display().to_string();
+            move |what: ConfigError| ClipError::Config { path, what }
+        };
+        let other = || {
+            kind::of_weights(checkpoint).map(|kind| ClipError::Kind {
+                path: self.weights.display().to_string(),
+                kind,
+            })
+        };
+        let mut config = match &self.config {
+            None => match other() {
+                Some(other) => return Err(other),
+                None => derive::config(checkpoint).map_err(at(&self.weights))?,
+            },
+            Some((path, layout)) => {
+                let text = read_text(path)?;
+                let config = match layout {
+                    Layout::OpenClip => ClipConfig::open_clip(&text),
+                    Layout::HuggingFace => ClipConfig::hugging_face(&text),
+                };
+                let config = config.map_err(at(path))?;
+                // what the configuration did not give away
+                if let Some(other) = other() {
+                    return Err(other);
+                }
+                config
             }
         };
-        let mut config = config.map_err(|what| ClipError::Config {
-            path: path.display().to_string(),
-            what,
-        })?;
-        if self.quick_gelu {
-            config.use_quick_gelu();
+        if let Some(path) = &self.preprocessor {
+            config = (config.with_preprocessor(&read_text(path)?)).map_err(at(path))?;
+        }
+        if let Some((activation, _)) = self.activation_of(checkpoint) {
+            config.use_activation(activation.into());
         }
         if self.pads {
             config.fit = Fit::Pad;
+            config.resized = config.vision.image_size;
         }
         Ok(config)
     }
+
+    /// The nonlinearity that counts instead of the configuration's, and whether it is known for certain.
+    fn activation_of(&self, checkpoint: &Checkpoint) -> Option<(ClipActivation, bool)> {
+        if let Some(activation) = self.activation {
+            return Some((activation, true));
+        }
+        if self.config.is_some() || derive::tells_activation(checkpoint) {
+            return None;
+        }
+        Some(ClipActivation::of_file(&self.weights).unwrap_or((ClipActivation::Gelu, false)))
+    }
+
+    /// What was assumed of the nonlinearity where neither the files nor anybody else said it, and how to say it.
+    pub(super) fn assumption(&self, checkpoint: &Checkpoint) -> Option<String> {
+        let (assumed, certain) = self.activation_of(checkpoint)?;
+        if certain {
+            return None;
+        }
+        let (why, other) = match assumed {
+            ClipActivation::Gelu => (
+                "GELU is assumed, as open_clip does for weights without OpenAI's `input_resolution`; those trained on from OpenAI's, MetaCLIP's or DFN's have QuickGELU",
+                ClipActivation::QuickGelu,
+            ),
+            ClipActivation::QuickGelu => (
+                "QuickGELU is assumed: MetaCLIP's files of that name have it",
+                ClipActivation::Gelu,
+            ),
+        };
+        Some(format!(
+            "{} does not say which nonlinearity it was trained with. {why}. To choose: `activation: {other}` (or `{assumed}`) in the recipe's `clip`, or `--activation {other}`",
+            self.weights.display()
+        ))
+    }
+}
+
+/// Whether a `config.json` is of a CLIP that can be read.
+fn is_of_clip(path: &Path) -> bool {
+    let kind = (std::fs::read_to_string(path).ok())
+        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+        .map(|json| json["model_type"].clone());
+    kind.is_some_and(|kind| MODEL_TYPES.iter().any(|known| kind == *known))
+}
+
+/// The file that says how transformers shows pictures. Its version 5 says it in `processor_config.json`, which counts where it does; in
+/// older ones that file names a class alone.
+fn preprocessor(folder: &Path) -> Option<PathBuf> {
+    let says = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        // a broken file is not passed over: reading it again tells what is wrong
+        serde_json::from_str::<Value>(&text).map_or(true, |json| !json["image_processor"].is_null())
+    };
+    file_in(folder, &["processor_config.json"])
+        .filter(says)
+        .or_else(|| file_in(folder, &["preprocessor_config.json"]))
 }

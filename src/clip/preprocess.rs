@@ -8,7 +8,7 @@
 use candle_core::{Device, Result as CandleResult, Tensor};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
 /// The filter of the change of size, widened where the picture is made smaller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub enum Fit {
     Cover,
     /// Both sides are made to fit, and what is in the picture is squeezed.
     Squash,
-    /// The longer side fits, and black bars fill the rest: all of the picture is seen. HPSv2's.
+    /// The longer side fits, and bars fill the rest: all of the picture is seen. HPSv2's.
     Pad,
 }
 
@@ -59,10 +59,14 @@ pub enum Middle {
 pub struct Preprocess {
     /// Side of the model's input in pixels.
     pub size: usize,
+    /// What the shorter side, or with [`Fit::Squash`] both, is brought to before the middle is cut out: `size` or more.
+    pub resized: usize,
     /// The filter.
     pub filter: Filter,
     /// What is done to pictures that are not square.
     pub fit: Fit,
+    /// The colour of bars.
+    pub fill: [u8; 3],
     /// Where the middle is.
     pub middle: Middle,
 }
@@ -75,7 +79,7 @@ impl Preprocess {
     pub fn show(&self, picture: &RgbImage) -> CandleResult<RgbImage> {
         let (width, height) = picture.dimensions();
         let size = self.size as u32;
-        if (width, height) == (size, size) {
+        if (width, height) == (size, size) && self.resized == self.size {
             return Ok(picture.clone());
         }
         let failed = |what: &dyn std::fmt::Display| {
@@ -121,7 +125,7 @@ impl Preprocess {
         if (wide, high) == (size, size) {
             return Ok(shown);
         }
-        let mut square = RgbImage::new(size, size);
+        let mut square = RgbImage::from_pixel(size, size, Rgb(self.fill));
         let bar = |side: u32| i64::from((size - side) / 2);
         image::imageops::replace(&mut square, &shown, bar(wide), bar(high));
         Ok(square)
@@ -131,20 +135,21 @@ impl Preprocess {
     /// becomes, in the model's.
     fn span(&self, side: u32, other: u32) -> (f64, f64, u32) {
         let whole = f64::from(side);
-        let size = self.size as u64;
-        match self.fit {
-            Fit::Squash => return (0.0, whole, size as u32),
+        let (size, resized) = (self.size as u64, self.resized as u64);
+        let scaled = match self.fit {
+            Fit::Squash => resized,
             Fit::Pad => {
                 // rounded as Python does
                 let scaled = whole / (f64::from(side.max(other)) / size as f64);
                 let shown = (scaled.round_ties_even() as u32).clamp(1, size as u32);
                 return (0.0, whole, shown);
             }
-            Fit::Cover => {}
-        }
-        let (side, shorter) = (u64::from(side), u64::from(side.min(other)));
-        // the longer side is rounded down, as torchvision and transformers do
-        let scaled = (side * size / shorter).max(size);
+            Fit::Cover => {
+                let (side, shorter) = (u64::from(side), u64::from(side.min(other)));
+                // the longer side is rounded down, as torchvision and transformers do
+                (side * resized / shorter).max(resized)
+            }
+        };
         let over = scaled - size;
         let before = match self.middle {
             Middle::Down => over / 2,
@@ -188,13 +193,13 @@ pub fn stack<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::Rgb;
-
     fn clip(size: usize) -> Preprocess {
         Preprocess {
             size,
+            resized: size,
             filter: Filter::Bicubic,
             fit: Fit::Cover,
+            fill: [0; 3],
             middle: Middle::Down,
         }
     }

@@ -3,9 +3,9 @@
 use candle_core::{Device, Tensor};
 use frozen::{Embedding, Layer, LayerNorm, Linear};
 
-use super::config::{Layout, TextConfig};
+use super::config::{Layout, TextConfig, TextPool, TextProjection};
 use super::transformer::{Block, block, layer_norm, linear};
-use frozen::checkpoint::{Branch, CheckpointError};
+use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 /// Tokens to what the transformer makes of each of them.
 pub struct TextStack {
@@ -17,7 +17,7 @@ pub struct TextStack {
 }
 
 impl TextStack {
-    /// Reads the transformer of a checkpoint; in the Hugging Face layout its names begin with `prefix`, and in OpenCLIP's they stand at the root.
+    /// Reads the transformer of a checkpoint, whose names begin with `prefix`.
     pub fn read(
         weights: Branch<'_>,
         layout: Layout,
@@ -27,14 +27,12 @@ impl TextStack {
     ) -> Result<Self, CheckpointError> {
         let stack = &config.stack;
         let d = stack.width;
-        let prefix = match layout {
-            Layout::HuggingFace => prefix,
-            Layout::OpenClip => "",
-        };
-        let name = |hugging_face: &str, open: &str| match (layout, prefix) {
-            (Layout::OpenClip, _) => open.to_owned(),
-            (_, "") => hugging_face.to_owned(),
-            _ => format!("{prefix}.{hugging_face}"),
+        let name = |hugging_face: &str, open: &str| {
+            let name = match layout {
+                Layout::HuggingFace => hugging_face,
+                Layout::OpenClip => open,
+            };
+            under(prefix, name)
         };
         let tokens = name(
             "embeddings.token_embedding.weight",
@@ -49,14 +47,14 @@ impl TextStack {
             tokens: Embedding::new(weights.get(&tokens, &[config.vocabulary, d])?)?,
             positions: weights.get(&positions, &[config.context, d])?,
             blocks: (0..stack.layers)
-                .map(|index| block(weights, layout, prefix, index, stack, true))
+                .map(|index| block(weights, layout, prefix, index, stack, config.causal))
                 .collect::<Result<_, _>>()?,
             norm: layer_norm(weights, &norm, d, stack.eps)?,
             device: device.clone(),
         })
     }
 
-    /// `[1, tokens, width]`, before the last normalisation. Attention is causal: what follows a token does not change what is made of it.
+    /// `[1, tokens, width]`, before the last normalisation.
     fn blocks(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let positions = self.positions.narrow(0, 0, ids.len())?;
         let ids = Tensor::new(ids, &self.device)?.unsqueeze(0)?;
@@ -79,8 +77,9 @@ impl TextStack {
 /// Tokens to an embedding in the joint space.
 pub struct TextTower {
     stack: TextStack,
-    projection: Linear,
-    end: Option<u32>,
+    projection: Option<Linear>,
+    pool: TextPool,
+    causal: bool,
 }
 
 impl TextTower {
@@ -93,35 +92,69 @@ impl TextTower {
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         let d = config.stack.width;
+        let prefix = prefix(weights.checkpoint(), layout);
+        let name = match layout {
+            Layout::HuggingFace => "text_projection".to_owned(),
+            Layout::OpenClip => under(prefix, "text_projection"),
+        };
+        let projection = match (layout, config.projection) {
+            (_, TextProjection::None) => None,
+            (_, TextProjection::Linear) => Some(linear(weights, &name, d, projection, true)?),
+            (Layout::HuggingFace, TextProjection::Matrix) => {
+                Some(linear(weights, &name, d, projection, false)?)
+            }
+            (Layout::OpenClip, TextProjection::Matrix) => {
+                let matrix = weights.get(&name, &[d, projection])?;
+                Some(Linear::new(matrix.t()?.contiguous()?, None)?)
+            }
+        };
         Ok(Self {
-            stack: TextStack::read(weights, layout, "text_model", config, device)?,
-            projection: match layout {
-                Layout::HuggingFace => linear(weights, "text_projection", d, projection, false)?,
-                Layout::OpenClip => Linear::new(
-                    weights
-                        .get("text_projection", &[d, projection])?
-                        .t()?
-                        .contiguous()?,
-                    None,
-                )?,
-            },
-            end: config.end,
+            stack: TextStack::read(weights, layout, prefix, config, device)?,
+            projection,
+            pool: config.pool,
+            causal: config.causal,
         })
     }
 
     /// The embedding `[projection]` of one text, not yet of unit length. `ids` are its tokens, begin and end among them; padding
-    /// may follow.
+    /// may follow, and has to where [`TextConfig::reads_padding`].
     pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
-        let last = self.place_of_end(ids);
-        // nothing behind the end is seen from it
-        let x = self.stack.blocks(&ids[..=last])?;
-        let x = (self.stack.norm).eval(&x.narrow(1, last, 1)?.squeeze(1)?)?;
-        self.projection.eval(&x)?.squeeze(0)
+        let place = self.place(ids);
+        // behind a causal mask nothing that follows is seen
+        let seen = if self.causal { &ids[..=place] } else { ids };
+        let x = self.stack.blocks(seen)?;
+        let x = (self.stack.norm).eval(&x.narrow(1, place, 1)?.squeeze(1)?)?;
+        match &self.projection {
+            Some(projection) => projection.eval(&x)?.squeeze(0),
+            None => x.squeeze(0),
+        }
     }
 
-    /// The first end-of-text token, or, where none is named, the first of the highest number.
-    fn place_of_end(&self, ids: &[u32]) -> usize {
-        let end = self.end.or_else(|| ids.iter().copied().max());
-        (ids.iter().position(|id| Some(*id) == end)).unwrap_or(ids.len().saturating_sub(1))
+    /// Where the embedding stands.
+    fn place(&self, ids: &[u32]) -> usize {
+        let last = ids.len().saturating_sub(1);
+        let wanted = match self.pool {
+            TextPool::First => return 0,
+            TextPool::Last => return last,
+            TextPool::Token(id) => Some(id),
+            TextPool::Highest => ids.iter().copied().max(),
+        };
+        (ids.iter().position(|id| Some(*id) == wanted)).unwrap_or(last)
+    }
+}
+
+/// What the names of a CLIP's text tower begin with. open_clip's CustomTextCLIP keeps it apart, whatever its configuration says.
+pub(super) fn prefix(checkpoint: &Checkpoint, layout: Layout) -> &'static str {
+    match layout {
+        Layout::HuggingFace => "text_model",
+        Layout::OpenClip if checkpoint.shape("text.token_embedding.weight").is_some() => "text",
+        Layout::OpenClip => "",
+    }
+}
+
+fn under(prefix: &str, name: &str) -> String {
+    match prefix {
+        "" => name.to_owned(),
+        _ => format!("{prefix}.{name}"),
     }
 }

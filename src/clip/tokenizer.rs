@@ -21,8 +21,9 @@ use tokenizers::{
     Tokenizer as Inner,
 };
 
-use super::config::{ClipConfig, Layout};
+use super::config::{ClipConfig, Layout, TextCleaning};
 use super::files::TokenizerFiles;
+use super::token_rules::Rules;
 use super::{ClipError, clean};
 use unknown::{Reads, Vocabulary};
 
@@ -42,6 +43,9 @@ pub struct Tokenizer {
     inner: Inner,
     context: usize,
     cleaning: Cleaning,
+    /// What the configuration says of the cleaning, beside the library's own.
+    clean: TextCleaning,
+    rules: Rules,
     vocabulary: Vocabulary,
 }
 
@@ -192,6 +196,8 @@ impl Tokenizer {
             inner,
             context,
             cleaning,
+            clean: TextCleaning::Tokenizer,
+            rules: Rules::default(),
             vocabulary,
         })
     }
@@ -199,27 +205,37 @@ impl Tokenizer {
     /// The tokenizer of a CLIP of that configuration. `name` is what messages call the model.
     ///
     /// # Errors
-    /// As [`Tokenizer::read`].
+    /// As [`Tokenizer::read`], and where a special token is needed that its files do not name.
     pub fn of_clip(
         name: &str,
         files: &TokenizerFiles,
         config: &ClipConfig,
     ) -> Result<Self, ClipError> {
-        Self::read(files, config.text.context, config.layout).map_err(|what| failed(name, what))
+        let failed = |what| failed(name, what);
+        let text = &config.text;
+        let mut tokenizer = Self::read(files, text.context, config.layout).map_err(failed)?;
+        tokenizer.rules = Rules::new(text, &tokenizer, files.folder()).map_err(failed)?;
+        tokenizer.clean = text.tokens.cleaning;
+        // a tokenizer that the configuration names is read by open_clip's HFTokenizer, of whatever kind it is
+        if text.tokens.own_padding {
+            tokenizer.cleaning = Cleaning::Whitespace;
+        }
+        Ok(tokenizer)
     }
 
-    /// The tokens of a text that is to say something to `model`.
+    /// The tokens of a text that is to say something to `model`, padded where its text tower reads the padding.
     ///
     /// # Errors
     /// [`ClipError::NothingRead`] where it is not empty and nothing of it is left; as [`Tokenizer::encode`].
     pub fn read_text(&self, model: &str, text: &str) -> Result<Tokens, ClipError> {
-        let tokens = self.encode(text).map_err(|what| failed(model, what))?;
+        let mut tokens = self.encode(text).map_err(|what| failed(model, what))?;
         if tokens.nothing {
             return Err(ClipError::NothingRead {
                 model: model.to_owned(),
                 text: text.to_owned(),
             });
         }
+        self.rules.finish(&mut tokens.ids);
         Ok(tokens)
     }
 
@@ -233,10 +249,15 @@ impl Tokenizer {
     /// # Errors
     /// Where the tokenizer's file holds rules that cannot be followed; never for the sake of the text.
     pub fn encode(&self, text: &str) -> Result<Tokens, String> {
-        let cleaned = match self.cleaning {
-            Cleaning::Own => text.to_owned(),
-            Cleaning::OpenClip { .. } => clean::lower(text),
-            Cleaning::Whitespace => clean::whitespace(text),
+        let cleaned = match (&self.cleaning, self.clean) {
+            (Cleaning::Own, _) => text.to_owned(),
+            (_, TextCleaning::Canonicalize) => clean::canonical(text),
+            (_, TextCleaning::Lower) | (Cleaning::OpenClip { .. }, TextCleaning::Tokenizer) => {
+                clean::lower(text)
+            }
+            (_, TextCleaning::Whitespace) | (Cleaning::Whitespace, TextCleaning::Tokenizer) => {
+                clean::whitespace(text)
+            }
         };
         let unread = RefCell::default();
         let encoding = self

@@ -21,6 +21,17 @@ pub fn block(
         "" => format!("{}.{index}", names.blocks),
         _ => format!("{prefix}.{}.{index}", names.blocks),
     };
+    // the last layer of each half, with what scales its outputs
+    let last = |name: &str, inputs: usize, scale: &str| {
+        let scale = (config.layer_scale).then(|| format!("{at}.{scale}.gamma"));
+        scaled_linear(
+            weights,
+            &format!("{at}.{name}"),
+            inputs,
+            d,
+            scale.as_deref(),
+        )
+    };
     let attention = match layout {
         Layout::HuggingFace => {
             let part = |name: &str| linear(weights, &format!("{at}.self_attn.{name}"), d, d, true);
@@ -36,7 +47,7 @@ pub fn block(
         Layout::OpenClip => SelfAttention::fused(
             weights.get(&format!("{at}.attn.in_proj_weight"), &[3 * d, d])?,
             Some(weights.get(&format!("{at}.attn.in_proj_bias"), &[3 * d])?),
-            linear(weights, &format!("{at}.attn.out_proj"), d, d, true)?,
+            last("attn.out_proj", d, "ls_1")?,
             config.heads,
             causal,
         )?,
@@ -57,13 +68,7 @@ pub fn block(
                 true,
             )?),
             Box::new(config.activation),
-            Box::new(linear(
-                weights,
-                &format!("{at}.{}", names.down),
-                hidden,
-                d,
-                true,
-            )?),
+            Box::new(last(names.down, hidden, "ls_2")?),
         ])),
     })
 }
@@ -139,6 +144,25 @@ impl Layer for LastBlock {
     }
 }
 
+/// `[batch, 1 + patches, width]` to the mean of the tokens behind the first, `[batch, width]`.
+pub struct MeanOfPatches;
+
+impl Layer for MeanOfPatches {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        x.narrow(1, 1, x.dim(1)? - 1)?.mean(1)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        let patches = x.dim(1)? - 1;
+        let pullback = move |grad: &Tensor| {
+            let (batch, width) = grad.dims2()?;
+            let each = (grad / patches as f64)?.unsqueeze(1)?;
+            (each.broadcast_as((batch, patches, width))?).pad_with_zeros(1, 1, 0)
+        };
+        Ok((self.eval(x)?, Box::new(pullback)))
+    }
+}
+
 /// `[batch, tokens, width]` to the first token's `[batch, width]`.
 pub struct FirstToken;
 
@@ -168,6 +192,24 @@ pub fn linear(
         false => None,
     };
     Ok(Linear::new(weight, bias)?)
+}
+
+/// The linear layer of that name, with a bias; where there is a `scale`, its outputs are multiplied by that, one number for each.
+fn scaled_linear(
+    weights: Branch<'_>,
+    name: &str,
+    inputs: usize,
+    outputs: usize,
+    scale: Option<&str>,
+) -> Result<Linear, CheckpointError> {
+    let Some(scale) = scale else {
+        return linear(weights, name, inputs, outputs, true);
+    };
+    let scale = weights.get(scale, &[outputs])?;
+    let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
+    let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
+    let weight = weight.broadcast_mul(&scale.unsqueeze(1)?)?;
+    Ok(Linear::new(weight, Some((bias * scale)?))?)
 }
 
 /// The layer norm of that name.

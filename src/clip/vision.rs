@@ -3,8 +3,8 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback};
 
-use super::config::{Layout, StackConfig};
-use super::transformer::{block, layer_norm, linear};
+use super::config::{Layout, VisionPool, VitConfig};
+use super::transformer::{MeanOfPatches, block, layer_norm, linear};
 use frozen::checkpoint::{Branch, CheckpointError};
 
 /// Reads a vision transformer: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
@@ -12,10 +12,10 @@ pub fn vision_transformer(
     weights: Branch<'_>,
     layout: Layout,
     size: usize,
-    patch: usize,
-    stack: &StackConfig,
+    config: &VitConfig,
     projection: usize,
 ) -> Result<Chain, CheckpointError> {
+    let (patch, stack) = (config.patch, &config.stack);
     let d = stack.width;
     let grid = size / patch;
     let hugging_face = layout == Layout::HuggingFace;
@@ -54,17 +54,31 @@ pub fn vision_transformer(
             },
         )?),
         Box::new(Tokens::new(&class, &positions)?),
-        Box::new(layer_norm(weights, before, d, stack.eps)?),
     ];
+    if config.pre_norm {
+        layers.push(Box::new(layer_norm(weights, before, d, stack.eps)?));
+    }
     let prefix = name("vision_model", "visual");
     for index in 0..stack.layers {
         let block = block(weights, layout, prefix, index, stack, false)?;
-        layers.push(match index + 1 == stack.layers {
+        let last = index + 1 == stack.layers;
+        layers.push(match last && config.pool == VisionPool::ClassToken {
             true => Box::new(block.first_token_only()),
             false => Box::new(block),
         });
     }
-    layers.push(Box::new(layer_norm(weights, after, d, stack.eps)?));
+    let norm = Box::new(layer_norm(weights, after, d, stack.eps)?);
+    match config.pool {
+        VisionPool::ClassToken => layers.push(norm),
+        VisionPool::MeanOfNormalized => {
+            layers.push(norm);
+            layers.push(Box::new(MeanOfPatches));
+        }
+        VisionPool::NormalizedMean => {
+            layers.push(Box::new(MeanOfPatches));
+            layers.push(norm);
+        }
+    }
     layers.push(Box::new(match layout {
         Layout::HuggingFace => linear(weights, "visual_projection", d, projection, false)?,
         Layout::OpenClip => Linear::new(

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use phantasia::rank::Panel;
 use phantasia::rank::gallery::{self, Digest, Gallery, Skipped};
-use phantasia::weights;
+use phantasia::weights::{self, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION};
 
 use super::console::{Misuse, note};
 use super::{device, models};
@@ -28,16 +28,25 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
     if let Some(twice) = clips.iter().find(|name| !known.insert(name.as_str())) {
         bail!(Misuse(format!("--clip {twice} is given twice")));
     }
+    if args.activation.is_some() && clips.iter().all(|name| name == EMBEDDED) {
+        bail!(Misuse(format!("--activation: {EMBEDDED_ACTIVATION}")));
+    }
     models::need(clips.iter().cloned(), args.yes, args.quiet)?;
     let (device, _) = device::open(args.device)?;
-    let clips: Vec<_> = clips
-        .iter()
-        .map(|name| Ok(Arc::new(weights::load(name, Path::new("."), &device)?)))
-        .collect::<Result<_>>()?;
-    for warning in clips.iter().flat_map(|clip| clip.warnings()) {
+    let load = |name: &String| {
+        let choice = ClipChoice {
+            activation: args.activation.filter(|_| name != EMBEDDED),
+            ..ClipChoice::default()
+        };
+        let clip = weights::load_as(name, Path::new("."), choice, &device)?;
+        Ok(Arc::new(clip))
+    };
+    let clips = clips.iter().map(load).collect::<Result<_>>()?;
+    let panel = Panel::new(clips, &device)?;
+    for warning in panel.warnings() {
         note(format_args!("warning: {warning}"));
     }
-    Panel::new(clips, &device)
+    Ok(panel)
 }
 
 /// Looks at all pictures; an error where none can be read.

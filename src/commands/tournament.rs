@@ -11,6 +11,7 @@ use anyhow::Result;
 use phantasia::output::{IMAGE, METRICS, run_name};
 use phantasia::rank::tournament::{BRACKET, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
+use phantasia::weights::{EMBEDDED, EMBEDDED_ACTIVATION};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -63,10 +64,14 @@ pub fn begin(args: &RenderArgs, recipe: &Recipe, candidates: usize) -> Result<Ex
         [] => recipe.clip.iter().map(|clip| clip.model.clone()).collect(),
         judge => judge.to_vec(),
     };
+    if args.activation.is_some() && judge.iter().all(|name| name == EMBEDDED) {
+        return Err(Misuse(format!("--activation: {EMBEDDED_ACTIVATION}")).into());
+    }
     let options = TournamentOptions {
         candidates,
         keep,
         judge,
+        activation: args.activation,
     };
     if recipe.output.video.is_some() {
         note("candidates leave no videos: render the winner's recipe for one");

@@ -75,7 +75,7 @@ pub struct Classifier {
     labels: Vec<Label>,
     /// `[eye][label][width]`, of unit length.
     vectors: Vec<Vec<Vec<f32>>>,
-    scales: Vec<f64>,
+    scales: Vec<Scale>,
     /// What the person should know: words that a model does not read.
     pub warnings: Vec<String>,
 }
@@ -100,6 +100,20 @@ impl Classifier {
         }
         let mut vectors = vec![vec![]; panel.eyes().len()];
         let mut warnings = vec![];
+        let mut scales = vec![];
+        for eye in panel.eyes() {
+            let bias = eye.logit_bias();
+            if bias.is_some() {
+                warnings.push(format!(
+                    "`{}` tells for each label alone how probable it is (`logit_bias`): its probabilities do not add up to 1",
+                    eye.name()
+                ));
+            }
+            scales.push(Scale {
+                factor: f64::from(eye.logit_scale()),
+                bias: bias.map(f64::from),
+            });
+        }
         for (done, label) in labels.iter().enumerate() {
             watch(done);
             for (eye, vectors) in panel.eyes().iter().zip(&mut vectors) {
@@ -123,9 +137,7 @@ impl Classifier {
         Ok(Self {
             labels,
             vectors,
-            scales: (panel.eyes().iter())
-                .map(|eye| f64::from(eye.logit_scale()))
-                .collect(),
+            scales,
             warnings,
         })
     }
@@ -140,12 +152,7 @@ impl Classifier {
         let by_eye: Vec<Vec<f64>> = (picture.iter().zip(&self.vectors))
             .zip(&self.scales)
             .map(|((vector, labels), scale)| {
-                softmax(
-                    labels
-                        .iter()
-                        .map(|label| scale * dot(vector, label))
-                        .collect(),
-                )
+                scale.probabilities(labels.iter().map(|label| dot(vector, label)))
             })
             .collect();
         let eyes = by_eye.len().max(1) as f64;
@@ -178,7 +185,7 @@ impl Classifier {
 /// How probable each label is for a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The mean over the CLIPs, by label; the sum is 1.
+    /// The mean over the CLIPs, by label; the sum is 1, unless a CLIP has a `logit_bias`.
     pub probabilities: Vec<f64>,
     /// Each CLIP's, likewise.
     pub by_eye: Vec<Vec<f64>>,
@@ -188,6 +195,26 @@ impl Verdict {
     /// The labels from the most to the least probable.
     pub fn order(&self) -> Vec<usize> {
         best_first(self.probabilities.iter().copied())
+    }
+}
+
+/// From cosines to probabilities.
+#[derive(Clone, Copy)]
+struct Scale {
+    factor: f64,
+    /// Given where the CLIP learned to tell for each text alone whether it fits, by a sigmoid.
+    bias: Option<f64>,
+}
+
+impl Scale {
+    fn probabilities(self, cosines: impl Iterator<Item = f64>) -> Vec<f64> {
+        let logits = cosines.map(|cosine| self.factor * cosine);
+        match self.bias {
+            Some(bias) => logits
+                .map(|logit| 1.0 / (1.0 + (-logit - bias).exp()))
+                .collect(),
+            None => softmax(logits.collect()),
+        }
     }
 }
 
@@ -256,7 +283,10 @@ mod tests {
         Classifier {
             labels: labels.to_vec(),
             vectors: vec![vec![vec![1.0, 0.0], vec![0.0, 1.0]]],
-            scales: vec![10.0],
+            scales: vec![Scale {
+                factor: 10.0,
+                bias: None,
+            }],
             warnings: vec![],
         }
     }
@@ -267,6 +297,17 @@ mod tests {
         let expected = 1.0 / (1.0 + (2.0f64).exp());
         assert!((verdict.probabilities[0] - expected).abs() < 1e-6);
         assert_eq!(verdict.order(), [1, 0]);
+    }
+
+    #[test]
+    fn with_a_bias_each_label_stands_alone() {
+        let scale = Scale {
+            factor: 10.0,
+            bias: Some(-8.0),
+        };
+        let found = scale.probabilities([0.8, 0.6].into_iter());
+        let expected = [0.5, 1.0 / (1.0 + 2.0f64.exp())];
+        assert!((found[0] - expected[0]).abs() < 1e-12 && (found[1] - expected[1]).abs() < 1e-12);
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Eye {
         self.clip.logit_scale()
     }
 
+    /// What was added to its scaled cosines in training, where it tells for each text alone whether it fits; see [`Clip::logit_bias`].
+    pub fn logit_bias(&self) -> Option<f32> {
+        self.clip.logit_bias()
+    }
+
     /// A text as a vector of unit length, `[width]`, and what of it the model does not read.
     ///
     /// # Errors
@@ -141,6 +146,11 @@ impl Panel {
     /// The CLIPs, at least one.
     pub fn eyes(&self) -> &[Eye] {
         &self.eyes
+    }
+
+    /// What was assumed of the CLIPs where their files do not say it, for the user to read.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.eyes.iter().flat_map(|eye| eye.clip.warnings())
     }
 
     /// The picture as the CLIPs are shown it. It is small, whatever the picture's size.

@@ -24,14 +24,16 @@ use super::bracket;
 use super::eye::Panel;
 use super::query::{Queries, Query};
 use super::score::{Combine, rate};
+use crate::clip::ClipActivation;
 use crate::files::write_whole;
 use crate::metadata;
 use crate::output::{CHECKPOINT, RECIPE, RunFolder};
 use crate::paint::{Painter, Resumption};
 use crate::picture;
 use crate::prompt::{At, Influence};
-use crate::recipe::{Draft, Precision, Prompt, Recipe};
+use crate::recipe::{ClipOptions, Draft, Prompt, Recipe};
 use crate::session::{Session, SessionOptions, Tick};
+use crate::weights::{ClipChoice, EMBEDDED};
 
 /// The standings' file name in a tournament's folder.
 pub const STANDINGS: &str = "standings.json";
@@ -49,6 +51,8 @@ pub struct TournamentOptions {
     pub keep: usize,
     /// The CLIPs that judge.
     pub judge: Vec<String>,
+    /// The nonlinearity of those of them that are not the embedded one, whatever their files say.
+    pub activation: Option<ClipActivation>,
 }
 
 /// One round.
@@ -94,6 +98,9 @@ impl Candidate {
 pub struct Standings {
     /// The CLIPs that judge.
     pub judge: Vec<String>,
+    /// Their nonlinearity, as in [`TournamentOptions`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ClipActivation>,
     /// Whether one of them guides the painting too: then it judges its own work, and likes it better than another would.
     pub judge_is_guide: bool,
     /// The rounds.
@@ -299,6 +306,7 @@ impl Tournament {
         let steps = recipe.stops_at().map_or(planned, |stop| stop.min(planned));
         let standings = Standings {
             judge: options.judge.clone(),
+            activation: options.activation,
             judge_is_guide: (recipe.clip.iter()).any(|clip| options.judge.contains(&clip.model)),
             rounds: rounds(options.candidates, options.keep, steps),
             candidates: (seeds.into_iter())
@@ -343,7 +351,8 @@ impl Tournament {
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
         let panel = judges(&standings, &recipe, &options, device)?;
-        let queries = Queries::encode(&panel, &aims(&recipe))?;
+        let mut queries = Queries::encode(&panel, &aims(&recipe))?;
+        queries.warnings.extend(panel.warnings().cloned());
         Ok(Self {
             folder: folder(&recipe)?,
             recipe,
@@ -370,7 +379,7 @@ impl Tournament {
         self.folder.path()
     }
 
-    /// What the person should know: words of a prompt that a judge does not read.
+    /// What the person should know: words of a prompt that a judge does not read, and what was assumed of a judge.
     pub fn warnings(&self) -> &[String] {
         &self.queries.warnings
     }
@@ -590,12 +599,16 @@ fn judges(
     device: &Device,
 ) -> Result<Panel> {
     // a judge that also guides is loaded once
-    let precision = |name: &str| {
+    let choice = |name: &str| {
         let guide = recipe.clip.iter().find(|clip| clip.model == name);
-        guide.map_or(Precision::F32, |clip| clip.precision)
+        let mut choice = guide.map_or_else(ClipChoice::default, ClipOptions::choice);
+        if name != EMBEDDED {
+            choice.activation = standings.activation.or(choice.activation);
+        }
+        choice
     };
     let clips = (standings.judge.iter())
-        .map(|name| options.library.clip(name, precision(name), device))
+        .map(|name| options.library.clip(name, choice(name), device))
         .collect::<Result<Vec<Arc<_>>>>()?;
     Panel::new(clips, device)
 }
@@ -682,6 +695,7 @@ mod tests {
         };
         let standings = Standings {
             judge: vec![],
+            activation: None,
             judge_is_guide: false,
             rounds: rounds(3, 1, 10),
             candidates: vec![

@@ -7,6 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::clip::ClipActivation;
+use crate::weights::ClipChoice;
+
 use super::{Augment, Border, CutoutOptions, Number, defaults};
 
 /// One entry of `clip`.
@@ -26,6 +29,9 @@ pub struct ClipOptions {
     /// ResNet's image tower.
     #[serde(default, skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
+    /// The nonlinearity of its transformers, whatever its files say. Files of weights alone often do not say it: GELU is assumed then, and told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ClipActivation>,
     /// What of the recipe's `cutouts` is different for this model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cutouts: Option<CutoutChanges>,
@@ -39,7 +45,16 @@ impl ClipOptions {
             weight: defaults::one(),
             center: None,
             precision: Precision::default(),
+            activation: None,
             cutouts: None,
+        }
+    }
+
+    /// What is asked of the model beside its name.
+    pub fn choice(&self) -> ClipChoice {
+        ClipChoice {
+            precision: self.precision,
+            activation: self.activation,
         }
     }
 }
@@ -137,6 +152,9 @@ pub struct AestheticOptions {
     /// What a GPU keeps and computes the CLIP in, as in the entries of `clip`.
     #[serde(skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
+    /// The nonlinearity of the CLIP's transformers, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ClipActivation>,
     /// What of the recipe's `cutouts` is different for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutouts: Option<CutoutChanges>,
@@ -150,7 +168,18 @@ impl Default for AestheticOptions {
             model: crate::aesthetic::HEAD.to_owned(),
             clip: crate::aesthetic::CLIP.to_owned(),
             precision: Precision::default(),
+            activation: None,
             cutouts: None,
+        }
+    }
+}
+
+impl AestheticOptions {
+    /// What is asked of the CLIP beside its name.
+    pub fn choice(&self) -> ClipChoice {
+        ClipChoice {
+            precision: self.precision,
+            activation: self.activation,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::picture;
 use crate::prompt::{Fade, Influence};
 use crate::random::{self, Purpose};
 use crate::recipe::{AestheticOptions, ClipOptions, Edit, Precision, Prompt, Recipe, TermOptions};
-use crate::weights;
+use crate::weights::{self, ClipChoice};
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
 const EMBEDDED_CENTER: f64 = 0.5;
@@ -38,21 +38,20 @@ const COMMON: [&str; 13] = [
 #[derive(Clone, Default)]
 pub struct Library(Arc<Mutex<Clips>>);
 
-/// By name and precision.
-type Clips = HashMap<(String, Precision), Arc<Clip>>;
+type Clips = HashMap<(String, ClipChoice), Arc<Clip>>;
 
 impl Library {
     /// The model of that name, loaded if it was not yet.
     ///
     /// # Errors
-    /// As [`weights::load_in`].
-    pub fn clip(&self, name: &str, precision: Precision, device: &Device) -> Result<Arc<Clip>> {
+    /// As [`weights::load_as`].
+    pub fn clip(&self, name: &str, choice: ClipChoice, device: &Device) -> Result<Arc<Clip>> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name.to_owned(), precision);
+        let key = (name.to_owned(), choice);
         if let Some(clip) = loaded.get(&key) {
             return Ok(Arc::clone(clip));
         }
-        let clip = Arc::new(weights::load_in(name, Path::new("."), precision, device)?);
+        let clip = Arc::new(weights::load_as(name, Path::new("."), choice, device)?);
         loaded.insert(key, Arc::clone(&clip));
         Ok(clip)
     }
@@ -140,12 +139,12 @@ pub(super) struct RecipeStudio {
     warnings: Vec<String>,
 }
 
-/// The names of a head and a CLIP, and the precision of the CLIP.
-type Beauty = (String, String, Precision);
+/// The names of a head and a CLIP, and what is asked of the CLIP.
+type Beauty = (String, String, ClipChoice);
 
 fn key(aesthetic: &AestheticOptions) -> Beauty {
     let AestheticOptions { model, clip, .. } = aesthetic;
-    (model.clone(), clip.clone(), aesthetic.precision)
+    (model.clone(), clip.clone(), aesthetic.choice())
 }
 
 /// A model with what it makes of the prompts.
@@ -178,9 +177,7 @@ impl RecipeStudio {
                     entry.model, entry.precision
                 ));
             }
-            let clip = options
-                .library
-                .clip(&entry.model, entry.precision, device)?;
+            let clip = (options.library).clip(&entry.model, entry.choice(), device)?;
             warnings.extend(clip.warnings().iter().cloned());
             judges.push(Judge::new(clip, entry)?);
         }
@@ -212,7 +209,8 @@ impl RecipeStudio {
         }
         let head = weights::aesthetic(&aesthetic.model)?;
         let library = &self.options.library;
-        let clip = library.clip(&aesthetic.clip, aesthetic.precision, &self.device)?;
+        let clip = library.clip(&aesthetic.clip, aesthetic.choice(), &self.device)?;
+        self.warnings.extend(clip.warnings().iter().cloned());
         head.fits(clip.name(), clip.judges().count(), clip.projection())?;
         self.beauty.insert(key, (Arc::new(head), clip));
         Ok(())

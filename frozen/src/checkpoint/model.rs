@@ -196,9 +196,7 @@ fn is_training(name: &str) -> bool {
 /// Whether a tensor of that name within the model changes nothing.
 fn is_harmless(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
-    HARMLESS.contains(&name)
-        || HARMLESS_ANYWHERE.contains(&last)
-        || TRAINING.contains(&first(name))
+    HARMLESS.contains(&name) || HARMLESS_ANYWHERE.contains(&last) || TRAINING.contains(&first(name))
 }
 
 /// Whether one of the parts of a name says that it is of a moving average: `ema`, `model_ema`, `ema_state_dict`, `params_ema`.

@@ -57,9 +57,9 @@ pub(super) fn find(path: &Path) -> Result<Weights, AutoencoderError> {
         let Some(main) = main.cloned() else {
             return Err(AutoencoderError::NoDecoder {
                 encoder: path.display().to_string(),
-                decoder: decoders.first().map_or_else(String::new, |decoder| {
-                    decoder.display().to_string()
-                }),
+                decoder: decoders
+                    .first()
+                    .map_or_else(String::new, |decoder| decoder.display().to_string()),
             });
         };
         return Ok(Weights {

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use frozen::{
-    Activation, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Parallel, Residual,
-    UpsampleNearest,
+    Activation, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, UpsampleNearest,
 };
 
 use super::layers::{SoftClamp, convolution};

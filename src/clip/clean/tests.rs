@@ -58,3 +58,13 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_canonical_text_has_no_punctuation() {
+    assert_eq!(
+        canonical(" A_red, Boat!  (it's \"old\")"),
+        "a red boat its old"
+    );
+    assert_eq!(canonical("ÉTÉ…"), "été…");
+    assert_eq!(canonical("--"), "");
+}

@@ -1,7 +1,9 @@
 //! What the sections that judge a picture cannot hold: `clip`, `cutouts`, `terms`.
 
 use super::Checker;
+use crate::clip::ClipActivation;
 use crate::recipe::{Augment, CutoutChanges, CutoutOptions, Number, Recipe, TermOptions};
+use crate::weights::{EMBEDDED, EMBEDDED_ACTIVATION};
 
 const MOST_CUTOUTS: f64 = 65_536.0;
 
@@ -17,6 +19,7 @@ impl Checker {
             let path = format!("{path}.aesthetic");
             self.model(&format!("{path}.model"), &aesthetic.model);
             self.model(&format!("{path}.clip"), &aesthetic.clip);
+            self.activation(&path, &aesthetic.clip, aesthetic.activation);
             self.own_cutouts(&path, recipe, aesthetic.cutouts.as_ref());
         }
     }
@@ -32,6 +35,7 @@ impl Checker {
         for (index, clip) in recipe.clip.iter().enumerate() {
             let path = format!("clip.{index}");
             self.model(&format!("{path}.model"), &clip.model);
+            self.activation(&path, &clip.model, clip.activation);
             self.number(&format!("{path}.weight"), &clip.weight, 0.0, f64::MAX);
             if let Some(center) = clip.center {
                 self.range(&format!("{path}.center"), center, 0.0, 1.0);
@@ -44,6 +48,13 @@ impl Checker {
             .all(|clip| clip.weight.bounds() == (0.0, 0.0))
         {
             self.invalid("clip", "all weights are 0, so that no model would count");
+        }
+    }
+
+    /// A nonlinearity that is asked of a model.
+    fn activation(&mut self, path: &str, model: &str, activation: Option<ClipActivation>) {
+        if activation.is_some() && model == EMBEDDED {
+            self.invalid(&format!("{path}.activation"), EMBEDDED_ACTIVATION);
         }
     }
 

@@ -138,7 +138,9 @@ impl Walk<'_> {
     fn visit(&mut self, name: String, id: Id, depth: usize) -> Result<(), String> {
         self.visits += 1;
         if self.visits > VISIT_LIMIT {
-            return Err(format!("its pickle unfolds to more than {VISIT_LIMIT} values"));
+            return Err(format!(
+                "its pickle unfolds to more than {VISIT_LIMIT} values"
+            ));
         }
         if depth > DEPTH_LIMIT {
             self.odd(name, format!("is nested deeper than {DEPTH_LIMIT}"), false);
@@ -150,7 +152,10 @@ impl Walk<'_> {
             Node::Tuple(parts) | Node::List(parts) => {
                 for (index, &part) in parts.iter().enumerate() {
                     // numbers are by far the most, and are named for nothing
-                    if !matches!(pickle.node(part), Node::Int(_) | Node::Other | Node::Text(_)) {
+                    if !matches!(
+                        pickle.node(part),
+                        Node::Int(_) | Node::Other | Node::Text(_)
+                    ) {
                         self.visit(join(&name, &index.to_string())?, part, depth + 1)?;
                     }
                 }
@@ -312,10 +317,7 @@ fn tensor_args(pickle: &Pickle, callee: Id, args: Id, wrappings: usize) -> Optio
     let wrappings = wrappings.checked_sub(1)?;
     match (class_of(pickle, callee, 0)?, args) {
         (
-            (
-                "torch._utils",
-                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3",
-            ),
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3"),
             args,
         ) => Some(args),
         (

@@ -1,0 +1,71 @@
+//! Which nonlinearity a CLIP's transformers have, where its files do not say.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use frozen::Activation;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The nonlinearity of a CLIP's transformers. A ResNet's image tower has another one in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipActivation {
+    /// `x sigmoid(1.702 x)`: OpenAI's, MetaCLIP's and most of DFN's, and what is trained on from them.
+    QuickGelu,
+    /// GELU: those of LAION and DataComp, and open_clip's own.
+    Gelu,
+}
+
+impl ClipActivation {
+    /// What the name of a file of weights says, and whether it says so outright.
+    pub(super) fn of_file(path: &Path) -> Option<(Self, bool)> {
+        const METACLIP: [&str; 7] = [
+            "b32_400m",
+            "b16_400m",
+            "l14_400m",
+            "b32_fullcc2.5b",
+            "b16_fullcc2.5b",
+            "l14_fullcc2.5b",
+            "h14_fullcc2.5b",
+        ];
+        let name = path.file_stem()?.to_string_lossy().to_lowercase();
+        if name.contains("quickgelu") {
+            return Some((Self::QuickGelu, true));
+        }
+        let metaclip = METACLIP.contains(&name.as_str()) || name == "g14_fullcc2.5b";
+        metaclip.then_some((Self::QuickGelu, false))
+    }
+}
+
+impl From<ClipActivation> for Activation {
+    fn from(activation: ClipActivation) -> Self {
+        match activation {
+            ClipActivation::QuickGelu => Self::QuickGelu,
+            ClipActivation::Gelu => Self::Gelu,
+        }
+    }
+}
+
+/// As recipes and the command line spell it.
+impl fmt::Display for ClipActivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        })
+    }
+}
+
+impl FromStr for ClipActivation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "quick_gelu" => Ok(Self::QuickGelu),
+            "gelu" => Ok(Self::Gelu),
+            _ => Err("expected quick_gelu or gelu".to_owned()),
+        }
+    }
+}
