@@ -13,4 +13,5 @@ pub mod render;
 pub mod rerank;
 pub mod resume;
 pub mod search;
+pub mod table;
 pub mod tournament;

@@ -1,15 +1,17 @@
 //! Files that are whole or not there: written aside in the same folder, then renamed.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thiserror::Error;
+/// What [`failed`] says of a folder that is made.
+pub(crate) const CREATE_FOLDER: &str = "create the folder";
 
 /// A file or folder that could not be written.
-#[derive(Debug, Error)]
-#[error("cannot {action} `{}`{}", .path.display(), remedy(.source))]
+#[derive(Debug)]
 pub struct OutputError {
     action: &'static str,
     path: PathBuf,
@@ -17,17 +19,63 @@ pub struct OutputError {
 }
 
 impl OutputError {
+    /// What the system says.
+    pub(crate) fn cause(&self) -> &io::Error {
+        &self.source
+    }
+
     /// What the system says, for those who have their own words for the rest.
     pub(crate) fn into_source(self) -> io::Error {
         self.source
     }
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            " (make room, or choose another disk with --out)"
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        if is_full(&self.source) {
+            return write!(f, "{}", no_space(&self.path));
         }
+        write!(
+            f,
+            "cannot {} `{path}`{}",
+            self.action,
+            remedy(self.action, &self.source)
+        )
+    }
+}
+
+impl Error for OutputError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // a full disk is the whole cause, and the message says it
+        if is_full(&self.source) {
+            None
+        } else {
+            Some(&self.source)
+        }
+    }
+}
+
+/// Whether the disk, or the user's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+/// What to say of a file for which there is no room.
+pub(crate) fn no_space(path: &Path) -> String {
+    format!(
+        "no space left on the disk for `{}`: make room, or write to another disk",
+        path.display()
+    )
+}
+
+/// What to do about it. Where a run goes is chosen with `--out`, when its folder is made; no other file is.
+fn remedy(action: &str, error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if action != CREATE_FOLDER => "",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             " (choose a folder that you may write to with --out)"
         }

@@ -9,6 +9,7 @@ pub mod grow;
 pub mod live;
 pub mod metadata;
 pub mod models;
+pub mod names;
 pub mod objective;
 pub mod output;
 pub mod paint;

@@ -9,8 +9,7 @@ use clap::Parser;
 use phantasia::recipe::RecipeError;
 
 use cli::{Cli, Command, PreviewChoice};
-use commands::console::Misuse;
-use commands::console::note;
+use commands::console::{Misuse, failure};
 use commands::{classify, doctor, grow, models, recipe, render, rerank, resume, search};
 
 #[global_allocator]
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
             ExitCode::from(MISUSED)
         }
         None => {
-            note(format_args!("error: {error:#}"));
+            failure(&error);
             match error.is::<Misuse>() {
                 true => ExitCode::from(MISUSED),
                 false => ExitCode::FAILURE,

@@ -1,7 +1,7 @@
 //! PNG with text in it: how a picture carries its recipe.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Seek, Write};
+use std::io::{self, BufRead, Seek, Write};
 
 use image::RgbImage;
 
@@ -21,7 +21,15 @@ const LONGEST: usize = 4 << 20;
 ///
 /// # Errors
 /// When `out` fails, or a keyword is not one.
-pub fn write(
+pub fn write(out: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
+    encode(out, image, texts).map_err(|error| match error {
+        // whoever writes a file asks what kind of error it is
+        png::EncodingError::IoError(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
+fn encode(
     out: impl Write,
     image: &RgbImage,
     texts: &[(&str, &str)],

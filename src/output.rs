@@ -6,6 +6,7 @@
 //! model's that is no part of a run.
 
 mod checkpoint;
+mod full;
 mod lock;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use image::RgbImage;
 use serde::Serialize;
 
-use crate::files::{failed, write_whole};
+use crate::files::{CREATE_FOLDER, failed, write_whole};
 use crate::metadata;
 use crate::recipe::Recipe;
 use crate::weights::EMBEDDED;
@@ -25,6 +26,7 @@ use lock::Lock;
 
 pub use crate::files::OutputError;
 pub use checkpoint::CheckpointError;
+pub use full::disk_full;
 
 /// The picture's file name in a run folder.
 pub const IMAGE: &str = "image.png";
@@ -64,7 +66,7 @@ impl RunFolder {
     /// # Errors
     /// When `out` is no folder, or cannot be written to.
     pub fn create(out: &Path, name: &str) -> Result<Self, OutputError> {
-        fs::create_dir_all(out).map_err(failed("create the folder", out))?;
+        fs::create_dir_all(out).map_err(failed(CREATE_FOLDER, out))?;
         let name = file_name(name);
         let taken = fs::read_dir(out)
             .map_err(failed("look into", out))?
@@ -84,7 +86,7 @@ impl RunFolder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && number < u64::MAX => {
                     number += 1;
                 }
-                Err(error) => return Err(failed("create the folder", &path)(error)),
+                Err(error) => return Err(failed(CREATE_FOLDER, &path)(error)),
             }
         }
     }
@@ -192,7 +194,7 @@ impl RunFolder {
         recipe: &Recipe,
     ) -> Result<PathBuf, OutputError> {
         let folder = self.path.join(SNAPSHOTS);
-        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         self.write_picture(folder.join(format!("step-{step:05}.png")), image, recipe)
     }
 
@@ -210,7 +212,7 @@ impl RunFolder {
             (metadata::SEED, &seed),
             (metadata::RECIPE, &yaml),
         ];
-        write_whole(&path, true, |file| png(file, image, &texts))?;
+        write_whole(&path, true, |file| metadata::write(file, image, &texts))?;
         Ok(path)
     }
 
@@ -232,7 +234,7 @@ impl RunFolder {
         image: &RgbImage,
     ) -> Result<PathBuf, OutputError> {
         let folder = self.path.join(SNAPSHOTS);
-        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         grown_png(folder.join(format!("step-{steps:05}.png")), image)
     }
 
@@ -242,9 +244,9 @@ impl RunFolder {
     /// When the folder cannot be written to.
     pub fn write_frame(&self, step: usize, image: &RgbImage) -> Result<PathBuf, OutputError> {
         let folder = self.path.join(FRAMES);
-        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         let path = folder.join(format!("frame-{step:05}.png"));
-        write_whole(&path, false, |file| png(file, image, &[]))?;
+        write_whole(&path, false, |file| metadata::write(file, image, &[]))?;
         Ok(path)
     }
 
@@ -264,7 +266,11 @@ impl RunFolder {
             // In one call, so that no reader sees half a line.
             file.write_all(&text)
         };
-        append().map_err(failed("write", &path))
+        append().map_err(|error| {
+            // what was written of the line before the disk was full is no line; the first error is the one to tell
+            let _ = cut_half_line(&path);
+            failed("write", &path)(error)
+        })
     }
 }
 
@@ -300,19 +306,20 @@ impl RunFolder {
     }
 }
 
+/// Takes away what stands behind the last end of a line.
+fn cut_half_line(path: &Path) -> io::Result<()> {
+    let text = fs::read(path)?;
+    let end = text.iter().rposition(|byte| *byte == b'\n');
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(end.map_or(0, |end| end as u64 + 1))
+}
+
 /// Writes a picture that has no recipe.
 fn grown_png(path: PathBuf, image: &RgbImage) -> Result<PathBuf, OutputError> {
     let version = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
     let texts = [(metadata::SOFTWARE, version)];
-    write_whole(&path, true, |file| png(file, image, &texts))?;
+    write_whole(&path, true, |file| metadata::write(file, image, &texts))?;
     Ok(path)
-}
-
-fn png(file: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
-    metadata::write(file, image, texts).map_err(|error| match error {
-        png::EncodingError::IoError(error) => error,
-        other => io::Error::other(other),
-    })
 }
 
 /// The name of a recipe's runs: the file's stem. What lies in a run folder is named after it, without the number.
@@ -394,7 +401,7 @@ impl Copies {
             self.by_source.insert(source.to_owned(), copy.clone());
             return Ok(copy);
         }
-        fs::create_dir_all(&folder).map_err(failed("create the folder", &folder))?;
+        fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         let name = file_name(&source.file_name().unwrap_or_default().to_string_lossy());
         let copy = (1..)
             .map(|number| match number {
@@ -575,6 +582,17 @@ mod tests {
         }
         let text = fs::read_to_string(run.path().join(METRICS)).expect("a text");
         assert_eq!(text, "{\"step\":1}\n{\"step\":2}\n");
+    }
+
+    #[test]
+    fn half_a_line_is_cut() {
+        let out = tempfile::tempdir().expect("a folder");
+        let path = out.path().join(METRICS);
+        for (text, whole) in [("{}\n{\"st", "{}\n"), ("{\"st", ""), ("{}\n", "{}\n")] {
+            fs::write(&path, text).expect("a file");
+            cut_half_line(&path).expect("a file");
+            assert_eq!(fs::read_to_string(&path).expect("a file"), whole);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::artifact;
 use crate::frames::FrameSink;
-use crate::output::RunFolder;
+use crate::output::{IMAGE, RunFolder, disk_full};
 use crate::picture;
 use crate::recipe::{Edit, Recipe};
 use crate::session::{SavedState, Session, Tick};
@@ -85,9 +85,7 @@ impl Painter {
         };
         let written = folder.write_recipe(&recipe)?;
         let (steps, done) = (session.planned_steps(), session.step());
-        // a video has the size of the last stage's picture
-        let stages = recipe.generator.0.len();
-        let size = recipe.stage_size(stages.saturating_sub(1));
+        let size = recipe.largest_size();
         let frames = FrameSink::open(&folder, &recipe.output, size, steps, done)?;
         Ok(Self {
             session,
@@ -138,10 +136,24 @@ impl Painter {
                 // the checkpoint stays that of a step that went well
                 let kept = match self.save_image() {
                     Ok((path, _)) => format!("the picture so far is {}", path.display()),
+                    // one cause is told once
+                    Err(again) if disk_full(&again).is_some() && disk_full(&error).is_some() => {
+                        self.saved_before()
+                    }
                     Err(error) => format!("the picture so far could not be saved ({error:#})"),
                 };
                 Err(error.context(format!("the render stopped; {kept}")))
             }
+        }
+    }
+
+    /// Which picture there is, where the one so far cannot be saved.
+    fn saved_before(&self) -> String {
+        let path = self.folder.path().join(IMAGE);
+        if path.is_file() {
+            format!("the picture that was saved last is {}", path.display())
+        } else {
+            "no picture is saved".to_owned()
         }
     }
 
@@ -252,7 +264,12 @@ impl Painter {
     /// When there is no picture, or one of the files cannot be written.
     pub fn save(&mut self) -> Result<(PathBuf, RgbImage)> {
         let saved = self.save_image()?;
-        self.checkpoint()?;
+        (self.checkpoint()).with_context(|| {
+            format!(
+                "there is no checkpoint; the picture is {}",
+                saved.0.display()
+            )
+        })?;
         Ok(saved)
     }
 
@@ -307,9 +324,15 @@ impl Painter {
         let Ok(image) = image else {
             return error;
         };
-        match self.frames.finish(&image) {
-            Ok(_) => error,
-            Err(video) => error.context(format!("there is no video ({video})")),
+        let Err(video) = self.frames.finish(&image) else {
+            return error;
+        };
+        let video = Error::from(video);
+        match disk_full(&video) {
+            // one cause is told once
+            Some(_) if disk_full(&error).is_some() => error.context("there is no video"),
+            Some(video) => error.context(format!("there is no video ({video})")),
+            None => error.context(format!("there is no video ({video})")),
         }
     }
 }

@@ -5,6 +5,14 @@
 //! channel instead, so that whatever colour lies under the transparent pixels, most often black, is seen; a drawing on
 //! a transparent ground would be a black square. Opaque pictures come out the same either way. Colour profiles are not
 //! applied, as they are not in CLIP's preprocessing.
+//!
+//! JPEGs whose colours are kept at a lower resolution than their brightness come out a little different from Pillow's (libjpeg-turbo).
+//! Both interpolate the colours with the same triangle filter ("fancy upsampling"), but the decoder here rounds in two steps, where
+//! libjpeg rounds once. Measured on photographs and drawings at quality 90, levels of 0..=255 over all channels: 4:2:0 differs by 0.30
+//! in the mean and 9 at most, 4:2:2 by 0.15 and 9, 4:4:4 by 0.02 and 3; the cosine to a text of the embedded CLIP by 0.0005 in the mean and
+//! 0.0012 at most.
+
+pub mod formats;
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
@@ -50,6 +58,12 @@ pub enum DecodeError {
     /// The bytes begin like no format that is known.
     #[error("it is not a BMP, GIF, JPEG, PNG, TIFF or WebP file")]
     UnknownFormat,
+    /// It is a picture of a format that is not read.
+    #[error("{} is not read: convert it to JPEG or PNG", .0)]
+    NotRead(&'static str),
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
     /// It would take too much memory.
     #[error(
         "it is {width} x {height} pixels; at most {MOST_PIXELS} pixels (8192 x 8192) are read: make it smaller first"
@@ -157,12 +171,16 @@ pub fn from_tensor(image: &Tensor) -> candle_core::Result<RgbImage> {
     })
 }
 
-/// Reads a picture's file, without looking at what is in it.
+/// Reads a picture's file.
 ///
 /// # Errors
-/// When it cannot be read, is no plain file, or is larger than any picture that is read.
+/// When it cannot be read, is no plain file, is a camera's raw file, or is larger than any picture that is read.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
     let unreadable = |source| PictureError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let undecodable = |source| PictureError::Undecodable {
         path: path.to_owned(),
         source,
     };
@@ -176,12 +194,24 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(PictureError::Undecodable {
-            path: path.to_owned(),
-            source: DecodeError::TooLarge,
-        });
+        return Err(undecodable(DecodeError::TooLarge));
+    }
+    // its first picture, which would be read, is a thumbnail
+    if let Some(format) = formats::camera_raw(path, &bytes) {
+        return Err(undecodable(DecodeError::NotRead(format)));
     }
     Ok(bytes)
+}
+
+/// Whether a file begins like a picture that is read, whatever its ending says. A camera's raw file, which begins like TIFF, does not.
+pub fn begins_like_one(path: &Path) -> bool {
+    let mut start = vec![];
+    let begun = fs::metadata(path).is_ok_and(|data| data.is_file())
+        && File::open(path)
+            .and_then(|file| file.take(64).read_to_end(&mut start))
+            .is_ok();
+    let format = reader(&start).ok().and_then(|reader| reader.format());
+    begun && format.is_some_and(|format| format != image::ImageFormat::Tiff)
 }
 
 /// Width and height in pixels of a picture in memory, as its header tells them.
@@ -189,13 +219,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
 /// # Errors
 /// When the bytes do not begin like a picture.
 pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(image::ImageError::IoError)?;
-    if reader.format().is_none() {
-        return Err(DecodeError::UnknownFormat);
-    }
-    Ok(reader.into_dimensions()?)
+    Ok(reader(bytes)?.into_dimensions()?)
 }
 
 fn load(path: &Path) -> Result<DynamicImage, PictureError> {
@@ -205,18 +229,28 @@ fn load(path: &Path) -> Result<DynamicImage, PictureError> {
     })
 }
 
-/// Decodes the bytes, after a look at the size that their header tells, and turns the picture upright.
-fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
-    let mut reader = ImageReader::new(Cursor::new(bytes))
+/// What reads the bytes as the format that they begin like.
+fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if let Some(format) = formats::recognised(bytes) {
+        return Err(DecodeError::NotRead(format));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
-    match reader.format() {
-        None => return Err(DecodeError::UnknownFormat),
-        // The decoder fills up what is missing; the others notice.
-        Some(image::ImageFormat::Jpeg) if !jpeg_is_whole(bytes) => {
-            return Err(DecodeError::Truncated);
-        }
-        Some(_) => {}
+    (reader.format().filter(image::ImageFormat::reading_enabled))
+        .ok_or(DecodeError::UnknownFormat)?;
+    Ok(reader)
+}
+
+/// Decodes the bytes, after a look at the size that their header tells, and turns the picture upright.
+fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
+    let mut reader = reader(bytes)?;
+    // The decoder fills up what is missing; the others notice.
+    if reader.format() == Some(image::ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
+        return Err(DecodeError::Truncated);
     }
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MOST_MEMORY);
@@ -396,6 +430,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn formats_that_are_not_read_are_named() {
+        for (bytes, message) in [
+            (&b"\0\0\0\x18ftypheic\0\0\0\0"[..], "HEIC is not read"),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF is not read"),
+            (b"\xff\x0a\0", "JPEG XL (JXL) is not read"),
+            (b"8BPS\0\x01", "Photoshop (PSD) is not read"),
+            (b"P6 1 1 255 \0\0\0", "it is not a BMP"),
+            (b"", "the file is empty"),
+        ] {
+            let error = decode_rgb(bytes).expect_err("no picture").to_string();
+            assert!(error.starts_with(message), "{error}");
+            assert!(dimensions(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_cameras_raw_file_is_not_taken_for_its_thumbnail() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("photo.NEF");
+        let thumbnail = DynamicImage::ImageRgb8(gradient(4, 3));
+        fs::write(&path, encoded(&thumbnail, ImageFormat::Tiff)).expect("a file");
+        let error = load_rgb(&path).expect_err("no picture");
+        let cause = std::error::Error::source(&error).expect("a cause");
+        assert!(
+            cause.to_string().starts_with("camera RAW is not read"),
+            "{cause}"
+        );
     }
 
     #[test]

@@ -170,7 +170,8 @@ impl VideoWriter {
         })
     }
 
-    /// Appends a frame; one of another size is brought to the video's.
+    /// Appends a frame. One of another size is scaled to fit into the video's, its sides in proportion, with black beside it or above
+    /// and below.
     ///
     /// # Errors
     /// When the file cannot be written, or ffmpeg fails.
@@ -183,16 +184,7 @@ impl VideoWriter {
     /// # Errors
     /// When the file cannot be written, or ffmpeg fails.
     pub fn hold(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError> {
-        let size = (self.width, self.height);
-        let image = match image.dimensions() == size {
-            true => Cow::Borrowed(image),
-            false => Cow::Owned(imageops::resize(
-                image,
-                size.0,
-                size.1,
-                FilterType::CatmullRom,
-            )),
-        };
+        let image = fitted(image, (self.width, self.height));
         if let Some(encoder) = &mut self.encoder {
             encoder.push(&image, seconds)?;
             self.frames += 1;
@@ -230,6 +222,22 @@ impl Drop for VideoWriter {
             self.discard();
         }
     }
+}
+
+/// The picture in a frame of that size: as large as fits, in the middle, on black.
+fn fitted(image: &RgbImage, (width, height): (u32, u32)) -> Cow<'_, RgbImage> {
+    if image.dimensions() == (width, height) {
+        return Cow::Borrowed(image);
+    }
+    let scale = (f64::from(width) / f64::from(image.width().max(1)))
+        .min(f64::from(height) / f64::from(image.height().max(1)));
+    let side = |side: u32, most: u32| ((f64::from(side) * scale).round() as u32).clamp(1, most);
+    let (w, h) = (side(image.width(), width), side(image.height(), height));
+    let scaled = imageops::resize(image, w, h, FilterType::CatmullRom);
+    let mut frame = RgbImage::new(width, height);
+    let (left, top) = ((width - w) / 2, (height - h) / 2);
+    imageops::replace(&mut frame, &scaled, left.into(), top.into());
+    Cow::Owned(frame)
 }
 
 fn unwritable(path: &Path) -> impl Fn(io::Error) -> VideoError + '_ {
@@ -387,6 +395,19 @@ mod tests {
         let video = VideoWriter::create(&path, VideoKind::Gif, (16, 16), 20.0).expect("a video");
         assert!(matches!(video.finish(), Err(VideoError::Empty)));
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_frame_of_another_shape_has_black_beside_it() {
+        let red = RgbImage::from_pixel(8, 8, Rgb([200, 0, 0]));
+        let wide = fitted(&red, (40, 16));
+        assert_eq!(wide.dimensions(), (40, 16));
+        for (x, level) in [(0, 0), (11, 0), (12, 200), (27, 200), (28, 0)] {
+            assert_eq!(wide.get_pixel(x, 8).0, [level, 0, 0], "column {x}");
+        }
+        let high = fitted(&red, (3, 9));
+        assert_eq!((high.get_pixel(1, 2)[0], high.get_pixel(1, 3)[0]), (0, 200));
+        assert_eq!(*fitted(&red, (8, 8)), red);
     }
 
     #[test]

@@ -175,6 +175,11 @@ fn the_doctor_paints_a_step() {
     let report = json(&run(folder.path(), &["doctor", "--json"]));
     assert_eq!(report["ok"], true);
     assert_eq!(report["devices_built"][0], "cpu");
+    let ffmpeg = report["ffmpeg"].as_str().expect("whether it is there");
+    assert!(
+        ffmpeg.starts_with("there") || ffmpeg.contains("install ffmpeg"),
+        "{ffmpeg}"
+    );
     assert!(
         report["self_test"]
             .as_str()
@@ -443,6 +448,36 @@ fn a_video_that_cannot_be_made_is_refused_before_the_render() {
     .expect("the program");
     assert_refused(&output, 1, "install ffmpeg");
     assert!(!folder.path().join("outputs").exists());
+    let video = RECIPE.replace("every: 2", "every: 2, video: mp4");
+    fs::write(folder.path().join("video.yaml"), video).expect("a file");
+    let output = program(
+        folder.path(),
+        &["recipe", "check", "video.yaml", "ball.yaml"],
+    )
+    .env("PATH", "")
+    .output()
+    .expect("the program");
+    assert_refused(&output, 1, "error: video.yaml: output.video: ");
+    assert_eq!(text(&output.stdout), "ball.yaml: ok\n");
+}
+
+#[test]
+fn a_chains_video_has_its_largest_stages_size() {
+    let folder = folder();
+    let chain = "prompts: a red ball\ncutouts: { count: 1 }\noutput: { every: 1, video: webp }\n\
+                 generator:\n\
+                 \x20 - { kind: pyramid, steps: 1, size: [48, 32] }\n\
+                 \x20 - { kind: pixels, steps: 1, size: [24, 24] }\n";
+    fs::write(folder.path().join("chain.yaml"), chain).expect("a file");
+    let report = json(&run(
+        folder.path(),
+        &["render", "chain.yaml", "--json", "--quiet"],
+    ));
+    let video = folder
+        .path()
+        .join(report["video"].as_str().expect("a path"));
+    let reader = image::ImageReader::open(video).expect("a file");
+    assert_eq!(reader.into_dimensions().expect("a video"), (48, 32));
 }
 
 /// A small automaton, its steps few.

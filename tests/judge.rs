@@ -149,11 +149,10 @@ fn the_table_and_the_sheet_show_the_ranking() {
     let output = run(folder.path(), &args);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let stdout = text(&output.stdout);
-    assert_eq!(stdout.lines().count(), 3);
-    assert!(
-        stdout.lines().next().expect("a line").starts_with("1  "),
-        "{stdout}"
-    );
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{stdout}");
+    assert!(lines[0].starts_with("# rank"), "{stdout}");
+    assert!(lines[1].trim_start().starts_with("1  "), "{stdout}");
     assert!(stdout.contains("(and 1 of the same content)"), "{stdout}");
     let sheet = image::open(folder.path().join("sheet.png")).expect("a sheet");
     assert!(sheet.width() > 600);

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use phantasia::rank::classify::{Accuracy, Classifier, Label, Verdict, checked, parse_labels};
+use phantasia::names::{one_line, percent_encoded};
+use phantasia::rank::classify::{
+    Accuracy, Classifier, Label, Verdict, checked, label_text, parse_labels,
+};
 use phantasia::rank::gallery::Skipped;
 use phantasia::rank::templates;
 use serde::Serialize;
@@ -13,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::console::{Misuse, note, say};
 use super::judge::{self, Progress};
+use super::table::{Side, Table};
 use crate::cli::ClassifyArgs;
 
 /// Labels in a line of the table, where `--top` does not say.
@@ -94,7 +98,7 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
             truth: truth.as_ref(),
         };
         say(serde_json::to_string(&report)?)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(judge::exit_code(&args.paths, &gallery.skipped));
     } else {
         table(&judged, &classifier, args.top.unwrap_or(TABLE_TOP))?;
     }
@@ -106,14 +110,15 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
             false => say(format_args!("\n{}", lines.trim_end()))?,
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(judge::exit_code(&args.paths, &gallery.skipped))
 }
 
 fn labels(args: &ClassifyArgs) -> Result<Vec<Label>> {
     if let Some(path) = &args.labels_file {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the labels {}", path.display()))?;
-        return parse_labels(&text).with_context(|| format!("in {}", path.display()));
+        let bytes =
+            fs::read(path).with_context(|| format!("cannot read the labels {}", path.display()))?;
+        return (label_text(&bytes).and_then(|text| parse_labels(&text)))
+            .with_context(|| format!("in {}", path.display()));
     }
     if let [name] = args.labels.as_slice()
         && let Some(text) = templates::labels(name)
@@ -191,7 +196,7 @@ fn result(judged: &Judged<'_>, classifier: &Classifier, args: &ClassifyArgs) -> 
     let labels = classifier.labels();
     let order = judged.verdict.order();
     let mut result = Map::new();
-    result.insert("path".to_owned(), json!(judged.path.display().to_string()));
+    judge::insert_path(&mut result, "path", judged.path);
     result.insert("label".to_owned(), json!(labels[order[0]].name));
     if args.truth {
         let truth = judged.truth.map(|truth| labels[truth].name.as_str());
@@ -221,10 +226,15 @@ fn csv(judged: &[Judged<'_>], classifier: &Classifier, truth: bool) -> String {
         text.push(',');
         text.push_str(&field(label));
     }
+    // the last column, and only where it is needed: those before it are where they always are
+    let encoded = judged.iter().any(|judged| judged.path.to_str().is_none());
+    if encoded {
+        text.push_str(",path_encoded");
+    }
     text.push('\n');
     for judged in judged {
         let best = judged.verdict.order()[0];
-        let mut fields = vec![field(&judged.path.display().to_string())];
+        let mut fields = vec![field(&judged.path.to_string_lossy())];
         if truth {
             fields.push(
                 judged
@@ -235,6 +245,7 @@ fn csv(judged: &[Judged<'_>], classifier: &Classifier, truth: bool) -> String {
         fields.push(field(labels[best]));
         fields.push(judged.verdict.probabilities[best].to_string());
         fields.extend(judged.verdict.probabilities.iter().map(f64::to_string));
+        fields.extend(encoded.then(|| percent_encoded(judged.path)));
         text.push_str(&fields.join(","));
         text.push('\n');
     }
@@ -249,22 +260,27 @@ fn field(text: &str) -> String {
     }
 }
 
+/// A line a picture: its path, and the most probable labels.
 fn table(judged: &[Judged<'_>], classifier: &Classifier, top: usize) -> Result<()> {
+    let labels = classifier.labels();
+    let picture = ("picture".to_owned(), Side::Left);
+    let places = (1..=top.min(labels.len())).flat_map(|place| {
+        let header = match place {
+            1 => "label".to_owned(),
+            place => format!("label {place}"),
+        };
+        [("%".to_owned(), Side::Right), (header, Side::Left)]
+    });
+    let mut table = Table::new(std::iter::once(picture).chain(places));
     for judged in judged {
-        let best: Vec<String> = (judged.verdict.order().iter())
-            .take(top)
-            .map(|label| {
-                let share = 100.0 * judged.verdict.probabilities[*label];
-                format!("{share:5.1}% {}", classifier.labels()[*label].name)
-            })
-            .collect();
-        say(format_args!(
-            "{}  {}",
-            judged.path.display(),
-            best.join("  ")
-        ))?;
+        let order = judged.verdict.order();
+        let best = order.into_iter().take(top).flat_map(|label| {
+            let share = 100.0 * judged.verdict.probabilities[label];
+            [format!("{share:.1}"), labels[label].name.clone()]
+        });
+        table.row(std::iter::once(one_line(judged.path)).chain(best));
     }
-    Ok(())
+    table.print()
 }
 
 /// Accuracies and the confusion matrix.

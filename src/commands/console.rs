@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
+use phantasia::output::disk_full;
 use phantasia::recipe::RecipeError;
 
 /// Arguments that cannot be meant: the program ends with the exit code of bad usage.
@@ -15,6 +16,9 @@ pub fn say(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == ErrorKind::StorageFull => Err(io::Error::other(
+            "no space left on the disk for standard output",
+        )),
         result => result,
     }
 }
@@ -28,5 +32,13 @@ pub fn note(line: impl Display) {
 pub fn problems(error: &RecipeError) {
     for line in error.to_string().lines() {
         note(format_args!("error: {line}"));
+    }
+}
+
+/// Prints why a command failed to standard error.
+pub fn failure(error: &anyhow::Error) {
+    match disk_full(error) {
+        Some(words) => note(format_args!("error: {words}")),
+        None => note(format_args!("error: {error:#}")),
     }
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use phantasia::recipe::{Prompt, Recipe};
+use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::session::Session;
+use phantasia::video;
 use phantasia::weights;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -54,6 +55,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         fact("devices_built", json!(built())),
         fact("devices_found", json!(found())),
         fact("display", display()),
+        fact("ffmpeg", ffmpeg()),
         tried("embedded_model", embedded_model),
         tried("self_test", self_test),
     ];
@@ -167,6 +169,14 @@ fn display() -> Value {
         .into_iter()
         .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
         .map_or(json!("none"), Value::String)
+}
+
+/// What would write videos of kind mp4. Everything else works without it.
+fn ffmpeg() -> Value {
+    json!(match video::available(VideoKind::Mp4) {
+        Ok(()) => "there, for video: mp4".to_owned(),
+        Err(error) => format!("none: {error}"),
+    })
 }
 
 fn embedded_model() -> Result<String> {

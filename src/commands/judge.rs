@@ -1,17 +1,20 @@
 //! What the commands that judge pictures have in common.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use phantasia::names::{encoded_if_needed, one_line, percent_encoded};
 use phantasia::rank::Panel;
 use phantasia::rank::gallery::{self, Digest, Gallery, Skipped};
 use phantasia::weights::{self, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION};
+use serde_json::{Map, Value, json};
 
 use super::console::{Misuse, note};
 use super::{device, models};
@@ -63,28 +66,106 @@ pub fn look(panel: &Panel, paths: &[PathBuf], quiet: bool) -> Result<Gallery> {
     if gallery.files.is_empty() {
         bail!(nothing(paths, &gallery.skipped));
     }
+    for folder in paths.iter().filter(|path| path.is_dir()) {
+        let read = gallery.files.iter().map(|(path, _)| path);
+        let mut all = read.chain(gallery.skipped.iter().map(|skipped| &skipped.path));
+        if !all.any(|path| path.starts_with(folder)) {
+            note(format_args!(
+                "there are no pictures in {}",
+                one_line(folder)
+            ));
+        }
+    }
     Ok(gallery)
 }
 
 /// Why there is no picture.
 pub fn nothing(paths: &[PathBuf], skipped: &[Skipped]) -> String {
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    match skipped.len() {
-        0 => format!("there are no pictures in {}", names.join(", ")),
-        _ => "none of the pictures could be read".to_owned(),
+    let names: Vec<String> = paths.iter().map(|path| one_line(path)).collect();
+    let names = names.join(", ");
+    let formats = by_format(skipped);
+    if skipped.is_empty() {
+        format!("there are no pictures in {names}")
+    } else if formats.values().map(Vec::len).sum::<usize>() == skipped.len() {
+        let counts: Vec<String> = (formats.iter())
+            .map(|(format, files)| format!("{} {format}", files.len()))
+            .collect();
+        format!(
+            "there are no pictures in {names} whose format is read, only {}: convert to JPEG or PNG",
+            counts.join(", ")
+        )
+    } else {
+        "none of the pictures could be read".to_owned()
     }
 }
 
-/// Names the files that could not be read.
+/// Names the files that could not be read; those of a format that is not read are counted.
 pub fn tell(skipped: &[Skipped]) {
-    for Skipped { path, error } in skipped.iter().take(MOST_NAMED) {
-        note(format_args!("skipped {}: {error}", path.display()));
+    let broken: Vec<&Skipped> = (skipped.iter())
+        .filter(|skipped| skipped.format.is_none())
+        .collect();
+    for Skipped { path, error, .. } in broken.iter().take(MOST_NAMED) {
+        note(format_args!("skipped {}: {error}", one_line(path)));
     }
-    if skipped.len() > MOST_NAMED {
-        note(format_args!("skipped {} more", skipped.len() - MOST_NAMED));
+    if broken.len() > MOST_NAMED {
+        note(format_args!("skipped {} more", broken.len() - MOST_NAMED));
+    }
+    for (format, files) in by_format(skipped) {
+        let first = one_line(&files[0].path);
+        match files.len() {
+            1 => note(format_args!("skipped {first}: {}", files[0].error)),
+            count => note(format_args!(
+                "skipped {count} files of the format {format}, such as {first}: it is not read: convert to JPEG or PNG"
+            )),
+        }
+    }
+}
+
+/// The files of formats that are not read, by the format's name.
+fn by_format(skipped: &[Skipped]) -> BTreeMap<&'static str, Vec<&Skipped>> {
+    let mut formats: BTreeMap<_, Vec<&Skipped>> = BTreeMap::new();
+    for skipped in skipped {
+        if let Some(format) = skipped.format {
+            formats.entry(format).or_default().push(skipped);
+        }
+    }
+    formats
+}
+
+/// How a command ends that was given `paths`: with a failure where one of them could not be read. What could not be read in a folder is
+/// no failure of the command.
+pub fn exit_code(paths: &[PathBuf], skipped: &[Skipped]) -> ExitCode {
+    if (skipped.iter()).any(|skipped| paths.contains(&skipped.path)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// A path as JSON has it: text under `name`, and where it is not UTF-8, its bytes, percent-encoded, under `name_encoded`.
+pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
+    object.insert(name.to_owned(), json!(path.to_string_lossy()));
+    if let Some(encoded) = encoded_if_needed(path) {
+        object.insert(format!("{name}_encoded"), json!(encoded));
+    }
+}
+
+/// Paths likewise, as arrays; where one of them is not UTF-8, all are in both.
+pub fn insert_paths(object: &mut Map<String, Value>, name: &str, paths: &[&Path]) {
+    let texts: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    object.insert(name.to_owned(), json!(texts));
+    if paths.iter().any(|path| path.to_str().is_none()) {
+        let encoded: Vec<String> = paths.iter().map(|path| percent_encoded(path)).collect();
+        object.insert(format!("{name}_encoded"), json!(encoded));
+    }
+}
+
+/// A path in a list, with the number of others of the same content.
+pub fn path_cell(paths: &[&Path]) -> String {
+    let first = one_line(paths[0]);
+    match paths.len() {
+        1 => first,
+        more => format!("{first}  (and {} of the same content)", more - 1),
     }
 }
 

@@ -13,6 +13,7 @@ use phantasia::weights::{self, EMBEDDED};
 use serde::Serialize;
 
 use super::console::{note, say};
+use super::table::{Side, Table};
 use crate::cli::{ModelsArgs, ModelsCommand};
 
 /// What `list --json` says of a model.
@@ -98,16 +99,11 @@ fn list(names: &[String], json: bool) -> Result<()> {
     if json {
         return Ok(say(serde_json::to_string(&List { models: lines })?)?);
     }
-    let wide = (lines.iter().map(|line| line.name.len()))
-        .chain([EMBEDDED.len()])
-        .max()
-        .unwrap_or(0);
-    let row = |name: &str, kind: &str, size: &str, about: &str| {
-        say(format_args!("{name:wide$}  {kind:9}  {size:>8}  {about}"))
-    };
-    row("name", "kind", "size", "about")?;
+    let columns = ["name", "kind"].map(|header| (header, Side::Left));
+    let size = ("size", Side::Right);
+    let mut table = Table::new(columns.into_iter().chain([size, ("about", Side::Left)]));
     if embedded {
-        row(EMBEDDED, "clip", "here", "part of the program")?;
+        table.row([EMBEDDED, "clip", "here", "part of the program"].map(str::to_owned));
     }
     for line in &lines {
         let size = match (&line.path, line.megabytes) {
@@ -115,8 +111,14 @@ fn list(names: &[String], json: bool) -> Result<()> {
             (None, Some(size)) => models::megabytes(size),
             (None, None) => "not here".to_owned(),
         };
-        row(line.name, line.kind, &size, line.about)?;
+        table.row([
+            line.name.to_owned(),
+            line.kind.to_owned(),
+            size,
+            line.about.to_owned(),
+        ]);
     }
+    table.print()?;
     // who asks for one wants to know more
     if !names.is_empty() {
         lines.iter().try_for_each(details)?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use phantasia::proofread::proofread;
 use phantasia::recipe::{Draft, Recipe, RecipeError};
+use phantasia::video;
 
 use super::console::{note, problems, say};
 use crate::MISUSED;
@@ -46,31 +47,45 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
 }
 
 fn check(files: &[PathBuf]) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
+    let (mut misused, mut lacking) = (false, false);
     for file in files {
         match read(file) {
-            Ok(warnings) => {
+            Ok((recipe, warnings)) => {
                 for warning in warnings {
                     note(format_args!("warning: {warning}"));
                 }
-                say(format_args!("{}: ok", file.display()))?;
+                match recipe.output.video.map_or(Ok(()), video::available) {
+                    Ok(()) => say(format_args!("{}: ok", file.display()))?,
+                    // the recipe is right, and this machine lacks what it needs
+                    Err(error) => {
+                        note(format_args!(
+                            "error: {}: output.video: {error}",
+                            file.display()
+                        ));
+                        lacking = true;
+                    }
+                }
             }
             Err(error) => {
                 problems(&error);
-                code = ExitCode::from(MISUSED);
+                misused = true;
             }
         }
     }
-    Ok(code)
+    Ok(match (misused, lacking) {
+        (true, _) => ExitCode::from(MISUSED),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
 /// Reads a recipe and its texts; what is not wrong, but may not be meant.
-fn read(file: &Path) -> Result<Vec<String>, RecipeError> {
+fn read(file: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
     let draft = Draft::load(file)?;
     let recipe = draft.finish()?;
     let mut warnings = draft.warnings();
     warnings.extend(proofread(&draft, &recipe)?);
-    Ok(warnings)
+    Ok((recipe, warnings))
 }
 
 #[cfg(test)]

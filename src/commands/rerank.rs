@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::console::{note, say};
+use super::table::{Side, Table};
 use super::{judge, models};
 use crate::cli::{CombineChoice, RerankArgs, ScoreArgs, ScoringArgs};
 
@@ -139,11 +140,11 @@ pub fn run(args: &RerankArgs) -> Result<ExitCode> {
         judged: judged.take(args.top.unwrap_or(usize::MAX)).collect(),
         queries: jury.queries,
     };
+    print(&scores, scoring, &gallery.skipped, true)?;
     if let Some(path) = &args.sheet {
         contact_sheet(path, &scores, args.top.is_none())?;
     }
-    print(&scores, scoring, &gallery.skipped, true)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(judge::exit_code(&scoring.paths, &gallery.skipped))
 }
 
 /// Scores pictures in the order in which they are given, each of them.
@@ -168,7 +169,7 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
         &gallery.skipped,
         false,
     )?;
-    Ok(ExitCode::SUCCESS)
+    Ok(judge::exit_code(&scoring.paths, &gallery.skipped))
 }
 
 fn combine(args: &ScoringArgs) -> Combine {
@@ -191,8 +192,7 @@ fn print(scores: &Scores<'_>, args: &ScoringArgs, skipped: &[Skipped], ranks: bo
                 beauty,
             } = judged;
             let mut result = Map::new();
-            let text = |path: &Path| Value::from(path.display().to_string());
-            result.insert("path".to_owned(), text(paths[0]));
+            judge::insert_path(&mut result, "path", paths[0]);
             result.insert("score".to_owned(), json!(rated.score));
             result.insert(
                 "similarity".to_owned(),
@@ -205,8 +205,7 @@ fn print(scores: &Scores<'_>, args: &ScoringArgs, skipped: &[Skipped], ranks: bo
                 result.insert("clips".to_owned(), named(&args.clip, &rated.by_eye));
             }
             if paths.len() > 1 {
-                let same = paths[1..].iter().map(|path| text(path)).collect();
-                result.insert("duplicates".to_owned(), Value::Array(same));
+                judge::insert_paths(&mut result, "duplicates", &paths[1..]);
             }
             Value::Object(result)
         })
@@ -236,10 +235,12 @@ fn named(names: &[String], values: &[f64]) -> Value {
 
 /// A line a picture: its rank, its score, how beautiful it is where that is asked beside prompts, its cosine to each prompt where there are several, and its path.
 fn table(scores: &Scores<'_>, ranks: bool) -> Result<()> {
-    let several = scores.queries.labels.len() > 1;
-    let wide = scores.judged.len().to_string().len();
+    let labels = &scores.queries.labels;
+    let several = labels.len() > 1;
+    // alone, it is the score
+    let beauty = !labels.is_empty() && scores.judged.iter().any(|judged| judged.beauty.is_some());
     if several {
-        for (number, label) in scores.queries.labels.iter().enumerate() {
+        for (number, label) in labels.iter().enumerate() {
             let weight = scores.queries.weights[number];
             say(format_args!(
                 "# {}: {} (weight {weight})",
@@ -248,33 +249,30 @@ fn table(scores: &Scores<'_>, ranks: bool) -> Result<()> {
             ))?;
         }
     }
-    for (number, judged) in scores.judged.iter().enumerate() {
-        let Judged {
-            paths,
-            rated,
-            beauty,
-        } = judged;
-        let mut line = match ranks {
-            true => format!("{:wide$}  ", number + 1),
-            false => String::new(),
-        };
-        line.push_str(&format!("{:7.4}  ", rated.score));
-        // alone, it is the score
-        if let (Some(beauty), false) = (beauty, scores.queries.labels.is_empty()) {
-            line.push_str(&format!("{beauty:7.4}  "));
-        }
-        if several {
-            for similarity in &rated.similarity {
-                line.push_str(&format!("{similarity:7.4}  "));
-            }
-        }
-        line.push_str(&paths[0].display().to_string());
-        if paths.len() > 1 {
-            line.push_str(&format!("  (and {} of the same content)", paths.len() - 1));
-        }
-        say(line)?;
+    let mut columns = vec![];
+    if ranks {
+        columns.push(("rank".to_owned(), Side::Right));
     }
-    Ok(())
+    columns.push(("score".to_owned(), Side::Right));
+    if beauty {
+        columns.push(("aesthetic".to_owned(), Side::Right));
+    }
+    if several {
+        columns.extend((1..=labels.len()).map(|number| (number.to_string(), Side::Right)));
+    }
+    columns.push(("picture".to_owned(), Side::Left));
+    let mut table = Table::new(columns);
+    for (rank, judged) in (1..).zip(&scores.judged) {
+        let rank: Option<usize> = ranks.then_some(rank);
+        let numbers = std::iter::once(judged.rated.score)
+            .chain(judged.beauty.filter(|_| beauty))
+            .chain((judged.rated.similarity.iter().copied()).filter(|_| several));
+        let row = (rank.map(|rank| rank.to_string()).into_iter())
+            .chain(numbers.map(|number| format!("{number:.4}")))
+            .chain([judge::path_cell(&judged.paths)]);
+        table.row(row);
+    }
+    table.print()
 }
 
 /// Writes the contact sheet: of all that is printed, or of the best where nobody said how many.

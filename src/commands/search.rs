@@ -12,31 +12,25 @@ use phantasia::rank::query::{Queries, Query};
 use phantasia::rank::score::{best_first, by_one};
 use phantasia::rank::sheet::{self, Tile};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::company::{INTERRUPTED, interrupt};
 use super::console::{Misuse, note, say};
 use super::judge::{self, Progress};
+use super::table::{Side, Table};
 use crate::cli::SearchArgs;
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
     query: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<String>,
+    #[serde(flatten)]
+    image: Map<String, Value>,
     clip: &'a str,
     pictures: usize,
     embedded: usize,
-    results: Vec<Hit>,
+    results: Vec<Map<String, Value>>,
     skipped: &'a [Skipped],
-}
-
-#[derive(Serialize)]
-struct Hit {
-    path: String,
-    score: f64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    duplicates: Vec<String>,
 }
 
 /// Searches a folder.
@@ -85,6 +79,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let hits: Vec<(f64, &[&Path])> = (order.into_iter().take(args.top))
         .map(|place| (scores[place], groups[place].1.as_slice()))
         .collect();
+    print(args, &hits, &update)?;
     if let Some(path) = &args.sheet {
         let heading: Vec<&str> = queries.labels.iter().map(String::as_str).collect();
         let tiles: Vec<Tile> = (hits.iter())
@@ -95,7 +90,6 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
             .collect();
         sheet::write(path, &heading.join("  +  "), &tiles)?;
     }
-    print(args, &hits, &update)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,36 +115,39 @@ fn tell(update: &Update) {
 }
 
 fn print(args: &SearchArgs, hits: &[(f64, &[&Path])], update: &Update) -> Result<()> {
-    let text = |path: &Path| path.display().to_string();
     if !args.judge.json {
+        let mut table = Table::new([("score", Side::Right), ("picture", Side::Left)]);
         for (score, paths) in hits {
-            let same = match paths.len() {
-                1 => String::new(),
-                more => format!("  (and {} of the same content)", more - 1),
-            };
-            say(format_args!("{score:7.4}  {}{same}", paths[0].display()))?;
+            table.row([format!("{score:.4}"), judge::path_cell(paths)]);
         }
-        return Ok(());
+        return table.print();
     }
-    let image = args.image.as_deref().map(text);
+    let mut image = Map::new();
+    if let Some(path) = &args.image {
+        judge::insert_path(&mut image, "image", path);
+    }
+    let query = (args.query.as_deref()).or_else(|| image.get("image")?.as_str());
     let report = Report {
-        query: args
-            .query
-            .as_deref()
-            .or(image.as_deref())
-            .unwrap_or_default(),
-        image: image.clone(),
+        query: query.unwrap_or_default(),
         clip: &args.clip,
         pictures: update.files.len(),
         embedded: update.looked_at,
-        results: (hits.iter())
-            .map(|(score, paths)| Hit {
-                path: text(paths[0]),
-                score: *score,
-                duplicates: paths[1..].iter().map(|path| text(path)).collect(),
-            })
+        results: hits
+            .iter()
+            .map(|(score, paths)| hit(*score, paths))
             .collect(),
         skipped: &update.skipped,
+        image: image.clone(),
     };
     Ok(say(serde_json::to_string(&report)?)?)
+}
+
+fn hit(score: f64, paths: &[&Path]) -> Map<String, Value> {
+    let mut hit = Map::new();
+    judge::insert_path(&mut hit, "path", paths[0]);
+    hit.insert("score".to_owned(), json!(score));
+    if paths.len() > 1 {
+        judge::insert_paths(&mut hit, "duplicates", &paths[1..]);
+    }
+    hit
 }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::company::{INTERRUPTED, interrupt};
 use super::console::{Misuse, note, say};
 use super::judge::Progress;
+use super::table::{Side, Table};
 use super::{device, render};
 use crate::cli::{CompanyArgs, RenderArgs, ResumeArgs};
 
@@ -156,16 +157,14 @@ fn report(
         }
     }
     if !json {
-        for (rank, candidate) in (1..).zip(&order) {
-            let score = candidate
-                .score()
-                .map_or("      -".to_owned(), |score| format!("{score:7.4}"));
+        let columns = ["rank", "score", "seed", "rounds"].map(|header| (header, Side::Right));
+        let mut table = Table::new(columns);
+        for (rank, candidate) in (1u32..).zip(&order) {
+            let score = (candidate.score()).map_or("-".to_owned(), |score| format!("{score:.4}"));
             let rounds = format!("{} of {}", candidate.scores.len(), standings.rounds.len());
-            say(format_args!(
-                "{rank:3}  {score}  seed {}  rounds {rounds}",
-                candidate.seed
-            ))?;
+            table.row([rank.to_string(), score, candidate.seed.to_string(), rounds]);
         }
+        table.print()?;
         if over {
             say(folder.join(IMAGE).display())?;
         }

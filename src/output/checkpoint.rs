@@ -68,7 +68,8 @@ impl RunFolder {
             source,
         })?;
         let fresh = self.path.join(format!(".{CHECKPOINT}.partial"));
-        write_whole(&fresh, true, |file| file.write_all(&bytes))?;
+        write_whole(&fresh, true, |file| file.write_all(&bytes))
+            .map_err(|error| failed("write", &path)(error.into_source()))?;
         if path.exists() {
             fs::rename(&path, self.path.join(PREVIOUS)).map_err(failed("rename", &path))?;
         }

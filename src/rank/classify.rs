@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization;
 
 use super::eye::{Panel, dot};
 use super::score::best_first;
@@ -32,12 +33,52 @@ impl Label {
     }
 }
 
+/// The text of a file of labels: UTF-8, or UTF-16 of either byte order where the file begins with its mark, as editors and shells of
+/// Windows write it.
+///
+/// # Errors
+/// When it is neither; the message names the encoding that it looks like, or the line that is not UTF-8.
+pub fn label_text(bytes: &[u8]) -> Result<String> {
+    if bytes.starts_with(b"\xff\xfe\0\0") || bytes.starts_with(b"\0\0\xfe\xff") {
+        bail!("it is UTF-32: save it as UTF-8");
+    }
+    if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
+        return utf16(rest, u16::from_le_bytes);
+    }
+    if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
+        return utf16(rest, u16::from_be_bytes);
+    }
+    if bytes.contains(&0) {
+        bail!("it looks like UTF-16 without a byte order mark: save it as UTF-8");
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            bail!("line {line} is not UTF-8: save it as UTF-8")
+        }
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    let text: Result<String, _> =
+        char::decode_utf16(units.iter().map(|pair| unit(*pair))).collect();
+    match text {
+        Ok(text) if rest.is_empty() => Ok(text),
+        _ => bail!("it begins like UTF-16 and is damaged: save it as UTF-8"),
+    }
+}
+
 /// Labels from a text, one a line: `label`, or `folder = label`. Empty lines and those that begin with `#` are left out.
 ///
 /// # Errors
 /// When there are fewer than two, or one comes twice.
 pub fn parse_labels(text: &str) -> Result<Vec<Label>> {
-    let lines = text.lines().map(str::trim);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.split(['\n', '\r']).map(str::trim);
     let labels = lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| match line.split_once('=') {
@@ -53,14 +94,14 @@ pub fn parse_labels(text: &str) -> Result<Vec<Label>> {
 /// Checks that there is something to choose between.
 ///
 /// # Errors
-/// When there are fewer than two labels, one is empty, or one comes twice.
+/// When there are fewer than two labels, one is empty, or one comes twice, be it in another Unicode normal form.
 pub fn checked(labels: Vec<Label>) -> Result<Vec<Label>> {
     let mut known = HashSet::new();
     for label in &labels {
         if label.words.is_empty() {
             bail!("a label is empty");
         }
-        if !known.insert(label.name.as_str()) {
+        if !known.insert(label.name.nfc().collect::<String>()) {
             bail!("the label \"{}\" comes twice", label.name);
         }
     }
@@ -166,9 +207,13 @@ impl Classifier {
     }
 
     /// The label whose folder a picture lies in, the innermost first: by the label's folder, else by its name, upper and lower
-    /// case alike and `_` like a space.
+    /// case alike, `_` like a space, and in any Unicode normal form: a folder that was made on a Mac may have its `é` as two characters.
     pub fn truth(&self, path: &Path) -> Option<usize> {
-        let plain = |name: &str| name.trim().to_lowercase().replace('_', " ");
+        // canonical decomposition after the change of case, which may undo it
+        let plain = |name: &str| -> String {
+            let name = name.nfc().collect::<String>().to_lowercase();
+            name.trim().replace('_', " ").nfd().collect()
+        };
         path.ancestors().skip(1).find_map(|folder| {
             let name = plain(&folder.file_name()?.to_string_lossy());
             self.labels.iter().position(|label| {
@@ -334,6 +379,56 @@ mod tests {
         for wrong in ["", "one\n", "a\na\n", "a\nx =\n"] {
             assert!(parse_labels(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn labels_are_read_in_the_encodings_of_editors() {
+        let text = "tench\r\n日本 \u{1F41F}\r\n";
+        let units = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let marked = std::iter::once(0xfeff).chain(text.encode_utf16());
+            marked.flat_map(to_bytes).collect()
+        };
+        for bytes in [
+            text.as_bytes().to_vec(),
+            [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+            units(u16::to_le_bytes),
+            units(u16::to_be_bytes),
+        ] {
+            assert_eq!(label_text(&bytes).expect("a text"), text);
+            let labels = parse_labels(text).expect("labels");
+            assert_eq!(labels, [Label::new("tench"), Label::new("日本 \u{1F41F}")]);
+        }
+        let marked = parse_labels("\u{feff}a\rb").expect("labels");
+        assert_eq!(marked, [Label::new("a"), Label::new("b")]);
+    }
+
+    #[test]
+    fn labels_in_other_encodings_are_refused_by_name() {
+        for (bytes, message) in [
+            (&b"t\0e\0n\0c\0h\0"[..], "UTF-16 without a byte order mark"),
+            (b"\xff\xfea\0b", "UTF-16 and is damaged"),
+            (b"\xff\xfe\x00\xd8a\0", "UTF-16 and is damaged"),
+            (b"\xff\xfe\0\0a\0\0\0", "UTF-32"),
+            (b"a\ncaf\xe9\n", "line 2 is not UTF-8"),
+        ] {
+            let error = label_text(bytes).expect_err("no text").to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn normal_forms_of_unicode_are_the_same_label() {
+        let classifier = classifier(&[Label::new("caf\u{e9}"), Label::new("A\u{30a}ngstrom")]);
+        for (path, truth) in [
+            ("cafe\u{301}/1.png", Some(0)),
+            ("CAFE\u{301}/1.png", Some(0)),
+            ("\u{c5}ngstrom/1.png", Some(1)),
+            ("\u{212b}ngstrom/1.png", Some(1)),
+            ("cafe/1.png", None),
+        ] {
+            assert_eq!(classifier.truth(Path::new(path)), truth, "{path}");
+        }
+        assert!(parse_labels("caf\u{e9}\ncafe\u{301}\n").is_err());
     }
 
     #[test]

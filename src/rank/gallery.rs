@@ -7,39 +7,62 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
 use super::eye::{Panel, Shown};
-use crate::picture;
+use crate::names;
+use crate::picture::{self, DecodeError, PictureError, formats};
 
 /// What a file's content is known by: its SHA-256.
 pub type Digest = [u8; 32];
 
-/// Endings of files that are taken for pictures in a folder.
-const ENDINGS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 /// Files that are worked on together.
 const TOGETHER: usize = 64;
 /// Pictures of more pixels are decoded one at a time, so that memory does not grow with the number of cores.
 const LARGE: u64 = 1 << 24;
 
 /// A file or folder that could not be read, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// The file.
-    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Why, in words.
     pub error: String,
+    /// The name of the file's format, where it is one of pictures that are not read.
+    pub format: Option<&'static str>,
 }
 
-/// A path as text, for JSON.
-pub(super) fn as_text<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&path.display())
+impl Skipped {
+    fn not_read(path: PathBuf, format: &'static str) -> Self {
+        Self {
+            path,
+            error: DecodeError::NotRead(format).to_string(),
+            format: Some(format),
+        }
+    }
 }
 
-/// The picture files among `paths`: a file as it is, a folder's pictures by their endings, in the order of their names.
+impl Serialize for Skipped {
+    /// An object of `path`, `error`, `format` where there is one, and `path_encoded` where the path is not UTF-8.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut object = to.serialize_map(None)?;
+        object.serialize_entry("path", &self.path.to_string_lossy())?;
+        object.serialize_entry("error", &self.error)?;
+        if let Some(format) = self.format {
+            object.serialize_entry("format", format)?;
+        }
+        if let Some(encoded) = names::encoded_if_needed(&self.path) {
+            object.serialize_entry("path_encoded", &encoded)?;
+        }
+        object.end()
+    }
+}
+
+/// The picture files among `paths`: a file as it is, a folder's pictures by their endings, in the order of their names. Pictures in a
+/// folder whose ending is of a format that is not read are skipped, unless they begin like one that is; files of other endings are taken
+/// for no pictures and left out.
 /// Hidden files and folders inside of a folder are left out; links are followed, but not in circles. A file that is named twice comes once.
 pub fn walk(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
     let mut files = vec![];
@@ -64,30 +87,33 @@ pub fn walk(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
             });
         for entry in entries {
             match entry {
-                Ok(entry) if !entry.file_type().is_dir() && is_picture(entry.path()) => {
-                    add(entry.into_path());
-                }
-                Ok(_) => {}
+                Ok(entry) if entry.file_type().is_dir() => {}
+                Ok(entry) if formats::is_read(entry.path()) => add(entry.into_path()),
+                Ok(entry) => match formats::not_read(entry.path()) {
+                    None => {}
+                    // telephones and messengers leave JPEGs that are called HEIC
+                    Some(_) if picture::begins_like_one(entry.path()) => add(entry.into_path()),
+                    Some(format) => {
+                        skipped.push(Skipped::not_read(entry.into_path(), format));
+                    }
+                },
                 Err(error) => skipped.push(Skipped {
                     path: error.path().unwrap_or(path).to_owned(),
                     error: match error.loop_ancestor() {
-                        Some(above) => format!("it is a link back to {}", above.display()),
+                        Some(above) => format!("it is a link back to {}", names::one_line(above)),
                         None => error
                             .io_error()
                             .map_or_else(|| error.to_string(), ToString::to_string),
                     },
+                    format: None,
                 }),
             }
         }
     }
+    // folders that are named may lie in each other
+    let mut told = HashSet::new();
+    skipped.retain(|skipped: &Skipped| told.insert(skipped.path.clone()));
     (files, skipped)
-}
-
-fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| {
-        let ending = ending.to_string_lossy().to_ascii_lowercase();
-        ENDINGS.contains(&ending.as_str())
-    })
 }
 
 /// The digest of a file's bytes.
@@ -112,7 +138,7 @@ pub struct Gallery {
 enum Found {
     Known(Digest),
     New(Digest, Shown),
-    Broken(String),
+    Broken(Skipped),
 }
 
 /// Reads files and looks at them. Files of the same content are seen once, those in `known` not at all. `watch` is told
@@ -150,10 +176,7 @@ pub fn look(
         let mut fresh = HashSet::new();
         for (path, found) in chunk.iter().zip(found) {
             match found {
-                Found::Broken(error) => gallery.skipped.push(Skipped {
-                    path: path.clone(),
-                    error,
-                }),
+                Found::Broken(skipped) => gallery.skipped.push(skipped),
                 Found::Known(digest) => gallery.files.push((path.clone(), digest)),
                 Found::New(digest, shown) => {
                     gallery.files.push((path.clone(), digest));
@@ -181,9 +204,22 @@ pub fn look(
 }
 
 fn open(panel: &Panel, path: &Path, large: &Mutex<()>, known: impl Fn(&Digest) -> bool) -> Found {
+    let broken = |error: String| {
+        Found::Broken(Skipped {
+            path: path.to_owned(),
+            error,
+            format: None,
+        })
+    };
+    let undecodable = |error: DecodeError| match error {
+        DecodeError::NotRead(format) => Found::Broken(Skipped::not_read(path.to_owned(), format)),
+        // the file is named beside it
+        error => broken(error.to_string()),
+    };
     let bytes = match picture::read_bytes(path) {
         Ok(bytes) => bytes,
-        Err(error) => return Found::Broken(cause(&error)),
+        Err(PictureError::Undecodable { source, .. }) => return undecodable(source),
+        Err(PictureError::Unreadable { source, .. }) => return broken(source.to_string()),
     };
     let digest = digest(&bytes);
     if known(&digest) {
@@ -195,13 +231,8 @@ fn open(panel: &Panel, path: &Path, large: &Mutex<()>, known: impl Fn(&Digest) -
     match picture::decode_rgb(&bytes) {
         Ok(picture) => match panel.show(&picture) {
             Ok(shown) => Found::New(digest, shown),
-            Err(error) => Found::Broken(format!("{error:#}")),
+            Err(error) => broken(format!("{error:#}")),
         },
-        Err(error) => Found::Broken(error.to_string()),
+        Err(error) => undecodable(error),
     }
-}
-
-/// The innermost cause: the file is named beside it.
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), cause)
 }

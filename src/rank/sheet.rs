@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::files::write_whole;
 use crate::metadata;
+use crate::names::{one_line, percent_encoded};
 use crate::picture;
 use crate::text::Font;
 
@@ -62,9 +63,7 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
         write_whole(path, true, |file| file.write_all(page.as_bytes()))
     } else {
         let sheet = sheet(&heading, shown, &thumbnails)?;
-        write_whole(path, true, |file| {
-            metadata::write(file, &sheet, &[]).map_err(std::io::Error::other)
-        })
+        write_whole(path, true, |file| metadata::write(file, &sheet, &[]))
     };
     written.with_context(|| format!("the sheet {} is not written", path.display()))
 }
@@ -140,7 +139,7 @@ fn sheet(heading: &str, tiles: &[Tile], thumbnails: &[Option<RgbImage>]) -> Resu
         small.draw(&mut sheet, (left as i32, line), BRIGHT, &rank);
         let at = left as f32 + TILE as f32 - small.width(&score);
         small.draw(&mut sheet, (at as i32, line), BRIGHT, &score);
-        let name = tile.path.file_name().unwrap_or_default().to_string_lossy();
+        let name = one_line(Path::new(tile.path.file_name().unwrap_or_default()));
         let name = small.fit(&name, TILE as f32);
         let line = line + small.height() as i32 + 2;
         small.draw(&mut sheet, (left as i32, line), DIM, &name);
@@ -186,7 +185,7 @@ fn page(
             "<figure><a href=\"{}\"><div>{picture}</div><figcaption><b>{rank}</b><span>{:.4}</span><small>{}</small></figcaption></a></figure>",
             link(path, &tile.path),
             tile.score,
-            escaped(&tile.path.display().to_string()),
+            escaped(&one_line(&tile.path)),
         )?;
     }
     page.push_str("</main>\n</html>\n");
@@ -219,16 +218,7 @@ fn link(page: &Path, to: &Path) -> String {
         Ok(inside) => ("", inside),
         Err(_) => ("file://", to.as_path()),
     };
-    let mut link = String::from(start);
-    for byte in path.to_string_lossy().bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                link.push(char::from(byte));
-            }
-            other => link.push_str(&format!("%{other:02X}")),
-        }
-    }
-    link
+    format!("{start}{}", percent_encoded(path))
 }
 
 #[cfg(test)]

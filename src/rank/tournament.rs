@@ -559,7 +559,7 @@ impl Tournament {
                 .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
         Ok(write_whole(&path, false, |file| {
-            metadata::write(file, image, &[]).map_err(std::io::Error::other)
+            metadata::write(file, image, &[])
         })?)
     }
 
@@ -571,7 +571,7 @@ impl Tournament {
         Ok(write_whole(
             &self.folder.path().join(BRACKET),
             true,
-            |file| metadata::write(file, &sheet, &[]).map_err(std::io::Error::other),
+            |file| metadata::write(file, &sheet, &[]),
         )?)
     }
 

@@ -85,6 +85,15 @@ impl Recipe {
         let own = self.generator.0.get(stage).and_then(|stage| stage.size);
         own.unwrap_or(self.size)
     }
+
+    /// Width and height in pixels of the largest picture among the stages', by the number of pixels; of several, the last. It is the
+    /// size of the run's video.
+    pub fn largest_size(&self) -> [usize; 2] {
+        (0..self.generator.0.len())
+            .map(|stage| self.stage_size(stage))
+            .max_by_key(|[width, height]| width.saturating_mul(*height))
+            .unwrap_or(self.size)
+    }
 }
 
 /// One stage that says nothing of its own is written as its generator alone.

@@ -1,0 +1,104 @@
+//! Names of files as text: a file's name is bytes, and not every name is text, or stays on one line.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A path as one line of text that can be read: as it is where it can be, else as bash and zsh quote it, `$'new\nline.png'` or
+/// `$'caf\xE9.png'`, so that it can be pasted into a command.
+///
+/// Quoted are paths that are not UTF-8, and those with control characters, line separators or marks that turn the direction of
+/// writing.
+pub fn one_line(path: &Path) -> String {
+    if let Some(text) = path.to_str()
+        && !text.chars().any(is_hidden)
+    {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("$'");
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => quoted.push_str("\\n"),
+                '\r' => quoted.push_str("\\r"),
+                '\t' => quoted.push_str("\\t"),
+                '\\' | '\'' => quoted.extend(['\\', c]),
+                // always as many digits as the shell reads, so that a digit that follows is no part of it
+                c if c.is_ascii_control() => drop(write!(quoted, "\\x{:02X}", u32::from(c))),
+                c if is_hidden(c) => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
+                c => quoted.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(quoted, "\\x{byte:02X}");
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Whether a character breaks a line or hides what follows: control characters, line separators, marks of direction.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The bytes of a path, percent-encoded (RFC 3986): all but unreserved characters and `/`.
+pub fn percent_encoded(path: &Path) -> String {
+    let mut encoded = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                encoded.push(char::from(*byte));
+            }
+            other => drop(write!(encoded, "%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+/// The percent-encoded bytes of a path that is no text, for where it can only be written as text; `None` for all others.
+pub fn encoded_if_needed(path: &Path) -> Option<String> {
+    path.to_str().is_none().then(|| percent_encoded(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_stay_as_they_are() {
+        for name in [
+            "a b.png",
+            "it's.png",
+            "-x.png",
+            "日本\u{1F600}.png",
+            "a\\b",
+            "$HOME",
+        ] {
+            assert_eq!(one_line(Path::new(name)), name);
+            assert_eq!(encoded_if_needed(Path::new(name)), None);
+        }
+    }
+
+    #[test]
+    fn names_that_break_a_line_are_quoted() {
+        for (name, shown) in [
+            ("new\nline's.png", r"$'new\nline\'s.png'"),
+            ("\u{1b}[31m1", r"$'\x1B[31m1'"),
+            ("a\u{202E}gnp.exe", r"$'a\u202Egnp.exe'"),
+            ("\u{85}\t\r\\", r"$'\u0085\t\r\\'"),
+        ] {
+            assert_eq!(one_line(Path::new(name)), shown);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_no_text_keep_their_bytes() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(OsStr::from_bytes(b"p/b\xe9 1.png"));
+        assert_eq!(one_line(path), r"$'p/b\xE9 1.png'");
+        assert_eq!(encoded_if_needed(path).as_deref(), Some("p/b%E9%201.png"));
+    }
+}
