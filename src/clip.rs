@@ -205,6 +205,10 @@ impl Clip {
         numbers: Numbers,
         device: &Device,
     ) -> Result<Self, ClipError> {
+        // another kind of model is named before its tokenizer is missed
+        let mut checkpoint = Checkpoint::open(&files.weights)?;
+        checkpoint.locate(files::MARKS)?;
+        let config = files.config(&checkpoint)?;
         let Some(tokenizer) = &files.tokenizer else {
             return Err(ClipError::NoFile {
                 folder: (files.weights.parent())
@@ -213,9 +217,15 @@ impl Clip {
                 wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` brings it",
             });
         };
-        let mut checkpoint = Checkpoint::open(&files.weights)?;
-        checkpoint.locate(files::MARKS)?;
-        let config = files.config(&checkpoint)?;
+        if tokenizer.folder() != files.weights.parent() && !config.text.reads_clip_tokens() {
+            return Err(ClipError::Tokenizer {
+                model: name.to_owned(),
+                what: format!(
+                    "none lies beside the weights, and CLIP's, which is used then, is not that of this model with its {} tokens",
+                    config.text.vocabulary
+                ),
+            });
+        }
         let tokenizer = Tokenizer::of_clip(name, tokenizer, &config)?;
         let mut clip = Self::build(name, &config, &checkpoint, tokenizer, numbers, device)?;
         clip.warnings.extend(files.assumption(&checkpoint));

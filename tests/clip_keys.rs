@@ -12,7 +12,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::config::{ClipConfig, MEAN, STD, TextConfig, TextPool};
-use phantasia::clip::files::ClipFiles;
+use phantasia::clip::files::{ClipFiles, TokenizerFiles};
 use phantasia::clip::{Clip, ClipActivation};
 use phantasia::objective::{Target, judge};
 use phantasia::picture::load_rgb;
@@ -803,4 +803,27 @@ fn judges_of_candidates_and_of_labels_take_a_nonlinearity() {
     assert!(program::text(&run(&classify).stderr).contains("GELU is assumed"));
     let told = run(&[&classify[..], &["--activation", "quick_gelu"]].concat());
     assert!(!program::text(&told.stderr).contains("assumed"));
+}
+
+#[test]
+fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
+    let mut files = ClipFiles::in_folder(&fixture("end-token"))?;
+    files.tokenizer = Some(TokenizerFiles::Json(fixture("tokenizer.json")));
+    let refused = Clip::from_files("own", &files, &Device::Cpu)
+        .err()
+        .expect("refused");
+    assert!(
+        refused.to_string().contains("none lies beside the weights"),
+        "{refused}"
+    );
+    // and another kind of model is named though it has none at all
+    let bare = folder(&[("siglip.safetensors", "open_clip_model.safetensors")]);
+    let timm = "/model_cfg/vision_cfg/timm_model_name";
+    let config = with(&open_clip(), timm, json!("vit_base_patch16_siglip_224"));
+    fs::write(bare.path().join("open_clip_config.json"), config)?;
+    let refused = Clip::from_folder("bare", bare.path(), &Device::Cpu)
+        .err()
+        .expect("refused");
+    assert!(refused.to_string().contains("SigLIP"), "{refused}");
+    Ok(())
 }

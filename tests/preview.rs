@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
-use phantasia::live::{Message, Severity, View};
+use phantasia::live::{Frame, Message, PromptStatus, Severity, View};
 use phantasia::preview::canvas::Canvas;
+use phantasia::preview::layout::growth;
 use phantasia::preview::paint::Painter;
 use phantasia::preview::panel::{Held, Input, Key, Panel, Shortcut, Target};
 use phantasia::preview::sample;
+use phantasia::recipe::Prompt;
 
 /// Levels by which a channel may differ: another machine's rounding.
 const TOLERANCE: u8 = 1;
@@ -84,6 +86,27 @@ impl Scene {
     }
 }
 
+fn message(severity: Severity, text: &str) -> Option<Message> {
+    Some(Message {
+        number: 1,
+        severity,
+        text: text.to_owned(),
+    })
+}
+
+/// A frame with other prompts.
+fn frame_of(step: usize, texts: &[&str]) -> Frame {
+    let mut frame = sample::frame(step);
+    frame.prompts = (texts.iter().zip(0..))
+        .map(|(text, index)| PromptStatus {
+            prompt: Prompt::new(text),
+            weight: 1.0,
+            similarity: 0.31 - 0.04 * f64::from(index),
+        })
+        .collect();
+    frame
+}
+
 #[test]
 fn a_render_that_runs() {
     Scene::new().compare("running", (820, 560), 1.0);
@@ -124,12 +147,101 @@ fn a_high_window() {
 
 #[test]
 fn a_fine_display() {
-    Scene::new().compare("fine", (1240, 900), 1.75);
+    let size = (1240, 900);
+    Scene::new().compare("fine", size, 1.75 * growth(size, 1.75));
 }
 
 #[test]
-fn a_small_window() {
-    Scene::new().compare("small", (220, 160), 1.0);
+fn small_windows() {
+    for (name, size) in [
+        ("small", (320, 240)),
+        ("smaller", (220, 160)),
+        ("wide-and-small", (480, 240)),
+    ] {
+        Scene::new().compare(name, size, growth(size, 1.0));
+    }
+}
+
+#[test]
+fn a_large_window_has_larger_letters() {
+    let size = (1920, 1080);
+    Scene::new().compare("large", size, growth(size, 1.0));
+}
+
+#[test]
+fn the_help_in_a_small_window() {
+    let size = (320, 240);
+    (Scene::new().typed("h")).compare("small-help", size, growth(size, 1.0));
+}
+
+#[test]
+fn an_edit_and_a_message_in_a_small_window() {
+    let size = (320, 240);
+    let mut scene = Scene::new().key(Key::Enter).typed(", a long evening");
+    let text = "the prompt \"\" has no text: nothing is left of it";
+    scene.panel.say(text, Severity::Error, scene.now);
+    scene.compare("small-editing", size, growth(size, 1.0));
+}
+
+#[test]
+fn prompts_that_begin_alike_and_what_went_wrong() {
+    let mut scene = Scene::new();
+    let mut frame = frame_of(
+        58,
+        &[
+            "an oil painting of a lighthouse at dusk by the northern sea, thick brush strokes",
+            "an oil painting of a lighthouse at dusk by the southern sea, thick brush strokes",
+            "an oil painting of a sailing ship at dusk by the southern sea, thick brush strokes",
+            "übermäßig süße Äpfel 🍎🍏 東京",
+        ],
+    );
+    frame.message = message(
+        Severity::Error,
+        "prompts[1]: the image style.png cannot be read: No such file or directory (os error 2)",
+    );
+    scene.panel.show(frame, scene.now);
+    let later = "saved outputs/sunset-001/snapshots/000058.png";
+    scene.panel.say(later, Severity::Info, scene.now);
+    scene.compare("alike", (820, 600), 1.0);
+}
+
+#[test]
+fn the_end_says_what_an_edit_does() {
+    let mut scene = Scene::new();
+    scene.panel.show(sample::frame(200), scene.now);
+    let end = scene.paint((820, 560), 1.0);
+    let mut frame = sample::frame(200);
+    frame.goes_on = None;
+    scene.panel.show(frame, scene.now);
+    assert_ne!(end, scene.paint((820, 560), 1.0));
+    scene.panel.show(sample::frame(200), scene.now);
+    scene.compare("end-quiet", (820, 560), 1.0);
+}
+
+#[test]
+fn a_bar_s_length_is_its_own_similarity_alone() {
+    // the bar of the first prompt, in orange, whatever the others are
+    let orange = |similarities: [f64; 2]| {
+        let mut scene = Scene::new();
+        let mut frame = frame_of(58, &["a cat", "a dog"]);
+        for (status, similarity) in frame.prompts.iter_mut().zip(similarities) {
+            status.similarity = similarity;
+        }
+        scene.panel.show(frame, scene.now);
+        let painted = scene.paint((820, 560), 1.0);
+        // below the heading, to the first row's end
+        (200..320)
+            .map(|y| {
+                let row = (472..820).map(|x| painted.get_pixel(x, y).0);
+                row.filter(|pixel| *pixel == [0xe0, 0xa9, 0x5c]).count()
+            })
+            .max()
+            .unwrap_or(0)
+    };
+    let length = orange([0.3, 0.2]);
+    assert!(length > 40, "{length}");
+    assert_eq!(orange([0.3, 0.9]), length);
+    assert!(orange([0.6, 0.2]).abs_diff(2 * length) < 8);
 }
 
 #[test]
@@ -137,11 +249,10 @@ fn the_end_with_cutouts_and_a_message() {
     let mut scene = Scene::new();
     let mut frame = sample::frame(200);
     frame.view = View::Cutouts;
-    frame.message = Some(Message {
-        number: 1,
-        severity: Severity::Info,
-        text: "finished; saved outputs/sunset-001/image.png".to_owned(),
-    });
+    frame.message = message(
+        Severity::Info,
+        "finished; saved outputs/sunset-001/image.png",
+    );
     scene.panel.show(frame, scene.now);
     scene.compare("end", (820, 560), 1.0);
 }

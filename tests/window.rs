@@ -372,12 +372,9 @@ fn a_click_wounds_a_growing_pattern_and_it_heals() {
     sleep(Duration::from_millis(300));
     // the middle of the screen, and with it that of the window
     let (middle, corner) = ((610, 350, 60, 60), (320, 70, 60, 60));
+    // once, and without holding the button
+    display.xdotool(&["mousedown", "1", "mouseup", "1"]);
     let wounded = wait_for("the wound", || {
-        // a person holds the button for a moment, and clicks again where a busy machine has missed it
-        display.xdotool(&["mousedown", "1"]);
-        sleep(Duration::from_millis(120));
-        display.xdotool(&["mouseup", "1"]);
-        sleep(Duration::from_millis(300));
         let wounded = shot("wounded.png");
         (difference(&before, &wounded, middle) > 3.0).then_some(wounded)
     });
@@ -433,6 +430,106 @@ fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
 }
 
 #[test]
+fn the_picture_goes_on_after_a_message_and_clicks_without_a_hold_are_caught() {
+    let Some(display) = Display::start() else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder");
+    let file = recipe();
+    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
+    let mut program = display.phantasia(&arguments, out.path());
+    let window = display.window(&mut program);
+    let run = out.path().join("first-light-001");
+    let metrics = || {
+        std::fs::read_to_string(run.join("metrics.jsonl"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let shot = |name: &str| display.screenshot(&out.path().join(name));
+    wait_for("some steps", || (metrics() >= 3).then_some(()));
+    display.keys(&["s"]);
+    let _snapshot = wait_for("a snapshot", || {
+        std::fs::read_dir(run.join("snapshots")).ok()?.next()
+    });
+    // the message's eight seconds are over then
+    sleep(Duration::from_secs(10));
+    for round in 0..2 {
+        let before = shot("before.png");
+        let step = metrics();
+        wait_for("steps after the message", || {
+            (metrics() >= step + 20).then_some(())
+        });
+        sleep(Duration::from_secs(2));
+        let changed = difference(&before, &shot("after.png"), (320, 200, 300, 300));
+        assert!(changed > 0.0, "the picture stands still in round {round}");
+    }
+    // the first prompt is edited once it is clicked, by a frame of this colour
+    let is_edited = || {
+        let shot = shot("edited.png");
+        shot.enumerate_pixels()
+            .filter(|(x, _, pixel)| *x > 820 && pixel.0 == [0xe0, 0xa9, 0x5c])
+            .count()
+            > 800
+    };
+    let at = display.xdotool(&["mousemove", "--window", &window.to_string(), "800", "300"]);
+    assert!(at.status.success());
+    sleep(Duration::from_millis(300));
+    for _ in 0..5 {
+        display.xdotool(&["mousedown", "1", "mouseup", "1"]);
+        sleep(Duration::from_millis(700));
+        assert!(is_edited(), "the click was missed");
+        display.keys(&["Escape"]);
+        sleep(Duration::from_millis(500));
+        assert!(!is_edited());
+    }
+    display.close(window);
+    assert_eq!(program.0.wait().expect("an end").code(), Some(0));
+}
+
+#[test]
+fn an_edit_at_the_end_goes_on_painting() {
+    const TEXT: &str = "a dark blue sea";
+    let Some(display) = Display::start() else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder");
+    let file = recipe();
+    let arguments = ["live", file.to_str().expect("a path"), "--steps", "6"];
+    let more = ["--fade", "2", "--extend", "5"];
+    let mut program = display.phantasia(&[&arguments[..], &more].concat(), out.path());
+    let window = display.window(&mut program);
+    let run = out.path().join("first-light-001");
+    let steps = |wanted: usize| {
+        wait_for("steps", || {
+            let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+            (lines.lines().count() == wanted && run.join("image.png").is_file()).then_some(())
+        });
+    };
+    steps(6);
+    sleep(Duration::from_secs(2));
+    display.keys(&["Return", "ctrl+a"]);
+    display.typed(TEXT);
+    display.keys(&["Return"]);
+    steps(13);
+    // and it is done again
+    sleep(Duration::from_secs(3));
+    steps(13);
+    display.close(window);
+    assert_eq!(program.0.wait().expect("an end").code(), Some(0));
+    let recipe = Recipe::load(&run.join("recipe.yaml")).expect("a recipe");
+    let texts = recipe
+        .timeline
+        .iter()
+        .flat_map(|edit| edit.prompts.iter().flatten());
+    assert!(
+        texts
+            .into_iter()
+            .any(|prompt| prompt.text.as_deref() == Some(TEXT))
+    );
+}
+
+#[test]
 fn live_without_a_display_says_what_to_do() {
     let out = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_phantasia"))
@@ -451,4 +548,42 @@ fn live_without_a_display_says_what_to_do() {
         std::fs::read_dir(out.path()).expect("the folder").count(),
         0
     );
+}
+
+#[test]
+fn live_on_a_display_that_does_not_answer_leaves_nothing_behind() {
+    let out = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .arg("live")
+        .arg(recipe())
+        .arg("--out")
+        .arg(out.path().join("runs"))
+        // far from any that is in use
+        .env("DISPLAY", ":4711")
+        .env_remove("WAYLAND_DISPLAY")
+        .output()
+        .expect("the program");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(":4711") && said.contains("--preview terminal"),
+        "{said}"
+    );
+    assert!(!out.path().join("runs").exists());
+}
+
+#[test]
+fn live_refuses_candidates_and_leaves_nothing_behind() {
+    let out = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_phantasia"))
+        .arg("live")
+        .arg(recipe())
+        .args(["--candidates", "2", "--out"])
+        .arg(out.path().join("runs"))
+        .output()
+        .expect("the program");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("phantasia render --candidates"), "{said}");
+    assert!(!out.path().join("runs").exists());
 }

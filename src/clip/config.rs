@@ -121,8 +121,13 @@ impl TextConfig {
     /// Whether the padding of a text changes its embedding, so that the tower has to read it.
     pub fn reads_padding(&self) -> bool {
         // the tokenizer's own padding may have the highest number of all, zero never does
-        let highest = self.pool == TextPool::Highest && self.tokens.own_padding;
+        let highest = self.pool == TextPool::Highest && self.tokens.own_tokenizer;
         !self.causal || self.pool == TextPool::Last || highest
+    }
+
+    /// Whether its tokens are those that all of OpenAI's and most other CLIPs share.
+    pub(super) fn reads_clip_tokens(&self) -> bool {
+        !self.tokens.own_tokenizer && self.vocabulary == 49408
     }
 }
 
@@ -155,8 +160,8 @@ pub enum TextProjection {
 pub struct TokenRules {
     /// How the text is cleaned.
     pub cleaning: TextCleaning,
-    /// Whether texts are padded with the tokenizer's own padding, and not with zeros.
-    pub own_padding: bool,
+    /// Whether the tokenizer is another than CLIP's. Then texts are padded with its own padding, and not with zeros.
+    pub own_tokenizer: bool,
     /// Whether the token that ends a sentence becomes a zero.
     pub strip_separator: bool,
 }

@@ -45,12 +45,12 @@ impl Rules {
                 )
             })
         };
-        let padding = match (config.reads_padding(), rules.own_padding) {
+        let padding = match (config.reads_padding(), rules.own_tokenizer) {
             (false, _) => None,
             (true, false) => Some((config.context, 0)),
             (true, true) => Some((config.context, token("pad_token", &PADDINGS)?)),
         };
-        if padding.is_some() && rules.own_padding {
+        if padding.is_some() && rules.own_tokenizer {
             let side = folder.map(|folder| special_token(folder, "padding_side"));
             if let Some(Ok(Some(side))) = side
                 && side != "right"

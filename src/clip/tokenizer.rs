@@ -217,7 +217,7 @@ impl Tokenizer {
         tokenizer.rules = Rules::new(text, &tokenizer, files.folder()).map_err(failed)?;
         tokenizer.clean = text.tokens.cleaning;
         // a tokenizer that the configuration names is read by open_clip's HFTokenizer, of whatever kind it is
-        if text.tokens.own_padding {
+        if text.tokens.own_tokenizer {
             tokenizer.cleaning = Cleaning::Whitespace;
         }
         Ok(tokenizer)

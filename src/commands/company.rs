@@ -51,6 +51,8 @@ pub struct Company {
     pub args: CompanyArgs,
     /// Where the picture shows.
     pub preview: Preview,
+    /// The window, if it shows there.
+    pub window: Option<Window>,
     /// What the device is called.
     pub device: String,
     /// Set by Ctrl-C.
@@ -83,11 +85,10 @@ impl Company {
             hold: self.args.hold || self.preview == Preview::Window,
             frames: self.preview != Preview::None,
         };
-        // before the painting begins: without a window it should not
-        let window = match self.preview {
-            Preview::Window => Some(Window::open(&format!("Phantasia: {}", run.display()))?),
-            Preview::Terminal | Preview::None => None,
-        };
+        let mut window = self.window;
+        if let Some(window) = &mut window {
+            window.set_title(&format!("Phantasia: {}", run.display()));
+        }
         let (bar, stop, teller) = (progress.bar(), Arc::clone(&self.stop), voice.clone());
         let mut worker = Worker::spawn(painter, options, stop, move |event| match event {
             Event::Step(tick) => progress.tick(tick),
@@ -208,6 +209,15 @@ pub fn choose(choice: PreviewChoice) -> Result<Preview> {
     };
     around.check(wanted)?;
     Ok(wanted)
+}
+
+/// The window, if the picture is to show there. It is opened before there is a run folder: without a window there is no render, and none
+/// is to leave a trace.
+pub fn window(preview: Preview) -> Result<Option<Window>> {
+    match preview {
+        Preview::Window => Ok(Some(Window::open("Phantasia")?)),
+        Preview::Terminal | Preview::None => Ok(None),
+    }
 }
 
 /// Lets what changes in the recipe's file take effect.
@@ -346,9 +356,8 @@ fn words(tick: &Tick) -> String {
     const LONGEST: usize = 24;
     let mut words = format!("loss {:.4}", tick.loss);
     for (label, cosine) in tick.similarity.iter().take(PROMPTS) {
-        let short: String = label.chars().take(LONGEST).collect();
-        let rest = if short.len() < label.len() { "..." } else { "" };
-        words.push_str(&format!("  {cosine:.3} {}{rest}", short.escape_debug()));
+        let label = terminal::shortened(label, LONGEST);
+        words.push_str(&format!("  {cosine:.3} {}", label.escape_debug()));
     }
     words
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
+use phantasia::preview::Surroundings;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::session::Session;
 use phantasia::video;
@@ -168,7 +169,13 @@ fn display() -> Value {
     ["WAYLAND_DISPLAY", "DISPLAY"]
         .into_iter()
         .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
-        .map_or(json!("none"), Value::String)
+        .map_or(json!("none"), |display| {
+            if Surroundings::now().display_is_dead {
+                format!("{display} (does not answer)").into()
+            } else {
+                display.into()
+            }
+        })
 }
 
 /// What would write videos of kind mp4. Everything else works without it.

@@ -51,14 +51,18 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     let (device, device_name) = device::open(args.device)?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;
-    if args.live {
-        Surroundings::now().check(Preview::Window)?;
-    }
+    // before there is a folder: without a window nothing grows, and nothing is to be left
+    let window = (args.live)
+        .then(|| -> Result<_> {
+            Surroundings::now().check(Preview::Window)?;
+            GardenWindow::open("Phantasia")
+        })
+        .transpose()?;
     let folder = Arc::new(RunFolder::create(&args.out, &name(&args.rule))?);
     let start = Instant::now();
     let (picture, video, interrupted);
-    if args.live {
-        growth = tend(growth, &folder, &stop)?;
+    if let Some(window) = window {
+        growth = tend(growth, window, &folder, &stop)?;
         picture = growth.image()?;
         (video, interrupted) = (None, false);
     } else {
@@ -137,8 +141,13 @@ fn film(
 }
 
 /// Lets the pattern grow in a window until that is closed; the pattern as it is then.
-fn tend(growth: Growth, folder: &Arc<RunFolder>, stop: &Arc<AtomicBool>) -> Result<Growth> {
-    let window = GardenWindow::open(&format!("Phantasia: {}", folder.path().display()))?;
+fn tend(
+    growth: Growth,
+    mut window: GardenWindow,
+    folder: &Arc<RunFolder>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Growth> {
+    window.set_title(&format!("Phantasia: {}", folder.path().display()));
     let snapshots = Arc::clone(folder);
     let garden = Garden::plant(growth, PACE, Arc::clone(stop), move |steps, image| {
         Ok(snapshots.write_grown_snapshot(steps, image)?)

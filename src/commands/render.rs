@@ -12,12 +12,20 @@ use phantasia::video;
 use serde_json::{Value, json};
 
 use super::company::{self, Company};
-use super::console::note;
+use super::console::{Misuse, note};
 use super::{device, models, tournament};
 use crate::cli::{PreviewChoice, PromptArg, RenderArgs};
 
 /// Paints a picture; it shows at `preview` where the flags do not say.
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
+    if args.candidates.is_some() && preview == PreviewChoice::Window {
+        return Err(Misuse(
+            "`live` shows one render in a window, and --candidates makes several: `phantasia render --candidates` lets a judge \
+             order them, and `live` paints the winner's recipe"
+                .to_owned(),
+        )
+        .into());
+    }
     let draft = draft(args)?;
     let (recipe, left_out) = finished(args, &draft)?;
     for warning in draft.warnings() {
@@ -50,11 +58,13 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     for warning in session.take_warnings() {
         note(format_args!("warning: {warning}"));
     }
+    let window = company::window(preview)?;
     let folder = RunFolder::create(&args.out, &output::run_name(&args.recipe))?;
     let painter = Painter::new(session, folder, &recipe)?;
     let company = Company {
         args: args.company.clone(),
         preview,
+        window,
         device: device_name,
         stop,
     };

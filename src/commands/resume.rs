@@ -77,6 +77,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let company = Company {
         args: args.company.clone(),
         preview,
+        window: company::window(preview)?,
         device: device_name,
         stop,
     };

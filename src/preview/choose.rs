@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use super::display::Display;
+
 /// Where a render is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preview {
@@ -16,8 +18,10 @@ pub enum Preview {
 /// What is around the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Surroundings {
-    /// A window can be opened.
+    /// A window can be opened: there is a display, and it answers.
     pub display: bool,
+    /// There is a display by its name, but it does not answer.
+    pub display_is_dead: bool,
     /// There is a Wayland display, but none of X11.
     pub wayland_alone: bool,
     /// Standard output is a terminal.
@@ -33,6 +37,13 @@ pub enum NoPreview {
          with `--control -` to steer by standard input, or edit the recipe while `render --watch` paints it"
     )]
     NoDisplay,
+    /// The display is named and does not answer.
+    #[error(
+        "the display for the window does not answer (DISPLAY is {}): is its server running, and may this program use it? Without it, take \
+         `--preview terminal` or `--preview none`",
+        std::env::var("DISPLAY").unwrap_or_default()
+    )]
+    DeadDisplay,
     /// The window talks to X11 alone.
     #[error(
         "the window needs X11, and DISPLAY is not set: start Xwayland (most Wayland desktops do by themselves), or take \
@@ -49,10 +60,12 @@ impl Surroundings {
     pub fn now() -> Self {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let everywhere = cfg!(any(windows, target_os = "macos"));
-        let display = everywhere || is_set("DISPLAY");
+        let named = everywhere || is_set("DISPLAY");
+        let display = named && Display::answers();
         Self {
             display,
-            wayland_alone: !display && is_set("WAYLAND_DISPLAY"),
+            display_is_dead: named && !display,
+            wayland_alone: !named && is_set("WAYLAND_DISPLAY"),
             terminal: std::io::stdout().is_terminal(),
         }
     }
@@ -64,6 +77,7 @@ impl Surroundings {
     pub fn check(&self, wanted: Preview) -> Result<(), NoPreview> {
         match wanted {
             Preview::Window if self.display => Ok(()),
+            Preview::Window if self.display_is_dead => Err(NoPreview::DeadDisplay),
             Preview::Window if self.wayland_alone => Err(NoPreview::WaylandAlone),
             Preview::Window => Err(NoPreview::NoDisplay),
             Preview::Terminal if !self.terminal => Err(NoPreview::NoTerminal),
@@ -98,6 +112,7 @@ mod tests {
     fn around(display: bool, wayland_alone: bool, terminal: bool) -> Surroundings {
         Surroundings {
             display,
+            display_is_dead: false,
             wayland_alone,
             terminal,
         }
@@ -126,6 +141,16 @@ mod tests {
             Err(NoPreview::WaylandAlone)
         );
         assert_eq!(around(true, false, false).check(Preview::Window), Ok(()));
+    }
+
+    #[test]
+    fn a_display_that_does_not_answer_is_none() {
+        let around = Surroundings {
+            display_is_dead: true,
+            ..around(false, false, true)
+        };
+        assert_eq!(around.check(Preview::Window), Err(NoPreview::DeadDisplay));
+        assert_eq!(around.best().0, Preview::Terminal);
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Display {
             ..display
         }
     }
+
+    /// Whether a window could be opened, where that can be known before: an X server that DISPLAY names may be gone, or refuse us.
+    pub fn answers() -> bool {
+        answers()
+    }
 }
 
 /// A scale as it is written, if it makes sense.
@@ -51,6 +56,16 @@ fn desktop() -> Display {
         .and_then(|resources| resources.get_value::<f32>("Xft.dpi", "").ok().flatten());
     let scale = dpi.map_or(1.0, |dpi| (dpi / 96.0).clamp(SCALES.0, SCALES.1));
     Display { scale, size }
+}
+
+#[cfg(all(unix, not(target_os = "macos")))]
+fn answers() -> bool {
+    x11rb::connect(None).is_ok()
+}
+
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+fn answers() -> bool {
+    true
 }
 
 /// Elsewhere the system enlarges windows by itself.

@@ -6,18 +6,19 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use minifb::{MouseButton, MouseMode};
 
 use crate::grow::{Care, Garden, Grown};
 use crate::live::Mailbox;
 
 use super::canvas::{Canvas, Rect};
 use super::keyboard::{Keyboard, Meaning};
+use super::layout::growth;
+use super::mouse::{Click, Mouse};
 use super::paint::{GROUND, PANEL, SOFT, TEXT};
 use super::panel::{Input, Key};
 use super::scale::{fitted, scaled};
 use super::text::{Fonts, Style, Weight};
-use super::window::{Opened, open};
+use super::window::{Opened, open, plain};
 
 /// Size at first, in logical pixels.
 const SIZE: (f32, f32) = (720.0, 760.0);
@@ -35,6 +36,8 @@ const KEYS: &str = "Click wounds   Space rests   R begins anew   S saves   Q clo
 pub struct GardenWindow {
     window: minifb::Window,
     keyboard: Keyboard,
+    mouse: Mouse,
+    down: bool,
     fonts: Fonts,
     canvas: Canvas,
     scale: f32,
@@ -62,6 +65,8 @@ impl GardenWindow {
         let keyboard = Keyboard::default();
         window.set_input_callback(keyboard.listener());
         Ok(Self {
+            mouse: Mouse::new(&window),
+            down: false,
             window,
             keyboard,
             fonts: Fonts::embedded()?,
@@ -70,6 +75,11 @@ impl GardenWindow {
             place: None,
             wounded: None,
         })
+    }
+
+    /// What stands above the window.
+    pub fn set_title(&mut self, title: &str) {
+        self.window.set_title(&plain(title));
     }
 
     /// Shows the pattern and passes on what is done to it, until the window is closed or nothing grows any more. The pattern is told to
@@ -146,13 +156,27 @@ impl GardenWindow {
     }
 
     /// What the mouse does to the pattern: a click wounds it, and so does each half radius that it is dragged on.
-    fn pointed(&mut self) -> Option<Care> {
-        let down = self.window.get_mouse_down(MouseButton::Left);
-        let at = (self.window.get_mouse_pos(MouseMode::Discard)).filter(|_| down);
-        let (Some((x, y)), Some((place, (width, height)))) = (at, self.place) else {
-            self.wounded = None;
-            return None;
-        };
+    fn pointed(&mut self) -> Vec<Care> {
+        let mut wounds = vec![];
+        while let Some(click) = self.mouse.read(&self.window) {
+            match click {
+                Click::Press { at, .. } => {
+                    self.down = true;
+                    self.wounded = None;
+                    wounds.extend(self.wound(at));
+                }
+                Click::Release(_) => self.down = false,
+            }
+        }
+        if let Some(at) = self.mouse.at(&self.window).filter(|_| self.down) {
+            wounds.extend(self.wound(at));
+        }
+        wounds
+    }
+
+    /// A wound at a place of the window, if it is on the pattern and not near the last one.
+    fn wound(&mut self, (x, y): (f32, f32)) -> Option<Care> {
+        let (place, (width, height)) = self.place?;
         if !place.contains(x.floor() as i32, y.floor() as i32) {
             return None;
         }
@@ -171,7 +195,8 @@ impl GardenWindow {
     }
 
     fn paint(&mut self, grown: &Grown, (width, height): (usize, usize)) {
-        let px = |logical: f32| (logical * self.scale).round() as i32;
+        let scale = self.scale * growth((width, height), self.scale);
+        let px = |logical: f32| (logical * scale).round() as i32;
         self.canvas.reset(width, height, GROUND);
         let all = self.canvas.bounds();
         let footer = px(FOOTER).min(all.height);
@@ -186,7 +211,7 @@ impl GardenWindow {
         let line = Rect::new(0, all.height - footer, all.width, footer);
         self.canvas.fill(line, PANEL);
         let style = Style {
-            size: LETTERS * self.scale,
+            size: LETTERS * scale,
             weight: Weight::Regular,
         };
         let baseline = (line.y + (footer + px(LETTERS * 0.7)) / 2) as f32;

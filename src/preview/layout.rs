@@ -3,25 +3,90 @@
 use super::canvas::Rect;
 use super::panel::Panel;
 
-/// Logical pixels; [`Layout::px`] makes them real ones.
-const MARGIN: f32 = 20.0;
+/// The size at which everything is drawn in its plain size, in logical pixels.
+const USUAL: (f32, f32) = (1040.0, 680.0);
+/// How small and how large things get with the window.
+const GROWTHS: (f32, f32) = (0.9, 2.5);
+/// How much larger a part of the window is drawn than its share: a window twice as large shows more, too.
+const GROWTH: f32 = 2.0 / 3.0;
+/// The width of the panel beside the picture, in logical pixels as everything below.
 const SIDE_WIDTH: f32 = 348.0;
-/// Narrower or lower windows show the picture alone.
+/// Narrower or lower windows have a [`COMPACT`] panel.
 const LEAST: (f32, f32) = (380.0, 280.0);
-const STATUS: f32 = 52.0;
 const FIGURES: f32 = 44.0;
 const CURVE: f32 = 60.0;
 const HEADING: f32 = 28.0;
-const ROW: f32 = 56.0;
+/// The heading with a second line, which says what the bars measure.
+const HEADING_TWO: f32 = 46.0;
 /// A second line of a long prompt.
 const LINE: f32 = 19.0;
-const ROW_GAP: f32 = 6.0;
 const ADD: f32 = 36.0;
-const MESSAGE: f32 = 44.0;
-const FOOTER: f32 = 20.0;
-const GAP: f32 = 12.0;
+/// Lines of messages, at most, where nothing else needs the room; the first two are always free.
+const MESSAGE_LINES: f32 = 6.0;
+/// From one line of a message to the next.
+pub(super) const MESSAGE_LINE: f32 = 18.0;
+const MESSAGE_GAP: f32 = 8.0;
 /// Prompts that show at least before the curve gives way.
 const LEAST_ROWS: usize = 2;
+/// A compact panel is beside the picture where it has this much room there.
+const COMPACT_SIDE: f32 = 150.0;
+/// A compact panel below the picture takes at most this share of the window.
+const COMPACT_SHARE: f32 = 0.45;
+/// Windows smaller than this have no room for text.
+const COMPACT_LEAST: (f32, f32) = (120.0, 90.0);
+
+/// The sizes of what every panel has, in logical pixels.
+struct Sizes {
+    margin: f32,
+    status: f32,
+    row: f32,
+    row_gap: f32,
+    /// From a row's top to its text, and to its bar.
+    text: f32,
+    bar: f32,
+    /// From a row's sides to what is in it.
+    pad: f32,
+    message: f32,
+    footer: f32,
+    gap: f32,
+}
+
+const FULL: Sizes = Sizes {
+    margin: 20.0,
+    status: 52.0,
+    row: 56.0,
+    row_gap: 6.0,
+    text: 8.0,
+    bar: 40.0,
+    pad: 12.0,
+    message: 44.0,
+    footer: 20.0,
+    gap: 12.0,
+};
+
+/// In a small window. Messages take the footer's place.
+const COMPACT: Sizes = Sizes {
+    margin: 8.0,
+    status: 30.0,
+    row: 42.0,
+    row_gap: 2.0,
+    text: 2.0,
+    bar: 31.0,
+    pad: 6.0,
+    message: 0.0,
+    footer: 17.0,
+    gap: 2.0,
+};
+
+/// How much larger or smaller than usual things are drawn in a window of this size, where a display has `scale` pixels to a logical one.
+/// A user's own zoom comes on top of it.
+pub fn growth((width, height): (usize, usize), scale: f32) -> f32 {
+    let (wide, high) = (width as f32 / scale, height as f32 / scale);
+    let ratio = (wide / USUAL.0).min(high / USUAL.1);
+    // in steps, so that letters are not drawn anew for every pixel by which a window is dragged larger
+    let growth = (ratio.powf(GROWTH) * 20.0).round() / 20.0;
+    growth.clamp(GROWTHS.0, GROWTHS.1)
+}
 
 /// Where one prompt is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +108,8 @@ pub struct RowPlace {
 pub struct Layout {
     /// Real pixels to a logical one.
     pub scale: f32,
+    /// Whether the window is so small that only what matters most shows, in small letters.
+    pub compact: bool,
     /// The room of the picture.
     pub picture: Rect,
     /// The ground of everything else.
@@ -115,6 +182,7 @@ impl Layout {
         let (wide, high) = (width as f32 / scale, height as f32 / scale);
         let mut layout = Self {
             scale,
+            compact: wide < LEAST.0 || high < LEAST.1,
             picture: window,
             panel: Rect::default(),
             status: Rect::default(),
@@ -127,10 +195,9 @@ impl Layout {
             message: Rect::default(),
             footer: Rect::default(),
         };
-        if wide < LEAST.0 || high < LEAST.1 {
-            return layout;
-        }
-        if wide >= SIDE_WIDTH + LEAST.0.min(high * 0.6) {
+        if layout.compact {
+            layout.small(panel, window, (wide, high), is_long);
+        } else if wide >= SIDE_WIDTH + LEAST.0.min(high * 0.6) {
             layout.beside(panel, window, is_long);
         } else {
             layout.below(panel, window, high, is_long);
@@ -150,17 +217,21 @@ impl Layout {
         }
     }
 
+    fn sizes(&self) -> &'static Sizes {
+        if self.compact { &COMPACT } else { &FULL }
+    }
+
     /// The panel at the right of the picture.
     fn beside(&mut self, panel: &Panel, window: Rect, is_long: &dyn Fn(usize, i32) -> bool) {
         let side = self.px(SIDE_WIDTH);
-        let margin = self.px(MARGIN);
+        let margin = self.px(FULL.margin);
         self.panel = Rect::new(window.right() - side, 0, side, window.height);
         self.picture = Rect::new(0, 0, window.width - side, window.height).inset(margin);
         let mut column = self.column(self.panel.inset(margin));
-        self.status = column.top(STATUS);
+        self.status = column.top(FULL.status);
         self.foot(&mut column);
         let rows = panel.rows().len();
-        let wanted = HEADING + ADD + rows.min(LEAST_ROWS) as f32 * (ROW + ROW_GAP);
+        let wanted = HEADING + ADD + rows.min(LEAST_ROWS) as f32 * (FULL.row + FULL.row_gap);
         let mut spare = column.left() - wanted;
         let mut fits = |height: f32| {
             spare -= height;
@@ -175,8 +246,9 @@ impl Layout {
         if fits(CURVE) {
             self.curve = column.top(CURVE);
         }
-        column.top(GAP);
-        self.prompts(panel, column, is_long);
+        column.top(FULL.gap);
+        self.prompts(panel, &mut column, is_long);
+        self.widen_message(&column);
     }
 
     /// The panel below the picture, in two columns.
@@ -187,7 +259,7 @@ impl Layout {
         high: f32,
         is_long: &dyn Fn(usize, i32) -> bool,
     ) {
-        let margin = self.px(MARGIN);
+        let margin = self.px(FULL.margin);
         let height = self
             .px((high * 0.42).clamp(176.0, 330.0))
             .min(window.height);
@@ -196,7 +268,7 @@ impl Layout {
         let inner = self.panel.inset(margin);
         let left = ((inner.width - margin) * 2 / 5).max(self.px(150.0).min(inner.width / 2));
         let mut column = self.column(Rect::new(inner.x, inner.y, left, inner.height));
-        self.status = column.top(STATUS);
+        self.status = column.top(FULL.status);
         self.foot(&mut column);
         for place in [&mut self.figures, &mut self.settings] {
             if column.left() >= FIGURES {
@@ -206,30 +278,111 @@ impl Layout {
         if column.left() >= CURVE {
             self.curve = column.top(CURVE);
         }
+        self.widen_message(&column);
         let right = Rect::new(
             inner.x + left + margin,
             inner.y,
             inner.width - left - margin,
             inner.height,
         );
-        self.prompts(panel, self.column(right), is_long);
+        let mut column = self.column(right);
+        self.prompts(panel, &mut column, is_long);
+    }
+
+    /// A panel of few and small lines, beside the picture or below it.
+    fn small(
+        &mut self,
+        panel: &Panel,
+        window: Rect,
+        (wide, high): (f32, f32),
+        is_long: &dyn Fn(usize, i32) -> bool,
+    ) {
+        if wide < COMPACT_LEAST.0 || high < COMPACT_LEAST.1 {
+            return;
+        }
+        let aspect = (panel.frame()).map_or(1.0, |frame| {
+            frame.width.max(1) as f32 / frame.height.max(1) as f32
+        });
+        // what a picture as high as the window leaves free
+        let free = wide - high * aspect;
+        let beside = free >= COMPACT_SIDE;
+        let room = high * if beside { 1.0 } else { COMPACT_SHARE };
+        let each = COMPACT.row + COMPACT.row_gap;
+        let rest = COMPACT.status + COMPACT.footer + COMPACT.gap + 2.0 * COMPACT.margin;
+        let fitting = ((room - rest).max(0.0) / each) as usize;
+        // the line that is being typed matters more than how far the picture is
+        let typing = fitting == 0 && panel.editing().is_some();
+        let margin = self.px(COMPACT.margin);
+        if beside {
+            let side = self.px(free.min(SIDE_WIDTH));
+            self.panel = Rect::new(window.right() - side, 0, side, window.height);
+            self.picture = Rect::new(0, 0, self.panel.x, window.height);
+        } else {
+            let rows = panel.rows().len().min(fitting) as f32;
+            let height = if typing {
+                COMPACT.row + 2.0 * COMPACT.margin
+            } else if room < rest {
+                COMPACT.status + 2.0 * COMPACT.margin
+            } else {
+                rest + rows * each
+            };
+            let height = (self.px(height) + 1).min(window.height);
+            self.panel = Rect::new(0, window.height - height, window.width, height);
+            self.picture = Rect::new(0, 0, window.width, self.panel.y);
+        }
+        self.picture = self.picture.inset(margin);
+        let mut column = self.column(self.panel.inset(margin));
+        if !typing {
+            self.status = column.top(COMPACT.status);
+            self.foot(&mut column);
+            column.top(COMPACT.gap);
+        }
+        self.prompts(panel, &mut column, is_long);
+        self.message = self.footer;
+        self.widen_message(&column);
     }
 
     fn foot(&mut self, column: &mut Column) {
-        self.footer = column.bottom(FOOTER);
-        if column.left() >= MESSAGE {
-            self.message = column.bottom(MESSAGE);
+        let sizes = self.sizes();
+        if column.left() >= sizes.footer {
+            self.footer = column.bottom(sizes.footer);
+        }
+        if sizes.message > 0.0 && column.left() >= sizes.message {
+            self.message = column.bottom(sizes.message);
+        }
+    }
+
+    /// Messages may have what nothing else needs above them.
+    fn widen_message(&mut self, rest: &Column) {
+        let most = self.px(MESSAGE_LINES * MESSAGE_LINE);
+        let free = rest.rest.height - self.px(MESSAGE_GAP);
+        let more = free.min(most - self.message.height).max(0);
+        if !self.message.is_empty() {
+            self.message.y -= more;
+            self.message.height += more;
         }
     }
 
     /// The prompts, in what is left of a column: those around the selected one, if not all have room.
-    fn prompts(&mut self, panel: &Panel, mut column: Column, is_long: &dyn Fn(usize, i32) -> bool) {
+    fn prompts(
+        &mut self,
+        panel: &Panel,
+        column: &mut Column,
+        is_long: &dyn Fn(usize, i32) -> bool,
+    ) {
+        let sizes = self.sizes();
         let count = panel.rows().len();
-        if column.left() >= HEADING + ROW {
-            self.heading = column.top(HEADING);
+        let each = sizes.row + sizes.row_gap;
+        if !self.compact {
+            let least = count.clamp(1, LEAST_ROWS) as f32 * each;
+            if column.left() >= HEADING_TWO + least {
+                self.heading = column.top(HEADING_TWO);
+            } else if column.left() >= HEADING + sizes.row {
+                self.heading = column.top(HEADING);
+            }
         }
-        let each = ROW + ROW_GAP;
-        let room = (column.left() / each) as usize;
+        // the last row needs no gap after it
+        let room = ((column.left() + sizes.row_gap) / each) as usize;
         let room_and_add = ((column.left() - ADD).max(0.0) / each) as usize;
         let shown = if count <= room_and_add {
             count
@@ -237,27 +390,32 @@ impl Layout {
             room.min(count)
         };
         let first = (panel.selected() + 1).saturating_sub(shown);
-        let pad = self.px(12.0);
+        let pad = self.px(sizes.pad);
         let numbers = self.px(48.0).min((column.rest.width - 2 * pad).max(0));
         let text = (column.rest.width - 2 * pad).max(0) - numbers;
         let mut spare = column.left() - ADD - shown as f32 * each;
         for index in first..first + shown {
-            let mut height = ROW;
+            let mut height = sizes.row;
             if spare >= LINE && is_long(index, text) {
                 height += LINE;
                 spare -= LINE;
             }
             let all = column.top(height);
-            column.top(ROW_GAP);
-            let second = height - ROW;
+            column.top(sizes.row_gap);
+            let second = height - sizes.row;
             let inner = Rect::new(all.x + pad, all.y, all.width - 2 * pad, all.height);
             self.rows.push(RowPlace {
                 index,
                 all,
-                text: Rect::new(inner.x, all.y + self.px(8.0), text, self.px(24.0 + second)),
+                text: Rect::new(
+                    inner.x,
+                    all.y + self.px(sizes.text),
+                    text,
+                    self.px(24.0 + second),
+                ),
                 bar: Rect::new(
                     inner.x,
-                    all.y + self.px(40.0 + second),
+                    all.y + self.px(sizes.bar + second),
                     text,
                     self.px(4.0).max(1),
                 ),
@@ -288,6 +446,10 @@ mod tests {
             layout.footer,
         ];
         places.extend(layout.rows.iter().map(|row| row.all));
+        if layout.compact {
+            // a message takes the place of the keys, and nothing else
+            places.retain(|place| *place != layout.footer);
+        }
         for (index, a) in places.iter().enumerate() {
             for b in &places[index + 1..] {
                 assert!(
@@ -335,10 +497,53 @@ mod tests {
     }
 
     #[test]
-    fn a_small_window_shows_the_picture_alone() {
-        let layout = Layout::new(&sample::panel(), 200, 200, 1.0, &|_, _| true);
-        assert_eq!(layout.picture, Rect::new(0, 0, 200, 200));
+    fn a_tiny_window_shows_the_picture_alone() {
+        let layout = Layout::new(&sample::panel(), 110, 80, 1.0, &|_, _| true);
+        assert_eq!(layout.picture, Rect::new(0, 0, 110, 80));
         assert!(layout.panel.is_empty() && layout.rows.is_empty());
+    }
+
+    #[test]
+    fn the_panel_of_a_small_window_gives_way_without_vanishing() {
+        let panel = sample::panel();
+        for ((width, height), rows) in [((320, 240), 1), ((420, 240), 3), ((200, 160), 0)] {
+            let layout = Layout::new(&panel, width, height, 0.9, &|_, _| false);
+            assert!(!layout.status.is_empty(), "{width} x {height}: {layout:?}");
+            assert_eq!(layout.rows.len(), rows, "{width} x {height}: {layout:?}");
+            // the picture keeps more than half of what it could have at most
+            let side = layout.picture.height.min(layout.picture.width);
+            assert!(2 * side > height as i32, "{width} x {height}: {layout:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_shows_in_a_small_window() {
+        use crate::preview::panel::{Held, Input, Key};
+        let mut panel = sample::panel();
+        let now = std::time::Instant::now();
+        panel.input(&Input::Key(Key::End, Held::default()), now);
+        panel.input(&Input::Key(Key::Enter, Held::default()), now);
+        for (width, height) in [(320, 240), (240, 160), (160, 120)] {
+            let layout = Layout::new(&panel, width, height, 0.9, &|_, _| false);
+            let shown: Vec<usize> = layout.rows.iter().map(|row| row.index).collect();
+            assert_eq!(shown, [2], "{width} x {height}: {layout:?}");
+        }
+    }
+
+    #[test]
+    fn things_grow_with_the_window_and_shrink_a_little() {
+        assert_eq!(growth((1040, 680), 1.0), 1.0);
+        assert_eq!(growth((2080, 1360), 2.0), 1.0);
+        assert_eq!(growth((320, 240), 1.0), GROWTHS.0);
+        assert_eq!(growth((0, 0), 1.0), GROWTHS.0);
+        assert_eq!(growth((40_000, 40_000), 1.0), GROWTHS.1);
+        let sizes = [(1280, 800), (1920, 1080), (2560, 1440), (3840, 2160)];
+        let growths = sizes.map(|size| growth(size, 1.0));
+        assert!(
+            growths.windows(2).all(|pair| pair[0] < pair[1]),
+            "{growths:?}"
+        );
+        assert!((1.3..1.5).contains(&growths[1]), "{growths:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How often pictures are drawn: the machine's time is wanted for painting.
+//! When pictures are drawn: the machine's time is wanted for painting.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A picture is drawn so often at least, however long that takes.
 const SLOWEST: Duration = Duration::from_secs(1);
@@ -30,9 +30,220 @@ impl Pace {
     }
 }
 
+/// What is to be done for a window at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Redraw {
+    /// Paint it.
+    Paint {
+        /// With the newest picture; else with the one that is already there.
+        picture: bool,
+    },
+    /// Put the pixels of the last time on the screen once more.
+    Show,
+    /// Nothing.
+    Nothing,
+}
+
+/// Decides when a window is painted. It has no clock of its own, so that it can be tested without waiting.
+///
+/// New pictures keep to a [`Pace`]. Everything else (keys, clicks, messages, a new size) is painted at once, and never puts the next
+/// picture off.
+#[derive(Clone, Debug)]
+pub(super) struct Redraws {
+    pace: Pace,
+    /// The screen loses the pixels where another window lay on this one, so they are shown again this often.
+    refresh: Duration,
+    size: (usize, usize),
+    touched: bool,
+    newer: bool,
+    next_picture: Instant,
+    shown: Option<Instant>,
+}
+
+impl Redraws {
+    /// A window that has not been painted yet.
+    pub(super) fn new(pace: Pace, refresh: Duration, now: Instant) -> Self {
+        Self {
+            pace,
+            refresh,
+            size: (0, 0),
+            touched: true,
+            newer: false,
+            next_picture: now,
+            shown: None,
+        }
+    }
+
+    /// Whether a newer picture could be drawn now. Frames cost the painting thread time, so none is asked for earlier.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        now >= self.next_picture
+    }
+
+    /// A newer picture has come.
+    pub(super) fn newer(&mut self) {
+        self.newer = true;
+    }
+
+    /// Something other than the picture has changed.
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// What to do now, in a window of this size; [`Redraws::done`] is told afterwards how long it took.
+    pub(super) fn decide(&mut self, size: (usize, usize), now: Instant) -> Redraw {
+        self.touched |= size != self.size;
+        self.size = size;
+        let picture = self.newer && self.is_ready(now);
+        if self.touched || picture {
+            Redraw::Paint { picture }
+        } else if (self.shown).is_none_or(|shown| now.duration_since(shown) > self.refresh) {
+            Redraw::Show
+        } else {
+            Redraw::Nothing
+        }
+    }
+
+    /// What [`Redraws::decide`] said was done; it began at `begin`.
+    pub(super) fn done(&mut self, redraw: Redraw, begin: Instant, took: Duration) {
+        match redraw {
+            Redraw::Paint { picture } => {
+                self.touched = false;
+                if picture {
+                    self.newer = false;
+                    self.next_picture = begin + self.pace.interval(took);
+                }
+            }
+            Redraw::Show => {}
+            Redraw::Nothing => return,
+        }
+        self.shown = Some(begin);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::Severity;
+    use crate::preview::panel::Panel;
+    use crate::preview::sample;
+
+    const LOOK: Duration = Duration::from_millis(33);
+
+    /// A window that nobody touches, and how often it did what.
+    struct Bench {
+        panel: Panel,
+        redraws: Redraws,
+        now: Instant,
+        size: (usize, usize),
+        step: usize,
+        pictures: usize,
+        others: usize,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (pace, now) = (
+                Pace {
+                    fastest: LOOK,
+                    share: 0.1,
+                },
+                Instant::now(),
+            );
+            Self {
+                panel: sample::panel(),
+                redraws: Redraws::new(pace, Duration::from_millis(700), now),
+                now,
+                size: (800, 600),
+                step: 57,
+                pictures: 0,
+                others: 0,
+            }
+        }
+
+        /// Looks at everything as the window's loop does, for so long; a step is made at every look. Painting takes 10 ms.
+        fn look_on(&mut self, time: Duration) {
+            (self.pictures, self.others) = (0, 0);
+            let end = self.now + time;
+            while self.now < end {
+                let begin = self.now;
+                self.step += 1;
+                if self.redraws.is_ready(begin) {
+                    self.panel.show(sample::frame(self.step), begin);
+                    self.redraws.newer();
+                }
+                if self
+                    .panel
+                    .next_change()
+                    .is_some_and(|change| change <= begin)
+                {
+                    self.redraws.touch();
+                }
+                self.panel.tick(begin);
+                let redraw = self.redraws.decide(self.size, begin);
+                match redraw {
+                    Redraw::Paint { picture: true } => self.pictures += 1,
+                    Redraw::Paint { picture: false } => self.others += 1,
+                    Redraw::Show | Redraw::Nothing => {}
+                }
+                self.redraws.done(redraw, begin, Duration::from_millis(10));
+                self.now += LOOK;
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_come_on_after_a_message_has_gone() {
+        let mut bench = Bench::new();
+        bench.look_on(Duration::from_secs(20));
+        let usual = bench.pictures;
+        assert!(usual > 100, "{usual}");
+        bench.panel.say("saved it", Severity::Info, bench.now);
+        bench.look_on(Duration::from_secs(20));
+        assert!(
+            bench.pictures.abs_diff(usual) <= 1,
+            "{} and {usual}",
+            bench.pictures
+        );
+        // the message goes away once, and nothing is painted again and again for it
+        assert!(bench.others <= 1, "{}", bench.others);
+        bench.look_on(Duration::from_secs(20));
+        assert_eq!(
+            (bench.pictures.abs_diff(usual) <= 1, bench.others),
+            (true, 0)
+        );
+    }
+
+    #[test]
+    fn what_changes_all_the_time_does_not_put_pictures_off() {
+        let mut bench = Bench::new();
+        bench.look_on(Duration::from_secs(5));
+        let usual = bench.pictures;
+        let mut pictures = 0;
+        for _ in 0..150 {
+            // a window that is dragged larger
+            bench.size.0 += 1;
+            bench.look_on(LOOK);
+            pictures += bench.pictures;
+        }
+        assert!(pictures.abs_diff(usual) <= 2, "{pictures} and {usual}");
+    }
+
+    #[test]
+    fn without_new_pictures_the_pixels_are_only_shown_again() {
+        let mut bench = Bench::new();
+        bench.look_on(LOOK);
+        let mut shown = 0;
+        for _ in 0..300 {
+            let redraw = bench.redraws.decide(bench.size, bench.now);
+            assert!(!matches!(redraw, Redraw::Paint { .. }));
+            shown += usize::from(redraw == Redraw::Show);
+            bench
+                .redraws
+                .done(redraw, bench.now, Duration::from_millis(1));
+            bench.now += LOOK;
+        }
+        assert!((10..=15).contains(&shown), "{shown}");
+    }
 
     #[test]
     fn drawings_are_rarer_the_longer_they_take_within_bounds() {

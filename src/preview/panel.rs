@@ -3,22 +3,29 @@
 //! The worker's frames say how things stand. What a person changes shows at once and is sent to the worker; until a frame shows it
 //! done, the change as it was asked for stays in view.
 
+mod input;
+mod keys;
+mod wish;
+
 use std::time::{Duration, Instant};
 
-use crate::live::{Command, Frame, View};
+use crate::live::{Command, Frame, Severity, View};
 use crate::prompt::weighted;
 use crate::recipe::{Number, Prompt};
 
 use super::editor::Editor;
 
+pub use input::{Action, Held, Input, Key, Shortcut, Target};
+use wish::Wish;
+
 /// Changes of a number wait this long for the next, so that a run of key presses is one edit.
 const SETTLE: Duration = Duration::from_millis(350);
-/// A change that no frame shows after this time is given up: what the worker says holds.
-const GIVE_UP: Duration = Duration::from_secs(30);
-/// After so many steps as well.
-const GIVE_UP_STEPS: usize = 3;
 /// A message stays this long.
 const MESSAGE: Duration = Duration::from_secs(8);
+/// One that says what went wrong is longer, and there may be something to do about it.
+const PROBLEM: Duration = Duration::from_secs(16);
+/// Messages that are kept at once.
+const MOST_MESSAGES: usize = 3;
 /// What one press does to a weight, and with shift.
 const WEIGHT_STEPS: (f64, f64) = (0.1, 0.5);
 /// Weights go this far.
@@ -34,155 +41,15 @@ const MOST_PROMPTS: usize = 32;
 /// Points of the loss that are kept; of older ones every other is dropped.
 const LOSSES: usize = 512;
 
-/// A key that is not a character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Key {
-    Enter,
-    Escape,
-    Tab,
-    Backspace,
-    Delete,
-    Left,
-    Right,
-    Up,
-    Down,
-    Home,
-    End,
-}
-
-/// Which keys are held with another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Shift.
-    pub shift: bool,
-    /// Control, or its like on a Mac: option for words.
-    pub ctrl: bool,
-}
-
-/// What a key press with control means to a line of text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortcut {
-    /// Take the clipboard's text.
-    Paste,
-    /// Put the selected text into the clipboard.
-    Copy,
-    /// The same, and remove it.
-    Cut,
-    /// Select all.
-    SelectAll,
-    /// Remove what is before the caret.
-    CutToStart,
-    /// Remove what is after the caret.
-    CutToEnd,
-    /// Take the last change back.
-    Undo,
-}
-
-/// Where a click went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A prompt, and the offset in its text in bytes.
-    Prompt(usize, usize),
-    /// The line that adds a prompt.
-    Add,
-    /// The button of the help.
-    Help,
-    /// The picture.
-    Picture,
-    /// Somewhere else.
-    Elsewhere,
-}
-
-/// Something that a person does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// A character is typed.
-    Char(char),
-    /// Another key is pressed.
-    Key(Key, Held),
-    /// A key is pressed with control.
-    Shortcut(Shortcut),
-    /// The clipboard's text came.
-    Pasted(String),
-    /// A click; `double` if it is the second in a short time at the same place.
-    Click {
-        /// What is there.
-        target: Target,
-        /// With shift held.
-        shift: bool,
-        /// The second of two.
-        double: bool,
-    },
-    /// The pointer is moved with its button held.
-    Drag(Target),
-}
-
-/// Something that is to be done outside of the panel.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Tell the worker.
-    Send(Command),
-    /// Put a text into the clipboard.
-    Copy(String),
-    /// Ask the clipboard for its text, and hand it back as [`Input::Pasted`].
-    Paste,
-    /// Close the window.
-    Close,
-}
-
-/// A value that was sent, until a frame shows it.
-#[derive(Clone, Debug)]
-struct Asked {
-    when: Instant,
-    step: usize,
-}
-
-impl Asked {
-    fn is_given_up(&self, step: usize, now: Instant) -> bool {
-        step >= self.step + GIVE_UP_STEPS || now.duration_since(self.when) > GIVE_UP
-    }
-}
-
-/// A value that a person may change and that the worker's frames report.
-#[derive(Clone, Debug)]
-struct Wish<T> {
-    value: T,
-    /// Changed, but not sent yet: when it will be.
-    due: Option<Instant>,
-    /// Sent, but not seen in a frame yet.
-    asked: Option<Asked>,
-}
-
-impl<T: Clone + PartialEq> Wish<T> {
-    fn new(value: T) -> Self {
-        Self {
-            value,
-            due: None,
-            asked: None,
-        }
-    }
-
-    /// Takes what a frame says, unless there is a change that it cannot know of yet.
-    fn reported(&mut self, value: &T, step: usize, now: Instant) {
-        if self.due.is_some() {
-            return;
-        }
-        if self.value == *value {
-            self.asked = None;
-        } else if (self.asked.as_ref()).is_none_or(|asked| asked.is_given_up(step, now)) {
-            self.asked = None;
-            self.value = value.clone();
-        }
-    }
-
-    /// The value, if it is time to send it.
-    fn take_due(&mut self, step: usize, now: Instant, all: bool) -> Option<T> {
-        self.due.filter(|due| all || *due <= now)?;
-        self.due = None;
-        self.asked = Some(Asked { when: now, step });
-        Some(self.value.clone())
-    }
+/// Something that the person should know for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What it says.
+    pub text: String,
+    /// How good or bad the news is.
+    pub severity: Severity,
+    /// When it goes away.
+    until: Instant,
 }
 
 /// A prompt that is being edited.
@@ -220,7 +87,8 @@ pub struct Panel {
     editing: Option<Editing>,
     help: bool,
     said: u64,
-    message: Option<(String, Instant)>,
+    /// Oldest first.
+    messages: Vec<Said>,
     losses: Vec<(usize, f64)>,
     stopped: bool,
 }
@@ -245,7 +113,7 @@ impl Panel {
             editing: None,
             help: false,
             said: 0,
-            message: None,
+            messages: vec![],
             losses: vec![],
             stopped: false,
         }
@@ -331,23 +199,35 @@ impl Panel {
         &self.losses
     }
 
-    /// What the person should know at this moment.
-    pub fn message(&self, now: Instant) -> Option<&str> {
-        (self.message.as_ref())
-            .filter(|(_, since)| now.saturating_duration_since(*since) < MESSAGE)
-            .map(|(text, _)| text.as_str())
+    /// What the person should know at this moment, the newest first.
+    pub fn messages(&self, now: Instant) -> impl Iterator<Item = &Said> {
+        (self.messages.iter().rev()).filter(move |message| now < message.until)
     }
 
-    /// Says something.
-    pub fn say(&mut self, text: &str, now: Instant) {
-        self.message = Some((text.to_owned(), now));
+    /// Says something. It takes the place of what was said before, except of errors and warnings: those stay their time.
+    pub fn say(&mut self, text: &str, severity: Severity, now: Instant) {
+        (self.messages).retain(|said| said.severity > Severity::Info && said.text != text);
+        if self.messages.len() == MOST_MESSAGES {
+            self.messages.remove(0);
+        }
+        self.messages.push(Said {
+            text: text.to_owned(),
+            severity,
+            until: now + stays(severity),
+        });
     }
 
-    /// When something is to be sent, or a message goes away: until then nothing changes by itself.
+    /// When something is to be sent, or a message goes away: until then nothing changes by itself. After [`Panel::tick`] this lies ahead.
     pub fn next_change(&self) -> Option<Instant> {
-        let due = [self.prompts.due, self.rate.due, self.fade.due];
-        let message = self.message.as_ref().map(|(_, since)| *since + MESSAGE);
-        due.into_iter().flatten().chain(message).min()
+        let due = [
+            self.prompts.due,
+            self.rate.due,
+            self.fade.due,
+            self.paused.due,
+            self.view.due,
+        ];
+        let messages = self.messages.iter().map(|message| message.until);
+        due.into_iter().flatten().chain(messages).min()
     }
 
     /// Takes a newer frame.
@@ -368,11 +248,21 @@ impl Panel {
             }
             self.losses.push((step, frame.loss));
         }
+        if self.frame.as_ref().is_some_and(|before| before.finished) && !frame.finished {
+            // what was said of the end holds no more
+            (self.messages).retain(|said| said.severity > Severity::Info);
+        }
         if let Some(message) = &frame.message
             && message.number > self.said
         {
             self.said = message.number;
-            self.message = Some((message.text.clone(), now));
+            self.say(&message.text, message.severity, now);
+            if message.severity == Severity::Error {
+                // something was refused: what the worker says holds
+                self.prompts.asked = None;
+                self.rate.asked = None;
+                self.fade.asked = None;
+            }
         }
         // a prompt that is being added is not the worker's business yet
         if self.editing.as_ref().is_none_or(|editing| !editing.fresh) {
@@ -389,8 +279,9 @@ impl Panel {
         self.keep_in_range();
     }
 
-    /// What is due by now.
+    /// What is due by now; messages whose time is over go away.
     pub fn tick(&mut self, now: Instant) -> Vec<Action> {
+        self.messages.retain(|message| now < message.until);
         self.settled(now, false)
     }
 
@@ -456,174 +347,6 @@ impl Panel {
         }
     }
 
-    /// A character, where no prompt is being edited.
-    fn command(&mut self, c: char, now: Instant, actions: &mut Vec<Action>) {
-        let send = |actions: &mut Vec<Action>, command| actions.push(Action::Send(command));
-        match c {
-            ' ' => {
-                self.paused.value = !self.paused.value;
-                self.paused.due = Some(now);
-            }
-            'v' | 'V' => {
-                self.view.value = match self.view.value {
-                    View::Image => View::Cutouts,
-                    View::Cutouts => View::Image,
-                };
-                self.view.due = Some(now);
-            }
-            's' | 'S' => send(actions, Command::Snapshot),
-            'r' | 'R' => {
-                actions.extend(self.settled(now, true));
-                send(
-                    actions,
-                    Command::Restart {
-                        from_image: c == 'r',
-                    },
-                );
-            }
-            'z' | 'Z' => {
-                // an edit that was not sent yet is sent, and then taken back with the rest
-                actions.extend(self.settled(now, true));
-                // whatever the worker goes back to is what holds
-                self.prompts.asked = None;
-                self.rate.asked = None;
-                self.fade.asked = None;
-                send(actions, Command::Undo);
-            }
-            '+' | '=' => self.change_rate(RATE_STEP, now),
-            '-' | '_' | '\u{2212}' => self.change_rate(1.0 / RATE_STEP, now),
-            'f' | 'F' => self.change_fade(c == 'f', now),
-            'n' | 'N' => self.add(now),
-            'x' | 'X' => self.remove(now),
-            'h' | 'H' | '?' => self.help = true,
-            'q' | 'Q' => actions.extend(self.close(now)),
-            _ => {}
-        }
-        actions.extend(self.settled(now, false));
-    }
-
-    /// Another key, where no prompt is being edited.
-    fn key(&mut self, key: Key, held: Held, now: Instant, actions: &mut Vec<Action>) {
-        match key {
-            Key::Enter => self.begin(self.selected, None, now),
-            Key::Tab => self.select_next(held.shift),
-            Key::Up | Key::Down => self.change_weight(key == Key::Up, held.shift, now),
-            Key::Delete | Key::Backspace => {
-                self.remove(now);
-                actions.extend(self.settled(now, false));
-            }
-            Key::Home => self.selected = 0,
-            Key::End => self.selected = self.prompts.value.len().saturating_sub(1),
-            Key::Escape | Key::Left | Key::Right => {}
-        }
-    }
-
-    /// Another key, in a prompt's text.
-    fn editing_key(&mut self, key: Key, held: Held, now: Instant, actions: &mut Vec<Action>) {
-        let Held { shift, ctrl } = held;
-        match key {
-            Key::Enter => match self
-                .editing
-                .as_ref()
-                .map(|editing| weighted(editing.line.text()))
-            {
-                // there is something to put right
-                Some(Err(why)) => self.say(&why, now),
-                _ => self.commit(now),
-            },
-            Key::Escape => self.cancel(),
-            Key::Tab => {
-                self.commit(now);
-                self.select_next(shift);
-                self.begin(self.selected, None, now);
-            }
-            Key::Up | Key::Down => self.change_weight(key == Key::Up, shift, now),
-            Key::Backspace if ctrl => self.edit(Editor::delete_word_left),
-            Key::Backspace => self.edit(Editor::backspace),
-            Key::Delete if ctrl => self.edit(Editor::delete_word_right),
-            Key::Delete => self.edit(Editor::delete),
-            Key::Left if ctrl => self.edit(|line| line.word_left(shift)),
-            Key::Left => self.edit(|line| line.left(shift)),
-            Key::Right if ctrl => self.edit(|line| line.word_right(shift)),
-            Key::Right => self.edit(|line| line.right(shift)),
-            Key::Home => self.edit(|line| line.home(shift)),
-            Key::End => self.edit(|line| line.end(shift)),
-        }
-        actions.extend(self.settled(now, false));
-    }
-
-    fn shortcut(&mut self, shortcut: Shortcut, now: Instant, actions: &mut Vec<Action>) {
-        match shortcut {
-            Shortcut::Paste => actions.push(Action::Paste),
-            Shortcut::Copy | Shortcut::Cut => {
-                let text = match &self.editing {
-                    Some(editing) => editing.line.selected(),
-                    None => self.text(self.selected),
-                };
-                if !text.is_empty() {
-                    actions.push(Action::Copy(text.to_owned()));
-                }
-                if shortcut == Shortcut::Cut {
-                    self.edit(|line| {
-                        if !line.selection().is_empty() {
-                            line.backspace();
-                        }
-                    });
-                }
-            }
-            Shortcut::SelectAll => self.edit(Editor::select_all),
-            Shortcut::CutToStart => self.edit(Editor::delete_to_start),
-            Shortcut::CutToEnd => self.edit(Editor::delete_to_end),
-            Shortcut::Undo if self.editing.is_some() => self.edit(Editor::undo),
-            Shortcut::Undo => self.command('z', now, actions),
-        }
-    }
-
-    fn click(
-        &mut self,
-        target: Target,
-        shift: bool,
-        double: bool,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        match target {
-            Target::Prompt(row, offset) => {
-                if self
-                    .editing
-                    .as_ref()
-                    .is_some_and(|editing| editing.row == row)
-                {
-                    self.edit(|line| line.place(offset, shift));
-                } else {
-                    // a prompt that was emptied goes away, and those below it move up
-                    let before = self.prompts.value.len();
-                    let above = self
-                        .editing
-                        .as_ref()
-                        .is_some_and(|editing| editing.row < row);
-                    self.commit(now);
-                    let gone = before - self.prompts.value.len();
-                    self.begin(
-                        row - if above { gone.min(row) } else { 0 },
-                        Some(offset),
-                        now,
-                    );
-                }
-                if double {
-                    self.edit(|line| line.select_word(offset));
-                }
-            }
-            Target::Add => {
-                self.commit(now);
-                self.add(now);
-            }
-            Target::Help => self.help = true,
-            Target::Picture | Target::Elsewhere => self.commit(now),
-        }
-        actions.extend(self.settled(now, false));
-    }
-
     /// The text of a prompt; empty for an image.
     fn text(&self, row: usize) -> &str {
         (self
@@ -651,6 +374,7 @@ impl Panel {
         let Some(text) = &prompt.text else {
             self.say(
                 "This prompt is an image: its weight can be changed here, not what it shows",
+                Severity::Error,
                 now,
             );
             return;
@@ -670,7 +394,7 @@ impl Panel {
     /// Adds a prompt, and begins to edit it.
     fn add(&mut self, now: Instant) {
         if self.prompts.value.len() >= MOST_PROMPTS {
-            self.say("There is no room for more prompts", now);
+            self.say("There is no room for more prompts", Severity::Error, now);
             return;
         }
         self.prompts.value.push(Prompt::new(""));
@@ -687,7 +411,11 @@ impl Panel {
     /// Removes the selected prompt.
     fn remove(&mut self, now: Instant) {
         if self.prompts.value.len() < 2 {
-            self.say("The last prompt stays: a picture is of something", now);
+            self.say(
+                "The last prompt stays: there must be something to paint",
+                Severity::Error,
+                now,
+            );
         } else if self.selected < self.prompts.value.len() {
             self.prompts.value.remove(self.selected);
             self.prompts.due = Some(now);
@@ -724,7 +452,7 @@ impl Panel {
                     if editing.fresh {
                         self.prompts.value.remove(editing.row);
                     }
-                    self.say(&why, now);
+                    self.say(&why, Severity::Error, now);
                 }
             }
         }
@@ -821,6 +549,14 @@ impl Panel {
             send(Command::Show(view));
         }
         actions
+    }
+}
+
+/// How long a message stays.
+pub(super) fn stays(severity: Severity) -> Duration {
+    match severity {
+        Severity::Info => MESSAGE,
+        Severity::Warning | Severity::Error => PROBLEM,
     }
 }
 

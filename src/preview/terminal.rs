@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::live::{Frame, Mailbox, Severity};
+use crate::live::{Frame, Mailbox, Message, Severity};
 
 use super::pace::Pace;
+use super::panel::stays;
 
 pub use graphics::Graphics;
 
@@ -113,21 +114,63 @@ pub fn run(frames: &Mailbox<Frame>, is_over: &dyn Fn() -> bool) -> Result<()> {
     result
 }
 
-/// Draws frames as they come, not too often.
+/// The newest frame, and until when its message is news.
+#[derive(Debug, Default)]
+struct Newest {
+    frame: Option<Frame>,
+    said: u64,
+    until: Option<Instant>,
+}
+
+impl Newest {
+    /// Takes a newer frame.
+    fn take(&mut self, frame: Frame, now: Instant) {
+        if let Some(message) = &frame.message
+            && message.number > self.said
+        {
+            self.said = message.number;
+            self.until = Some(now + stays(message.severity));
+        }
+        self.frame = Some(frame);
+    }
+
+    /// Whether a message has just become old, so that the lines below the picture are to be written anew.
+    fn has_aged(&mut self, now: Instant) -> bool {
+        let old = self.until.is_some_and(|until| until <= now);
+        if old {
+            self.until = None;
+        }
+        old
+    }
+
+    /// The message, while it is news.
+    fn message(&self) -> Option<&Message> {
+        (self.until).and(self.frame.as_ref()?.message.as_ref())
+    }
+}
+
+/// Draws frames as they come, not too often; also where a message has become old, or the terminal has another size.
 fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Result<()> {
     let drawing = Pace::new(FASTEST, SHARE);
-    let mut size = (0, 0);
+    let (mut shown, mut size) = (Newest::default(), (0, 0));
     let mut next = Instant::now();
     while !over.load(Ordering::Relaxed) {
         let begin = Instant::now();
-        if begin >= next
-            && let Some(frame) = newest.take()
-        {
+        if begin >= next {
+            let newer = newest.take();
+            let mut changed = newer.is_some();
+            if let Some(frame) = newer {
+                shown.take(frame, begin);
+            }
+            changed |= shown.has_aged(begin);
             let now_size = console::Term::stdout().size();
             let resized = now_size != size;
-            size = now_size;
-            draw(&frame, graphics, size, resized).context("cannot draw in the terminal")?;
-            next = begin + drawing.interval(begin.elapsed());
+            if let Some(frame) = (shown.frame.as_ref()).filter(|_| changed || resized) {
+                size = now_size;
+                draw(frame, shown.message(), graphics, size, resized)
+                    .context("cannot draw in the terminal")?;
+                next = begin + drawing.interval(begin.elapsed());
+            }
         }
         std::thread::sleep(LOOK);
     }
@@ -135,9 +178,15 @@ fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Resul
 }
 
 /// `size` is of the terminal, in rows and columns.
-fn draw(frame: &Frame, graphics: Graphics, size: (u16, u16), resized: bool) -> Result<()> {
+fn draw(
+    frame: &Frame,
+    message: Option<&Message>,
+    graphics: Graphics,
+    size: (u16, u16),
+    resized: bool,
+) -> Result<()> {
     let (rows, columns) = (usize::from(size.0.max(1)), usize::from(size.1.max(1)));
-    let lines = words(frame, columns);
+    let lines = words(frame, message, columns);
     let room = rows.saturating_sub(lines.len().max(LEAST_LINES) + 1);
     let (width, height) = cells(frame.width, frame.height, columns, room);
     let mut out = io::BufWriter::new(io::stdout());
@@ -172,7 +221,7 @@ fn cells(width: usize, height: usize, columns: usize, rows: usize) -> (usize, us
 }
 
 /// What is said below the picture, each line short enough.
-fn words(frame: &Frame, columns: usize) -> Vec<String> {
+fn words(frame: &Frame, message: Option<&Message>, columns: usize) -> Vec<String> {
     let mut line = format!("step {} of {}", frame.step, frame.steps);
     if frame.loss.is_finite() {
         line.push_str(&format!("  loss {:.4}", frame.loss));
@@ -198,9 +247,11 @@ fn words(frame: &Frame, columns: usize) -> Vec<String> {
             similarity if similarity.is_finite() => format!("{similarity:.3}"),
             _ => "  -  ".to_owned(),
         };
-        lines.push(format!("{similarity}  {:+.1}  {name}", status.weight));
+        let line = format!("{similarity}  {:+.1}  ", status.weight);
+        let room = columns.saturating_sub(line.len());
+        lines.push(line + &shortened(&plain(&name, usize::MAX), room));
     }
-    if let Some(message) = &frame.message {
+    if let Some(message) = message {
         let before = match message.severity {
             Severity::Info => "",
             Severity::Warning => "warning: ",
@@ -209,6 +260,26 @@ fn words(frame: &Frame, columns: usize) -> Vec<String> {
         lines.push(format!("{before}{}", message.text));
     }
     (lines.iter()).map(|line| plain(line, columns)).collect()
+}
+
+/// A text of at most so many characters, as people count them. A longer one loses its middle, for prompts often begin alike; where there is
+/// hardly room for both ends, it loses its end.
+pub fn shortened(text: &str, most: usize) -> String {
+    const LEAST: usize = 16;
+    let all: Vec<&str> = text.graphemes(true).collect();
+    if all.len() <= most {
+        return text.to_owned();
+    }
+    if most < LEAST {
+        return all[..most].concat();
+    }
+    let head = most / 2;
+    let tail = most - 1 - head;
+    format!(
+        "{}…{}",
+        all[..head].concat(),
+        all[all.len() - tail..].concat()
+    )
 }
 
 /// Without control characters, which would steer the terminal, and cut to a width.
@@ -221,7 +292,6 @@ fn plain(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
-    use crate::live::Message;
 
     #[test]
     fn pictures_keep_their_aspect_in_cells() {
@@ -240,10 +310,49 @@ mod tests {
             severity: Severity::Info,
             text: "saved \x1b[2J\u{9b}31m it".to_owned(),
         });
-        let lines = words(&frame, 20);
+        let lines = words(&frame, frame.message.as_ref(), 20);
         assert_eq!(lines.len(), 5);
         assert!(lines.iter().all(|line| line.chars().count() <= 20));
         assert!(!lines.concat().chars().any(char::is_control));
         assert!(lines[1].starts_with("0.287  +1.0  an oil"), "{lines:?}");
+    }
+
+    #[test]
+    fn messages_show_for_a_while_and_the_steps_follow_the_frames() {
+        let (mut shown, now) = (Newest::default(), Instant::now());
+        let message = |number| Message {
+            number,
+            severity: Severity::Info,
+            text: "saved it".to_owned(),
+        };
+        let mut frame = sample::frame(200);
+        frame.message = Some(message(1));
+        shown.take(frame.clone(), now);
+        assert_eq!(shown.message(), Some(&message(1)));
+        assert!(!shown.has_aged(now));
+        let later = now + stays(Severity::Info);
+        // it is gone without another frame, and comes back with none that brings it again
+        assert!(shown.has_aged(later) && !shown.has_aged(later));
+        assert_eq!(shown.message(), None);
+        shown.take(frame.clone(), later);
+        assert_eq!(shown.message(), None);
+        // a run that is extended
+        (frame.step, frame.steps, frame.finished) = (201, 280, false);
+        frame.message = Some(message(2));
+        shown.take(frame, later);
+        assert_eq!(shown.message(), Some(&message(2)));
+        let lines = words(shown.frame.as_ref().expect("a frame"), None, 80);
+        assert!(lines[0].starts_with("step 201 of 280"), "{lines:?}");
+    }
+
+    #[test]
+    fn long_prompts_keep_both_ends() {
+        assert_eq!(shortened("a cat", 20), "a cat");
+        let text = "an oil painting of a sunset over wheat fields";
+        assert_eq!(shortened(text, 21), "an oil pai…eat fields");
+        assert_eq!(shortened(text, 6), "an oil");
+        assert_eq!(shortened(text, 0), "");
+        let family = "👩‍👩‍👧".repeat(40);
+        assert_eq!(shortened(&family, 17).graphemes(true).count(), 17);
     }
 }

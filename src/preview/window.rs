@@ -7,13 +7,15 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use minifb::{CursorStyle, MouseButton, MouseMode, ScaleMode, WindowOptions};
+use minifb::{CursorStyle, ScaleMode, WindowOptions};
 
-use crate::live::{Command, Frame, Mailbox};
+use crate::live::{Command, Frame, Mailbox, Severity};
 
 use super::display::Display;
 use super::keyboard::{Keyboard, Meaning};
-use super::pace::Pace;
+use super::layout::growth;
+use super::mouse::{Click, Mouse};
+use super::pace::{Pace, Redraw, Redraws};
 use super::paint::Painter;
 use super::panel::{Action, Input, Panel, Target};
 
@@ -45,11 +47,14 @@ const ZOOMS: (f32, f32) = (0.5, 4.0);
 pub struct Window {
     window: minifb::Window,
     keyboard: Keyboard,
+    mouse: Mouse,
     clipboard: Option<arboard::Clipboard>,
     painter: Painter,
     panel: Panel,
+    /// The display's pixels to a logical one.
     scale: f32,
-    first_scale: f32,
+    /// What the user enlarges everything by.
+    zoom: f32,
     unsent: VecDeque<Command>,
     pointer: Pointer,
 }
@@ -60,7 +65,7 @@ struct Pointer {
     at: Option<(f32, f32)>,
     down: bool,
     /// When and where it was pressed last.
-    pressed: Option<(Instant, (f32, f32))>,
+    pressed: Option<(Duration, (f32, f32))>,
     over_text: bool,
 }
 
@@ -94,8 +99,7 @@ pub(super) fn open(title: &str, size: (f32, f32)) -> Result<Opened> {
         scale_mode: ScaleMode::UpperLeft,
         ..WindowOptions::default()
     };
-    // a title with a zero byte is refused by some systems
-    let title = title.replace('\0', " ");
+    let title = plain(title);
     let opened = catch_unwind(|| minifb::Window::new(&title, width, height, options));
     let mut window = (opened.map_err(|_| anyhow!("the display broke the connection")))
         .and_then(|opened| opened.map_err(|error| anyhow!("{error}")))
@@ -118,16 +122,22 @@ impl Window {
         let keyboard = Keyboard::default();
         window.set_input_callback(keyboard.listener());
         Ok(Self {
+            mouse: Mouse::new(&window),
             window,
             keyboard,
             clipboard: None,
             painter: Painter::new()?,
             panel: Panel::new(),
             scale,
-            first_scale: scale,
+            zoom: 1.0,
             unsent: VecDeque::new(),
             pointer: Pointer::default(),
         })
+    }
+
+    /// What stands above the window.
+    pub fn set_title(&mut self, title: &str) {
+        self.window.set_title(&plain(title));
     }
 
     /// Shows frames and sends what the person asks for, until the window is closed or `is_over` says that nobody paints any more.
@@ -162,31 +172,29 @@ impl Window {
         commands: &SyncSender<Command>,
         is_over: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let drawing = Pace::new(FASTEST, SHARE);
         let mut attention: Option<Instant> = None;
-        let (mut size, mut touched, mut newer) = ((0, 0), true, false);
-        let mut next_picture = Instant::now();
-        let mut refreshed: Option<Instant> = None;
+        let mut redraws = Redraws::new(Pace::new(FASTEST, SHARE), REFRESH, Instant::now());
         loop {
             let begin = Instant::now();
             // while nobody is at it, a frame is asked for only when it can be drawn
             let mut attentive = attention.is_some_and(|last| begin < last + ATTENTION);
-            if (attentive || begin >= next_picture)
+            if (attentive || redraws.is_ready(begin))
                 && let Some(frame) = frames.take()
             {
                 self.panel.show(frame, begin);
-                newer = true;
+                redraws.newer();
             }
-            let messaged = self
-                .panel
-                .next_change()
-                .is_some_and(|change| change <= begin);
+            let changed = self.panel.next_change();
             let due = self.panel.tick(begin);
-            touched |= messaged || !due.is_empty();
+            if changed.is_some_and(|change| change <= begin) {
+                redraws.touch();
+            }
             let mut open = self.perform(due, begin);
             let typed = self.typed(begin, &mut open);
             let (clicked, moved) = self.pointed(begin, &mut open);
-            touched |= typed || clicked;
+            if typed || clicked {
+                redraws.touch();
+            }
             if typed || clicked || moved {
                 attention = Some(begin);
                 attentive = true;
@@ -200,24 +208,21 @@ impl Window {
             if !open || is_over() {
                 return Ok(());
             }
-            let now_size = self.window.get_size();
-            touched |= now_size != size;
-            if touched || (newer && begin >= next_picture) {
-                if newer {
-                    self.painter.refresh();
+            let size = self.window.get_size();
+            let redraw = redraws.decide(size, begin);
+            match redraw {
+                Redraw::Paint { picture } => {
+                    if picture {
+                        self.painter.refresh();
+                    }
+                    let scale = self.scale * growth(size, self.scale) * self.zoom;
+                    self.painter.paint(&mut self.panel, size, scale, begin);
+                    self.blit(size)?;
                 }
-                size = now_size;
-                self.painter.paint(&mut self.panel, size, self.scale, begin);
-                self.blit(size)?;
-                next_picture = begin + drawing.interval(begin.elapsed());
-                refreshed = Some(begin);
-                (touched, newer) = (false, false);
-            } else if refreshed.is_none_or(|refreshed| begin.duration_since(refreshed) > REFRESH) {
-                self.blit(size)?;
-                refreshed = Some(begin);
-            } else {
-                self.window.update();
+                Redraw::Show => self.blit(size)?,
+                Redraw::Nothing => self.window.update(),
             }
+            redraws.done(redraw, begin, begin.elapsed());
             let pace = if attentive { LIVELY } else { IDLE };
             std::thread::sleep(pace.saturating_sub(begin.elapsed()));
         }
@@ -251,10 +256,10 @@ impl Window {
             match meaning {
                 Meaning::Input(input) => *open &= self.input(&input, now),
                 Meaning::Zoom(direction) => {
-                    self.scale = match direction {
-                        Ordering::Greater => self.scale * ZOOM,
-                        Ordering::Less => self.scale / ZOOM,
-                        Ordering::Equal => self.first_scale,
+                    self.zoom = match direction {
+                        Ordering::Greater => self.zoom * ZOOM,
+                        Ordering::Less => self.zoom / ZOOM,
+                        Ordering::Equal => 1.0,
                     }
                     .clamp(ZOOMS.0, ZOOMS.1);
                 }
@@ -265,49 +270,71 @@ impl Window {
 
     /// Does what the mouse did. Returns whether it did something, and whether it moved over the window.
     fn pointed(&mut self, now: Instant, open: &mut bool) -> (bool, bool) {
-        let at = self.window.get_mouse_pos(MouseMode::Pass);
-        let down = self.window.get_mouse_down(MouseButton::Left);
-        let moved = at != self.pointer.at;
-        let (was_down, pointer) = (self.pointer.down, at.unwrap_or((-1.0, -1.0)));
-        self.pointer.at = at;
-        self.pointer.down = down;
-        let (x, y) = (pointer.0.floor() as i32, pointer.1.floor() as i32);
-        if moved {
-            let over_text = self.painter.is_text(x, y);
-            if over_text != self.pointer.over_text {
-                self.pointer.over_text = over_text;
-                self.window.set_cursor_style(if over_text {
-                    CursorStyle::Ibeam
-                } else {
-                    CursorStyle::Arrow
-                });
+        let mut some = false;
+        while let Some(click) = self.mouse.read(&self.window) {
+            some = true;
+            match click {
+                Click::Press { at, when } => *open &= self.pressed(at, when, now),
+                Click::Release(at) => {
+                    // a drag may have ended since the last look
+                    if self.pointer.down && self.pointer.at != Some(at) {
+                        *open &= self.dragged(at, now);
+                    }
+                    self.pointer.down = false;
+                }
             }
         }
-        if down && !was_down {
-            let double = self.pointer.pressed.is_some_and(|(when, place)| {
-                let near = (pointer.0 - place.0).hypot(pointer.1 - place.1) < DOUBLE_REACH;
-                near && now.duration_since(when) < DOUBLE
-            });
-            // a third click begins anew
-            self.pointer.pressed = (!double).then_some((now, pointer));
-            let target = self.painter.target(&self.panel, x, y);
-            let input = Input::Click {
-                target,
-                shift: self.keyboard.shift(),
-                double,
-            };
-            *open &= self.input(&input, now);
-            return (true, moved);
+        let at = self.mouse.at(&self.window);
+        if at == self.pointer.at {
+            return (some, false);
         }
-        if down && moved {
-            let target = self.painter.dragged(&self.panel, x);
-            let input = Input::Drag(target.unwrap_or(Target::Elsewhere));
-            *open &= self.input(&input, now);
-            return (true, moved);
+        self.pointer.at = at;
+        let Some(at) = at else {
+            return (some, false);
+        };
+        let (x, y) = pixel(at);
+        let over_text = self.painter.is_text(x, y);
+        if over_text != self.pointer.over_text {
+            self.pointer.over_text = over_text;
+            self.window.set_cursor_style(if over_text {
+                CursorStyle::Ibeam
+            } else {
+                CursorStyle::Arrow
+            });
+        }
+        if self.pointer.down {
+            *open &= self.dragged(at, now);
+            return (true, true);
         }
         let (width, height) = self.window.get_size();
         let inside = x >= 0 && y >= 0 && (x as usize) < width && (y as usize) < height;
-        (false, moved && inside)
+        (some, inside)
+    }
+
+    /// The button is pressed at a place. Returns whether the window stays open.
+    fn pressed(&mut self, at: (f32, f32), when: Duration, now: Instant) -> bool {
+        let double = self.pointer.pressed.is_some_and(|(before, place)| {
+            let near = (at.0 - place.0).hypot(at.1 - place.1) < DOUBLE_REACH;
+            near && when.saturating_sub(before) < DOUBLE
+        });
+        // a third click begins anew
+        self.pointer.pressed = (!double).then_some((when, at));
+        self.pointer.down = true;
+        self.pointer.at = Some(at);
+        let (x, y) = pixel(at);
+        let input = Input::Click {
+            target: self.painter.target(&self.panel, x, y),
+            shift: self.keyboard.shift(),
+            double,
+        };
+        self.input(&input, now)
+    }
+
+    /// The pointer is moved to a place with the button held. Returns whether the window stays open.
+    fn dragged(&mut self, at: (f32, f32), now: Instant) -> bool {
+        let target = self.painter.dragged(&self.panel, pixel(at).0);
+        let input = Input::Drag(target.unwrap_or(Target::Elsewhere));
+        self.input(&input, now)
     }
 
     fn input(&mut self, input: &Input, now: Instant) -> bool {
@@ -328,12 +355,12 @@ impl Window {
                             .context("cannot reach the clipboard")
                     });
                     if let Err(error) = copied {
-                        self.panel.say(&format!("{error:#}"), now);
+                        self.panel.say(&format!("{error:#}"), Severity::Error, now);
                     }
                 }
                 Action::Paste => match self.clipboard().and_then(pasted) {
                     Ok(text) => open &= self.input(&Input::Pasted(text), now),
-                    Err(error) => self.panel.say(&format!("{error:#}"), now),
+                    Err(error) => self.panel.say(&format!("{error:#}"), Severity::Error, now),
                 },
                 Action::Close => open = false,
             }
@@ -364,6 +391,16 @@ impl Window {
             }
         }
     }
+}
+
+/// The pixel that a place is in.
+fn pixel((x, y): (f32, f32)) -> (i32, i32) {
+    (x.floor() as i32, y.floor() as i32)
+}
+
+/// A title with a zero byte is refused by some systems.
+pub(super) fn plain(title: &str) -> String {
+    title.replace('\0', " ")
 }
 
 fn pasted(clipboard: &mut arboard::Clipboard) -> Result<String> {

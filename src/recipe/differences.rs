@@ -99,6 +99,9 @@ mod tests {
     fn each_difference_is_named_by_its_path() {
         let fox = "prompts: a fox\n";
         assert_eq!(differences(fox, fox), []);
+        let lr = |lr: &str| format!("{fox}generator: {{ kind: pyramid, lr: {lr} }}\n");
+        assert_eq!(differences(&lr("1"), &lr("1.0")), []);
+        assert_one(&lr("1"), &lr("0.5"), "generator.lr", "1.0", "0.5");
         let other = |rest: &str| format!("{fox}{rest}");
         assert_one(fox, &other("seed: 9\n"), "seed", "0", "9");
         let layers = other("generator: { kind: pyramid, layers: 3 }\n");

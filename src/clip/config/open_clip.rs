@@ -278,7 +278,7 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
             true => TextCleaning::Whitespace,
             false => TextCleaning::Tokenizer,
         },
-        own_padding: own,
+        own_tokenizer: own,
         strip_separator: false,
     };
     let Some(mut section) = text.section("tokenizer_kwargs")? else {

@@ -1,6 +1,7 @@
 use super::super::sample;
+use super::wish::GIVE_UP_STEPS;
 use super::*;
-use crate::live::{Message, PromptStatus, Severity};
+use crate::live::{Message, PromptStatus};
 
 const NO: Held = Held {
     shift: false,
@@ -69,6 +70,12 @@ impl Bench {
     fn show(&mut self, frame: Frame) -> &mut Self {
         self.panel.show(frame, self.now);
         self
+    }
+
+    /// What is said, the newest first.
+    fn said(&self) -> Vec<&str> {
+        let said = self.panel.messages(self.now);
+        said.map(|said| said.text.as_str()).collect()
     }
 
     fn texts(&self) -> Vec<String> {
@@ -257,7 +264,7 @@ fn a_prompt_is_removed() {
     let before = bench.sent.len();
     bench.typed("x");
     assert_eq!((bench.sent.len(), bench.texts().len()), (before, 1));
-    assert!(bench.panel.message(bench.now).is_some());
+    assert_eq!(bench.said().len(), 1);
 }
 
 #[test]
@@ -338,7 +345,7 @@ fn an_image_prompt_has_no_text_to_edit() {
     frame.prompts[0].prompt.image = Some("style.png".into());
     bench.show(frame).key(Key::Enter);
     assert!(bench.panel.editing().is_none());
-    assert!(bench.panel.message(bench.now).is_some());
+    assert_eq!(bench.said().len(), 1);
     bench.key(Key::Up).wait(SETTLE);
     assert_eq!(bench.sent_weights()[0], 1.1);
 }
@@ -359,6 +366,34 @@ fn keys_are_commands() {
         bench.input(Input::Char(key));
         assert_eq!(bench.sent, [command]);
     }
+}
+
+#[test]
+fn what_is_said_at_the_end_goes_when_it_goes_on() {
+    let mut bench = Bench::new();
+    let mut frame = sample::frame(200);
+    frame.message = message(1, Severity::Info, "finished");
+    bench.show(frame.clone());
+    assert_eq!(bench.said(), ["finished"]);
+    (frame.step, frame.steps, frame.finished) = (201, 270, false);
+    bench.show(frame);
+    assert_eq!(bench.said(), [""; 0]);
+}
+
+#[test]
+fn what_waits_for_a_long_step_is_promised() {
+    let mut bench = Bench::new();
+    bench.typed("s");
+    assert_eq!(bench.said(), [""; 0], "a fast step brings its own message");
+    let mut frame = sample::frame(58);
+    frame.steps_per_second = 0.05;
+    bench.show(frame.clone()).typed("s");
+    assert_eq!(bench.said(), ["The snapshot is saved after this step"]);
+    bench.wait(MESSAGE);
+    assert_eq!(bench.said(), [""; 0], "it goes though the step goes on");
+    frame.message = message(1, Severity::Info, "saved it");
+    bench.typed("s").show(frame);
+    assert_eq!(bench.said(), ["saved it"]);
 }
 
 #[test]
@@ -499,22 +534,87 @@ fn similarities_follow_their_words() {
     assert_eq!(bench.panel.rows()[2].similarity, None);
 }
 
+fn message(number: u64, severity: Severity, text: &str) -> Option<Message> {
+    Some(Message {
+        number,
+        severity,
+        text: text.to_owned(),
+    })
+}
+
 #[test]
 fn the_worker_s_messages_show_for_a_while() {
     let mut bench = Bench::new();
     let mut frame = sample::frame(58);
-    frame.message = Some(Message {
-        number: 1,
-        severity: Severity::Info,
-        text: "saved it".to_owned(),
-    });
+    frame.message = message(1, Severity::Info, "saved it");
     bench.show(frame.clone());
-    assert_eq!(bench.panel.message(bench.now), Some("saved it"));
+    assert_eq!(bench.said(), ["saved it"]);
     bench.wait(MESSAGE);
-    assert_eq!(bench.panel.message(bench.now), None);
+    assert_eq!(bench.said(), [""; 0]);
     // the same message in the next frame is not said again
     bench.show(frame);
-    assert_eq!(bench.panel.message(bench.now), None);
+    assert_eq!(bench.said(), [""; 0]);
+}
+
+#[test]
+fn a_message_that_is_over_changes_nothing_any_more() {
+    let mut bench = Bench::new();
+    bench.panel.say("saved it", Severity::Info, bench.now);
+    bench.typed(" ").key(Key::Up);
+    assert_eq!(bench.panel.next_change(), Some(bench.now + SETTLE));
+    bench.wait(SETTLE);
+    assert_eq!(
+        bench.panel.next_change(),
+        Some(bench.now + MESSAGE - SETTLE)
+    );
+    // also where nobody looked for a long time, as while the machine slept
+    for time in [MESSAGE, PROBLEM, Duration::from_secs(1_000_000)] {
+        bench.wait(time);
+        assert_eq!(bench.panel.next_change(), None);
+    }
+}
+
+#[test]
+fn what_went_wrong_stays_beside_what_went_well() {
+    let mut bench = Bench::new();
+    let mut frame = sample::frame(58);
+    frame.message = message(1, Severity::Error, "unknown term");
+    bench.show(frame.clone());
+    for (number, text) in [(2, "saved one"), (3, "saved two")] {
+        frame.message = message(number, Severity::Info, text);
+        bench.show(frame.clone());
+    }
+    assert_eq!(bench.said(), ["saved two", "unknown term"]);
+    bench.wait(MESSAGE);
+    assert_eq!(bench.said(), ["unknown term"]);
+    bench.wait(PROBLEM - MESSAGE);
+    assert_eq!(bench.said(), [""; 0]);
+}
+
+#[test]
+fn what_is_refused_is_taken_back_at_once() {
+    let mut bench = Bench::new();
+    bench.key(Key::Enter).typed("!").key(Key::Enter);
+    let mut frame = sample::frame(58);
+    bench.show(frame.clone());
+    assert_eq!(bench.texts()[0], format!("{FIRST}!"), "it may still come");
+    frame.message = message(1, Severity::Error, "no such words");
+    bench.show(frame);
+    assert_eq!(bench.texts()[0], FIRST);
+}
+
+#[test]
+fn messages_are_few_and_go_away_with_escape() {
+    let mut bench = Bench::new();
+    for index in 0..9 {
+        (bench.panel).say(&format!("error {index}"), Severity::Error, bench.now);
+    }
+    assert_eq!(bench.said(), ["error 8", "error 7", "error 6"]);
+    // said again, it is there once
+    bench.panel.say("error 7", Severity::Error, bench.now);
+    assert_eq!(bench.said(), ["error 7", "error 8", "error 6"]);
+    bench.key(Key::Escape);
+    assert_eq!(bench.said(), [""; 0]);
 }
 
 #[test]
