@@ -486,7 +486,7 @@ pub struct ModelsArgs {
 pub enum ModelsCommand {
     /// Which models are known, and which of them are on this machine
     List {
-        /// These alone, in more detail: names, aliases or repositories
+        /// Only these, in more detail: names, aliases or repositories
         #[arg(value_name = "NAME[@REVISION]")]
         names: Vec<String>,
         /// Print one JSON object on standard output
@@ -495,13 +495,13 @@ pub enum ModelsCommand {
     },
     /// Print where a model lies on this machine
     Path {
-        /// Its name, alias or repository, perhaps with a branch, tag, pull request (`refs/pr/15`) or commit
+        /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
         #[arg(value_name = "NAME[@REVISION]")]
         name: String,
     },
     /// Download a model into the Hugging Face cache
     Fetch {
-        /// Its name, alias or repository, perhaps with a branch, tag, pull request (`refs/pr/15`) or commit
+        /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
         #[arg(value_name = "NAME[@REVISION]")]
         name: String,
         /// Show no progress

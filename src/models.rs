@@ -71,7 +71,7 @@ pub struct Model {
     pub repository: &'static str,
     /// The revisions that are asked for it, in order.
     pub revisions: &'static [&'static str],
-    /// The sets of files that make it, in the order in which they are tried: a repository may hold a model in more than one layout.
+    /// The layouts in which its repository may hold it, in the order in which they are tried.
     pub layouts: &'static [Files],
     /// Whose tokenizer it uses, where its own repository has none.
     pub tokenizer: Option<&'static str>,
@@ -110,12 +110,12 @@ pub enum ModelError {
         name: String,
         /// Its size as part of the sentence.
         size: String,
-        /// What of its repository is here all the same, as part of the sentence.
+        /// The cached snapshots of its repository, as part of the sentence.
         remains: String,
     },
     /// There is nothing of that name.
     #[error(
-        "there is no model `{name}`{nearest}: it is neither a folder nor a file, nor a known model (`phantasia models list`), nor the name of a repository such as `openai/clip-vit-base-patch32`, perhaps with `@` and a revision"
+        "there is no model `{name}`{nearest}: it is neither a folder nor a file, nor a known model (`phantasia models list`), nor the name of a repository such as `openai/clip-vit-base-patch32`, optionally followed by `@` and a revision"
     )]
     Unknown {
         /// What it was asked for as.
@@ -123,14 +123,14 @@ pub enum ModelError {
         /// The nearest known name, as part of the sentence.
         nearest: String,
     },
-    /// What stands after the `@` cannot be a revision.
+    /// The text after the `@` is not a valid revision.
     #[error(
-        "`{name}` asks for the revision `{revision}`, which can be none: after the `@` stands a branch, a tag, a pull request (`refs/pr/15`) or a commit"
+        "`{revision}` in `{name}` is not a valid revision: expected a branch, a tag, a pull request (`refs/pr/15`) or a commit after the `@`"
     )]
     Revision {
         /// What it was asked for as.
         name: String,
-        /// What stands after the `@`.
+        /// The text after the `@`.
         revision: String,
     },
 }
@@ -155,7 +155,7 @@ pub struct Located {
     pub path: PathBuf,
     /// What the table says of it.
     pub model: Option<&'static Model>,
-    /// Which snapshot was taken and why, where that is not the one that its name means.
+    /// Which snapshot was chosen and why, if it is not the one that the name means.
     pub note: Option<String>,
 }
 
@@ -183,7 +183,7 @@ pub fn locate(name: &str, base: &Path, weights: &[&str]) -> Result<Located, Mode
     })
 }
 
-/// Finds a model in the cache; none where it is not there.
+/// Finds a model in the cache, if it is there.
 pub fn located(reference: &Reference, weights: &[&str]) -> Option<Located> {
     let Chosen { path, note } = choose::choose(&Cache::from_env(), reference, weights)?;
     Some(Located {
@@ -208,13 +208,13 @@ pub struct Wanted {
     pub repository: String,
     /// Its revisions, in the order in which they are tried.
     pub revisions: Vec<String>,
-    /// The sets of files that make the model: the first that the repository has is fetched.
+    /// Its possible layouts: the first one that the repository has is fetched.
     pub layouts: &'static [Files],
-    /// The repository of its tokenizer, where its own has none.
+    /// The repository of its tokenizer, if its own has none.
     pub tokenizer: Option<&'static str>,
 }
 
-/// What to fetch for a name: a known model; or whatever of use a repository holds.
+/// What to fetch for a name: a known model, or a repository in any supported layout.
 ///
 /// # Errors
 /// Where the name is neither.

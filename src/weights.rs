@@ -109,7 +109,7 @@ pub fn tokenizer(name: &str) -> Result<Option<Tokenizer>> {
     Ok(Some(Tokenizer::of_clip(name, tokenizer, &config)?))
 }
 
-/// Whether a model of that name, of whatever kind, is on this machine; and what a person should know of which snapshot of it is taken.
+/// Checks that a model of that name, of any kind, is on this machine. Returns the note on which snapshot is used, if there is one.
 ///
 /// # Errors
 /// Where it is not.

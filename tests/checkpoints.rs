@@ -313,18 +313,22 @@ fn the_cases_of_pickles_and_wrappers_score_as_the_reference() {
         let Some(case) = shared(case) else { return };
         for file in files {
             scores_as_expected(&case, &case.join(file));
-            // ... and within a folder
+            // ... and within a folder, under either name, with a configuration and without one
             let folder = tempfile::tempdir().expect("a folder");
-            let config = sized(&case.join(file));
-            fs::write(
-                folder.path().join("open_clip_config.json"),
-                config.to_string(),
+            fs::copy(
+                case.join("tokenizer.json"),
+                folder.path().join("tokenizer.json"),
             )
-            .expect("written");
-            let to = |name: &str| folder.path().join(name);
-            fs::copy(case.join(file), to("open_clip_pytorch_model.bin")).expect("a copy");
-            fs::copy(case.join("tokenizer.json"), to("tokenizer.json")).expect("a copy");
-            scores_as_expected(&case, folder.path());
+            .expect("a copy");
+            let config = folder.path().join("open_clip_config.json");
+            for name in ["open_clip_pytorch_model.bin", "pytorch_model.bin"] {
+                fs::copy(case.join(file), folder.path().join(name)).expect("a copy");
+                scores_as_expected(&case, folder.path());
+                fs::write(&config, sized(&case.join(file)).to_string()).expect("written");
+                scores_as_expected(&case, folder.path());
+                fs::remove_file(&config).expect("removed");
+                fs::remove_file(folder.path().join(name)).expect("removed");
+            }
         }
     }
 }

@@ -176,6 +176,28 @@ fn recipe_check_reads_the_prompts() {
 }
 
 #[test]
+fn recipe_check_reads_the_prompts_with_the_recipes_own_clips() {
+    let folder = folder();
+    let long = "it dog ".repeat(60);
+    let recipe = format!(
+        "prompts: [\"{long}\"]\nclip: [{{ model: {:?} }}, {{ model: not/here }}]\n",
+        fixtures().join("model")
+    );
+    fs::write(folder.path().join("long.yaml"), recipe).expect("a file");
+    let output = run(folder.path(), &["recipe", "check", "long.yaml"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(
+        told.starts_with("warning: long.yaml:1:11: prompts.0.text: "),
+        "{told}"
+    );
+    assert!(
+        told.contains("does not read all of the prompt: it stops before \"it dog"),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_edit_of_which_nothing_is_left_is_refused_and_losses_are_told_once() {
     let mut recipe = Recipe::new(vec![Prompt::new("a fox")]);
     recipe.size = [32, 32];

@@ -157,6 +157,53 @@ mod tests {
         agrees("sd2");
     }
 
+    /// A copy of a fixture's pipeline whose tensors have other names, and one more tensor.
+    fn changed(rename: impl Fn(&str) -> String, more: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for part in ["text_encoder", "tokenizer"] {
+            std::fs::create_dir(folder.path().join(part)).expect("a folder");
+            for file in std::fs::read_dir(fixture("sd1").join(part)).expect("a folder") {
+                let file = file.expect("a file").path();
+                let name = file.file_name().expect("a name");
+                std::fs::copy(&file, folder.path().join(part).join(name)).expect("a copy");
+            }
+        }
+        let path = folder.path().join("text_encoder/model.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("weights");
+        let mut tensors: std::collections::HashMap<String, Tensor> = (tensors.into_iter())
+            .map(|(key, tensor)| (rename(&key), tensor))
+            .collect();
+        let one = Tensor::new(&[1f32], &Device::Cpu).expect("a tensor");
+        tensors.insert(more.to_owned(), one);
+        candle_core::safetensors::save(&tensors, &path).expect("weights");
+        folder
+    }
+
+    #[test]
+    fn a_wrapped_encoder_is_the_same_and_leaves_the_rest_of_a_clip() {
+        let more = "model.vision_model.post_layernorm.weight";
+        let folder = changed(|key| format!("model.{key}"), more);
+        let found = encoder(folder.path()).expect("an encoder");
+        assert_eq!(found.warnings(), [""; 0]);
+        let [found, expected] =
+            [found, encoder(&fixture("sd1")).expect("an encoder")].map(|encoder| {
+                let hidden = encoder.encode("a red ball").expect("a text").hidden;
+                hidden
+                    .flatten_all()
+                    .and_then(|x| x.to_vec1::<f32>())
+                    .expect("numbers")
+            });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tensors_that_the_encoder_has_no_place_for_are_named() {
+        let more = "text_model.encoder.layers.0.self_attn.k_norm.weight";
+        let folder = changed(str::to_owned, more);
+        let error = encoder(folder.path()).err().expect("refused").to_string();
+        assert!(error.contains(&format!("`{more}`")), "{error}");
+    }
+
     #[test]
     fn a_long_text_is_cut_and_its_end_told() {
         let encoder = encoder(&fixture("sd1")).expect("an encoder");

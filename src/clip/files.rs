@@ -133,6 +133,13 @@ impl ClipFiles {
             }
         }
         let Some((config, layout, weights)) = found else {
+            // weights under transformers' name beside OpenCLIP's configuration, or beside none, so that their shapes tell it
+            if let (None, Some(weights)) = (&hugging_face, file_in(folder, WEIGHTS)) {
+                return Ok(Self {
+                    config: open.map(|open| (open, Layout::OpenClip)),
+                    ..Self::single(&weights)
+                });
+            }
             return Err(missing(match (hugging_face, open) {
                 (_, Some(_)) => "open_clip_model.safetensors",
                 (Some(_), None) => "model.safetensors",

@@ -23,16 +23,16 @@ struct Line<'a> {
     aliases: &'a [&'a str],
     kind: &'a str,
     repository: String,
-    /// The revision that was asked for.
+    /// The requested revision.
     revision: Option<String>,
     megabytes: Option<u32>,
     licence: Option<&'a str>,
     about: &'a str,
     /// Where it lies, if it is on this machine.
     path: Option<String>,
-    /// Which snapshot that is and why, where it is not the one that the name means.
+    /// Which snapshot that is and why, if it is not the one that the name means.
     note: Option<String>,
-    /// Its repository's states that are on this machine, the newest first.
+    /// The cached snapshots of its repository, the newest first.
     snapshots: Vec<State>,
 }
 
@@ -40,7 +40,7 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct State {
     commit: String,
-    /// The branches, tags and pull requests that led to it.
+    /// The refs that point to it.
     references: Vec<String>,
     path: String,
     files: Vec<String>,
@@ -72,10 +72,10 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers for the model that lies nowhere: its name is what stands for it everywhere.
+/// Answers for the embedded model, whose name is all that is needed to use it.
 fn part_of_the_program() -> Result<()> {
     note(format_args!(
-        "`{EMBEDDED}` is part of the program: there is no file of it, and nothing to fetch"
+        "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"
     ));
     Ok(say(EMBEDDED)?)
 }
@@ -119,14 +119,13 @@ fn list(names: &[String], json: bool) -> Result<()> {
         ]);
     }
     table.print()?;
-    // who asks for one wants to know more
     if !names.is_empty() {
         lines.iter().try_for_each(details)?;
     }
     Ok(())
 }
 
-/// What is on this machine of a model that was asked for by name.
+/// Prints what the cache holds of a model.
 fn details(line: &Line<'_>) -> Result<()> {
     say(format_args!(
         "\n{}: repository {}",
@@ -140,7 +139,7 @@ fn details(line: &Line<'_>) -> Result<()> {
     }
     for state in &line.snapshots {
         let names = match state.references.as_slice() {
-            [] => "no name".to_owned(),
+            [] => "no ref".to_owned(),
             names => names.join(", "),
         };
         say(format_args!(
@@ -169,9 +168,7 @@ fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
         revision: reference.revision.clone(),
         megabytes: model.map(|model| model.megabytes),
         licence: model.map(|model| model.licence),
-        about: model.map_or("a repository that the table does not know", |model| {
-            model.about
-        }),
+        about: model.map_or("not in the table of known models", |model| model.about),
         path: found.as_ref().map(|found| found.path.display().to_string()),
         note: found.and_then(|found| found.note),
         snapshots: (cache.snapshots(&reference.repository).into_iter())
@@ -180,7 +177,7 @@ fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
     }
 }
 
-/// The hub of the environment, which says what is wrong while it goes on trying.
+/// The hub of the environment, with messages about slow connections on standard error.
 fn hub() -> Hub {
     Hub::from_env().telling(|text| note(text))
 }

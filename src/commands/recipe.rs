@@ -50,22 +50,17 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
     let (mut misused, mut lacking) = (false, false);
     for file in files {
         match read(file) {
-            Ok((recipe, warnings)) => {
-                for warning in warnings {
-                    note(format_args!("warning: {warning}"));
+            Ok(recipe) => match recipe.output.video.map_or(Ok(()), video::available) {
+                Ok(()) => say(format_args!("{}: ok", file.display()))?,
+                // the recipe is right, and this machine lacks what it needs
+                Err(error) => {
+                    note(format_args!(
+                        "error: {}: output.video: {error}",
+                        file.display()
+                    ));
+                    lacking = true;
                 }
-                match recipe.output.video.map_or(Ok(()), video::available) {
-                    Ok(()) => say(format_args!("{}: ok", file.display()))?,
-                    // the recipe is right, and this machine lacks what it needs
-                    Err(error) => {
-                        note(format_args!(
-                            "error: {}: output.video: {error}",
-                            file.display()
-                        ));
-                        lacking = true;
-                    }
-                }
-            }
+            },
             Err(error) => {
                 problems(&error);
                 misused = true;
@@ -79,13 +74,19 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
     })
 }
 
-/// Reads a recipe and its texts; what is not wrong, but may not be meant.
-fn read(file: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
+/// Reads a recipe and its texts, and tells what is not wrong, but may not be meant.
+fn read(file: &Path) -> Result<Recipe, RecipeError> {
+    let tell = |warnings: Vec<String>| {
+        for warning in warnings {
+            note(format_args!("warning: {warning}"));
+        }
+    };
     let draft = Draft::load(file)?;
+    // what is meant may be what is wrong
+    tell(draft.warnings());
     let recipe = draft.finish()?;
-    let mut warnings = draft.warnings();
-    warnings.extend(proofread(&draft, &recipe)?);
-    Ok((recipe, warnings))
+    tell(proofread(&draft, &recipe)?);
+    Ok(recipe)
 }
 
 #[cfg(test)]

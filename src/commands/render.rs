@@ -27,10 +27,10 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         .into());
     }
     let draft = draft(args)?;
-    let (recipe, left_out) = finished(args, &draft)?;
     for warning in draft.warnings() {
         note(format_args!("warning: {warning}"));
     }
+    let (recipe, left_out) = finished(args, &draft)?;
     if let Some(stop) = left_out {
         note(format_args!(
             "the recipe's timeline stops the render after step {stop}: with the steps that are asked for, that stop is left out"

@@ -1,12 +1,12 @@
-//! What to do where no hub can be reached: a model's files can be brought by other ways.
+//! What to do when the hub cannot be reached.
 
 use std::path::Path;
 
 use super::divided::is_list;
 use super::{Files, Wanted};
 
-/// Ways to a model without the connection that failed: through a proxy, from a mirror, by hand. `proxy` is what is known of the proxy
-/// that is set, `cache` the cache's folder.
+/// Describes how to get a model's files anyway: a proxy, a mirror, a manual download, a copy of another machine's cache. `proxy` describes
+/// the proxy in use, `cache` is the cache's folder.
 pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&Path>) -> String {
     let Wanted {
         repository,
@@ -17,12 +17,9 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
     let revision = revisions.first().map_or("main", String::as_str);
     let single = matches!(layouts, [files] if files.is_single());
     let (holder, place) = if single {
-        ("FILE", "onto this machine")
+        ("FILE", "to this machine")
     } else {
-        (
-            "FOLDER",
-            "into one folder, in the folders that they lie in there",
-        )
+        ("FOLDER", "into one folder, keeping subfolders")
     };
     let files = if layouts.len() > SPELLED_OUT {
         UNKNOWN.to_owned()
@@ -31,33 +28,34 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
         each.join(", or ")
     };
     let tokenizer = tokenizer.map_or(String::new(), |owner| {
-        format!(" (and tokenizer.json of {owner}, where it has none)")
+        let condition = if single { "" } else { ", if it has none," };
+        format!(" and{condition} tokenizer.json of {owner}")
     });
     let machine = cache.map_or(String::new(), |cache| {
         let name = repository.replace('/', "--");
         format!(
-            "\n  - from another machine: copy its folder models--{name} into {}",
+            "\n  - from another machine: copy models--{name} from its cache into {}",
             cache.display()
         )
     });
     format!(
-        "what helps:\n  \
-         - a proxy: set HTTPS_PROXY, or ALL_PROXY, to its address; NO_PROXY lists hosts that need none ({proxy})\n  \
-         - a mirror: set HF_ENDPOINT to its address (now {endpoint})\n  \
-         - by hand: from {endpoint}/{repository}/tree/{revision} bring {files} {place}{tokenizer}, and write `model: {holder}` in the recipe, or \
-         `--clip {holder}` for a judge{machine}"
+        "what you can do:\n  \
+         - proxy: set HTTPS_PROXY or ALL_PROXY; NO_PROXY lists hosts to reach directly ({proxy})\n  \
+         - mirror: set HF_ENDPOINT (now {endpoint})\n  \
+         - by hand: from {endpoint}/{repository}/tree/{revision} download {files}{tokenizer} {place}, and use `model: {holder}` in the recipe or \
+         `--clip {holder}`{machine}"
     )
 }
 
-/// Of a known model, which has no more layouts, all are spelled out.
+/// A model with more layouts than this is not in the table; its files are described in general.
 const SPELLED_OUT: usize = 2;
-/// The files of a repository whose layout is not known.
+/// The files of a repository with an unknown layout.
 const UNKNOWN: &str = "its config.json or open_clip_config.json, its weights (.safetensors, or else .bin), tokenizer.json, preprocessor_config.json or \
     processor_config.json, and of a diffusion model scheduler_config.json";
 
 /// A layout's files in words.
 fn listed(files: &Files) -> String {
-    // a list of files is no good without them
+    // an index is useless without its shards
     let whole = files.weights.iter().filter(|name| !is_list(name));
     let weights = whole.copied().collect::<Vec<_>>().join(" or ");
     let needed = match files.required {
@@ -66,7 +64,7 @@ fn listed(files: &Files) -> String {
     };
     match files.optional {
         [] => needed,
-        optional => format!("{needed}, and what there is of {}", optional.join(", ")),
+        optional => format!("{needed}, and if present {}", optional.join(", ")),
     }
 }
 
@@ -99,7 +97,7 @@ mod tests {
             "tokenizer.json",
             "`model: FOLDER`",
             "`--clip FOLDER`",
-            "models--openai--clip-vit-base-patch32 into /cache",
+            "models--openai--clip-vit-base-patch32 from its cache into /cache",
         ] {
             assert!(text.contains(part), "no {part} in {text}");
         }
@@ -110,7 +108,10 @@ mod tests {
         let text = ways_to("me/it@v2");
         assert!(text.contains("me/it/tree/v2") && text.contains("open_clip_config.json"));
         let text = ways_to("hpsv2.1");
-        assert!(text.contains("HPS_v2.1_compressed.pt onto") && text.contains("`model: FILE`"));
+        assert!(
+            text.contains("HPS_v2.1_compressed.pt and tokenizer.json of openai")
+                && text.contains("`model: FILE`")
+        );
         assert!(ways_to("RN50/openai").contains("tokenizer.json of openai/clip-vit-base-patch32"));
     }
 }

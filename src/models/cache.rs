@@ -1,16 +1,16 @@
 //! The Hugging Face cache, in huggingface_hub's layout, so that what any program of this field has downloaded is found, and the other way round.
 //!
 //! `models--owner--name/` holds `refs/REVISION` (the commit of that name), `snapshots/COMMIT/` (the files, as links, or as copies where
-//! there are no links), and `blobs/` (their bytes, named by their etag). Who downloads a commit by its hash leaves no reference to it.
+//! there are no links), and `blobs/` (their bytes, named by their etag). Downloading a commit by its hash writes no ref.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::reference::is_revision;
 
-/// The shortest beginning of a commit's hash that stands for it.
+/// The shortest abbreviation of a commit hash that is accepted.
 const SHORT: usize = 7;
-/// How many folders deep the name of a reference may go: `refs/pr/15` is three.
+/// The deepest nesting of a ref's name that is read; `refs/pr/15` has three levels.
 const DEEPEST: usize = 6;
 
 /// A cache folder.
@@ -19,16 +19,16 @@ pub struct Cache {
     folder: Option<PathBuf>,
 }
 
-/// One state of a repository that is here, in whole or in part.
+/// A cached commit of a repository, complete or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its commit's hash.
+    /// The commit hash.
     pub commit: String,
-    /// The branches, tags and pull requests that led to it when they were last asked for.
+    /// The refs (branches, tags, pull requests) that pointed to it when they were last fetched.
     pub references: Vec<String>,
     /// Its folder.
     pub path: PathBuf,
-    /// When a file was last added to it.
+    /// When its folder last changed.
     modified: SystemTime,
 }
 
@@ -73,7 +73,7 @@ impl Cache {
             .find(|folder| files.iter().any(|file| folder.join(file).is_file()))
     }
 
-    /// The snapshot of a branch, a tag, a pull request (`refs/pr/15`) or a commit, whose hash may be cut short.
+    /// The snapshot of a branch, a tag, a pull request (`refs/pr/15`) or a commit, whose hash may be abbreviated.
     pub fn revision(&self, repository: &str, revision: &str) -> Option<Snapshot> {
         let folder = self.repository(repository)?;
         let snapshots = self.snapshots(repository);
@@ -129,11 +129,11 @@ impl Cache {
 }
 
 impl Snapshot {
-    /// The files that are there, as paths within it, in order.
+    /// Its files, as sorted relative paths.
     pub fn files(&self) -> Vec<String> {
         let mut files = vec![];
         walk(&self.path, "", 0, &mut |name, path| {
-            // a link whose bytes have not come is no file
+            // a link to a blob that has not arrived is not a file
             if path.is_file() {
                 files.push(name.to_owned());
             }
@@ -143,7 +143,7 @@ impl Snapshot {
     }
 }
 
-/// The commit that a reference's file names: a name and nothing else, whoever wrote the file.
+/// The commit in a ref's file, if it is a plain name: anything else could lead out of the cache.
 fn reference(file: &Path) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     let commit = text.trim();
@@ -154,7 +154,7 @@ fn reference(file: &Path) -> Option<String> {
     }
 }
 
-/// All references, with the commits that they name.
+/// All refs with their commits.
 fn references(folder: &Path) -> Vec<(String, String)> {
     let mut found = vec![];
     walk(folder, "", 0, &mut |name, path| {
@@ -164,7 +164,8 @@ fn references(folder: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// Calls `visit` for whatever lies in a folder and the folders in it, but no link to a folder, with its name from there.
+/// Calls `visit` with the relative name and the path of everything below a folder that is not itself a folder; links to folders are not
+/// followed.
 fn walk(folder: &Path, within: &str, depth: usize, visit: &mut dyn FnMut(&str, &Path)) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else {

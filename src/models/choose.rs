@@ -1,30 +1,30 @@
-//! Which of the snapshots that are here is the model that a name asks for.
+//! Which cached snapshot a name refers to.
 
 use std::path::{Path, PathBuf};
 
 use super::cache::Snapshot;
 use super::{Cache, Files, Reference, divided};
 
-/// What a name stands for on this machine.
+/// The cached model that a name refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     /// A folder, or the file of a model that is a single one.
     pub path: PathBuf,
-    /// What a person should know of the choice.
+    /// Which snapshot was chosen and why, if it is not the one that the name means.
     pub note: Option<String>,
 }
 
 /// How much of a model a folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Held {
-    /// Weights, and perhaps not all that belongs to them.
+    /// Weights, possibly without the other files.
     Weights,
-    /// All.
+    /// Everything that belongs to the model.
     Whole,
 }
 
-/// The snapshot that a name asks for: that of its revision; where it names none, that of the first revision that holds the whole model, else
-/// the newest that does, else one that holds one of these `weights` at least.
+/// Chooses a snapshot. With a revision, exactly that one; otherwise the first of the default revisions that is complete, then the newest
+/// complete snapshot, then one that has at least one of these `weights`.
 pub(super) fn choose(cache: &Cache, reference: &Reference, weights: &[&str]) -> Option<Chosen> {
     let named: Vec<Snapshot> = (reference.revisions().iter())
         .filter_map(|revision| cache.revision(&reference.repository, revision))
@@ -52,21 +52,21 @@ fn note(reference: &Reference, named: &[Snapshot], taken: &Snapshot) -> String {
     let Reference { repository, .. } = reference;
     let wanted = reference.revisions()[0];
     let why = match named.first() {
-        None => format!("the cache knows no snapshot of its `{wanted}`"),
+        None => format!("the cache has no snapshot of `{wanted}`"),
         Some(snapshot) => format!(
-            "of its `{wanted}` ({}) the cache holds {} and no whole model",
+            "the cached snapshot of `{wanted}`, {}, is incomplete (it has {})",
             snapshot.commit,
             contents(snapshot)
         ),
     };
     format!(
-        "`{repository}`: {why}; the newest snapshot that holds the model is taken, {}; `{repository}@{}` asks for it, `phantasia models fetch {repository}` for `{wanted}`",
+        "`{repository}`: {why}; using the newest one that has the model, {} (`{repository}@{}` selects it, `phantasia models fetch {repository}` gets `{wanted}`)",
         taken.path.display(),
         taken.commit,
     )
 }
 
-/// What a snapshot holds, in a few words.
+/// A short list of a snapshot's files.
 fn contents(snapshot: &Snapshot) -> String {
     const SHOWN: usize = 3;
     let files = snapshot.files();
@@ -77,7 +77,7 @@ fn contents(snapshot: &Snapshot) -> String {
     }
 }
 
-/// What of a repository is here although the model that a name asks for is not, as part of a sentence.
+/// The cached snapshots of a repository, for the error that the requested one is missing, as part of a sentence.
 pub(super) fn remains(cache: &Cache, reference: &Reference) -> String {
     let snapshots = cache.snapshots(&reference.repository);
     let (Some(folder), false) = (
@@ -88,28 +88,28 @@ pub(super) fn remains(cache: &Cache, reference: &Reference) -> String {
     };
     let each: Vec<String> = (snapshots.iter())
         .map(|snapshot| {
-            let names = match snapshot.references.is_empty() {
-                true => String::new(),
-                false => format!("{}: ", snapshot.references.join(", ")),
+            let names = match snapshot.references.as_slice() {
+                [] => String::new(),
+                names => format!("{}: ", names.join(", ")),
             };
             format!("{} ({names}{})", snapshot.commit, contents(snapshot))
         })
         .collect();
     format!(
-        "; what is here of it, in {}, is {}",
+        "; the cache has these snapshots of it in {}: {}",
         folder.join("snapshots").display(),
         each.join(", ")
     )
 }
 
-/// How much of the model a folder holds, and its folder or file.
+/// How much of the model a snapshot holds, and the path to load.
 fn held(folder: &Path, reference: &Reference, weights: &[&str]) -> Option<(Held, PathBuf)> {
     if let Some(model) = reference.model {
         let whole = model.layouts.iter().find(|files| files.are_in(folder));
         if let Some(files) = whole {
             return Some((Held::Whole, files.place(folder)));
         }
-        // timm's own files are an image tower, no other layout of the same model
+        // timm's own files are an image tower, not another layout of the same model
         if model.repository.starts_with("timm/") {
             return None;
         }
@@ -125,7 +125,7 @@ fn held(folder: &Path, reference: &Reference, weights: &[&str]) -> Option<(Held,
     }
 }
 
-/// Whether the configuration that belongs to a file of weights lies beside it.
+/// Whether the configuration that a weights file needs is beside it.
 fn is_described(folder: &Path, weights: &str) -> bool {
     let path = folder.join(weights);
     let beside = |name: &str| path.with_file_name(name).is_file();
@@ -233,7 +233,10 @@ mod tests {
         let chosen = made.chosen("me/it").expect("a model");
         assert_eq!(chosen.path, only);
         let note = chosen.note.expect("a note");
-        assert!(note.contains(OTHER) && note.contains("`main`"), "{note}");
+        assert!(
+            note.contains(OTHER) && note.contains("no snapshot of `main`"),
+            "{note}"
+        );
     }
 
     #[test]
@@ -246,7 +249,7 @@ mod tests {
         assert_eq!(chosen.path, whole);
         let note = chosen.note.expect("a note");
         assert!(
-            note.contains(MAIN) && note.contains("only config.json"),
+            note.contains(MAIN) && note.contains("has only config.json"),
             "{note}"
         );
         assert!(note.contains(OTHER), "{note}");

@@ -135,12 +135,12 @@ impl Hub {
         self
     }
 
-    /// The same, with somebody to tell what may be wrong while it goes on trying: lines of text.
+    /// The same, with a function that is given messages for the user while a slow connection is tried again.
     pub fn telling(self, tell: fn(&str)) -> Self {
         Self { tell, ..self }
     }
 
-    /// Fetches a model's files, those that the cache lacks: the first of its layouts that the first of its revisions holds.
+    /// Fetches those of a model's files that the cache lacks: the first layout that is complete in one of the revisions.
     ///
     /// # Errors
     /// [`FetchError`]; what came whole or in part stays in the cache and is not fetched again.
@@ -180,7 +180,7 @@ impl Hub {
         for (file, about) in files.into_iter().chain(weights) {
             fetched.take(file, self.file(&root, repository, file, &about, progress)?);
         }
-        // weights may be divided, and the file that is named as such is their list
+        // sharded weights: the last file is the index, which names the shards
         let list = fetched.files.last().map(|file| fetched.folder.join(file));
         for part in list.map_or_else(BTreeSet::new, |list| divided::parts(&list)) {
             let about = (self.about(wanted, &commit, &part)?)
@@ -208,7 +208,7 @@ impl Hub {
         }
     }
 
-    /// What else can be done where an address cannot be asked.
+    /// What to do if an address cannot be reached.
     fn ways(&self, wanted: &Wanted, address: &str) -> String {
         let Connection {
             endpoint, proxies, ..
@@ -234,17 +234,17 @@ impl Hub {
         let slow = |address: &str, what: &str| {
             let ways = self.ways(wanted, address);
             (self.tell)(&format!(
-                "{address} does not answer: {what}; it is tried once more, and longer; {ways}"
+                "{address}: {what}; trying once more with a longer timeout; {ways}"
             ));
         };
         let response = (self.connection.about(&url, &slow)).map_err(|error| match error {
             NoAnswer::Failed(error) => error,
-            NoAnswer::NoWay(address, what) => FetchError::Unreachable {
+            NoAnswer::Unreachable(address, what) => FetchError::Unreachable {
                 ways: self.ways(wanted, &address),
                 from: if endpoint.starts_with(&address) {
                     String::new()
                 } else {
-                    format!(", where {endpoint} leads")
+                    format!(" (redirected from {endpoint})")
                 },
                 address,
                 what,
@@ -289,7 +289,7 @@ impl Hub {
             status: status.as_u16(),
             given: match self.connection.token {
                 Some(_) => {
-                    " that may read it; the one that is set may not (it is sent to no other address than HF_ENDPOINT's)"
+                    " that may read it; the one that is set may not (it is only sent to HF_ENDPOINT)"
                 }
                 None => "",
             },

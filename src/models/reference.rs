@@ -1,27 +1,27 @@
-//! A model's name as people type it, taken apart: a known model or a repository, and the revision that is asked for.
+//! Parsing of model names: a known model or a repository, and an optional revision.
 
 use super::cache::is_repository;
 use super::hub::HOSTS;
 use super::table::{ANY, MAIN};
 use super::{Files, Model, ModelError, all, nearest};
 
-/// What a name that is no file or folder stands for.
+/// A parsed model name that is not a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The repository on the hub, `owner/name`.
     pub repository: String,
-    /// The branch, tag, pull request (`refs/pr/15`) or commit after an `@`.
+    /// The branch, tag, pull request (`refs/pr/15`) or commit after the `@`.
     pub revision: Option<String>,
-    /// What the table says of it.
+    /// Its entry in the table of known models.
     pub model: Option<&'static Model>,
 }
 
 impl Reference {
-    /// Takes `NAME` or `NAME@REVISION` apart. A slash at the end and open_clip's prefix `hf-hub:` mean nothing; a repository's page on the hub
-    /// stands for the repository (`https://huggingface.co/OWNER/NAME`, perhaps with `/tree/REVISION`).
+    /// Parses `NAME` or `NAME@REVISION`. A trailing slash and open_clip's prefix `hf-hub:` are ignored; the URL of a repository's page
+    /// (`https://huggingface.co/OWNER/NAME`, optionally with `/tree/REVISION`) works too.
     ///
     /// # Errors
-    /// Where NAME is neither known nor like a repository's, or REVISION cannot be one.
+    /// If NAME is neither a known model nor a repository's name, or REVISION is not valid.
     pub fn parse(typed: &str) -> Result<Self, ModelError> {
         let page = of_page(typed);
         let name = page.as_deref().unwrap_or(typed);
@@ -30,7 +30,7 @@ impl Reference {
         if let Some(found) = Self::named(name) {
             return Ok(found);
         }
-        // known names hold an `@` too (`ViT-L/14@336px`), and so may a branch: the longest name is meant
+        // known names may contain an `@` (`ViT-L/14@336px`), and so may branches: the longest name wins
         let split = name.rmatch_indices('@').find_map(|(at, _)| {
             let found = Self::named(name[..at].trim_end_matches('/'))?;
             Some((found, &name[at + 1..]))
@@ -76,7 +76,7 @@ impl Reference {
     }
 }
 
-/// The name that the address of a repository's page on the hub stands for.
+/// The name that the URL of a repository's page on the hub refers to.
 fn of_page(address: &str) -> Option<String> {
     let rest = address
         .strip_prefix("https://")
@@ -88,7 +88,7 @@ fn of_page(address: &str) -> Option<String> {
     let path = path.split(['?', '#']).next()?.trim_end_matches('/');
     match path.split_once("/tree/") {
         Some((repository, revision)) => {
-            // an address has this one slash in another form
+            // a revision such as refs/pr/15 is percent-encoded there
             Some(format!("{repository}@{}", revision.replace("%2F", "/")))
         }
         None => Some(path.to_owned()),
@@ -105,7 +105,7 @@ fn known(name: &str) -> Option<&'static Model> {
     })
 }
 
-/// Whether a text can be the name of a branch, tag, pull request or commit: git's rules, without what a file name cannot hold everywhere.
+/// Whether a text is a valid branch, tag, pull request or commit: git's rules, restricted to characters that every file system allows.
 pub fn is_revision(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.contains("..")

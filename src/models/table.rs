@@ -13,12 +13,12 @@ use files::{
 };
 pub use files::{ANY, ANY_WEIGHTS, TOKENIZER};
 
-/// The revision that is meant where none is named.
+/// The default revision.
 pub const MAIN: &[&str] = &["main"];
 
 pub const MODELS: &[Model] = &[
     Model {
-        // its safetensors are on a branch of conversions
+        // its safetensors are in a pull request
         revisions: &["main", "refs/pr/15"],
         ..openai(
             STANDARD,
@@ -359,7 +359,7 @@ pub const MODELS: &[Model] = &[
         "OpenAI's ViT-L/14, tuned on by geometric parametrization",
     ),
     Model {
-        // tuned from OpenCLIP's weights: its configuration says which GELU
+        // fine-tuned from OpenCLIP's weights: its configuration decides on the GELU
         quick_gelu: false,
         ..openai(
             "patrickjohncyh/fashion-clip",

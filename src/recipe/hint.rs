@@ -24,6 +24,12 @@ pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
             );
         }
     }
+    if message.contains("trailing content") {
+        return Some(
+            "put a text that has quotes in it in the other kind of quotes as a whole, '\"wow\" a fox'"
+                .to_owned(),
+        );
+    }
     if begins('"') && line.contains('\\') {
         return Some(
             "in double quotes `\\` begins the code of a character: take single quotes, or write `\\\\`"
@@ -36,6 +42,18 @@ pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
     // the key of a prompt that was meant to be none
     let nested = message.contains("mapping") && line.matches(": ").count() > 1;
     nested.then(|| "put quotes around a text with `: ` in it".to_owned())
+}
+
+/// What helps where a comment hides the end of a list between brackets in one of these lines.
+pub(super) fn in_brackets(lines: &[&str]) -> Option<String> {
+    let hides = |line: &&str| {
+        line.split_once(" #")
+            .is_some_and(|(before, _)| before.contains(['[', '{']) && !before.contains([']', '}']))
+    };
+    lines.iter().any(hides).then(|| {
+        "what stands behind ` #` is a comment: put quotes around a text that has it in it"
+            .to_owned()
+    })
 }
 
 /// The advice about a text that begins with a character of YAML's own.
@@ -79,6 +97,10 @@ pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
         let Some(whole) = source.lines().nth(line.saturating_sub(1)) else {
             continue;
         };
+        if text.is_empty() && whole.contains('#') {
+            found.push((node.place.clone(), begins_with('#')));
+            continue;
+        }
         let at = whole.char_indices().nth(column.saturating_sub(1));
         let (before, value) = whole.split_at(at.map_or(whole.len(), |(at, _)| at));
         if let Some(comment) = comment(value, text) {
@@ -149,6 +171,7 @@ mod tests {
             ("prompts: *wow a fox", "begins with `*`"),
             ("prompts: [a, `b`]", "begins with ``"),
             ("  - 'a fox's tail'", "apostrophe is written twice"),
+            ("  - `a", "begins with"),
             ("init: \"C:\\Users\\me.png\"", "single quotes"),
             ("  - [red] fox", "begins with `[`"),
             ("prompts: a fox: red", "`: ` in it"),

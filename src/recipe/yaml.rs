@@ -252,13 +252,17 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     document(text).map_err(|mut problem| {
         if let (Fault::Syntax(message), Place::Text { line, .. }) =
             (&mut problem.fault, &problem.place)
-            && let Some(advice) = text
-                .lines()
-                .nth(line.saturating_sub(1))
-                .and_then(|line| hint::syntax(line, message))
         {
-            message.push_str("; ");
-            message.push_str(&advice);
+            let lines: Vec<&str> = text.lines().take(*line).collect();
+            // one that is not closed is found out on the next line
+            let last = lines.len().saturating_sub(2);
+            let advice = (lines.last())
+                .and_then(|line| hint::syntax(line, message))
+                .or_else(|| hint::in_brackets(&lines[last..]));
+            if let Some(advice) = advice {
+                message.push_str("; ");
+                message.push_str(&advice);
+            }
         }
         problem
     })

@@ -9,6 +9,7 @@ mod archive;
 mod legacy;
 mod machine;
 mod tensors;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ use super::source::{SharedFile, Source};
 use super::{Entry, Odd};
 use archive::Archive;
 use legacy::Legacy;
-use machine::{Node, Pickle};
 use tensors::{Found, Storages};
+use value::{Node, Pickle};
 
 /// Under these names training programs keep the state dict among other things. The weights themselves come before their averages.
 const NESTED: [&str; 9] = [

@@ -224,8 +224,8 @@ const WEIGHTS: &[&str] = &[
     "diffusion_pytorch_model.bin",
 ];
 
-/// Where the network lies: in the folder `unet` of a pipeline, whose own config.json is not the network's, or at the root. A folder may
-/// hold an empty or half `unet` beside the files at the root, so that weights decide, and then a configuration.
+/// Where the network is: in the folder `unet` of a pipeline, whose own config.json is not the network's, or at the root. The place that has
+/// weights wins, since an incomplete `unet` may lie beside complete files at the root.
 fn place(folder: &Path) -> PathBuf {
     let nested = folder.join("unet");
     let places = [nested.as_path(), folder];

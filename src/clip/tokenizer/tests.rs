@@ -236,6 +236,21 @@ fn losses_are_named() {
 }
 
 #[test]
+fn a_vocabulary_of_all_bytes_reads_everything() {
+    // as CLIP's: the merge of two signs is never at the end of a word, and both of them are
+    let vocab =
+        json!({ "a": 0, "a</w>": 1, "+": 2, "+</w>": 3, "*": 4, "*</w>": 5, "+*": 6, "]": 101 });
+    let tokenizer = made(&json!({
+        "type": "BPE", "vocab": vocab, "merges": [["+", "*"]], "unk_token": "]", "end_of_word_suffix": "</w>"
+    }));
+    let tokens = tokenizer.encode("+*+ a").expect("a text");
+    assert_eq!(
+        (tokens.ids, tokens.unread),
+        (vec![100, 6, 3, 1, 101], Unread::default())
+    );
+}
+
+#[test]
 fn a_token_for_the_unknown_is_kept_and_told() {
     let words = json!({ "a": 0, "cat": 1, "?": 2 });
     let kept = made(&json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" }));

@@ -20,8 +20,8 @@ pub(super) enum Reads {
 /// What is known of a tokenizer's vocabulary.
 pub(super) struct Vocabulary {
     unknown: Unknown,
-    /// Signs that the vocabulary has inside of a word and not at its end: no word of the training texts ended with them, so that their
-    /// tokens were never trained, but are there because a byte-pair encoding starts from all bytes.
+    /// Signs that a vocabulary which lacks bytes has inside of a word and not at its end: no word of the training texts ended with them, so
+    /// that their tokens were never trained, but are there because a byte-pair encoding starts from all bytes.
     untrained: HashSet<u32>,
 }
 
@@ -62,10 +62,15 @@ impl Vocabulary {
                     token.ends_with(suffix)
                         || model.token_to_id(&format!("{token}{suffix}")).is_some()
                 };
-                (bpe.get_vocab().into_iter())
-                    .filter(|(token, _)| is_sign(token) && !ends_words(token))
-                    .map(|(_, id)| id)
-                    .collect()
+                let signs: Vec<(String, u32)> = (bpe.get_vocab().into_iter())
+                    .filter(|(token, id)| {
+                        is_sign(token) && !ends_words(token) && !frame.contains(id)
+                    })
+                    .collect();
+                // one that has all bytes at the end of words has merges of them that are only there for longer words
+                let partial = signs.iter().any(|(token, _)| token.chars().count() == 1);
+                let ids = signs.into_iter().map(|(_, id)| id);
+                ids.filter(|_| partial).collect()
             }
             _ => HashSet::new(),
         };

@@ -1,4 +1,4 @@
-//! Requests to a hub: proxies, redirects, the token, and what is tried again.
+//! Requests to a hub: proxies, redirects, the token, retries.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
@@ -21,8 +21,8 @@ use super::redirect::{Purpose, Stop};
 pub const ATTEMPTS: u32 = 5;
 /// How many redirects are followed.
 const MOVES: usize = 8;
-/// How long a name may take to be found and a connection to stand; the first one to a hub, and all others. After the first a person is
-/// told what may be wrong.
+/// Timeouts of the DNS lookup and of connecting: until a host has answered once, and later. After the first one the user is told what may be
+/// wrong while the request is tried again.
 const FIRST: Duration = Duration::from_secs(2);
 const LATER: Duration = Duration::from_secs(20);
 
@@ -31,22 +31,22 @@ pub struct Connection {
     pub endpoint: String,
     pub token: Option<String>,
     pub proxies: Proxies,
-    /// A file of certificates that are trusted instead of the usual ones, and the variable that names it.
+    /// A file of root certificates that replace the built-in ones, and the variable that names it.
     pub certificates: Option<(&'static str, PathBuf)>,
     /// How long an answer may take, and the next byte of a file.
     pub patience: Duration,
     agent: OnceCell<Agent>,
     /// The hosts that have answered.
     reached: RefCell<HashSet<String>>,
-    /// How long a connection to a host that has not answered may take.
+    /// The timeout of connecting to a host that has not answered yet.
     connecting: Cell<Duration>,
 }
 
 /// Why a request failed.
 pub enum Failure {
-    /// It may go better another time; and the address where it failed, which a redirect may have led to.
+    /// A connection failed, which may be retried: the URL, which may be a redirect's target, and the error.
     Connection(String, ureq::Error),
-    /// It will not.
+    /// A retry would not help.
     Final(FetchError),
 }
 
@@ -58,8 +58,8 @@ impl From<FetchError> for Failure {
 
 /// Why there is no answer about a file.
 pub enum NoAnswer {
-    /// There is no way to this address of a hub, and why.
-    NoWay(String, String),
+    /// A host cannot be reached: its address and the reason.
+    Unreachable(String, String),
     /// Anything else.
     Failed(FetchError),
 }
@@ -85,8 +85,8 @@ impl Connection {
         format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
     }
 
-    /// Asks the hub about a file, again where that fails; `slow` is told once where the hub does not answer at once: its address, and what
-    /// is wrong.
+    /// Asks for a file's metadata, with retries. `slow` is called once, with the address and the reason, if the host does not answer within
+    /// the first timeout.
     pub fn about(&self, url: &str, slow: &dyn Fn(&str, &str)) -> Result<Response<Body>, NoAnswer> {
         let mut attempt = 0;
         loop {
@@ -97,15 +97,15 @@ impl Connection {
                 }
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(NoAnswer::Failed(error)),
-                Err(Failure::Connection(at, error)) if self.is_no_way(&at, &error) => {
+                Err(Failure::Connection(at, error)) if self.is_unreachable(&at, &error) => {
                     let what = reason(&error, self.connecting.get());
                     let was_short = self.connecting.replace(LATER) < LATER;
-                    // a name server or a connection may be slow; whatever else is wrong stays so
+                    // a timeout may be a slow network; other failures to connect rarely go away within seconds
                     let is_slow = matches!(error, ureq::Error::Timeout(_));
                     if is_slow && was_short {
                         slow(&origin(&at), &what);
                     } else if is_slow || attempt > 1 {
-                        return Err(NoAnswer::NoWay(origin(&at), what));
+                        return Err(NoAnswer::Unreachable(origin(&at), what));
                     }
                     what
                 }
@@ -121,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request once, and on to where the hub says; `from` is the first byte that is wanted.
+    /// Sends a request without retries and follows redirects; `from` is the first byte that is wanted.
     pub fn ask(&self, purpose: Purpose, url: &str, from: u64) -> Result<Response<Body>, Failure> {
         let mut stop = Stop {
             url: url.to_owned(),
@@ -137,7 +137,7 @@ impl Connection {
             }
             let location = header(&response, "location").ok_or_else(|| FetchError::Protocol {
                 url: stop.url.clone(),
-                what: "it leads elsewhere and does not say where".to_owned(),
+                what: "it redirects without a `location`".to_owned(),
             })?;
             stop = stop
                 .next(status.as_u16(), &location, purpose, &self.endpoint)
@@ -146,7 +146,7 @@ impl Connection {
         Err(Failure::Final(self.refused(
             url,
             &stop.url,
-            "it leads on and on",
+            "too many redirects",
         )))
     }
 
@@ -189,9 +189,9 @@ impl Connection {
         (request.call()).map_err(|error| Failure::Connection(stop.url.clone(), error))
     }
 
-    /// Whether a connection failed before anybody at that address answered.
-    fn is_no_way(&self, url: &str, error: &ureq::Error) -> bool {
-        !self.reached.borrow().contains(&origin(url)) && is_no_way(error)
+    /// Whether the host cannot be reached, as opposed to a connection that broke later.
+    fn is_unreachable(&self, url: &str, error: &ureq::Error) -> bool {
+        !self.reached.borrow().contains(&origin(url)) && is_unreachable(error)
     }
 
     fn agent(&self) -> Result<&Agent, FetchError> {
@@ -205,7 +205,7 @@ impl Connection {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_recv_response(Some(self.patience))
-            // each redirect is looked at
+            // redirects are checked one by one
             .max_redirects(0)
             .redirect_auth_headers(RedirectAuthHeaders::Never)
             .tls_config(tls.build())
@@ -230,7 +230,7 @@ fn certificates(variable: &'static str, path: &PathBuf) -> Result<RootCerts, Fet
         }
     }
     if found.is_empty() {
-        return Err(failed("it holds none".to_owned()));
+        return Err(failed("no certificates found".to_owned()));
     }
     Ok(RootCerts::Specific(Arc::new(found)))
 }
@@ -241,7 +241,7 @@ pub fn header(response: &Response<Body>, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// Whether a redirect to a file's bytes says all that is asked about it.
+/// Whether a redirect to a file's contents already carries its metadata.
 fn describes(response: &Response<Body>) -> bool {
     ["x-repo-commit", "x-linked-etag", "x-linked-size"]
         .iter()
@@ -257,8 +257,8 @@ fn origin(url: &str) -> String {
     })
 }
 
-/// Whether an error is one of those that come before any answer.
-fn is_no_way(error: &ureq::Error) -> bool {
+/// Whether an error happens before a connection stands.
+fn is_unreachable(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => !matches!(
             error.kind(),
@@ -281,34 +281,36 @@ fn is_no_way(error: &ureq::Error) -> bool {
 fn reason(error: &ureq::Error, waited: Duration) -> String {
     let text = match error {
         ureq::Error::Timeout(Timeout::Resolve) => {
-            format!("its name was not found within {} s", waited.as_secs_f64())
+            format!("the DNS lookup timed out after {} s", waited.as_secs_f64())
         }
-        ureq::Error::Timeout(_) => format!("no answer within {} s", waited.as_secs_f64()),
+        ureq::Error::Timeout(_) => {
+            format!("the connection timed out after {} s", waited.as_secs_f64())
+        }
         error => error.to_string(),
     };
     if text.contains("certificate") {
-        // companies' proxies open https and close it again with a certificate of their own
-        return format!("{text} (SSL_CERT_FILE names a file of certificates to trust instead)");
+        // corporate proxies that inspect TLS present their own certificates
+        return format!("{text} (SSL_CERT_FILE can name a file of other certificates to trust)");
     }
     text
 }
 
-/// What stands for a text in an address; a slash stays one where it is `whole`.
-fn encoded(text: &str, whole: bool) -> String {
+/// Percent-encodes a text; slashes are kept where it is a whole path.
+fn encoded(text: &str, is_path: bool) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 out.push(byte.into());
             }
-            b'/' if whole => out.push('/'),
+            b'/' if is_path => out.push('/'),
             byte => out.push_str(&format!("%{byte:02X}")),
         }
     }
     out
 }
 
-/// How long is waited before the next attempt.
+/// The pause before the next attempt.
 pub fn pause(attempt: u32) -> Duration {
     Duration::from_millis(200 << attempt.min(6))
 }

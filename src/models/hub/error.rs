@@ -14,32 +14,32 @@ pub enum FetchError {
         repository: String,
         /// The variable that forbids it.
         variable: &'static str,
-        /// What else can be done, in lines.
+        /// What to do instead, several lines.
         ways: String,
     },
-    /// The hub's address is none.
+    /// The hub's address is not valid.
     #[error(
-        "HF_ENDPOINT is no address of a hub: `{endpoint}`; it begins with https:// or http://, such as https://huggingface.co"
+        "HF_ENDPOINT is not a valid hub address: `{endpoint}`; it must begin with https:// or http://, such as https://huggingface.co"
     )]
     Endpoint {
         /// What it is.
         endpoint: String,
     },
-    /// There is no way to the hub.
+    /// The hub cannot be reached: no network, no DNS, a refused connection.
     #[error("cannot reach {address}{from}: {what}; {ways}")]
     Unreachable {
         /// Its address.
         address: String,
-        /// Who leads there, as part of the sentence, where it is not the endpoint.
+        /// Where the redirect came from, as part of the sentence, if it is not the endpoint itself.
         from: String,
         /// What is wrong.
         what: String,
-        /// What else can be done, in lines.
+        /// What to do instead, several lines.
         ways: String,
     },
     /// The environment names a proxy that cannot be used.
     #[error(
-        "{variable} names no proxy that can be used: `{address}`; http://HOST:PORT, https:, socks4: and socks5: can be"
+        "{variable} is not a usable proxy address: `{address}`; supported are http://, https://, socks4://, socks5:// and socks5h://"
     )]
     Proxy {
         /// The variable.
@@ -48,7 +48,7 @@ pub enum FetchError {
         address: String,
     },
     /// The environment names certificates that cannot be read.
-    #[error("{variable} names no certificates that can be read: {path}: {what}")]
+    #[error("{variable}: cannot read certificates from {path}: {what}")]
     Certificates {
         /// The variable.
         variable: &'static str,
@@ -57,14 +57,14 @@ pub enum FetchError {
         /// What is wrong.
         what: String,
     },
-    /// The hub sends the request on to where it is not followed.
+    /// The hub redirects to an address that is not followed.
     #[error(
-        "{url} leads on to {target}, which is not followed: {why}; the hub that is asked is that of HF_ENDPOINT (now {endpoint}; without it https://huggingface.co)"
+        "{url} redirects to {target}, which is not followed: {why}; HF_ENDPOINT sets the hub (now {endpoint}, by default https://huggingface.co)"
     )]
     Redirect {
         /// What was asked for.
         url: String,
-        /// Where the hub sends the request.
+        /// The target of the redirect.
         target: String,
         /// Why it is not followed.
         why: &'static str,

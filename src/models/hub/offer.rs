@@ -1,4 +1,4 @@
-//! Which of a model's layouts a hub has.
+//! Which of a model's layouts a repository on the hub has.
 
 use std::collections::HashMap;
 
@@ -6,36 +6,36 @@ use super::{About, FetchError, Hub};
 use crate::models::reference::is_revision;
 use crate::models::{Files, Wanted};
 
-/// The model that a hub has: one layout at one commit.
+/// What can be fetched: one complete layout at one commit.
 pub struct Offer<'a> {
     pub revision: &'a str,
     pub commit: String,
-    /// What must be there, the weights last.
+    /// The required files, then the weights.
     pub files: Vec<(&'static str, About)>,
-    /// What is fetched if it is there.
+    /// Fetched if present.
     pub optional: &'static [&'static str],
 }
 
-/// What a hub has of a layout.
+/// How complete a layout is.
 enum Layout {
-    /// All that must be there, the weights last.
+    /// Complete: its commit and its required files, then the weights.
     Whole(String, Vec<(&'static str, About)>),
-    /// So many of its files, and not this one.
+    /// Incomplete: how many of its files were found before the first missing one, and that one.
     Lacks(usize, String),
 }
 
-/// What is known of a revision's files: several layouts ask about the same ones.
+/// Answers about one revision's files, kept because several layouts share files.
 struct Asked<'a> {
     hub: &'a Hub,
     wanted: &'a Wanted,
     revision: &'a str,
-    /// Once an answer has named it, the others are asked of it.
+    /// Known from the first answer; later requests ask for exactly this commit.
     commit: Option<String>,
     answers: HashMap<&'static str, Option<About>>,
 }
 
 impl Hub {
-    /// The first layout that the first revision that has any has in whole.
+    /// The first complete layout, by revision and then by layout.
     pub(super) fn offer<'a>(&self, wanted: &'a Wanted) -> Result<Offer<'a>, FetchError> {
         let mut nearest: Option<(usize, String)> = None;
         for revision in wanted.revisions.iter().filter(|name| is_revision(name)) {
@@ -66,7 +66,7 @@ impl Hub {
         }
         let file = match nearest {
             Some((there, missing)) if there > 0 || wanted.layouts.len() == 1 => missing,
-            _ => "model of a layout that is read here".to_owned(),
+            _ => "supported model files".to_owned(),
         };
         Err(self.not_found(wanted, &file))
     }

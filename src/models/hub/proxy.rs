@@ -1,6 +1,6 @@
-//! The proxy that the environment names, as curl and Python understand it.
+//! Proxies from the environment, with the semantics of curl and Python.
 //!
-//! The HTTP client's own reading takes ALL_PROXY before HTTPS_PROXY, and HTTP_PROXY for https; and it takes no notice of what it cannot read.
+//! The HTTP client's own implementation prefers ALL_PROXY to HTTPS_PROXY, uses HTTP_PROXY for https, and silently ignores invalid values.
 
 use std::net::IpAddr;
 
@@ -9,16 +9,16 @@ use ureq::http::Uri;
 
 use super::FetchError;
 
-/// What the environment says of proxies.
+/// The proxy settings of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     https: Option<Named>,
     http: Option<Named>,
-    /// Hosts that are asked without one.
+    /// Hosts that are reached directly.
     except: Vec<String>,
 }
 
-/// A proxy's address, and the variable that it comes from.
+/// A proxy's address and the variable that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     variable: String,
@@ -26,8 +26,8 @@ struct Named {
 }
 
 impl Proxies {
-    /// HTTPS_PROXY and HTTP_PROXY for addresses of their kind, else ALL_PROXY; not for the hosts of NO_PROXY. Each may be written in small
-    /// letters, which goes first.
+    /// HTTPS_PROXY and HTTP_PROXY for URLs of their scheme, otherwise ALL_PROXY, except for the hosts in NO_PROXY. The lower-case spelling of
+    /// a variable takes precedence.
     pub fn from_env() -> Self {
         Self::read(&|name| std::env::var(name).ok())
     }
@@ -57,10 +57,10 @@ impl Proxies {
         }
     }
 
-    /// The proxy that an address is asked through.
+    /// The proxy for a URL, if any.
     ///
     /// # Errors
-    /// Where the variable that names it cannot be read.
+    /// If its address is not valid.
     pub fn of(&self, url: &Uri) -> Result<Option<Proxy>, FetchError> {
         self.named(url)
             .map(|named| {
@@ -82,7 +82,7 @@ impl Proxies {
         (!self.except.iter().any(excepted)).then_some(named)
     }
 
-    /// What is known of the proxy for an address, in words.
+    /// Describes the proxy that applies to a URL.
     pub fn words(&self, url: &str) -> String {
         let url: Option<Uri> = url.parse().ok();
         match url.as_ref().and_then(|url| self.named(url)) {
@@ -90,15 +90,15 @@ impl Proxies {
                 format!("{variable} is {}", without_password(address))
             }
             None if url.is_some_and(|url| url.scheme_str() == Some("http")) => {
-                "for this address HTTP_PROXY or ALL_PROXY counts, and neither applies".to_owned()
+                "for this address HTTP_PROXY or ALL_PROXY; none is in use".to_owned()
             }
-            None => "now none applies".to_owned(),
+            None => "none is in use".to_owned(),
         }
     }
 }
 
-/// Whether an entry of NO_PROXY means a host: `*`, a name with all that ends in it, an address, or a network (`10.0.0.0/8`); each of the
-/// first three perhaps with a port.
+/// Whether an entry of NO_PROXY matches a host: `*`, a domain with its subdomains, an address, each optionally with a port, or a network
+/// (`10.0.0.0/8`).
 fn is_excepted(host: &str, port: Option<u16>, entry: &str) -> bool {
     if entry == "*" {
         return true;
@@ -142,7 +142,7 @@ fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
     head(address) == head(network)
 }
 
-/// A proxy's address as it may be shown.
+/// A proxy's address without its credentials.
 fn without_password(address: &str) -> String {
     match address.rsplit_once('@') {
         None => address.to_owned(),

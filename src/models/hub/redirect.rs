@@ -1,37 +1,37 @@
-//! Where a hub may send a request on to.
+//! Which redirects of a hub are followed.
 //!
-//! What a hub says of a file (commit, checksum, size) is believed, so that only the hub itself, or another address of the same hub, may say
-//! it. The bytes of large files come from wherever the hub keeps them: their checksum is known by then. The access token is for the endpoint
-//! alone.
+//! The metadata of a file (commit, checksum, size) is trusted, so it must come from the endpoint itself or from a known host of the hub. The
+//! contents may come from any host, such as a CDN: large files are checked against their checksum. The access token is only sent to the
+//! endpoint.
 
 use ureq::http::Uri;
 
-/// Addresses of the Hugging Face hub.
+/// Hosts of the Hugging Face hub.
 pub const HOSTS: &[&str] = &["huggingface.co", "hf.co"];
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// What the hub says of a file.
+    /// A file's metadata.
     About,
-    /// The file's bytes.
+    /// A file's contents.
     Bytes,
 }
 
-/// A request on its way.
+/// One request of a chain of redirects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// The address that is asked.
+    /// Its URL.
     pub url: String,
-    /// Whether the access token may be sent there.
+    /// Whether the access token may be sent with it.
     pub trusted: bool,
 }
 
 impl Stop {
-    /// Where a redirect with this status and this `location` leads.
+    /// The request that a redirect with this status and this `location` leads to.
     ///
     /// # Errors
-    /// Why it is not followed, as part of a sentence.
+    /// Why the redirect is not followed, as part of a sentence.
     pub fn next(
         &self,
         status: u16,
@@ -39,22 +39,23 @@ impl Stop {
         purpose: Purpose,
         endpoint: &str,
     ) -> Result<Self, &'static str> {
-        let from: Uri = (self.url.parse()).map_err(|_| "its own address cannot be read")?;
-        let url = absolute(&from, location).ok_or("that is no address on the web")?;
-        let to: Uri = url.parse().map_err(|_| "that is no address on the web")?;
+        let from: Uri =
+            (self.url.parse()).map_err(|_| "the address that redirects is not a valid URL")?;
+        let url = absolute(&from, location).ok_or("it is not a valid URL")?;
+        let to: Uri = url.parse().map_err(|_| "it is not a valid URL")?;
         if !matches!(to.scheme_str(), Some("http" | "https")) {
             return Err("only http and https are followed");
         }
         if (to.authority()).is_none_or(|to| to.as_str().contains('@') || to.host().is_empty()) {
-            return Err("an address with a name before an `@` is not followed");
+            return Err("it contains a user name");
         }
-        // a port that is no number would be left out
+        // the parser ignores a port that is not a number
         let has_port = (to.authority()).is_some_and(|to| !to.as_str().ends_with(to.host()));
         if has_port && to.port_u16().is_none() {
-            return Err("its port is no number");
+            return Err("its port is not a number");
         }
         if from.scheme_str() == Some("https") && to.scheme_str() == Some("http") {
-            return Err("it leads from https to http");
+            return Err("it downgrades https to http");
         }
         if origin(&from) == origin(&to) || is_upgrade(&from, &to) {
             return Ok(Self {
@@ -72,16 +73,18 @@ impl Stop {
         let own = |endpoint: Uri| host(&endpoint) == host(&to);
         let known = to.scheme_str() == Some("https") && HOSTS.contains(&host(&to).as_str());
         if !known && !endpoint.parse().is_ok_and(own) {
-            return Err("that is no address of the hub that was asked");
+            return Err("it is not a known host of the hub");
         }
         match status {
             301 | 308 => elsewhere,
-            _ => Err("it leads to another address of the hub for this once only"),
+            _ => {
+                Err("only a permanent redirect (301 or 308) to another host of the hub is followed")
+            }
         }
     }
 }
 
-/// An absolute address, from one that may be relative.
+/// The absolute URL of a `location`, which may be relative.
 fn absolute(from: &Uri, location: &str) -> Option<String> {
     let location = location.split('#').next()?.trim();
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
@@ -108,7 +111,7 @@ fn origin(uri: &Uri) -> (Option<&str>, String, Option<u16>) {
     (uri.scheme_str(), host(uri), uri.port_u16().or(standard))
 }
 
-/// The same host, by https instead of http, each on its usual port.
+/// From http to https on the same host, both on their default ports.
 fn is_upgrade(from: &Uri, to: &Uri) -> bool {
     origin(from) == (Some("http"), host(to), Some(80))
         && origin(to) == (Some("https"), host(from), Some(443))

@@ -1,4 +1,4 @@
-//! Entries of the table, from what they share.
+//! Constructors of the table's entries.
 
 use super::MAIN;
 use super::files::{HUGGING_FACE, OPEN_CLIP};

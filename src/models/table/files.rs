@@ -1,4 +1,4 @@
-//! Which files of a repository make a model. A repository may hold the same model in several forms; the first that is whole is taken.
+//! The layouts of models in repositories. A repository may hold the same model in several layouts; the first complete one is used.
 
 use crate::models::Files;
 
@@ -8,7 +8,7 @@ const NONE: Files = Files {
     optional: &[],
 };
 
-/// A CLIP as transformers writes it.
+/// A CLIP in transformers' layout.
 const TRANSFORMERS: Files = Files {
     required: &["config.json"],
     weights: &[
@@ -29,7 +29,7 @@ const TRANSFORMERS: Files = Files {
     ],
 };
 
-/// A CLIP as open_clip writes it.
+/// A CLIP in open_clip's layout.
 const OPEN: Files = Files {
     required: &["open_clip_config.json"],
     weights: &[
@@ -46,7 +46,7 @@ const OPEN: Files = Files {
     ],
 };
 
-/// A model of diffusers whose files lie at the root: an unconditional diffusion model, or an autoencoder.
+/// A diffusers model at the root of its repository: an unconditional diffusion model or an autoencoder.
 const ROOT: Files = Files {
     required: &["config.json"],
     weights: &[
@@ -57,7 +57,7 @@ const ROOT: Files = Files {
     optional: &["scheduler_config.json", "model_index.json"],
 };
 
-/// The same as a pipeline: a folder for each part.
+/// An unconditional diffusion model as a pipeline, with a folder for each component.
 const PIPELINE: Files = Files {
     required: &["unet/config.json", "scheduler/scheduler_config.json"],
     weights: &[
@@ -68,7 +68,7 @@ const PIPELINE: Files = Files {
     optional: &["model_index.json"],
 };
 
-/// A pipeline of four networks, in half precision.
+/// Stable Diffusion in half precision.
 const STABLE_HALF: Files = Files {
     required: &[
         "model_index.json",
@@ -88,7 +88,7 @@ const STABLE_HALF: Files = Files {
     ],
 };
 
-/// The same in full precision.
+/// Stable Diffusion in full precision.
 const STABLE_FULL: Files = Files {
     required: &[
         "model_index.json",
@@ -105,7 +105,7 @@ const STABLE_FULL: Files = Files {
     ..STABLE_HALF
 };
 
-/// A VQGAN within a pipeline of aMUSEd.
+/// The VQGAN of an aMUSEd pipeline.
 const VQVAE: Files = Files {
     required: &["vqvae/config.json"],
     weights: &[
@@ -115,7 +115,7 @@ const VQVAE: Files = Files {
     optional: &[],
 };
 
-/// A VQGAN as transformers' hub integration writes it.
+/// A VQGAN at the root of its repository, in the layout of taming-transformers.
 const VQGAN: Files = Files {
     required: &["config.json"],
     weights: &["model.safetensors", "pytorch_model.bin"],
@@ -135,17 +135,17 @@ const CHECKPOINT: Files = Files {
 };
 
 pub const HUGGING_FACE: &[Files] = &[TRANSFORMERS];
-/// Not with transformers' form: in many repositories of timm its files are timm's own image tower.
+/// Without transformers' layout: in many timm repositories those files are only timm's image tower.
 pub const OPEN_CLIP: &[Files] = &[OPEN];
 pub const HUGGING_FACE_VQGAN: &[Files] = &[VQGAN, ROOT];
 pub const AMUSED: &[Files] = &[VQVAE];
 pub const TAESD: &[Files] = &[TINY, ROOT];
-/// At the root or as a pipeline, whichever a repository has.
+/// At the root or as a pipeline.
 pub const DIFFUSION: &[Files] = &[ROOT, PIPELINE];
 pub const STABLE_DIFFUSION: &[Files] = &[STABLE_HALF, STABLE_FULL];
 
-/// Whatever this program can use of a repository that it does not know. open_clip's form stands before transformers': where both are
-/// there, they are the same model, or the second is timm's image tower alone.
+/// All supported layouts, for repositories that are not in the table. open_clip's comes before transformers': where both exist, either they
+/// hold the same model or the second is only timm's image tower.
 pub const ANY: &[Files] = &[
     OPEN,
     STABLE_HALF,
@@ -158,7 +158,7 @@ pub const ANY: &[Files] = &[
     CHECKPOINT,
 ];
 
-/// The names of all weights that this program reads.
+/// The names of all supported weights files.
 pub const ANY_WEIGHTS: &[&str] = &[
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",

@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::machine::Pickle;
 use super::tensors::{Place, Storages};
+use super::value::Pickle;
 use crate::checkpoint::source::{SharedFile, Source, inflate};
 
 /// The archive's own lists may be this long: a state dict of 10,000 tensors takes about one MiB.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::PoisonError;
 
-use super::machine::{Node, Pickle};
 use super::tensors::{Place, Storages, storage};
+use super::value::{Node, Pickle};
 use crate::checkpoint::source::{SharedFile, Source};
 
 /// What a stream begins with: 0x1950a86a20f9469cfc6c, little-endian.

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
+use super::value::{Id, Node, Pickle};
+
 /// A larger pickle than this belongs to no state dict.
 pub const PICKLE_LIMIT: u64 = 64 << 20;
 /// Bytes that the values of a program may take. The largest state dicts take a tenth of it.
@@ -17,46 +19,6 @@ const VALUE: usize = 48;
 const REFERENCE: usize = 8;
 /// Longer lines than this name no class.
 const LINE_LIMIT: usize = 1000;
-
-/// The number of a value.
-pub type Id = u32;
-
-/// A value, as far as state dicts need to be told apart from other things.
-#[derive(Debug)]
-pub enum Node {
-    /// `None`, a fraction or bytes: nothing that a tensor is made of.
-    Other,
-    Bool(bool),
-    Int(i64),
-    /// An integer that needs more than 64 bits, little-endian.
-    Wide(Box<[u8]>),
-    Text(Box<str>),
-    Tuple(Vec<Id>),
-    /// A list or a set.
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Class {
-        module: Box<str>,
-        name: Box<str>,
-    },
-    /// What a class or a function would make of its arguments.
-    Object {
-        callee: Id,
-        args: Id,
-        state: Option<Id>,
-        items: Vec<(Id, Id)>,
-    },
-    /// What lies outside of the pickle; PyTorch's storages.
-    Persistent(Id),
-}
-
-/// The values of a pickle that was run.
-pub struct Pickle {
-    nodes: Vec<Node>,
-    root: Id,
-    /// How many bytes the program has.
-    pub length: u64,
-}
 
 impl Pickle {
     /// Runs the program that the input begins with, and reads nothing behind it.
@@ -76,46 +38,6 @@ impl Pickle {
             nodes: machine.nodes,
             length: machine.taken,
         })
-    }
-
-    /// What the program leaves.
-    pub fn root(&self) -> Id {
-        self.root
-    }
-
-    /// The value of that number.
-    pub fn node(&self, id: Id) -> &Node {
-        // numbers come from this list alone, and nothing is ever taken from it
-        &self.nodes[id as usize]
-    }
-
-    /// All values.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter()
-    }
-
-    /// The value as a text.
-    pub fn text(&self, id: Id) -> Option<&str> {
-        match self.node(id) {
-            Node::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The value as a size or an index.
-    pub fn size(&self, id: Id) -> Option<usize> {
-        match self.node(id) {
-            Node::Int(value) => usize::try_from(*value).ok(),
-            _ => None,
-        }
-    }
-
-    /// The parts of a tuple.
-    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
-        match self.node(id) {
-            Node::Tuple(parts) => Some(parts),
-            _ => None,
-        }
     }
 }
 
@@ -366,7 +288,9 @@ impl<R: Read> Machine<R> {
         let top = self.top()? as usize;
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
         match &mut self.nodes[top] {
-            Node::Dict(kept) | Node::Object { items: kept, .. } if items.len() % 2 == 0 => {
+            Node::Dict(kept) | Node::Object { items: kept, .. }
+                if items.len().is_multiple_of(2) =>
+            {
                 kept.extend(pairs);
                 Ok(())
             }

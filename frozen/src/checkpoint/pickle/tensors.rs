@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::machine::{Id, Node, Pickle};
+use super::value::{Id, Node, Pickle};
 use crate::checkpoint::source::Source;
 use crate::checkpoint::{Entry, Odd};
 
