@@ -64,14 +64,14 @@ impl Company {
     pub fn keep<T>(
         self,
         painter: Painter,
-        beside: impl FnOnce(SyncSender<Command>, Voice) -> Result<T>,
+        beside: impl FnOnce(SyncSender<Command>, Log) -> Result<T>,
     ) -> Result<ExitCode> {
         let run = painter.folder().path().to_owned();
         let (steps, done) = (painter.session().steps(), painter.session().step());
         // the picture in the terminal has its own line of progress
         let quiet = self.args.quiet || self.preview == Preview::Terminal;
         let mut progress = Progress::new(steps, done, quiet);
-        let voice = Voice {
+        let log = Log {
             bar: progress.bar(),
             quiet: self.args.quiet,
             // what is written over it spoils it
@@ -89,20 +89,20 @@ impl Company {
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
-        let (bar, stop, teller) = (progress.bar(), Arc::clone(&self.stop), voice.clone());
+        let (messages, stop) = (log.clone(), Arc::clone(&self.stop));
         let mut worker = Worker::spawn(painter, options, stop, move |event| match event {
             Event::Step(tick) => progress.tick(tick),
-            Event::Message(message) => teller.tell(message),
+            Event::Message(message) => messages.message(message),
         })?;
-        let beside = beside(worker.commands(), voice.clone())?;
+        let beside = beside(worker.commands(), log.clone())?;
         if self.args.control.is_some() {
-            let commands = worker.commands();
+            let (commands, log) = (worker.commands(), log.clone());
             // it ends with standard input, or with the program
             std::thread::Builder::new()
                 .name("control".to_owned())
                 .spawn(move || {
                     live::read_commands(std::io::stdin().lock(), &commands, |line| {
-                        voice.say(line);
+                        log.line(line);
                     });
                 })
                 .context("cannot listen to standard input")?;
@@ -123,7 +123,7 @@ impl Company {
         }
         let outcome = worker.join();
         drop(beside);
-        if let Some(bar) = bar {
+        if let Some(bar) = &log.bar {
             bar.finish_and_clear();
         }
         let outcome = outcome?;
@@ -163,7 +163,7 @@ pub fn check_hold(args: &CompanyArgs, preview: Preview, watched: bool) -> Result
 
 /// Standard error while a render runs: lines go above the bar of progress.
 #[derive(Clone)]
-pub struct Voice {
+pub struct Log {
     bar: Option<ProgressBar>,
     /// Says nothing of what went well.
     quiet: bool,
@@ -171,20 +171,20 @@ pub struct Voice {
     shown: bool,
 }
 
-impl Voice {
-    /// Tells a message of the render.
-    fn tell(&self, message: &Message) {
+impl Log {
+    /// Writes a message of the render.
+    fn message(&self, message: &Message) {
         match message.severity {
             _ if self.shown => {}
             Severity::Info if self.quiet => {}
-            Severity::Info => self.say(&message.text),
-            Severity::Warning => self.say(&format!("warning: {}", message.text)),
-            Severity::Error => self.say(&format!("error: {}", message.text)),
+            Severity::Info => self.line(&message.text),
+            Severity::Warning => self.line(&format!("warning: {}", message.text)),
+            Severity::Error => self.line(&format!("error: {}", message.text)),
         }
     }
 
     /// Writes a line.
-    pub fn say(&self, line: &str) {
+    pub fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| note(line)),
             None => note(line),
@@ -225,12 +225,12 @@ pub fn watch(
     args: &RenderArgs,
     recipe: Recipe,
     commands: SyncSender<Command>,
-    voice: Voice,
+    log: Log,
 ) -> Result<RecipeWatch> {
     let path = args.recipe.clone();
     let args = args.clone();
     let read = move || render::recipe(&args);
-    RecipeWatch::start(&path, recipe, commands, read, move |line| voice.say(line))
+    RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
 }
 
 /// A flag that the first Ctrl-C sets. The second ends the program at once.

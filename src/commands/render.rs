@@ -69,9 +69,9 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         stop,
     };
     let watched = args.watch.then_some((args, recipe));
-    company.keep(painter, |commands, voice| {
+    company.keep(painter, |commands, log| {
         watched
-            .map(|(args, recipe)| company::watch(args, recipe, commands, voice))
+            .map(|(args, recipe)| company::watch(args, recipe, commands, log))
             .transpose()
     })
 }

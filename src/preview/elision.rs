@@ -352,6 +352,18 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_broken_between_words() {
+        let text = "the picture was saved as it is now";
+        let lines = shown(text, 120.0, 9);
+        assert!(lines.len() > 1, "{lines:?}");
+        let fonts = fonts();
+        assert!(lines.iter().all(|line| fonts.width(line, STYLE) <= 120.0));
+        assert_eq!(lines.join(" "), text);
+        let lines = shown(text, 120.0, 1);
+        assert!(lines.len() == 1 && lines[0].contains('…'), "{lines:?}");
+    }
+
+    #[test]
     fn a_word_longer_than_a_line_is_broken() {
         let lines = shown("Donaudampfschifffahrtsgesellschaft", 100.0, 9);
         assert!(lines.len() > 2, "{lines:?}");

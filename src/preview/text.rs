@@ -130,28 +130,6 @@ impl Fonts {
         format!("{}…", text[..end].trim_end())
     }
 
-    /// A text in lines of at most this width in pixels, at most `most` of them, the last one cut.
-    pub fn wrapped(&self, text: &str, style: Style, room: f32, most: usize) -> Vec<String> {
-        let mut lines: Vec<String> = vec![];
-        let mut words = text.split_whitespace().peekable();
-        while let Some(word) = words.next() {
-            let last = lines.len() == most;
-            match lines.last_mut() {
-                Some(line) if self.width(&format!("{line} {word}"), style) <= room => {
-                    line.push(' ');
-                    line.push_str(word);
-                }
-                Some(line) if last => {
-                    let rest: Vec<_> = std::iter::once(word).chain(words).collect();
-                    *line = self.fitted(&format!("{line} {}", rest.join(" ")), style, room);
-                    break;
-                }
-                _ => lines.push(self.fitted(word, style, room)),
-            }
-        }
-        lines
-    }
-
     /// Draws a text from `x` on, its letters standing on `baseline`, within `clip`. Returns where it ends.
     pub fn draw(
         &mut self,
@@ -313,17 +291,6 @@ mod tests {
         assert!(cut.starts_with("a very") && cut.ends_with('…'), "{cut}");
         assert!(fonts.width(&cut, STYLE) <= 100.0);
         assert_eq!(fonts.fitted("a cat", STYLE, 0.0), "…");
-    }
-
-    #[test]
-    fn lines_are_broken_between_words() {
-        let fonts = fonts();
-        let lines = fonts.wrapped("the picture was saved as it is now", STYLE, 120.0, 9);
-        assert!(lines.len() > 1, "{lines:?}");
-        assert!(lines.iter().all(|line| fonts.width(line, STYLE) <= 120.0));
-        assert_eq!(lines.join(" "), "the picture was saved as it is now");
-        let lines = fonts.wrapped("the picture was saved as it is now", STYLE, 120.0, 1);
-        assert!(lines.len() == 1 && lines[0].ends_with('…'), "{lines:?}");
     }
 
     #[test]
