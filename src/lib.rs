@@ -4,6 +4,7 @@ pub mod aesthetic;
 pub mod artifact;
 pub mod clip;
 mod files;
+pub mod flat;
 pub mod frames;
 pub mod grow;
 pub mod live;

@@ -12,6 +12,7 @@ use image::RgbImage;
 use serde::Serialize;
 
 use crate::artifact;
+use crate::flat;
 use crate::frames::FrameSink;
 use crate::output::{IMAGE, RunFolder, disk_full};
 use crate::picture;
@@ -44,6 +45,10 @@ pub struct Outcome {
     pub stopped: bool,
     /// Whether it was stopped so from outside of the render, as by Ctrl-C, and not by a command.
     pub interrupted: bool,
+    /// The picture's contrast, as [`flat::contrast`] measures it.
+    pub contrast: f64,
+    /// That the finished picture is nearly one even colour, and what to change.
+    pub warning: Option<String>,
 }
 
 /// A line of `metrics.jsonl`.
@@ -301,6 +306,11 @@ impl Painter {
         let (image, shown) = self.stop()?;
         let video = (self.frames.finish(&shown))
             .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
+        let warning = if stopped {
+            None
+        } else {
+            flat::warning(&shown, &self.recipe, self.session.step())
+        };
         let (loss, similarity) = match self.last {
             Some(tick) => (tick.loss, tick.similarity),
             None => (0.0, BTreeMap::new()),
@@ -315,6 +325,8 @@ impl Painter {
             similarity,
             stopped,
             interrupted: stopped,
+            contrast: flat::contrast(&shown),
+            warning,
         })
     }
 

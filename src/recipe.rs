@@ -281,7 +281,7 @@ pub struct TermOptions {
     pub saturation: Number,
     /// The mean that the picture should have, 0..=1.
     pub mean: Option<Number>,
-    /// The standard deviation that the picture should have.
+    /// The standard deviation that each channel of the picture should have over all pixels, about its own mean; an even colour has 0.
     pub contrast: Option<Number>,
     /// How beautiful the picture should be, by a head on a CLIP's embeddings.
     #[serde(deserialize_with = "critics::aesthetic")]

@@ -253,6 +253,7 @@ fn a_render_tells_all_in_one_json_object() {
             "seconds",
             "loss",
             "similarity",
+            "contrast",
             "device"
         ]
     );
@@ -523,6 +524,43 @@ fn a_cellular_automaton_leaves_a_rule_that_grows_at_any_size() {
         image::open(path(&grow(&["--seed", "2"]), "image")).expect("a picture"),
         image
     );
+}
+
+#[test]
+fn a_run_that_stays_flat_says_so_and_what_to_change() {
+    let folder = folder();
+    fs::write(folder.path().join("moss.yaml"), MOSS).expect("a file");
+    let output = run(
+        folder.path(),
+        &[
+            "render",
+            "moss.yaml",
+            "--json",
+            "--steps",
+            "20",
+            "--set",
+            "generator.lr=1e-9",
+        ],
+    );
+    let stderr = text(&output.stderr);
+    for words in [
+        "warning: the picture is nearly one even colour",
+        "`generator.lr`",
+        "`terms.contrast: 0.15`",
+    ] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    let contrast = json(&output)["contrast"].as_f64().expect("a number");
+    assert!(contrast < 0.025, "{contrast}");
+    // a picture that shows something is not told of
+    let output = run(
+        folder.path(),
+        &["render", "ball.yaml", "--json", "--steps", "20"],
+    );
+    let stderr = text(&output.stderr);
+    assert!(!stderr.contains("even colour"), "{stderr}");
+    let contrast = json(&output)["contrast"].as_f64().expect("a number");
+    assert!(contrast > 0.025, "{contrast}");
 }
 
 #[test]

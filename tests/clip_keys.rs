@@ -603,7 +603,7 @@ fn a_recipe_says_the_nonlinearity_of_each_clip() -> Result<()> {
     let text = |more: &str| {
         let model = model.display();
         format!(
-            "prompts: a red boat\nsize: 32x32\nsteps: 1\nclip: {{ model: \"{model}\"{more} }}\n"
+            "prompts: old tower\nsize: 32x32\nsteps: 1\nclip: {{ model: \"{model}\"{more} }}\n"
         )
     };
     let parse = |text: &str| Recipe::parse(text, "r.yaml", Path::new(""));

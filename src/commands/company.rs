@@ -42,6 +42,7 @@ struct Report<'a> {
     seconds: f64,
     loss: f64,
     similarity: &'a BTreeMap<String, f64>,
+    contrast: f64,
     device: &'a str,
 }
 
@@ -139,6 +140,9 @@ impl Company {
                 outcome.planned,
                 run.display()
             ));
+        }
+        if let Some(warning) = &outcome.warning {
+            note(format_args!("warning: {warning}"));
         }
         report(self.args.json, &run, &outcome, &self.device)?;
         Ok(if outcome.interrupted {
@@ -259,6 +263,7 @@ fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()>
         seconds: outcome.seconds,
         loss: outcome.loss,
         similarity: &outcome.similarity,
+        contrast: outcome.contrast,
         device,
     };
     Ok(say(serde_json::to_string(&report)?)?)

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn what_is_begun_is_a_recipe() {
-        for text in [PYRAMID, DIFFUSION, NOISE, VQGAN, LATENT] {
+        for text in [
+            PYRAMID, DIFFUSION, NOISE, VQGAN, LATENT, CELLULAR, PIXELS, FFT,
+        ] {
             Recipe::parse(text, "new.yaml", Path::new("")).expect("a recipe");
         }
     }

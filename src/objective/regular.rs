@@ -83,7 +83,11 @@ impl Regular {
             Kind::Saturation => x.broadcast_sub(&x.mean_keepdim(1)?)?.abs()?.mean_all(),
             Kind::Mean { wanted } => (x.mean_all()? - wanted.at(at.t()))?.sqr(),
             Kind::Contrast { wanted } => {
-                let variance = x.broadcast_sub(&x.mean_all()?)?.sqr()?.mean_all()?;
+                // each channel about its own mean: an even colour has no contrast, however far its channels lie apart
+                let variance = x
+                    .broadcast_sub(&x.mean_keepdim((2, 3))?)?
+                    .sqr()?
+                    .mean_all()?;
                 // the root has no gradient at 0
                 ((variance + 1e-8)?.sqrt()? - wanted.at(at.t()))?.sqr()
             }
@@ -122,6 +126,7 @@ impl Term for Regular {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::bail;
     use candle_core::Device;
 
     /// An image of f64, so that differences are exact enough, with values on both sides of 0 and 1.
@@ -165,6 +170,33 @@ mod tests {
                 );
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_even_colour_has_no_contrast_however_far_its_channels_lie_apart() -> Result<()> {
+        let options = TermOptions {
+            contrast: Some(Number::from(0.25)),
+            ..TermOptions::default()
+        };
+        let judged = |image: Tensor| -> Result<f64> {
+            let [term] = &mut Regular::of(&options)[..] else {
+                bail!("one term was asked for");
+            };
+            Ok(term.judge(&image, At::new(0, 1))?.loss)
+        };
+        let blue = Tensor::new(&[0.3, 0.6, 1.0], &Device::Cpu)?.reshape((1, 3, 1, 1))?;
+        let even = judged(blue.broadcast_as((1, 3, 4, 4))?.contiguous()?)?;
+        assert!((even - 100.0 * 0.25 * 0.25).abs() < 0.01, "{even}");
+        // two halves that lie 0.5 apart have a standard deviation of 0.25 in each channel
+        let halves = Tensor::cat(
+            &[
+                blue.broadcast_as((1, 3, 4, 2))?,
+                (blue - 0.5)?.broadcast_as((1, 3, 4, 2))?,
+            ],
+            3,
+        )?;
+        assert!(judged(halves)? < 1e-6);
         Ok(())
     }
 

@@ -50,16 +50,18 @@ pub enum CellularPadding {
     Zero,
 }
 
-/// Those of text-2-cellular-automata, with a smaller pool: a state of 128 x 128 cells is most of a megabyte, and each checkpoint holds all.
+/// Those of text-2-cellular-automata, made for renders of hundreds of steps instead of thousands: the rule changes after every step, by
+/// twice the learning rate, and a step has half the iterations. A render that changes its rule a hundred times only finds the mean
+/// colour of its prompt. The pool is smaller because each checkpoint holds all of its states.
 impl Default for CellularOptions {
     fn default() -> Self {
         Self {
             channels: 12,
             hidden: 128,
-            iterations: [32, 96],
+            iterations: [24, 48],
             fire_rate: 0.5,
-            pool: 32,
-            batch: 4,
+            pool: 16,
+            batch: 1,
             reseed: 8,
             damage: 0.0,
             padding: CellularPadding::Circular,

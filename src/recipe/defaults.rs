@@ -25,10 +25,10 @@ pub(super) fn lr() -> Number {
     Number::parse("0.006 + 0.025 * (1 + cos(pi * t))").unwrap_or_else(|_| Number::from(0.05))
 }
 
-/// Falls to two fifths three times, as text-2-cellular-automata does it after 300, 500 and 850 of 1000.
+/// Falls to two fifths twice, as text-2-cellular-automata's does three times.
 pub(super) fn cellular_lr() -> Number {
-    Number::parse("0.002 * 0.4 ^ (step(0.3, t) + step(0.5, t) + step(0.85, t))")
-        .unwrap_or_else(|_| Number::from(0.001))
+    Number::parse("0.004 * 0.4 ^ (step(0.5, t) + step(0.8, t))")
+        .unwrap_or_else(|_| Number::from(0.002))
 }
 
 pub(super) fn pixels_lr() -> Number {

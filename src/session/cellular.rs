@@ -32,3 +32,51 @@ pub(super) fn cellular(options: &CellularOptions, order: &Order<'_>) -> Result<C
     };
     Ok(Cellular::new(config, order.init, order.device)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::flat;
+    use crate::objective::{Objective, Regular};
+    use crate::picture;
+    use crate::recipe::{GeneratorOptions, Number, TermOptions};
+    use crate::session::Session;
+    use crate::session::generator::Rate;
+
+    /// All cells begin alike, and only which of them change at a time tells them apart. Another mean makes them change at all.
+    #[test]
+    fn the_term_contrast_makes_a_pattern_of_an_even_start() -> Result<()> {
+        let options = CellularOptions {
+            iterations: [8, 16],
+            ..CellularOptions::default()
+        };
+        let steps = 150;
+        let order = Order {
+            options: &GeneratorOptions::Cellular(options.clone()),
+            size: [24, 24],
+            steps,
+            seed: 1,
+            prompts: &[],
+            init: None,
+            device: &Device::Cpu,
+            rate: &Rate::default(),
+        };
+        let terms = TermOptions {
+            mean: Some(Number::from(0.4)),
+            contrast: Some(Number::from(0.2)),
+            ..TermOptions::default()
+        };
+        let terms = Regular::of(&terms).into_iter();
+        let objective = Objective::new(terms.map(|term| Box::new(term) as _).collect());
+        let mut session =
+            Session::from_parts(Box::new(cellular(&options, &order)?), objective, steps);
+        while !session.is_finished() {
+            session.tick()?;
+        }
+        let contrast = flat::contrast(&picture::from_tensor(&session.image()?)?);
+        assert!((0.1..0.3).contains(&contrast), "{contrast}");
+        Ok(())
+    }
+}
