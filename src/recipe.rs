@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cellular::{CellularOptions, CellularPadding};
+pub use check::MOST_STEPS;
 pub use critics::{AestheticOptions, ClipOptions, CutoutChanges, Precision};
 pub use differences::Difference;
 pub use diffusion::{
@@ -45,9 +46,6 @@ pub use number::{InvalidNumber, Moment, Number};
 pub use pixels::{Color, FftOptions, Palette, PixelsOptions};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
-
-/// No stage has more steps.
-pub const MOST_STEPS: usize = 10_000_000;
 
 /// The name of the CLIP that is part of the program.
 const EMBEDDED: &str = "embedded";

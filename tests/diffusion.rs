@@ -230,3 +230,25 @@ fn an_interrupted_walk_is_resumed_to_the_same_bytes() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(pixels(&whole, "ball-001"), pixels(&folder, "ball-001"));
 }
+
+/// The steps of a sampler are a walk over noise levels: it has no more of them after the last.
+#[test]
+fn a_complete_walk_cannot_be_extended_and_says_what_can_be_done() {
+    let folder = folder("scale: 0");
+    assert!(render(&folder).status.success());
+    let before = pixels(&folder, "ball-001");
+    for more in [["--steps", "8"], ["--prompt", "a leaf"]] {
+        let output = run(
+            folder.path(),
+            &[&["resume", "outputs/ball-001"][..], &more].concat(),
+        );
+        assert_refused(&output, 1, "egin again from the picture");
+    }
+    assert_eq!(pixels(&folder, "ball-001"), before);
+    let names = fs::read_dir(folder.path().join("outputs/ball-001")).expect("the run");
+    assert!(
+        names
+            .flatten()
+            .all(|entry| entry.file_name() != "image-0004.png")
+    );
+}

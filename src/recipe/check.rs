@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::error::Fault;
 use super::{
-    AestheticOptions, GeneratorOptions, MOST_STEPS, Moment, Number, Prompt, Recipe, Select,
-    VqganStart,
+    AestheticOptions, GeneratorOptions, Moment, Number, Prompt, Recipe, Select, VqganStart,
 };
 
 /// Longest side of a picture, of a layer.
 const LONGEST_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 const MOST_PIXELS: usize = 1 << 26;
+/// No render has more steps.
+pub const MOST_STEPS: usize = 10_000_000;
 
 /// A fault, and the value that it is about.
 pub(super) struct Finding {
