@@ -602,9 +602,7 @@ fn a_recipe_says_the_nonlinearity_of_each_clip() -> Result<()> {
     let model = folder.path().join("finetuned.pt");
     let text = |more: &str| {
         let model = model.display();
-        format!(
-            "prompts: old tower\nsize: 32x32\nsteps: 1\nclip: {{ model: \"{model}\"{more} }}\n"
-        )
+        format!("prompts: old tower\nsize: 32x32\nsteps: 1\nclip: {{ model: \"{model}\"{more} }}\n")
     };
     let parse = |text: &str| Recipe::parse(text, "r.yaml", Path::new(""));
     let warnings = |recipe: &Recipe| {

@@ -779,3 +779,17 @@ fn another_kind_of_generator_comes_with_its_defaults() {
     recipe.set("generator.kind=fft").expect("a recipe");
     assert_eq!(recipe.generator, fft);
 }
+
+#[test]
+fn a_value_may_be_set_to_null() {
+    for nothing in ["null", "~", "", "  "] {
+        let mut recipe = parse("prompts: [a]\nterms: { contrast: 0.2, mean: 0.5 }\n");
+        recipe
+            .set(&format!("terms.contrast={nothing}"))
+            .expect("a recipe");
+        assert_eq!(
+            recipe.terms,
+            parse("prompts: [a]\nterms: { mean: 0.5 }\n").terms
+        );
+    }
+}

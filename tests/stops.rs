@@ -538,7 +538,7 @@ fn edits_that_are_refused_are_told() {
     for line in [
         "{\"set_terms\":{\"aesthetic\":1.0}}",
         "{\"undo\":true}",
-        "{\"set_prompts\":[\"\u{65e5}\u{672c}\"]}",
+        "{\"set_prompts\":[\"(%) &\"]}",
         // prompts that follow each other at once are one edit
         "{\"fade\":5}",
         &format!("{{\"set_prompts\":[\"a {long} long text\"]}}"),

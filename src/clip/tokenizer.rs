@@ -98,7 +98,8 @@ impl Unread {
         let mut warnings = vec![];
         if let Some(lost) = &self.lost {
             warnings.push(format!(
-                "{model} does not read all of {text}: it stops before \"{lost}\""
+                "{model} does not read all of {text}: it stops before {}",
+                quoted(&beginning(lost))
             ));
         }
         let replaced = self.replaced.iter();
@@ -119,6 +120,15 @@ impl Unread {
             ));
         }
         warnings
+    }
+}
+
+/// As much of a long text as tells where it stands.
+fn beginning(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", text[..end].trim_end()),
+        None => text.to_owned(),
     }
 }
 

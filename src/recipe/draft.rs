@@ -115,16 +115,17 @@ impl Draft {
             let message = "expected path=value, such as generator.lr=0.1".to_owned();
             return Err(refuse(self, Fault::Invalid(message)));
         };
-        let node = if value.trim().is_empty() {
-            Node::null(place.clone())
-        } else {
-            match yaml::read(value) {
-                Ok(mut node) => {
-                    node.relocate(&place);
-                    node
-                }
-                Err(problem) => return Err(refuse(self, problem.fault)),
+        let node = match yaml::read(value) {
+            Ok(mut node) => {
+                node.relocate(&place);
+                node
             }
+            // as a value, nothing and `null` are the same
+            Err(Problem {
+                fault: Fault::Empty,
+                ..
+            }) => Node::null(place.clone()),
+            Err(problem) => return Err(refuse(self, problem.fault)),
         };
         let path = path.trim();
         if let Content::Scalar { text, .. } = &node.content {
