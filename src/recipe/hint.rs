@@ -152,11 +152,14 @@ fn prompts<'a>(node: &'a Node, inside: bool, texts: &mut Vec<&'a Node>) {
     }
 }
 
-/// The comment behind a text without quotes; `value` is what stands from the text's first character to the end of its line.
+/// The comment behind a text without quotes, if it may have been meant as part of the text; `value` runs from the text's first character to
+/// the end of its line. A comment that is set apart, by two spaces or more before its `#` and one after, is meant as one.
 pub(super) fn comment<'a>(value: &'a str, text: &str) -> Option<&'a str> {
     let behind = value.strip_prefix(text)?;
     let comment = behind.trim_start();
-    (comment.len() < behind.len() && comment.starts_with('#')).then(|| comment.trim_end())
+    let spaces = behind.len() - comment.len();
+    let set_apart = spaces > 1 && comment.starts_with("# ");
+    (spaces > 0 && comment.starts_with('#') && !set_apart).then(|| comment.trim_end())
 }
 
 #[cfg(test)]
@@ -187,6 +190,9 @@ mod tests {
     #[test]
     fn a_comment_begins_behind_a_space() {
         assert_eq!(comment("a fox #1 of many", "a fox"), Some("#1 of many"));
+        assert_eq!(comment("a fox # of many", "a fox"), Some("# of many"));
+        assert_eq!(comment("a fox   #1", "a fox"), Some("#1"));
+        assert_eq!(comment("a fox   # mine", "a fox"), None);
         assert_eq!(comment("a fox", "a fox"), None);
         assert_eq!(comment("a fox, b]", "a fox"), None);
         assert_eq!(comment("'a fox' # x", "a fox"), None);
