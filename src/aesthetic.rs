@@ -81,7 +81,7 @@ impl Head {
     pub fn open(name: &str, path: &Path) -> Result<Self, HeadError> {
         let mut checkpoint = Checkpoint::open(path)?;
         if !checkpoint.locate(&["layers.0.weight"])? && !checkpoint.has("weight") {
-            // one layer within something; among several it cannot be told
+            // a single layer under a prefix; with several candidates it stays unknown, which is reported below
             let _ = checkpoint.locate(&["weight"]);
         }
         let fail = |what: String| HeadError::Layout {
@@ -147,7 +147,7 @@ impl Head {
             }
             row = next;
         }
-        // a head has nothing beside it, so that what is left over is of another kind of head
+        // a head is all of its file, so unused tensors mean another kind of head
         if let Some(beside) = checkpoint.finish(Scope::All, &[])?.into_iter().next() {
             return Err(fail(beside));
         }

@@ -63,7 +63,7 @@ pub struct RenderArgs {
     /// The seed of every random number
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// Optimiser steps. A stop in the recipe's timeline is left out then
+    /// Optimiser steps; a stop in the recipe's timeline is ignored
     #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Width and height in pixels
@@ -87,7 +87,7 @@ pub struct RenderArgs {
     /// The CLIP that judges the candidates; the recipe's own, if it is not said. May be given several times
     #[arg(long, value_name = "MODEL", requires = "candidates")]
     pub judge: Vec<String>,
-    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, whatever their files say
+    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, overriding their files
     #[arg(long, value_name = "NAME", requires = "judge")]
     pub activation: Option<ClipActivation>,
     /// Download the models that are not on this machine
@@ -110,11 +110,11 @@ pub struct CompanyArgs {
     /// Over how many steps changed prompts fade in and the old ones out
     #[arg(long, value_name = "STEPS", default_value_t = 20, value_parser = steps, allow_negative_numbers = true)]
     pub fade: usize,
-    /// Once the last step is done, an edit goes on painting for so many steps and those of its fade
+    /// After the last step, an edit continues painting for its fade plus this many steps
     #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = more_steps, allow_negative_numbers = true)]
     pub extend: usize,
-    /// Wait for edits once the last step is done, from --control until it ends, or from --watch; a window waits without it.
-    /// {"stop":true} and Ctrl-C end it
+    /// Wait for edits after the last step, from --control (until its input ends) or from --watch; a window always waits.
+    /// {"stop":true} and Ctrl-C end the wait
     #[arg(long)]
     pub hold: bool,
     /// `-` reads commands from standard input while it paints, a JSON object a line, such as {"set_prompts":["a cat"]},
@@ -150,7 +150,7 @@ pub struct ResumeArgs {
     /// Go on to this many steps in all
     #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
     pub steps: Option<usize>,
-    /// Paint this from here on instead of the run's prompts, weighted like those of `render`; may be given several times
+    /// Paint this from here on instead of the run's prompts, with weights as in `render`; may be given several times
     #[arg(long, value_name = "TEXT[::WEIGHT]", value_parser = PromptArg::parse, allow_hyphen_values = true)]
     pub prompt: Vec<PromptArg>,
     /// Download the models that are not on this machine
@@ -176,7 +176,7 @@ pub struct JudgeArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// quick_gelu or gelu: the nonlinearity of every CLIP but the embedded one, whatever its files say
+    /// quick_gelu or gelu: the nonlinearity of every CLIP except the embedded one, overriding its files
     #[arg(long, value_name = "NAME")]
     pub activation: Option<ClipActivation>,
     /// Download the models that are not on this machine
@@ -321,7 +321,7 @@ pub struct SearchArgs {
 pub struct PromptArg {
     /// As it was typed, for messages.
     pub typed: String,
-    /// The text alone.
+    /// The text without the weight.
     pub text: String,
     /// Below 0 the picture is pushed away from it.
     pub weight: f64,
@@ -344,7 +344,7 @@ fn steps(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a whole number from 0 to {MOST_STEPS}, in digits"))
 }
 
-/// Steps of which there is at least one.
+/// Steps of a render, at least one.
 fn more_steps(text: &str) -> Result<usize, String> {
     (steps(text).ok().filter(|steps| *steps > 0))
         .ok_or_else(|| format!("expected a whole number from 1 to {MOST_STEPS}, in digits"))
@@ -486,7 +486,7 @@ pub struct ModelsArgs {
 pub enum ModelsCommand {
     /// Which models are known, and which of them are on this machine
     List {
-        /// Only these, in more detail: names, aliases or repositories
+        /// Show only these, in more detail: names, aliases or repositories
         #[arg(value_name = "NAME[@REVISION]")]
         names: Vec<String>,
         /// Print one JSON object on standard output

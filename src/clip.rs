@@ -73,12 +73,12 @@ pub enum ClipError {
         /// What is wrong, as the rest of a sentence.
         what: String,
     },
-    /// The weights are of another kind of model.
-    #[error("{path} is of {kind}; {}", kind::READ)]
+    /// The weights belong to an unsupported kind of model.
+    #[error("{path} has the weights of {kind}; {}", kind::READ)]
     Kind {
         /// The file.
         path: String,
-        /// What it is of.
+        /// The kind of model.
         kind: String,
     },
     /// The tokenizer cannot be used.
@@ -89,9 +89,9 @@ pub enum ClipError {
         /// What is wrong.
         what: String,
     },
-    /// The model's vocabulary has nothing of a text.
+    /// The model's vocabulary has no tokens for a text.
     #[error(
-        "`{model}` can read nothing of \"{text}\": its vocabulary has no such characters; write it in other words, or take another CLIP"
+        "`{model}` can read nothing of \"{text}\": its vocabulary has no such characters; use other words or another CLIP"
     )]
     NothingRead {
         /// The model.
@@ -109,7 +109,7 @@ pub enum ClipError {
 pub struct TextEmbedding {
     /// `[projection]`, of unit length.
     pub vector: Vec<f32>,
-    /// What of the text the model does not read.
+    /// The parts of the text that the model does not read as written.
     pub unread: Unread,
 }
 
@@ -205,28 +205,9 @@ impl Clip {
         numbers: Numbers,
         device: &Device,
     ) -> Result<Self, ClipError> {
-        // another kind of model is named before its tokenizer is missed
-        let mut checkpoint = Checkpoint::open(&files.weights)?;
-        checkpoint.locate(files::MARKS)?;
-        let config = files.config(&checkpoint)?;
-        let Some(tokenizer) = &files.tokenizer else {
-            return Err(ClipError::NoFile {
-                folder: (files.weights.parent())
-                    .map_or_else(String::new, |folder| folder.display().to_string()),
-                missing: "tokenizer.json",
-                wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` brings it",
-            });
-        };
-        if tokenizer.folder() != files.weights.parent() && !config.text.reads_clip_tokens() {
-            return Err(ClipError::Tokenizer {
-                model: name.to_owned(),
-                what: format!(
-                    "none lies beside the weights, and CLIP's, which is used then, is not that of this model with its {} tokens",
-                    config.text.vocabulary
-                ),
-            });
-        }
-        let tokenizer = Tokenizer::of_clip(name, tokenizer, &config)?;
+        // before the tokenizer: another kind of model is reported as such, whether it has one or not
+        let (checkpoint, config) = files.open()?;
+        let tokenizer = Tokenizer::of_clip(name, files, &config)?;
         let mut clip = Self::build(name, &config, &checkpoint, tokenizer, numbers, device)?;
         clip.warnings.extend(files.assumption(&checkpoint));
         clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
@@ -287,14 +268,13 @@ impl Clip {
         self.logit_scale
     }
 
-    /// What was added to the scaled cosines in training, where the model learned to tell for each text alone whether it fits, as SigLIP
-    /// did: the probability is the sigmoid of that, and not a softmax over texts.
+    /// The bias that was added to the scaled cosines in training, for models that were trained with SigLIP's sigmoid loss: the probability of a
+    /// text is the sigmoid of scaled cosine and bias, independent of other texts, instead of a softmax over texts.
     pub fn logit_bias(&self) -> Option<f32> {
         self.logit_bias
     }
 
-    /// Sentences for the user: what was assumed of the model because its files do not say it, and what lies beside its weights and is not
-    /// used.
+    /// Sentences for the user: properties that were assumed because the files do not state them, and unused tensors.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -302,7 +282,7 @@ impl Clip {
     /// The embedding of a text, any text.
     ///
     /// # Errors
-    /// [`ClipError::NothingRead`] where the text is not empty and the vocabulary has nothing of it; where the model fails.
+    /// [`ClipError::NothingRead`] if the text is not empty and the vocabulary has no tokens for it; if the model fails.
     pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
         let tokens = self.tokenizer.read_text(&self.name, text)?;
         let vector = self.text.embed(&tokens.ids)?.to_dtype(DType::F32)?;

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What [`failed`] says of a folder that is made.
+/// The action for [`failed`] when a folder is created.
 pub(crate) const CREATE_FOLDER: &str = "create the folder";
 
 /// A file or folder that could not be written.
@@ -24,7 +24,7 @@ impl OutputError {
         &self.source
     }
 
-    /// What the system says, for those who have their own words for the rest.
+    /// What the system says, for callers with a message of their own.
     pub(crate) fn into_source(self) -> io::Error {
         self.source
     }
@@ -47,7 +47,7 @@ impl fmt::Display for OutputError {
 
 impl Error for OutputError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // a full disk is the whole cause, and the message says it
+        // the message names a full disk already
         if is_full(&self.source) {
             None
         } else {
@@ -56,7 +56,7 @@ impl Error for OutputError {
     }
 }
 
-/// Whether the disk, or the user's share of it, is full.
+/// Whether the disk or the user's quota is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -64,7 +64,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// What to say of a file for which there is no room.
+/// The message about a file for which the disk has no space.
 pub(crate) fn no_space(path: &Path) -> String {
     format!(
         "no space left on the disk for `{}`: make room, or write to another disk",
@@ -72,7 +72,7 @@ pub(crate) fn no_space(path: &Path) -> String {
     )
 }
 
-/// What to do about it. Where a run goes is chosen with `--out`, when its folder is made; no other file is.
+/// What the user can do about it. Only the place of a new run folder can be chosen, with `--out`.
 fn remedy(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         _ if action != CREATE_FOLDER => "",

@@ -1,19 +1,19 @@
-//! Whether a finished picture shows anything, and what to change where it does not.
+//! Detects a finished picture that is nearly one even colour, and suggests which keys of the recipe to change.
 
 use image::RgbImage;
 
 use crate::recipe::{GeneratorOptions, Palette, PixelsOptions, Recipe, TermOptions};
 
-/// Pictures with less contrast than this, six of 255 levels, look like one even colour. Automata that found no pattern had 0.002 to 0.013,
-/// those with a faint one 0.07.
+/// Pictures with less contrast than this, six of 255 levels, look like one even colour. Measured: 0.002 to 0.013 for cellular automata
+/// that formed no pattern, 0.07 for those with a faint one.
 const FLAT: f64 = 0.025;
-/// Renders of fewer steps are tries, which need not show anything yet.
+/// Renders of fewer steps are not expected to show anything yet.
 const FEWEST_STEPS: usize = 20;
-/// Fewer changes of a cellular automaton's rule than this seldom leave a pattern.
+/// With fewer updates of its rule than this, a cellular automaton seldom forms a pattern.
 const CHANGES: usize = 200;
 
 /// The root mean square distance of a picture's channels from their means over all pixels: 0 for an even colour, at most 0.5. It is
-/// what the term `contrast` asks for.
+/// what the term `contrast` controls.
 pub fn contrast(image: &RgbImage) -> f64 {
     let pixels = image.pixels().len().max(1) as f64;
     let variance = |channel: usize| {
@@ -28,11 +28,11 @@ pub fn contrast(image: &RgbImage) -> f64 {
     ((0..3).map(variance).sum::<f64>() / 3.0).sqrt()
 }
 
-/// Says that a picture is nearly one even colour, and which of the recipe's keys to change. `recipe` is the one that was painted, its
-/// timeline included, in `steps` steps.
+/// A warning that a picture is nearly one even colour, with the recipe's keys to change. `recipe` is the one that was painted in `steps`
+/// steps, its timeline included.
 ///
-/// `None` where the picture is not flat, where the recipe asks for it (a palette of one colour, or the term `contrast` at next to nothing),
-/// and after few steps, which are a try.
+/// `None` if the picture is not flat, if the recipe asks for a flat one (a palette of one colour, or the term `contrast` near 0), or after
+/// fewer than 20 steps.
 pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String> {
     let stages = &recipe.generator.0;
     let options = &stages.last()?.options;
@@ -117,7 +117,7 @@ mod tests {
         recipe(GeneratorOptions::Cellular(CellularOptions::default()))
     }
 
-    /// An even colour, with a checkerboard of so many levels up and down.
+    /// An even colour with a checkerboard of this amplitude, in levels.
     fn image(levels: u8) -> RgbImage {
         RgbImage::from_fn(8, 8, |x, y| {
             let up = if (x + y) % 2 == 0 { levels } else { 0 };
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_picture_is_told_of_with_keys_to_change() {
+    fn the_warning_about_a_flat_picture_names_keys_to_change() {
         let words = warning(&image(2), &cellular(), 100).expect("a warning");
         for key in ["more `steps`", "`generator.lr`", "`terms.contrast: 0.15`"] {
             assert!(words.contains(key), "{words}");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_to_be_flat_is_not_told_of() {
+    fn a_picture_that_is_meant_to_be_flat_gives_no_warning() {
         assert_eq!(warning(&image(0), &cellular(), 0), None);
         assert_eq!(warning(&image(0), &cellular(), 3), None);
         let mut calm = cellular();

@@ -6,8 +6,11 @@
 
 mod control;
 mod mailbox;
+mod sheet;
 mod watch;
 mod worker;
+
+use std::fmt;
 
 use crate::recipe::{Prompt, TermOptions};
 
@@ -42,7 +45,7 @@ pub enum Command {
     Snapshot,
     /// What frames show.
     Show(View),
-    /// Something that front ends should show the person. Whoever sends it has told it where there is no front end.
+    /// Something that front ends should show to the user. The sender has reported it to standard error already.
     Say(Severity, String),
     /// Ends the render; the picture is saved.
     Stop,
@@ -58,26 +61,38 @@ pub enum View {
     Cutouts,
 }
 
-/// How good or bad the news is that a message brings.
+/// How severe a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Something was done.
+    /// A request was carried out.
     Info,
-    /// It was done, but not quite as it was asked for.
+    /// It was carried out, but not exactly as requested.
     Warning,
-    /// It was not done.
+    /// It was not carried out.
     Error,
 }
 
-/// Something that the person should know.
+/// Something that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Each has another number, so that a front end sees which it has shown.
+    /// A number that grows with each message, so that a front end knows which ones it has shown.
     pub number: u64,
-    /// How good or bad the news is.
+    /// How severe it is.
     pub severity: Severity,
-    /// The words, in one line or several.
+    /// The text, on one line or several.
     pub text: String,
+}
+
+impl fmt::Display for Message {
+    /// The text as a terminal prints it, behind `warning: ` or `error: `.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = match self.severity {
+            Severity::Info => "",
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
+        };
+        write!(f, "{label}{}", self.text)
+    }
 }
 
 /// What is known of one prompt at a step.
@@ -124,8 +139,9 @@ pub struct Frame {
     pub paused: bool,
     /// Whether the last step is done.
     pub finished: bool,
-    /// Once it is done: how many steps an edit goes on painting. Not before, nor where the generator cannot be given more steps.
-    pub goes_on: Option<usize>,
+    /// Once the render is finished: how many steps it would continue after an edit. `None` before, and if the generator cannot be given
+    /// more steps.
+    pub extension: Option<usize>,
     /// Something that the person should know: what was saved, what could not be done.
     pub message: Option<Message>,
 }

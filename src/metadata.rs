@@ -23,7 +23,7 @@ const LONGEST: usize = 4 << 20;
 /// When `out` fails, or a keyword is not one.
 pub fn write(out: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
     encode(out, image, texts).map_err(|error| match error {
-        // whoever writes a file asks what kind of error it is
+        // callers look at the kind of the error
         png::EncodingError::IoError(error) => error,
         other => io::Error::other(other),
     })

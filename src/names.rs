@@ -1,13 +1,12 @@
-//! Names of files as text: a file's name is bytes, and not every name is text, or stays on one line.
+//! Paths as text: a file name is a sequence of bytes, which may not be UTF-8 or may contain line breaks.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A path as one line of text that can be read: as it is where it can be, else as bash and zsh quote it, `$'new\nline.png'` or
-/// `$'caf\xE9.png'`, so that it can be pasted into a command.
+/// A path as one line of readable text: unchanged if possible, else quoted as in bash and zsh, `$'new\nline.png'` or `$'caf\xE9.png'`,
+/// so that it can be pasted into a command.
 ///
-/// Quoted are paths that are not UTF-8, and those with control characters, line separators or marks that turn the direction of
-/// writing.
+/// Quoted are paths that are not UTF-8, and those with control characters, line separators or bidirectional control characters.
 pub fn one_line(path: &Path) -> String {
     if let Some(text) = path.to_str()
         && !text.chars().any(is_hidden)
@@ -22,7 +21,7 @@ pub fn one_line(path: &Path) -> String {
                 '\r' => quoted.push_str("\\r"),
                 '\t' => quoted.push_str("\\t"),
                 '\\' | '\'' => quoted.extend(['\\', c]),
-                // always as many digits as the shell reads, so that a digit that follows is no part of it
+                // as many digits as the shell reads at most, so that a digit that follows is not taken for a part of it
                 c if c.is_ascii_control() => drop(write!(quoted, "\\x{:02X}", u32::from(c))),
                 c if is_hidden(c) => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
                 c => quoted.push(c),
@@ -36,13 +35,13 @@ pub fn one_line(path: &Path) -> String {
     quoted
 }
 
-/// Whether a character breaks a line or hides what follows: control characters, line separators, marks of direction.
+/// Whether a character breaks a line or hides what follows: control characters, line separators, bidirectional controls.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The bytes of a path, percent-encoded (RFC 3986): all but unreserved characters and `/`.
+/// The bytes of a path, percent-encoded (RFC 3986) except unreserved characters and `/`.
 pub fn percent_encoded(path: &Path) -> String {
     let mut encoded = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -56,7 +55,7 @@ pub fn percent_encoded(path: &Path) -> String {
     encoded
 }
 
-/// The percent-encoded bytes of a path that is no text, for where it can only be written as text; `None` for all others.
+/// The percent-encoded bytes of a path that is not UTF-8; `None` for all others.
 pub fn encoded_if_needed(path: &Path) -> Option<String> {
     path.to_str().is_none().then(|| percent_encoded(path))
 }

@@ -6,10 +6,10 @@
 //! model's that is no part of a run.
 
 mod checkpoint;
+mod copies;
 mod full;
 mod lock;
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
@@ -22,6 +22,7 @@ use crate::metadata;
 use crate::recipe::Recipe;
 use crate::weights::EMBEDDED;
 
+use copies::Copies;
 use lock::Lock;
 
 pub use crate::files::OutputError;
@@ -30,7 +31,7 @@ pub use full::disk_full;
 
 /// The picture's file name in a run folder.
 pub const IMAGE: &str = "image.png";
-/// What the name of a picture begins with that was kept when a complete run went on.
+/// The prefix of the names of pictures that were kept when a complete run was resumed.
 const KEPT: &str = "image-";
 /// The recipe's file name in a run folder.
 pub const RECIPE: &str = "recipe.yaml";
@@ -102,7 +103,7 @@ impl RunFolder {
             let error = io::Error::new(ErrorKind::NotFound, "it is not the folder of a render");
             return Err(failed("find", &recipe)(error));
         }
-        // before anything is touched: the files of a process at work are half written, too
+        // before anything is removed: another process may still be writing its partial files
         let lock = Lock::take(path)?;
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -160,8 +161,8 @@ impl RunFolder {
         self.write_picture(self.path.join(IMAGE), image, recipe)
     }
 
-    /// Keeps the picture that is there beside the one that will replace it, under a name with its steps: `image-0200.png`. Returns where
-    /// it is then; nothing where there is no picture.
+    /// Copies the picture under a name with its number of steps, such as `image-0200.png`, before another one replaces it. Returns the
+    /// copy's path; `None` if there is no picture.
     ///
     /// # Errors
     /// When the folder cannot be written to.
@@ -170,14 +171,12 @@ impl RunFolder {
         if !image.is_file() {
             return Ok(None);
         }
-        let kept = (1..)
-            .map(|number| match number {
-                1 => format!("{KEPT}{steps:04}.png"),
-                _ => format!("{KEPT}{steps:04}-{number}.png"),
-            })
-            .map(|name| self.path.join(name))
-            .find(|path| !path.exists())
-            .unwrap_or_default();
+        let mut kept = self.path.join(format!("{KEPT}{steps:04}.png"));
+        let mut number = 1;
+        while kept.exists() {
+            number += 1;
+            kept = self.path.join(format!("{KEPT}{steps:04}-{number}.png"));
+        }
         let mut input = File::open(&image).map_err(failed("read", &image))?;
         write_whole(&kept, true, |file| io::copy(&mut input, file).map(drop))?;
         Ok(Some(kept))
@@ -267,7 +266,7 @@ impl RunFolder {
             file.write_all(&text)
         };
         append().map_err(|error| {
-            // what was written of the line before the disk was full is no line; the first error is the one to tell
+            // on a full disk a part of the line may have been written; the first error is the one to report
             let _ = cut_half_line(&path);
             failed("write", &path)(error)
         })
@@ -306,7 +305,7 @@ impl RunFolder {
     }
 }
 
-/// Takes away what stands behind the last end of a line.
+/// Removes what follows the last line break.
 fn cut_half_line(path: &Path) -> io::Result<()> {
     let text = fs::read(path)?;
     let end = text.iter().rposition(|byte| *byte == b'\n');
@@ -377,48 +376,6 @@ fn file_name(name: &str) -> String {
         "render".to_owned()
     } else {
         safe.to_owned()
-    }
-}
-
-/// Input images that were copied.
-#[derive(Debug, Default)]
-struct Copies {
-    by_source: HashMap<PathBuf, PathBuf>,
-}
-
-impl Copies {
-    /// Copies a file to the run's inputs, once; returns the copy's path relative to the run.
-    fn copy(&mut self, source: &Path, run: &Path) -> Result<PathBuf, OutputError> {
-        if let Some(copy) = self.by_source.get(source) {
-            return Ok(copy.clone());
-        }
-        let folder = run.join(INPUTS);
-        // an input of this very run, when it is resumed
-        if let Ok(name) = source.strip_prefix(&folder)
-            && source.is_file()
-        {
-            let copy = Path::new(INPUTS).join(name);
-            self.by_source.insert(source.to_owned(), copy.clone());
-            return Ok(copy);
-        }
-        fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
-        let name = file_name(&source.file_name().unwrap_or_default().to_string_lossy());
-        let copy = (1..)
-            .map(|number| match number {
-                1 => Path::new(INPUTS).join(&name),
-                _ => Path::new(INPUTS).join(format!("{number}-{name}")),
-            })
-            .find(|copy| {
-                let taken = self.by_source.values().any(|taken| taken == copy);
-                !taken && !run.join(copy).exists()
-            })
-            .unwrap_or_default();
-        let mut input = File::open(source).map_err(failed("read", source))?;
-        write_whole(&run.join(&copy), true, |file| {
-            io::copy(&mut input, file).map(drop)
-        })?;
-        self.by_source.insert(source.to_owned(), copy.clone());
-        Ok(copy)
     }
 }
 

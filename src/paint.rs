@@ -33,7 +33,7 @@ pub struct Outcome {
     pub video: Option<PathBuf>,
     /// Steps done, those before a resume among them.
     pub steps: usize,
-    /// Steps that the render has where nothing stops it.
+    /// Steps of the whole render, without a stop in its timeline.
     pub planned: usize,
     /// How long it took, from the first step on.
     pub seconds: f64,
@@ -43,11 +43,11 @@ pub struct Outcome {
     pub similarity: BTreeMap<String, f64>,
     /// Whether it was stopped before its last step.
     pub stopped: bool,
-    /// Whether it was stopped so from outside of the render, as by Ctrl-C, and not by a command.
+    /// Whether it was stopped by a signal such as Ctrl-C, and not by a command.
     pub interrupted: bool,
     /// The picture's contrast, as [`flat::contrast`] measures it.
     pub contrast: f64,
-    /// That the finished picture is nearly one even colour, and what to change.
+    /// A warning that the finished picture is nearly one even colour, with what to change.
     pub warning: Option<String>,
 }
 
@@ -141,7 +141,7 @@ impl Painter {
                 // the checkpoint stays that of a step that went well
                 let kept = match self.save_image() {
                     Ok((path, _)) => format!("the picture so far is {}", path.display()),
-                    // one cause is told once
+                    // a full disk is reported once
                     Err(again) if disk_full(&again).is_some() && disk_full(&error).is_some() => {
                         self.saved_before()
                     }
@@ -152,7 +152,7 @@ impl Painter {
         }
     }
 
-    /// Which picture there is, where the one so far cannot be saved.
+    /// Which picture exists if the current one cannot be saved.
     fn saved_before(&self) -> String {
         let path = self.folder.path().join(IMAGE);
         if path.is_file() {
@@ -244,8 +244,8 @@ impl Painter {
         Ok(())
     }
 
-    /// Saves everything and, where the render is not at its end, makes its stop here a part of the recipe: what is kept is then what the
-    /// recipe paints.
+    /// Saves everything. If the render is not at its end, the stop is recorded in the recipe's timeline, so that the recipe paints the
+    /// picture that is saved.
     ///
     /// # Errors
     /// When there is no picture, or one of the files cannot be written.
@@ -253,8 +253,8 @@ impl Painter {
         if self.session.is_finished() {
             return self.save();
         }
-        // The checkpoint comes before the stop: whatever ends the program now, a stop in the recipe is never ahead of the checkpoint, and
-        // `resume` knows by that which stops it is to take out. The picture is saved even if there is no room for the others.
+        // The checkpoint is written before the stop, so that even if the program is killed in between, a stop in the recipe is never ahead of
+        // the checkpoint: by that `resume` knows which stops to remove. The picture is saved even if the disk has no room for the others.
         let kept = self.checkpoint();
         self.session.stop();
         let noted = self.note_timeline();
@@ -288,8 +288,8 @@ impl Painter {
         Ok((path, image))
     }
 
-    /// Keeps the picture that is in the folder beside the one that will replace it, under a name with the steps that it took:
-    /// `image-0200.png`. Returns where it is now; nothing where there is none.
+    /// Copies the picture in the folder under a name with its number of steps, such as `image-0200.png`, before another one replaces it.
+    /// Returns the copy's path; `None` if there is no picture.
     ///
     /// # Errors
     /// When the folder cannot be written to.
@@ -341,7 +341,7 @@ impl Painter {
         };
         let video = Error::from(video);
         match disk_full(&video) {
-            // one cause is told once
+            // a full disk is reported once
             Some(_) if disk_full(&error).is_some() => error.context("there is no video"),
             Some(video) => error.context(format!("there is no video ({video})")),
             None => error.context(format!("there is no video ({video})")),

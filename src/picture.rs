@@ -6,9 +6,8 @@
 //! a transparent ground would be a black square. Opaque pictures come out the same either way. Colour profiles are not
 //! applied, as they are not in CLIP's preprocessing.
 //!
-//! JPEGs whose colours are kept at a lower resolution than their brightness come out a little different from Pillow's (libjpeg-turbo).
-//! Both interpolate the colours with the same triangle filter ("fancy upsampling"), but the decoder here rounds in two steps, where
-//! libjpeg rounds once. Measured on photographs and drawings at quality 90, levels of 0..=255 over all channels: 4:2:0 differs by 0.30
+//! JPEGs with chroma subsampling are decoded a little differently from Pillow's libjpeg-turbo. Both upsample chroma with the same triangle
+//! filter ("fancy upsampling"), but the decoder here rounds in two steps, where libjpeg rounds once. Measured on photographs and drawings at quality 90, levels of 0..=255 over all channels: 4:2:0 differs by 0.30
 //! in the mean and 9 at most, 4:2:2 by 0.15 and 9, 4:4:4 by 0.02 and 3; the cosine to a text of the embedded CLIP by 0.0005 in the mean and
 //! 0.0012 at most.
 
@@ -58,7 +57,7 @@ pub enum DecodeError {
     /// The bytes begin like no format that is known.
     #[error("it is not a BMP, GIF, JPEG, PNG, TIFF or WebP file")]
     UnknownFormat,
-    /// It is a picture of a format that is not read.
+    /// It is a picture of an unsupported format.
     #[error("{} is not read: convert it to JPEG or PNG", .0)]
     NotRead(&'static str),
     /// There is nothing in it.
@@ -196,14 +195,14 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(undecodable(DecodeError::TooLarge));
     }
-    // its first picture, which would be read, is a thumbnail
+    // decoded as TIFF, it would give only its thumbnail
     if let Some(format) = formats::camera_raw(path, &bytes) {
         return Err(undecodable(DecodeError::NotRead(format)));
     }
     Ok(bytes)
 }
 
-/// Whether a file begins like a picture that is read, whatever its ending says. A camera's raw file, which begins like TIFF, does not.
+/// Whether a file's content is of a supported format, whatever its extension. TIFF does not count, because camera RAW begins like it.
 pub fn begins_like_one(path: &Path) -> bool {
     let mut start = vec![];
     let begun = fs::metadata(path).is_ok_and(|data| data.is_file())
@@ -229,7 +228,7 @@ fn load(path: &Path) -> Result<DynamicImage, PictureError> {
     })
 }
 
-/// What reads the bytes as the format that they begin like.
+/// A reader of the bytes in the format that their signature names.
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);

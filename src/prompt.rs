@@ -2,11 +2,11 @@
 
 use crate::recipe::{Moment, Number, Prompt};
 
-/// A text with a weight behind it, as the command line takes prompts: `TEXT` or `TEXT::WEIGHT`. Without a weight, it is 1. A text that
-/// has two colons itself is given with `::1` behind it.
+/// Splits a prompt as the command line takes it, `TEXT` or `TEXT::WEIGHT`, into its text and its weight, which is 1 by default. A text
+/// that contains two colons itself needs an explicit weight: `std::vec::1`.
 ///
 /// # Errors
-/// Where what stands behind the last two colons is not a finite number, or nothing stands before them; the message says what to write.
+/// When what follows the last two colons is not a finite number, or the text before them is empty; the message says what to write.
 pub fn weighted(written: &str) -> Result<(&str, f64), String> {
     let Some((text, weight)) = written.rsplit_once("::") else {
         return Ok((written, 1.0));
@@ -18,7 +18,7 @@ pub fn weighted(written: &str) -> Result<(&str, f64), String> {
         }
         Ok(number) if f64::is_finite(number) => Ok((text.trim_end(), number)),
         _ => Err(format!(
-            "`{weight}` is no weight: behind `::` stands a number, such as `{0}::0.5`; a text that has `::` in it is given as `{written}::1`",
+            "`{weight}` is not a weight: a number follows `::`, as in `{0}::0.5`; write a text that contains `::` itself as `{written}::1`",
             text.trim()
         )),
     }

@@ -1,13 +1,13 @@
-//! What the CLIPs of a recipe make of its texts, before anything is painted.
+//! Checks, before anything is painted, how the CLIPs of a recipe read its texts.
 
-use crate::recipe::{Draft, Fault, Recipe, RecipeError};
+use crate::recipe::{Draft, Recipe, RecipeError};
 use crate::weights;
 
-/// Reads all texts of a recipe, also those of its later stages and of its timeline, with the tokenizers of its CLIPs, those that are on
-/// this machine. Gives what of them is not read as it was written, each with its place.
+/// Tokenizes all texts of a recipe, those of stages and of the timeline included, with the tokenizers of those of its CLIPs that are on
+/// this machine. Returns a warning, with its place in the recipe, for each part of a text that is not read as written.
 ///
 /// # Errors
-/// Where a CLIP can read nothing of a text.
+/// When a CLIP can read no part of a text.
 pub fn proofread(draft: &Draft, recipe: &Recipe) -> Result<Vec<String>, RecipeError> {
     let mut problems = vec![];
     let mut warnings = vec![];
@@ -17,7 +17,7 @@ pub fn proofread(draft: &Draft, recipe: &Recipe) -> Result<Vec<String>, RecipeEr
             Ok(Some(tokenizer)) => tokenizer,
             Ok(None) => continue,
             Err(error) => {
-                let words = format!("the texts were not read with `{name}`: {error:#}");
+                let words = format!("the texts could not be checked with `{name}`: {error:#}");
                 warnings.push(draft.remark(&format!("clip.{index}"), &words));
                 continue;
             }
@@ -28,13 +28,13 @@ pub fn proofread(draft: &Draft, recipe: &Recipe) -> Result<Vec<String>, RecipeEr
                     let sentences = tokens.unread.of_model(name, "the prompt");
                     warnings.extend(sentences.iter().map(|words| draft.remark(&path, words)));
                 }
-                Err(error) => problems.push((path, Fault::Invalid(error.to_string()))),
+                Err(error) => problems.push((path, error.to_string())),
             }
         }
     }
     if problems.is_empty() {
         Ok(warnings)
     } else {
-        Err(draft.refuse(problems))
+        Err(draft.refusal(problems))
     }
 }

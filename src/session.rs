@@ -99,8 +99,6 @@ pub struct Session {
     ahead: VecDeque<Edit>,
     /// Edits that took effect.
     timeline: Vec<Edit>,
-    /// Whether the last of them is a stop.
-    stopped: bool,
     /// What takes the last edits back, the last one last.
     undo: Vec<Edit>,
     before_restart: Option<(Course, State)>,
@@ -176,7 +174,6 @@ impl Session {
             rate: 1.0,
             ahead: VecDeque::new(),
             timeline: vec![],
-            stopped: false,
             undo: vec![],
             before_restart: None,
             warnings: vec![],
@@ -205,7 +202,7 @@ impl Session {
         stop.map_or(planned, |stop| planned.min(stop))
     }
 
-    /// The step at which it ends where no stop of the timeline ends it earlier.
+    /// The step at which the render ends without a stop in its timeline.
     pub fn planned_steps(&self) -> usize {
         let later = (self.studio.as_ref()).map_or(0, |studio| {
             (self.course.stage + 1..studio.stages())
@@ -243,26 +240,31 @@ impl Session {
         self.timeline.iter().chain(&self.ahead).cloned().collect()
     }
 
-    /// Whether the render is at its end: the last step is done, or the timeline stops it here.
+    /// Whether the render is at its end: all steps are done, or the timeline stops it here.
     pub fn is_finished(&self) -> bool {
-        self.stopped || self.is_exhausted()
+        self.is_stopped() || self.is_exhausted()
     }
 
-    /// Whether all steps are made. The render goes on from here only with an edit that gives the stage more steps, or begins it again.
+    /// Whether the timeline stops the render here.
+    fn is_stopped(&self) -> bool {
+        self.timeline.last().is_some_and(|edit| edit.stop)
+    }
+
+    /// Whether all steps are done. Only an edit that gives the stage more steps or restarts it continues the render.
     pub fn is_exhausted(&self) -> bool {
         let last_stage =
             (self.studio.as_ref()).is_none_or(|studio| self.course.stage + 1 >= studio.stages());
         self.step >= self.course.end() && last_stage
     }
 
-    /// The steps that the stage at hand has in all if it makes `more` from here.
+    /// The total number of steps of the current stage if it makes `more` from here.
     ///
     /// # Errors
-    /// When its generator cannot be given others, as a sampler.
+    /// When the generator's number of steps is fixed, as a sampler's is.
     pub fn extended_by(&self, more: usize) -> Result<usize> {
         if self.generator.has_fixed_steps() {
             bail!(
-                "the last step is done, and a diffusion model has no more of them: begin again from the picture first (R in the window, \
+                "the last step is done, and a diffusion model cannot make more: begin again from the picture first (R in the window, \
                  {{\"restart\":\"image\"}}), or render the recipe with other `steps`"
             );
         }
@@ -282,7 +284,7 @@ impl Session {
     pub fn tick(&mut self) -> Result<Tick> {
         let start = Instant::now();
         self.apply_due()?;
-        if self.stopped {
+        if self.is_stopped() {
             bail!("the render is stopped");
         }
         while self.step >= self.course.end() {
@@ -309,7 +311,7 @@ impl Session {
         if progress == Progress::Finished {
             self.course.steps = self.course.steps.min(self.step - self.course.origin);
         }
-        // now, and not before the next step: after the last one there is none
+        // also here, because after the last step there is no next one
         self.apply_due()?;
         Ok(Tick {
             step: self.step,

@@ -170,8 +170,8 @@ impl VideoWriter {
         })
     }
 
-    /// Appends a frame. One of another size is scaled to fit into the video's, its sides in proportion, with black beside it or above
-    /// and below.
+    /// Appends a frame. One of another size is scaled to fit into the video's, with its aspect ratio kept and black bars at the sides or
+    /// above and below.
     ///
     /// # Errors
     /// When the file cannot be written, or ffmpeg fails.
@@ -224,7 +224,7 @@ impl Drop for VideoWriter {
     }
 }
 
-/// The picture in a frame of that size: as large as fits, in the middle, on black.
+/// The picture centred on black in a frame of that size, as large as fits.
 fn fitted(image: &RgbImage, (width, height): (u32, u32)) -> Cow<'_, RgbImage> {
     if image.dimensions() == (width, height) {
         return Cow::Borrowed(image);

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use frozen::checkpoint::Checkpoint;
 use generators::Autoencoder;
 
 use crate::aesthetic::Head;
-use crate::clip::files::{ClipFiles, MARKS, TokenizerFiles, WEIGHTS};
+use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
 use crate::clip::{Clip, ClipActivation, Numbers, Tokenizer};
 use crate::models::{self, Cache, Kind, Located, ModelError};
 use crate::recipe::Precision;
@@ -16,7 +15,7 @@ use crate::recipe::Precision;
 /// The name of the model that is part of the program.
 pub const EMBEDDED: &str = "embedded";
 
-/// Why the embedded CLIP takes no other nonlinearity.
+/// Why a nonlinearity cannot be chosen for the embedded CLIP.
 pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
 
 const DIFFUSION_WEIGHTS: [&str; 6] = [
@@ -51,12 +50,20 @@ const AUTOENCODER_WEIGHTS: [&str; 20] = [
     "vqgan.ckpt",
 ];
 
-/// What is asked of a CLIP beside its name.
+/// The names of weights of each kind of model.
+const KINDS: [&[&str]; 4] = [
+    WEIGHTS,
+    &DIFFUSION_WEIGHTS,
+    &AUTOENCODER_WEIGHTS,
+    HEAD_WEIGHTS,
+];
+
+/// How a CLIP is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClipChoice {
-    /// What a GPU keeps and computes it in; see [`Numbers::of`] for what it means where.
+    /// The precision of its weights and activations; [`Numbers::of`] says what it means on which device.
     pub precision: Precision,
-    /// The nonlinearity of its transformers, whatever its files say.
+    /// The nonlinearity of its transformers; overrides what its files say.
     pub activation: Option<ClipActivation>,
 }
 
@@ -69,10 +76,10 @@ pub fn load(name: &str, base: &Path, device: &Device) -> Result<Clip> {
     load_as(name, base, ClipChoice::default(), device)
 }
 
-/// The same, as it is asked for.
+/// [`load`] with a precision and a nonlinearity.
 ///
 /// # Errors
-/// As [`load`], and where the embedded CLIP is asked for with another nonlinearity.
+/// As [`load`], and where a nonlinearity is given for the embedded CLIP.
 pub fn load_as(name: &str, base: &Path, choice: ClipChoice, device: &Device) -> Result<Clip> {
     let numbers = Numbers::of(choice.precision, device);
     if name == EMBEDDED {
@@ -99,14 +106,14 @@ pub fn tokenizer(name: &str) -> Result<Option<Tokenizer>> {
     let Ok(located) = models::locate(name, Path::new("."), WEIGHTS) else {
         return Ok(None);
     };
-    let files = files(&located)?;
-    let Some(tokenizer) = &files.tokenizer else {
+    let context = || format!("cannot load the CLIP in {}", located.path.display());
+    let files = files(&located).with_context(context)?;
+    if files.tokenizer.is_none() {
         return Ok(None);
-    };
-    let mut checkpoint = Checkpoint::open(&files.weights)?;
-    checkpoint.locate(MARKS)?;
-    let config = files.config(&checkpoint)?;
-    Ok(Some(Tokenizer::of_clip(name, tokenizer, &config)?))
+    }
+    let (_, config) = files.open().with_context(context)?;
+    let tokenizer = Tokenizer::of_clip(name, &files, &config).with_context(context)?;
+    Ok(Some(tokenizer))
 }
 
 /// Checks that a model of that name, of any kind, is on this machine. Returns the note on which snapshot is used, if there is one.
@@ -117,14 +124,8 @@ pub fn at_hand(name: &str) -> Result<Option<String>, ModelError> {
     if name == EMBEDDED {
         return Ok(None);
     }
-    let kinds: [&[&str]; 4] = [
-        WEIGHTS,
-        &DIFFUSION_WEIGHTS,
-        &AUTOENCODER_WEIGHTS,
-        HEAD_WEIGHTS,
-    ];
     let mut missing = None;
-    for weights in kinds {
+    for weights in KINDS {
         match models::locate(name, Path::new(""), weights) {
             Ok(located) => return Ok(located.note),
             Err(error) => missing = Some(error),
@@ -142,9 +143,10 @@ pub fn has_tokenizer(name: &str) -> bool {
 
 /// The files of a located CLIP, and the tokenizer that all CLIPs share where it has none of its own.
 fn files(located: &Located) -> Result<ClipFiles> {
-    let mut files = match located.path.is_dir() {
-        true => ClipFiles::in_folder(&located.path)?,
-        false => ClipFiles::single(&located.path),
+    let mut files = if located.path.is_dir() {
+        ClipFiles::in_folder(&located.path)?
+    } else {
+        ClipFiles::single(&located.path)
     };
     if let Some(model) = located.model {
         files.activation = match (model.quick_gelu, files.config.is_some()) {
@@ -203,4 +205,16 @@ pub fn autoencoder(name: &str, device: &Device) -> Result<Autoencoder> {
 /// Where it is not on this machine.
 pub fn autoencoder_path(name: &str) -> Result<PathBuf, ModelError> {
     Ok(models::locate(name, Path::new(""), &AUTOENCODER_WEIGHTS)?.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_weights_that_can_be_loaded_can_be_located() {
+        for name in KINDS.concat() {
+            assert!(models::ANY_WEIGHTS.contains(&name), "{name}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! CLIPs, autoencoders and heads in files as people have them: under wrappers and prefixes, in every form of pickle, beside other things.
+//! CLIPs, autoencoders and heads in files as found in practice: wrapped, prefixed, in every form of pickle, together with other data.
 
 mod program;
 
@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
 }
 
-/// A folder beside the repository that not everybody has.
+/// A folder of larger and of published checkpoints, which are not part of the repository: tests are skipped where it is missing.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = root().join("../shared").join(name);
     if !path.is_dir() {
@@ -108,7 +108,7 @@ fn a_clip_is_the_same_under_any_prefix_in_every_layout() {
 }
 
 #[test]
-fn a_head_beside_a_clip_is_told_and_changes_nothing() {
+fn an_unused_head_is_reported_and_has_no_effect() {
     for (name, weights) in LAYOUTS {
         let file = format!("{name}/{weights}");
         let plain = embeddings(&load(&fixture(name)));
@@ -130,7 +130,7 @@ fn a_head_beside_a_clip_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn averages_beside_a_clip_are_left_and_told() {
+fn unused_averages_are_reported() {
     let (name, weights) = LAYOUTS[0];
     let file = format!("{name}/{weights}");
     let mut tensors = renamed(&file, |key| format!("model.{key}"));
@@ -174,7 +174,7 @@ fn tensors_that_no_part_of_a_clip_uses_are_refused_by_name() {
 }
 
 #[test]
-fn a_file_of_weights_alone_tells_its_shape_under_a_prefix() {
+fn the_shape_is_derived_from_weights_with_a_prefix() {
     let plain = embeddings(&load(&fixture("clip-open-vit")));
     let tensors = renamed("clip-open-vit/open_clip_model.safetensors", |key| {
         format!("module.{key}")
@@ -433,7 +433,7 @@ fn published_heads_are_read() {
 }
 
 #[test]
-fn a_head_with_layers_that_nothing_uses_is_refused_by_name() {
+fn a_head_with_unused_layers_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("head.safetensors");
     let row = Tensor::new(&[[1f32, 2.0]], &Device::Cpu).expect("a tensor");

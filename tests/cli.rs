@@ -175,9 +175,9 @@ fn the_doctor_paints_a_step() {
     let report = json(&run(folder.path(), &["doctor", "--json"]));
     assert_eq!(report["ok"], true);
     assert_eq!(report["devices_built"][0], "cpu");
-    let ffmpeg = report["ffmpeg"].as_str().expect("whether it is there");
+    let ffmpeg = report["ffmpeg"].as_str().expect("whether it is found");
     assert!(
-        ffmpeg.starts_with("there") || ffmpeg.contains("install ffmpeg"),
+        ffmpeg.starts_with("found") || ffmpeg.contains("install ffmpeg"),
         "{ffmpeg}"
     );
     assert!(
@@ -552,7 +552,7 @@ fn a_run_that_stays_flat_says_so_and_what_to_change() {
     }
     let contrast = json(&output)["contrast"].as_f64().expect("a number");
     assert!(contrast < 0.025, "{contrast}");
-    // a picture that shows something is not told of
+    // a picture that shows something gives no warning
     let output = run(
         folder.path(),
         &["render", "ball.yaml", "--json", "--steps", "20"],

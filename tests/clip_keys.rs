@@ -258,7 +258,7 @@ fn open_clip_s_keys_that_are_not_built_are_refused_by_name() {
         (
             "/model_cfg/text_cfg/proj_type",
             json!("none"),
-            "without a projection, and a joint space of 48",
+            "without a projection, which does not match the joint space of 48",
         ),
         ("/preprocess_cfg/interpolation", json!("nearest"), "nearest"),
         ("/preprocess_cfg/resize_mode", json!("crop"), "crop"),
@@ -372,7 +372,7 @@ fn the_end_of_a_text_is_the_token_that_config_json_names() -> Result<(), String>
 fn config_json_of_other_kinds_is_refused_by_name() {
     for (place, value, words) in [
         ("/model_type", json!("siglip"), "a SigLIP"),
-        ("/model_type", json!("blip"), "`blip`, not of a `clip`"),
+        ("/model_type", json!("blip"), "`blip`, not a `clip`"),
         (
             "/architectures",
             json!(["CLIPVisionModelWithProjection"]),
@@ -458,7 +458,7 @@ fn what_preprocessor_config_json_says_counts_or_is_refused_by_name() -> Result<(
 }
 
 #[test]
-fn timm_s_repositories_hold_a_clip_beside_an_image_tower() -> Result<()> {
+fn timm_repositories_have_a_clip_and_an_image_tower() -> Result<()> {
     let timm = folder(&[
         ("tokenizer.json", "tokenizer.json"),
         ("siglip.safetensors", "model.safetensors"),
@@ -499,7 +499,7 @@ fn timm_s_repositories_hold_a_clip_beside_an_image_tower() -> Result<()> {
 }
 
 #[test]
-fn a_folder_with_half_precision_weights_alone_is_read() -> Result<()> {
+fn a_folder_with_only_half_precision_weights_is_read() -> Result<()> {
     let half = folder(&[
         ("tokenizer.json", "tokenizer.json"),
         ("hf.safetensors", "model.fp16.safetensors"),
@@ -541,7 +541,7 @@ fn score(folder: &Path, clip: &str, args: &[&str]) -> (f64, String) {
 }
 
 #[test]
-fn what_is_assumed_of_the_nonlinearity_is_told_and_can_be_said() {
+fn an_assumed_nonlinearity_is_reported_and_can_be_set() {
     let folder = fine_tuned();
     let wanted = cases()["quick_gelu"][2][1].as_f64().expect("a cosine");
     let quick = |cosine: f64| (cosine - wanted).abs() < 5e-4;
@@ -579,7 +579,7 @@ fn what_is_assumed_of_the_nonlinearity_is_told_and_can_be_said() {
 }
 
 #[test]
-fn a_nonlinearity_that_is_none_or_that_is_known_is_refused() {
+fn an_unknown_or_superfluous_nonlinearity_is_refused() {
     let folder = fine_tuned();
     let run = |args: &[&str]| {
         let basic = ["score", "--prompt", "old tower", "--quiet", "pic1.png"];
@@ -709,7 +709,7 @@ fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
     })?;
     let cases = cases();
     let expected = &cases["models"]["control"]["cosine"];
-    // the shape from the tensors alone
+    // the shape derived from the tensors
     let clip = Clip::from_files("single", &ClipFiles::single(&weights), &Device::Cpu)?;
     assert_near("single", &cosines(clip, &cases)?, expected);
     // and a configuration that does not say `custom_text`
@@ -721,7 +721,7 @@ fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
 }
 
 #[test]
-fn weights_alone_that_do_not_say_how_tokens_are_pooled_are_refused() {
+fn weights_that_do_not_show_how_tokens_are_pooled_are_refused() {
     for (name, words) in [("clipa", "`visual.ln_pre`"), ("sigmoid", "`logit_bias`")] {
         let files = ClipFiles::single(&fixture(name).join("open_clip_model.safetensors"));
         let refused = Clip::from_files(name, &files, &Device::Cpu);
@@ -734,7 +734,7 @@ fn weights_alone_that_do_not_say_how_tokens_are_pooled_are_refused() {
 }
 
 #[test]
-fn layer_scale_is_seen_in_weights_alone() -> Result<()> {
+fn layer_scale_is_derived_from_weights() -> Result<()> {
     let folder = folder(&[
         ("tokenizer.json", "tokenizer.json"),
         ("layer-scale.safetensors", "weights.safetensors"),
@@ -811,10 +811,12 @@ fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
         .err()
         .expect("refused");
     assert!(
-        refused.to_string().contains("none lies beside the weights"),
+        refused
+            .to_string()
+            .contains("there is none next to the weights"),
         "{refused}"
     );
-    // and another kind of model is named though it has none at all
+    // another kind of model is reported even without a tokenizer
     let bare = folder(&[("siglip.safetensors", "open_clip_model.safetensors")]);
     let timm = "/model_cfg/vision_cfg/timm_model_name";
     let config = with(&open_clip(), timm, json!("vit_base_patch16_siglip_224"));

@@ -1,5 +1,5 @@
-//! A disk that is full: one clear error, and what is there is whole. Each render has a small file system of its own, which Linux lets
-//! the owner of a namespace mount; where it does not, there is nothing to test with.
+//! A full disk gives one clear error and leaves whole files. Each render has a small file system of its own, mounted in a user namespace
+//! of Linux; where that is not allowed, the test is skipped.
 #![cfg(target_os = "linux")]
 
 mod program;
@@ -29,7 +29,7 @@ fn render(folder: &Path, kib: usize) -> Option<Output> {
 }
 
 #[test]
-fn a_full_disk_is_told_first_and_once_and_leaves_whole_files() {
+fn a_full_disk_is_reported_first_and_once_and_leaves_whole_files() {
     let mut named = vec![];
     for kib in [4, 8, 12, 16, 24, 56] {
         let folder = tempfile::tempdir().expect("a folder");

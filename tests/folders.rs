@@ -1,4 +1,4 @@
-//! Folders, labels and names as people have them, and the lists that the judges print.
+//! Folders of mixed files, label files and file names as they occur in practice, and the tables that the judges print.
 
 mod program;
 
@@ -77,7 +77,7 @@ fn pictures_are_found_by_all_their_endings_and_other_formats_are_counted() {
         assert_eq!(formats, ["HEIC", "AVIF", "JPEG XL (JXL)", "HEIC"]);
         let stderr = text(&output.stderr);
         for line in [
-            "skipped 2 files of the format HEIC, such as pictures/e.HEIC",
+            "skipped 2 files of the format HEIC, which is not read, such as pictures/e.HEIC",
             "skipped pictures/f.avif: AVIF is not read",
             "skipped pictures/g.jxl: JPEG XL (JXL) is not read",
         ] {
@@ -97,7 +97,7 @@ fn a_folder_of_heic_alone_says_so() {
         assert_refused(
             &run(folder.path(), &[command, &["phone"]].concat()),
             1,
-            "there are no pictures in phone whose format is read, only 2 HEIC: convert to JPEG or PNG",
+            "there are no pictures in phone of a format that is read, only 2 HEIC: convert to JPEG or PNG",
         );
     }
 }
@@ -117,7 +117,7 @@ fn a_named_file_that_cannot_be_read_fails_the_command_after_the_others() {
 }
 
 #[test]
-fn an_empty_folder_beside_others_is_told() {
+fn an_empty_folder_among_several_is_reported() {
     let folder = folder();
     fs::create_dir(folder.path().join("empty")).expect("a folder");
     let args = [
@@ -134,7 +134,7 @@ fn an_empty_folder_beside_others_is_told() {
 }
 
 #[test]
-fn lists_have_headers_over_their_columns() {
+fn tables_have_headers_over_their_columns() {
     let folder = folder();
     for (args, header) in [
         (
@@ -201,7 +201,7 @@ fn classify_truth(folder: &Path) -> Output {
 }
 
 #[test]
-fn labels_with_a_mark_of_byte_order_are_labels() {
+fn label_files_with_a_byte_order_mark_are_read() {
     let utf16: Vec<u8> = ("\u{feff}tench\ncat\n".encode_utf16())
         .flat_map(u16::to_le_bytes)
         .collect();

@@ -457,11 +457,11 @@ fn a_finished_render_that_is_held_can_begin_again() {
 }
 
 #[test]
-fn an_edit_at_the_end_goes_on_painting() {
+fn an_edit_at_the_end_continues_painting() {
     let bench = Bench::new(100, true);
     // a fade of 3, and 2 steps more
     let frame = bench.frame(|frame| frame.finished);
-    assert_eq!((frame.step, frame.goes_on), (STEPS, Some(5)));
+    assert_eq!((frame.step, frame.extension), (STEPS, Some(5)));
     bench.send(prompts("a cat"));
     let frame = bench.frame(|frame| frame.finished && frame.step > STEPS);
     assert_eq!((frame.step, frame.steps), (STEPS + 5, STEPS + 5));
@@ -469,11 +469,11 @@ fn an_edit_at_the_end_goes_on_painting() {
     bench.frame(|frame| frame.finished && frame.step == STEPS + 10);
     bench.send(Command::Undo);
     bench.frame(|frame| frame.finished && frame.step == STEPS + 15);
-    // what changes nothing paints nothing
+    // an edit without an effect adds no steps
     bench.send(prompts("a cat"));
     bench.send(Command::Fade(1));
     let frame = bench.frame(|frame| frame.fade == 1);
-    assert_eq!((frame.step, frame.goes_on), (STEPS + 15, Some(3)));
+    assert_eq!((frame.step, frame.extension), (STEPS + 15, Some(3)));
     bench.send(Command::Stop);
     let run = bench.run();
     let told = Arc::clone(&bench.told);
@@ -492,7 +492,7 @@ fn an_edit_at_the_end_goes_on_painting() {
 fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
     let bench = Bench::with(100, true, usize::MAX, true);
     let frame = bench.frame(|frame| frame.finished);
-    assert_eq!(frame.goes_on, None);
+    assert_eq!(frame.extension, None);
     for command in [prompts("a cat"), Command::Steps(20)] {
         bench.send(command);
         let frame = bench.frame(|frame| {
@@ -507,7 +507,7 @@ fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
             (frame.step, &frame.prompts[0].prompt),
             (STEPS, &Prompt::new("grey"))
         );
-        // another message comes between
+        // another message in between
         bench.send(Command::Snapshot);
         bench.frame(|frame| {
             (frame.message.as_ref()).is_some_and(|message| message.severity == Severity::Info)
@@ -521,7 +521,7 @@ fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
 }
 
 #[test]
-fn who_holds_waits_only_while_somebody_can_send() {
+fn a_held_render_waits_only_while_there_is_a_sender() {
     let mut bench = Bench::new(STEPS, true);
     let commands = bench.commands();
     bench.worker.hang_up();
@@ -552,7 +552,7 @@ fn a_stop_is_the_last_entry_of_the_timeline() {
 }
 
 #[test]
-fn messages_are_told_to_those_who_see_no_frames() {
+fn messages_are_events_too() {
     let bench = Bench::new(1, false);
     bench.log.wait_for("asked 1");
     bench.send(Command::Undo);

@@ -211,7 +211,7 @@ fn the_end_says_what_an_edit_does() {
     scene.panel.show(sample::frame(200), scene.now);
     let end = scene.paint((820, 560), 1.0);
     let mut frame = sample::frame(200);
-    frame.goes_on = None;
+    frame.extension = None;
     scene.panel.show(frame, scene.now);
     assert_ne!(end, scene.paint((820, 560), 1.0));
     scene.panel.show(sample::frame(200), scene.now);

@@ -669,12 +669,9 @@ fn texts_that_yaml_takes_for_something_else_come_with_advice() {
         ),
         (
             "  - \"wow\" a fox",
-            "in the other kind of quotes as a whole",
+            "put the whole text in the other kind of quotes",
         ),
-        (
-            "  - [a fox #1]\n  - b",
-            "what stands behind ` #` is a comment",
-        ),
+        ("  - [a fox #1]\n  - b", "what follows ` #` is a comment"),
     ] {
         let error = refused(&format!("prompts:\n{line}\n"));
         assert!(error.starts_with("2:") || line.contains('\n'), "{error}");
@@ -682,13 +679,13 @@ fn texts_that_yaml_takes_for_something_else_come_with_advice() {
     }
     let error = refused("prompts: [a]\ninit: \"C:\\Users\\me.png\"\n");
     assert!(
-        error.contains("take single quotes, or write `\\\\`"),
+        error.contains("use single quotes, or write `\\\\`"),
         "{error}"
     );
 }
 
 #[test]
-fn a_comment_behind_a_prompt_is_told() {
+fn a_comment_after_a_prompt_is_reported() {
     let draft = |text: &str| {
         Draft::parse(text, "r.yaml", Path::new(""))
             .expect("a draft")

@@ -1,5 +1,5 @@
-//! What a render leaves that is stopped: its recipe paints the same picture, and `resume` goes on as if it had not been stopped. And a
-//! run folder that is in use, or whose recipe was changed.
+//! Renders that are stopped: their recipe paints the same picture, and `resume` continues as if there had been no stop. Also run folders
+//! that are in use, or whose recipe was changed.
 
 mod program;
 
@@ -88,8 +88,8 @@ fn finish(mut painter: Painter) -> PathBuf {
     run
 }
 
-/// A render that is edited as it should be and stopped after some steps replays from its recipe and from its picture, and goes on to what
-/// it would have been.
+/// A render that is edited and stopped after some steps replays from its recipe and from its picture, and resumes to the picture that it
+/// would have painted without the stop.
 #[track_caller]
 fn assert_stops(studio: &Studio, recipe: &str, at: usize, edits: &[Edit]) {
     let folder = folder(recipe);
@@ -123,7 +123,7 @@ fn assert_stops(studio: &Studio, recipe: &str, at: usize, edits: &[Edit]) {
     let again = studio.whole(&run.join(IMAGE), &folder.join("by-image"));
     assert_same(&run, &again);
 
-    // the stop is as if it had not been, in the run and in the one that replayed it
+    // after resuming, the stop leaves no trace, neither in the run nor in its replay
     let last = edits.last().map_or(at, |edit| edit.step.max(at));
     let never = finish(begin("never", last));
     for stopped in [run, again] {
@@ -184,7 +184,7 @@ fn a_chain_stops_in_any_stage_and_between_two() {
 }
 
 #[test]
-fn edits_of_the_timeline_that_are_still_to_come_wait_behind_the_stop() {
+fn later_edits_of_the_timeline_wait_after_the_stop() {
     let timeline = format!("{BALL}timeline: [{{ step: 8, prompts: [a green leaf], fade: 2 }}]\n");
     let folder = folder(&timeline);
     let studio = Studio::default();
@@ -207,7 +207,7 @@ fn edits_of_the_timeline_that_are_still_to_come_wait_behind_the_stop() {
 }
 
 #[test]
-fn the_video_of_a_run_that_was_stopped_is_as_if_it_had_not_been() {
+fn a_stop_leaves_no_trace_in_the_video_of_a_resumed_run() {
     let folder = folder(&BALL.replace("checkpoint: 3", "checkpoint: 3, video: webp"));
     let studio = Studio::default();
     let file = folder.path().join("ball.yaml");
@@ -354,6 +354,15 @@ fn tell(child: &mut Child, line: &str) {
     writeln!(input, "{line}").expect("a listener");
 }
 
+/// Sends what Ctrl-C sends.
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let status = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(status.expect("kill").success());
+}
+
 fn end(child: Child) -> Output {
     child.wait_with_output().expect("its end")
 }
@@ -383,10 +392,7 @@ fn ctrl_c_is_a_stop() {
     let mut child = spawn(folder, &["render", "ball.yaml"]);
     let path = folder.join("outputs/ball-001");
     wait_for("steps", || lines(&path) >= 4);
-    let status = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(status.expect("kill").success());
+    interrupt(&child);
     drop(child.stdin.take());
     let output = end(child);
     assert_eq!(output.status.code(), Some(130));
@@ -417,7 +423,7 @@ fn a_command_stops_even_a_paused_render() {
         "{stderr}"
     );
     assert_replays(folder, "outputs/ball-001");
-    // to more steps, without the stop
+    // more steps ignore the stop
     let total = (done + 3).to_string();
     let steps = [
         "render",
@@ -430,7 +436,7 @@ fn a_command_stops_even_a_paused_render() {
     ];
     let output = run(folder, &steps);
     assert_eq!(json(&output)["steps"], done + 3);
-    assert!(text(&output.stderr).contains("that stop is left out"));
+    assert!(text(&output.stderr).contains("it is ignored"));
 }
 
 #[test]
@@ -467,7 +473,7 @@ fn a_held_render_waits_for_edits_and_ends_with_them() {
     assert_eq!(json(&output)["steps"], 13);
     let stderr = text(&output.stderr);
     assert!(
-        stderr.contains("an edit goes on painting for 5 steps"),
+        stderr.contains("an edit would continue painting for 5 steps"),
         "{stderr}"
     );
     assert!(
@@ -493,7 +499,7 @@ fn a_held_render_waits_for_edits_and_ends_with_them() {
 }
 
 #[test]
-fn a_held_render_is_stopped_by_a_command_and_needs_somebody_to_wait_for() {
+fn a_held_render_is_stopped_by_a_command_and_needs_a_source_of_edits() {
     let folder = folder(&BALL.replace("steps: 12", "steps: 2"));
     let mut child = spawn(
         folder.path(),
@@ -507,7 +513,7 @@ fn a_held_render_is_stopped_by_a_command_and_needs_somebody_to_wait_for() {
     // it ends while its input is still open
     wait_for("its end", || child.try_wait().expect("a status").is_some());
     assert_eq!(json(&end(child))["steps"], 2);
-    // it was complete, and so there is no stop in its recipe
+    // the run was complete, so its recipe has no stop
     assert_eq!(
         Recipe::load(&path.join(RECIPE)).expect("a recipe").timeline,
         []
@@ -518,9 +524,9 @@ fn a_held_render_is_stopped_by_a_command_and_needs_somebody_to_wait_for() {
     assert_refused(&output, 2, "expected a whole number from 1");
 }
 
-/// Everything that is refused or cut is a line on standard error, beside the picture that is painted to the end.
+/// Everything that is refused or cut is reported on standard error, and the render continues to its end.
 #[test]
-fn edits_that_are_refused_are_told() {
+fn edits_that_are_refused_are_reported() {
     let folder = folder(&BALL.replace("steps: 12", "steps: 60"));
     let folder = folder.path();
     // no head is on this machine
@@ -559,7 +565,7 @@ fn edits_that_are_refused_are_told() {
     told("warning: ", "does not read all of a prompt");
     told("error: ", "terms.mean: expected a number from 0 to 1");
     told("error: ", "steps: expected a whole number from 1");
-    // and the text of which nothing is left
+    // the fifth is for the text of which nothing is left
     let errors = (stderr.lines()).filter(|line| line.starts_with("error: "));
     assert_eq!(errors.count(), 5, "{stderr}");
     // what was refused is not in the recipe, which can be read
@@ -568,7 +574,8 @@ fn edits_that_are_refused_are_told() {
 }
 
 #[test]
-fn what_a_watched_recipe_cannot_have_is_told() {
+#[cfg(unix)]
+fn a_change_of_a_watched_recipe_that_is_refused_is_reported() {
     let folder = folder(&long());
     let folder = folder.path();
     let child = (program(folder, &["render", "ball.yaml", "--watch", "--quiet"]))
@@ -586,10 +593,7 @@ fn what_a_watched_recipe_cannot_have_is_told() {
     std::thread::sleep(Duration::from_millis(600));
     let before = lines(&path);
     wait_for("more steps", || lines(&path) > before + 2);
-    let status = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(status.expect("kill").success());
+    interrupt(&child);
     let stderr = text(&end(child).stderr);
     let told =
         (stderr.lines()).any(|line| line.starts_with("error: ") && line.contains("aesthetic"));
@@ -610,7 +614,7 @@ fn a_run_in_use_is_locked_and_a_killed_one_is_not() {
     child.kill().expect("a render to kill");
     child.wait().expect("its end");
     assert!(path.join(".lock").exists());
-    // of two that go on at once, one does
+    // of two processes that resume it at once, one succeeds
     let mut two = [spawn(folder, &resume), spawn(folder, &resume)];
     let mut over = [false; 2];
     wait_for("one that is refused", || {
@@ -674,7 +678,7 @@ fn a_recipe_that_was_changed_is_refused_by_the_key() {
         (
             "steps: 12",
             "steps: 5",
-            "steps: 5 are asked for, and the run has made 12",
+            "steps: 5 is fewer than the 12 that the run has made",
         ),
     ] {
         change(folder.path(), |recipe| recipe.replace(from, to));
@@ -706,7 +710,7 @@ fn changed_prompts_and_steps_become_edits_and_replay() {
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(
-        stderr.contains("from step 12 on, its new prompts and steps count"),
+        stderr.contains("its new prompts and steps apply from step 12 on"),
         "{stderr}"
     );
     let path = folder.path().join("outputs/ball-001");
@@ -721,7 +725,7 @@ fn changed_prompts_and_steps_become_edits_and_replay() {
     let studio = Studio::default();
     let again = studio.whole(&path.join(RECIPE), &folder.path().join("again"));
     assert_same(&path, &again);
-    // what was taken over is no change the next time
+    // what has become an edit is not a change the next time
     let output = run(folder.path(), &resume);
     let stderr = text(&output.stderr);
     assert!(
@@ -732,7 +736,7 @@ fn changed_prompts_and_steps_become_edits_and_replay() {
 }
 
 #[test]
-fn a_complete_run_that_goes_on_keeps_its_picture() {
+fn a_complete_run_that_is_resumed_keeps_its_picture() {
     let folder = complete();
     let folder = folder.path();
     let path = folder.join("outputs/ball-001");
@@ -753,12 +757,12 @@ fn a_complete_run_that_goes_on_keeps_its_picture() {
     assert_eq!(json(&output)["steps"], 17);
     let stderr = text(&output.stderr);
     assert!(
-        stderr.contains("the picture of 12 steps stays as outputs/ball-001/image-0012.png"),
+        stderr.contains("the picture of 12 steps is kept as outputs/ball-001/image-0012.png"),
         "{stderr}"
     );
     assert!(bytes(&path.join("image-0012.png")) == before);
     assert!(bytes(&path.join(IMAGE)) != before);
-    // a run that has nothing new to paint keeps what it has
+    // without anything new to paint, nothing is copied
     let output = run(folder, &["resume", "outputs/ball-001", "--device", "cpu"]);
     assert!(text(&output.stderr).contains("the run is complete with 17 steps"));
     assert!(!path.join("image-0017.png").exists());
@@ -777,7 +781,7 @@ fn a_run_folder_is_no_recipe_and_steps_are_counted_from_0() {
     assert_refused(
         &output,
         2,
-        "`phantasia resume outputs/ball-001` goes on with it",
+        "`phantasia resume outputs/ball-001` continues it",
     );
     assert_refused(
         &output,

@@ -107,7 +107,7 @@ fn classify_and_search_read_any_text() {
 }
 
 #[test]
-fn a_render_reads_any_prompt_and_tells_each_loss_once() {
+fn a_render_reads_any_prompt_and_reports_each_loss_once() {
     let folder = folder();
     let args = [
         &["render", "r.yaml", "--quiet", "--json"],
@@ -129,7 +129,7 @@ fn a_render_reads_any_prompt_and_tells_each_loss_once() {
 }
 
 #[test]
-fn a_text_of_which_nothing_is_left_says_so() {
+fn a_text_without_known_characters_is_refused() {
     let folder = folder();
     let message = "`embedded` can read nothing of \"(%)\"";
     fs::write(
@@ -198,7 +198,7 @@ fn recipe_check_reads_the_prompts_with_the_recipes_own_clips() {
 }
 
 #[test]
-fn an_edit_of_which_nothing_is_left_is_refused_and_losses_are_told_once() {
+fn an_unreadable_edit_is_refused_and_losses_are_reported_once() {
     let mut recipe = Recipe::new(vec![Prompt::new("a fox")]);
     recipe.size = [32, 32];
     recipe.cutouts.count = Some(Number::from(1.0));

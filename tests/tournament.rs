@@ -78,7 +78,7 @@ fn a_tournament_keeps_the_best_and_tells_the_standings() {
     assert!(image.with_file_name("bracket.png").is_file());
 }
 
-/// A candidate that was dropped ended there, and its recipe says so.
+/// A dropped candidate ends there, and its recipe records the stop.
 #[test]
 fn the_recipe_of_a_candidate_that_was_dropped_paints_its_picture() {
     let out = tempfile::tempdir().expect("a folder");
@@ -206,6 +206,34 @@ fn a_recipe_that_was_changed_is_refused_by_the_key() {
     fs::write(&recipe, other).expect("a file");
     let error = format!("{:#}", resume(&path).err().expect("another recipe"));
     assert!(error.contains("steps: it is 9 here, and was 6"), "{error}");
+}
+
+#[test]
+fn a_candidate_whose_recipe_was_changed_is_not_judged() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let out = tempfile::tempdir().expect("a folder");
+    let mut stopped = tournament(out.path());
+    let stop = AtomicBool::new(false);
+    let stop_now = |_: &Event<'_>| stop.store(true, Ordering::Relaxed);
+    assert!(!stopped.play(&stop, stop_now).expect("a part"));
+    let path = stopped.folder().to_owned();
+    let run = stopped.standings().candidates[0].run.clone();
+    drop(stopped);
+    let recipe = path.join(run.expect("a run")).join("recipe.yaml");
+    let other = fs::read_to_string(&recipe)
+        .expect("a recipe")
+        .replace("a red ball", "a green leaf");
+    fs::write(&recipe, other).expect("a file");
+    let mut resumed = resume(&path).expect("the tournament");
+    assert!(
+        resumed
+            .play(&AtomicBool::new(false), |_| {})
+            .expect("an end")
+    );
+    let candidate = &resumed.standings().candidates[0];
+    let failed = candidate.failed.as_deref().expect("a failure");
+    assert!(failed.contains("was changed"), "{failed}");
+    assert!(candidate.scores.is_empty());
 }
 
 #[test]

@@ -191,6 +191,14 @@ impl Display {
     }
 }
 
+/// How many steps a run has made so far.
+fn steps_done(run: &Path) -> usize {
+    std::fs::read_to_string(run.join("metrics.jsonl"))
+        .unwrap_or_default()
+        .lines()
+        .count()
+}
+
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -267,12 +275,7 @@ fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
     let mut program = display.phantasia(&arguments, out.path());
     let window = display.window(&mut program);
     let run = out.path().join("first-light-001");
-    let metrics = || {
-        std::fs::read_to_string(run.join("metrics.jsonl"))
-            .unwrap_or_default()
-            .lines()
-            .count()
-    };
+    let metrics = || steps_done(&run);
     wait_for("some steps", || (metrics() >= 5).then_some(()));
     // the window is in the middle of the screen, the picture in its left part
     let picture = (320, 200, 300, 300);
@@ -408,12 +411,7 @@ fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
     let mut program = display.phantasia(&arguments, out.path());
     display.window(&mut program);
     let run = out.path().join("first-light-001");
-    let metrics = || {
-        std::fs::read_to_string(run.join("metrics.jsonl"))
-            .unwrap_or_default()
-            .lines()
-            .count()
-    };
+    let metrics = || steps_done(&run);
     wait_for("some steps", || (metrics() >= 3).then_some(()));
     display.keys(&["space", "s"]);
     let _snapshot = wait_for("a snapshot", || {
@@ -430,7 +428,7 @@ fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
 }
 
 #[test]
-fn the_picture_goes_on_after_a_message_and_clicks_without_a_hold_are_caught() {
+fn pictures_continue_after_a_message_and_short_clicks_are_registered() {
     let Some(display) = Display::start() else {
         return;
     };
@@ -440,12 +438,7 @@ fn the_picture_goes_on_after_a_message_and_clicks_without_a_hold_are_caught() {
     let mut program = display.phantasia(&arguments, out.path());
     let window = display.window(&mut program);
     let run = out.path().join("first-light-001");
-    let metrics = || {
-        std::fs::read_to_string(run.join("metrics.jsonl"))
-            .unwrap_or_default()
-            .lines()
-            .count()
-    };
+    let metrics = || steps_done(&run);
     let shot = |name: &str| display.screenshot(&out.path().join(name));
     wait_for("some steps", || (metrics() >= 3).then_some(()));
     display.keys(&["s"]);
@@ -488,7 +481,7 @@ fn the_picture_goes_on_after_a_message_and_clicks_without_a_hold_are_caught() {
 }
 
 #[test]
-fn an_edit_at_the_end_goes_on_painting() {
+fn an_edit_at_the_end_continues_painting() {
     const TEXT: &str = "a dark blue sea";
     let Some(display) = Display::start() else {
         return;
@@ -502,8 +495,7 @@ fn an_edit_at_the_end_goes_on_painting() {
     let run = out.path().join("first-light-001");
     let steps = |wanted: usize| {
         wait_for("steps", || {
-            let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-            (lines.lines().count() == wanted && run.join("image.png").is_file()).then_some(())
+            (steps_done(&run) == wanted && run.join("image.png").is_file()).then_some(())
         });
     };
     steps(6);

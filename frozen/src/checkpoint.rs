@@ -39,52 +39,52 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Where a tensor lies.
+/// Where a tensor is stored.
 struct Entry {
-    /// As safetensors names it, or in words what it is instead of a tensor of numbers.
+    /// The type by its name in safetensors, or PyTorch's name of a type that safetensors does not have.
     dtype: String,
     shape: Vec<usize>,
-    /// Which of the parts.
+    /// The index of its part.
     part: usize,
-    /// Its first byte in the part, and the one behind its last.
+    /// Its byte range in the part; `end` is exclusive.
     start: u64,
     end: u64,
-    /// How many elements apart neighbours are along each dimension, where they do not simply follow each other.
+    /// The strides in elements, if the tensor is not contiguous.
     strides: Option<Vec<usize>>,
 }
 
-/// What has a name and cannot be read.
+/// A named value that cannot be read.
 struct Odd {
-    /// What it is or what is wrong with it, as the rest of a sentence.
+    /// What it is or what is wrong with it, as a clause that follows its name.
     what: String,
     /// Whether it is a tensor.
     tensor: bool,
 }
 
-/// A file or a compressed part of one, and what messages call it.
+/// A file or a compressed part of one, and its name in messages.
 struct Part {
     origin: String,
     source: Source,
 }
 
-/// The tensors of one checkpoint. Nothing but the list of them is held in memory.
+/// The tensors of one checkpoint. Only their list is held in memory.
 ///
-/// Files are known by their content, not by their name: safetensors; what PyTorch saves (`.bin`, `.pt`, `.pth`, `.ckpt`), as zip archives,
-/// TorchScript's among them, or as the stream from before PyTorch 1.6; and the JSON list of a checkpoint that is divided into
-/// several files. Of pickles nothing is ever executed.
+/// The format is detected from the content, not from the file's name: safetensors; PyTorch's files (`.bin`, `.pt`, `.pth`, `.ckpt`), which are
+/// zip archives, including TorchScript's, or the streams from before PyTorch 1.6; and the JSON index of a sharded checkpoint. Pickles are
+/// never executed.
 ///
-/// Training programs save a model among other things and under other names than its own. [`Checkpoint::locate`] finds it by a tensor that
-/// it has in any case; names are then relative to where it lies. Which tensors are asked for is kept, so that a loader can say at its end
-/// what it has no use for: [`Checkpoint::finish`].
+/// Training programs save a model together with other data, and often prefix the names of its tensors. [`Checkpoint::locate`] finds the prefix
+/// by a tensor that every such model has; names are then relative to it. The checkpoint records which tensors have been read, so that
+/// [`Checkpoint::finish`] can report the rest.
 pub struct Checkpoint {
     origin: String,
     parts: Vec<Part>,
     /// By their full names.
     entries: BTreeMap<String, Entry>,
     odd: BTreeMap<String, Odd>,
-    /// What the full names of the model's tensors begin with.
+    /// The prefix of the full names of the model's tensors.
     prefix: String,
-    /// The full names of the tensors that were asked for.
+    /// The full names of the tensors that have been requested.
     used: Mutex<BTreeSet<String>>,
 }
 
@@ -149,7 +149,7 @@ impl Checkpoint {
         Self::of(origin, vec![part], entries)
     }
 
-    /// The files that `model.safetensors.index.json` names; they lie beside it.
+    /// The shards that `model.safetensors.index.json` names, which are in the same folder.
     fn divided(path: &Path, origin: &str, length: u64) -> Result<Self, CheckpointError> {
         let broken = |what: String| CheckpointError::Index {
             origin: origin.to_owned(),
@@ -173,7 +173,7 @@ impl Checkpoint {
         for name in names {
             if Path::new(name).file_name() != Some(name.as_ref()) || name.ends_with(".json") {
                 return Err(broken(format!(
-                    "`{name}` is not the name of a file beside it"
+                    "`{name}` is not the name of a file in its folder"
                 )));
             }
             let part = Self::open(&path.with_file_name(name))?;
@@ -188,7 +188,7 @@ impl Checkpoint {
             whole.odd.extend(part.odd);
             prefixes.insert(part.prefix);
         }
-        // files of one checkpoint that are wrapped differently are not wrapped at all
+        // a prefix counts only if all shards have it
         if prefixes.len() == 1 {
             whole.prefix = prefixes.pop_first().unwrap_or_default();
         }
@@ -262,7 +262,7 @@ impl Checkpoint {
             .filter_map(|key| key.strip_prefix(&self.prefix))
     }
 
-    /// Whether there is anything of that name.
+    /// Whether there is a tensor or another value of that name.
     pub fn has(&self, key: &str) -> bool {
         let key = self.full(key);
         self.entries.contains_key(&key) || self.odd.contains_key(&key)
@@ -282,7 +282,7 @@ impl Checkpoint {
     /// The tensor of that name and shape, as f32 on the processor.
     ///
     /// # Errors
-    /// Where there is none, it has another shape or is of a type that is not read, or the file cannot be read.
+    /// Where it is missing, has another shape or an unsupported type, or the file cannot be read.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         if let Some(Source::Random { seed }) = self.parts.first().map(|part| &part.source) {
             return Ok(values::random(*seed, key, shape)?);
@@ -320,7 +320,7 @@ impl Checkpoint {
         };
         let bytes = entry.end - entry.start;
         let part = &self.parts[entry.part];
-        // strides were held against the shape when the file was opened
+        // strides were checked against the shape when the file was opened
         if entry.strides.is_none() {
             let elements = (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
             let wanted = elements.and_then(|count| count.checked_mul(width));
@@ -351,7 +351,7 @@ impl Checkpoint {
     }
 }
 
-/// What the first bytes of a file say of it.
+/// The format of a file, as its first bytes show.
 enum Format {
     Safetensors,
     Pickle(pickle::Format),

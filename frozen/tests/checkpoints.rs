@@ -81,7 +81,7 @@ fn integers_booleans_and_tensors_that_overlap_are_read_if_they_are_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_read_matters_if_it_is_asked_for_alone() {
+fn unreadable_values_are_errors_only_if_requested() {
     for name in ["odd2.pt", "odd5.pt"] {
         let checkpoint = Checkpoint::open(&fixture(name)).expect("a checkpoint");
         for (key, shape, said) in [
@@ -294,7 +294,7 @@ fn values_that_double_again_and_again() {
         pickle.extend_from_slice(b"h\x00h\x00\x86q\x00");
     }
     pickle.push(b'.');
-    refused(&archive(&pickle), "unfolds to more than");
+    refused(&archive(&pickle), "expands to more than");
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn lengths_that_are_not_there() {
 
 #[test]
 fn a_value_that_contains_itself() {
-    // a list in itself, beside nothing
+    // a list that contains only itself
     refused(&archive(b"\x80\x02]q\x00h\x00a."), "nested deeper");
 }
 
@@ -368,7 +368,7 @@ fn a_memo_that_fills_memory() {
         pickle.extend_from_slice(&place.to_le_bytes());
     }
     pickle.push(b'.');
-    refused(&archive(&pickle), "unfolds to more than");
+    refused(&archive(&pickle), "expands to more than");
 }
 
 /// A stream as PyTorch saved before version 1.6, of that program, those storages' keys and their bytes in f32.
@@ -581,7 +581,7 @@ fn weights_are_preferred_to_their_averages() {
 }
 
 #[test]
-fn averages_alone_are_used_and_told() {
+fn lone_averages_are_used_and_reported() {
     let mut checkpoint = named(&["epoch_ema.in.weight", "step"]);
     assert!(checkpoint.locate(&["in.weight"]).expect("one model"));
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
@@ -633,7 +633,7 @@ fn unused_tensors_are_refused_by_their_names_and_number() {
 }
 
 #[test]
-fn what_changes_nothing_is_passed_over() {
+fn tensors_without_effect_are_ignored() {
     let mut checkpoint = named(&[
         "m.in.weight",
         "m.logit_scale",
@@ -652,7 +652,7 @@ fn what_changes_nothing_is_passed_over() {
         checkpoint.finish(Scope::All, &[]).expect("harmless"),
         [""; 0]
     );
-    // the factor of an attention is none of a loss
+    // the scale of an attention is not that of a loss
     let mut checkpoint = named(&["in.weight", "blocks.0.attn.logit_scale"]);
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
@@ -660,7 +660,7 @@ fn what_changes_nothing_is_passed_over() {
 }
 
 #[test]
-fn what_lies_beside_the_parts_that_are_used_is_told() {
+fn unused_tensors_of_other_parts_are_reported() {
     let mut checkpoint = named(&["m.in.weight", "m.head.weight", "other"]);
     checkpoint.locate(&["in.weight"]).expect("one model");
     checkpoint.tensor("in.weight", &[1]).expect("a tensor");
@@ -687,16 +687,16 @@ fn tensors_of_too_few_arguments() {
         b"ctorch._utils\n_rebuild_tensor_v2\n)Rs.",
     ]
     .concat();
-    refused(&archive(&pickle), "`w` is no whole tensor");
+    refused(&archive(&pickle), "`w` is not a complete tensor");
 }
 
 #[test]
 fn shapes_larger_than_their_storage() {
     refused(
         &archive(&one_tensor("0", 0, &[5], &[1])),
-        "end behind its 16 bytes",
+        "end after its 16 bytes",
     );
-    refused(&archive(&one_tensor("0", 4, &[1], &[1])), "end behind");
+    refused(&archive(&one_tensor("0", 4, &[1], &[1])), "end after");
     refused(
         &archive(&one_tensor("0", 0, &[i32::MAX; 8], &[i32::MAX; 8])),
         "impossible shape",
@@ -704,15 +704,15 @@ fn shapes_larger_than_their_storage() {
     refused(&archive(&one_tensor("0", 0, &[i32::MAX], &[0])), "overlap");
     refused(
         &archive(&one_tensor("0", -1, &[1], &[1])),
-        "no whole tensor",
+        "not a complete tensor",
     );
     refused(
         &archive(&one_tensor("0", 0, &[-1], &[1])),
-        "no whole tensor",
+        "not a complete tensor",
     );
     refused(
         &archive(&one_tensor("0", 0, &[1], &[1, 1])),
-        "no whole tensor",
+        "not a complete tensor",
     );
     refused(&archive(&one_tensor("1", 0, &[1], &[1])), "archive/data/1");
 }
@@ -742,8 +742,8 @@ fn a_pointer_of_git_lfs_and_a_web_page() {
 fn a_list_of_files_stays_in_its_folder() {
     refused(
         br#"{"weight_map": {"w": "../other.safetensors"}}"#,
-        "beside it",
+        "in its folder",
     );
-    refused(br#"{"weight_map": {"w": "hostile.json"}}"#, "beside it");
+    refused(br#"{"weight_map": {"w": "hostile.json"}}"#, "in its folder");
     refused(br#"{"weight_map": 3}"#, "does not list");
 }

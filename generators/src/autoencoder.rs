@@ -68,7 +68,7 @@ pub enum AutoencoderError {
     Checkpoint(#[from] CheckpointError),
     /// Nothing in the file is named as in a layout that is read.
     #[error(
-        "{origin} is no autoencoder of a layout that is read (taming-transformers, diffusers' VQModel, AutoencoderKL and \
+        "{origin} is not an autoencoder in a supported layout (taming-transformers, diffusers' VQModel, AutoencoderKL and \
          AutoencoderTiny, TAESD): {found}"
     )]
     Unknown {
@@ -85,9 +85,9 @@ pub enum AutoencoderError {
         /// What is wrong with it.
         what: String,
     },
-    /// The folder holds several of TAESD's family.
+    /// The folder has several autoencoders of TAESD's family.
     #[error(
-        "{folder} holds several autoencoders: {found}; name the file of the one that is wanted"
+        "{folder} has several autoencoders: {found}; use the file of one of them instead of the folder"
     )]
     Several {
         /// The folder.
@@ -96,11 +96,11 @@ pub enum AutoencoderError {
         found: String,
     },
     /// An encoder without its decoder.
-    #[error("{encoder} is an encoder, and its decoder is not beside it as {decoder}")]
+    #[error("{encoder} is an encoder, and its decoder {decoder} does not exist")]
     NoDecoder {
         /// The encoder's file.
         encoder: String,
-        /// What its decoder would be called.
+        /// The expected name of its decoder.
         decoder: String,
     },
     /// The folder holds no weights.
@@ -234,7 +234,7 @@ impl Autoencoder {
         })
     }
 
-    /// What a person should know of the files: what lies in them and is not used, each a sentence.
+    /// Sentences for the user about the files, such as unused tensors.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -363,9 +363,9 @@ fn read_config(path: &Path) -> Result<Config, AutoencoderError> {
     Config::parse(&origin, &text)
 }
 
-/// The layout that a checkpoint's names speak of. What stands in front of each, a wrapper's name, is taken off.
+/// The layout of a checkpoint, by its tensors' names. A common prefix of the names is removed.
 fn guess(checkpoint: &mut Checkpoint) -> Result<Layout, AutoencoderError> {
-    // what of a layout nothing else has, the discriminator and the perceptual network of `loss.*` among that
+    // names that only this layout has; the discriminator and the perceptual network under `loss.*` have none of them
     let marks = [
         (Layout::Taming, "decoder.up.0.block.0.conv1.weight"),
         (Layout::Taming, "decoder.mid.block_1.conv1.weight"),
@@ -392,12 +392,13 @@ fn guess(checkpoint: &mut Checkpoint) -> Result<Layout, AutoencoderError> {
         .take(3)
         .map(|key| format!("`{key}`"))
         .collect();
-    let found = match some.is_empty() {
-        true => "it has no tensors".to_owned(),
-        false => format!(
+    let found = if some.is_empty() {
+        "it has no tensors".to_owned()
+    } else {
+        format!(
             "there is no `decoder.up.0.block.0.conv1.weight` and nothing like it; its tensors begin with {}",
             some.join(", ")
-        ),
+        )
     };
     Err(AutoencoderError::Unknown {
         origin: checkpoint.origin().to_owned(),

@@ -93,7 +93,7 @@ pub trait Generator: Send {
         Ok(())
     }
 
-    /// Told when what judges the images has changed: losses from here on do not compare with those before.
+    /// Called when the objective has changed: losses from here on do not compare with earlier ones.
     fn aims_changed(&mut self) {}
 
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
@@ -111,8 +111,7 @@ pub trait Generator: Send {
         Ok(None)
     }
 
-    /// Whether it makes exactly as many steps as it was made for: a state of it does not go on in one of other steps. So it is where the
-    /// steps are a sampler's.
+    /// Whether the number of steps is fixed at construction, as with a sampler: its state cannot be continued with another number of steps.
     fn has_fixed_steps(&self) -> bool {
         false
     }

@@ -160,7 +160,7 @@ impl Generator for Noise {
         Ok(())
     }
 
-    /// The picture that is kept is the best one under what judges now.
+    /// The best picture is the best under the current objective.
     fn aims_changed(&mut self) {
         self.best = None;
     }

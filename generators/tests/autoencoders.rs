@@ -229,7 +229,7 @@ fn halves_that_do_not_fit_each_other_are_refused() -> Result<()> {
 }
 
 #[test]
-fn tensors_that_nothing_uses_are_refused_by_name_in_every_layout() {
+fn unused_tensors_are_refused_by_name_in_every_layout() {
     for (name, extra) in [
         ("diffusers", "decoder.mid_block.resnets.0.gate.weight"),
         ("amused", "encoder.mid_block.attentions.0.to_q.weight"),
@@ -266,7 +266,7 @@ fn tensors_that_nothing_uses_are_refused_by_name_in_every_layout() {
 }
 
 #[test]
-fn averages_and_other_models_beside_an_autoencoder_are_told() {
+fn averages_and_other_models_in_the_file_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut shapes, _) = network("taming");
     shapes.insert("loss.logvar".to_owned(), vec![1]);

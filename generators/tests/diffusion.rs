@@ -580,7 +580,7 @@ fn tensors_that_the_network_has_no_place_for_are_named() {
 }
 
 #[test]
-fn a_wrapped_network_is_read_and_what_lies_beside_it_is_told() {
+fn a_wrapped_network_is_read_and_other_tensors_are_reported() {
     let options = LoadOptions {
         recompute: false,
         clip: None,

@@ -1,4 +1,4 @@
-//! Which nonlinearity a CLIP's transformers have, where its files do not say.
+//! The nonlinearity of a CLIP's transformers, for models whose files do not state it.
 
 use std::fmt;
 use std::path::Path;
@@ -8,18 +8,18 @@ use frozen::Activation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The nonlinearity of a CLIP's transformers. A ResNet's image tower has another one in any case.
+/// The nonlinearity of a CLIP's transformers. ResNet image towers always use ReLU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClipActivation {
-    /// `x sigmoid(1.702 x)`: OpenAI's, MetaCLIP's and most of DFN's, and what is trained on from them.
+    /// `x sigmoid(1.702 x)`: models by OpenAI and MetaCLIP, most of DFN's, and models that were fine-tuned from them.
     QuickGelu,
-    /// GELU: those of LAION and DataComp, and open_clip's own.
+    /// GELU: models trained on LAION and DataComp, and open_clip's own.
     Gelu,
 }
 
 impl ClipActivation {
-    /// What the name of a file of weights says, and whether it says so outright.
+    /// The nonlinearity that the name of a weights file implies, and whether the name states it explicitly.
     pub(super) fn of_file(path: &Path) -> Option<(Self, bool)> {
         const METACLIP: [&str; 7] = [
             "b32_400m",
@@ -48,7 +48,7 @@ impl From<ClipActivation> for Activation {
     }
 }
 
-/// As recipes and the command line spell it.
+/// The spelling in recipes and on the command line.
 impl fmt::Display for ClipActivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

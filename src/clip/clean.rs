@@ -1,7 +1,7 @@
-//! What open_clip does to a text before it looks for words in it.
+//! open_clip's cleaning of texts before tokenization.
 //!
 //! open_clip passes every text through ftfy's `fix_text` (Speer 2019, <https://ftfy.readthedocs.io>) and twice through Python's
-//! `html.unescape`, then makes all white space single spaces. transformers does none of this.
+//! `html.unescape`, then replaces each run of white space by one space. transformers does none of this.
 
 mod encodings;
 mod entities;
@@ -11,15 +11,15 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// More rounds than any text needs until it stays as it is.
+/// The limit for repetitions; texts stop changing long before.
 const MOST_ROUNDS: usize = 32;
 
-/// As open_clip's `SimpleTokenizer` cleans a text: [`whitespace`] in small letters, a Greek sigma at the end of a word among them.
+/// open_clip's `_clean_lower`, the default of its `SimpleTokenizer`: [`whitespace`] in lower case, with the final form of the Greek sigma.
 pub(super) fn lower(text: &str) -> String {
     whitespace(text).to_lowercase()
 }
 
-/// As open_clip cleans a text for tokenizers of other kinds.
+/// open_clip's `_clean_whitespace`, the default of its `HFTokenizer`.
 pub(super) fn whitespace(text: &str) -> String {
     let fixed = fix(text);
     let once = entities::unescape(&fixed);
@@ -28,7 +28,7 @@ pub(super) fn whitespace(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// open_clip's `canonicalize_text`, from big_vision, as SigLIP's texts were cleaned in training: [`lower`] without ASCII punctuation.
+/// open_clip's `_clean_canonicalize`, from big_vision, which SigLIP was trained with: [`lower`] without ASCII punctuation.
 pub(super) fn canonical(text: &str) -> String {
     let text = whitespace(text).replace('_', " ");
     let words: String = (text.chars())
@@ -38,7 +38,7 @@ pub(super) fn canonical(text: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What Python's `str.split` takes for white space.
+/// Whether Python's `str.split` treats a character as white space.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -46,7 +46,7 @@ fn is_space(c: char) -> bool {
 /// ftfy's `fix_text`, line by line.
 fn fix(text: &str) -> String {
     let mut fixed = String::with_capacity(text.len());
-    // what stands behind a `<` may be HTML, whose entities belong there
+    // text after a `<` may be HTML, where entities are meant
     let mut unescape = true;
     for line in text.split_inclusive('\n') {
         unescape &= !line.contains('<');
@@ -78,7 +78,7 @@ fn fix_line(line: &str, unescape: bool) -> String {
     text
 }
 
-/// Latin ligatures as letters, wide and narrow forms as the usual ones.
+/// Replaces Latin ligatures by letters, and full-width and half-width forms by the usual ones.
 fn spelled_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -119,7 +119,7 @@ fn ligature(c: char) -> Option<&'static str> {
     })
 }
 
-/// Straight quotes for curly ones and one kind of line break; nothing for control characters that show nothing.
+/// Replaces curly quotes by straight ones and all line breaks by one kind; `None` for invisible control characters.
 fn plain(c: char) -> Option<char> {
     match c {
         '\u{02bc}' | '\u{2018}'..='\u{201b}' => Some('\''),
@@ -137,7 +137,7 @@ fn plain(c: char) -> Option<char> {
     }
 }
 
-/// Without the sequences by which terminals change colour, `ESC [ 1 ; 31 m`.
+/// Removes the escape sequences by which terminals change colour, `ESC [ 1 ; 31 m`.
 fn without_escapes(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "\u{1b}[";
     if !text.contains(BEGIN) {

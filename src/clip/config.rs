@@ -43,7 +43,7 @@ pub struct ClipConfig {
     pub filter: Filter,
     /// What is done to pictures that are not square.
     pub fit: Fit,
-    /// What the shorter side, or with [`Fit::Squash`] both, is brought to before the middle is cut out: the input's side or more pixels.
+    /// What the shorter side (both sides with [`Fit::Squash`]) is resized to before the crop: at least the input's side, in pixels.
     pub resized: usize,
     /// The colour of the bars of [`Fit::Pad`].
     pub fill: [u8; 3],
@@ -83,18 +83,18 @@ pub struct VitConfig {
     pub stack: StackConfig,
     /// Whether tokens are normalised before the first block, as CLIP's are.
     pub pre_norm: bool,
-    /// What of the last block's tokens is projected.
+    /// Which of the last block's tokens are projected.
     pub pool: VisionPool,
 }
 
 /// How a vision transformer's tokens become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisionPool {
-    /// The class token, normalised: CLIP's.
+    /// The normalised class token, as in CLIP.
     ClassToken,
-    /// The mean of the patches' tokens, each of which is normalised before.
+    /// The mean of the normalised patch tokens.
     MeanOfNormalized,
-    /// The mean of the patches' tokens, normalised afterwards: CLIPA's.
+    /// The normalised mean of the patch tokens, as in CLIPA.
     NormalizedMean,
 }
 
@@ -107,40 +107,40 @@ pub struct TextConfig {
     pub context: usize,
     /// The stack.
     pub stack: StackConfig,
-    /// Whether a token sees those before it alone. If not, the padding behind a text changes its embedding.
+    /// Whether a token attends only to itself and earlier tokens. If not, the padding after a text changes its embedding.
     pub causal: bool,
-    /// The token whose place holds the embedding.
+    /// The token that the embedding is taken from.
     pub pool: TextPool,
     /// How that becomes an embedding.
     pub projection: TextProjection,
-    /// What is done to texts and tokens before the tower reads them.
+    /// How texts are cleaned and tokens are padded.
     pub tokens: TokenRules,
 }
 
 impl TextConfig {
-    /// Whether the padding of a text changes its embedding, so that the tower has to read it.
+    /// Whether the padding of a text changes its embedding, so that it must be computed.
     pub fn reads_padding(&self) -> bool {
-        // the tokenizer's own padding may have the highest number of all, zero never does
+        // the tokenizer's own padding token may have the highest id of all; zero never has
         let highest = self.pool == TextPool::Highest && self.tokens.own_tokenizer;
         !self.causal || self.pool == TextPool::Last || highest
     }
 
-    /// Whether its tokens are those that all of OpenAI's and most other CLIPs share.
+    /// Whether it uses the tokenizer of OpenAI's and most other CLIPs.
     pub(super) fn reads_clip_tokens(&self) -> bool {
         !self.tokens.own_tokenizer && self.vocabulary == 49408
     }
 }
 
-/// The place of a text that holds its embedding.
+/// The token of a text that its embedding is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextPool {
-    /// The first token of the highest number of the text, as in OpenAI's code.
+    /// The first token with the highest id in the text, as in OpenAI's code.
     Highest,
-    /// The first token of that number.
+    /// The first token with this id.
     Token(u32),
     /// The first token.
     First,
-    /// The last token of the context, which is padding where the text is shorter.
+    /// The last token of the context, which is padding if the text is shorter.
     Last,
 }
 
@@ -149,34 +149,34 @@ pub enum TextPool {
 pub enum TextProjection {
     /// A matrix.
     Matrix,
-    /// A matrix and a bias, stored as a linear layer is.
+    /// A linear layer with a bias.
     Linear,
-    /// It is the embedding.
+    /// No projection: the token is the embedding.
     None,
 }
 
-/// What is done to a text, and to its tokens, that is not in a tokenizer's file.
+/// Steps before and after tokenization that are not in a tokenizer's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenRules {
     /// How the text is cleaned.
     pub cleaning: TextCleaning,
-    /// Whether the tokenizer is another than CLIP's. Then texts are padded with its own padding, and not with zeros.
+    /// Whether the tokenizer is another than CLIP's. Then texts are padded with its own padding token instead of zeros.
     pub own_tokenizer: bool,
-    /// Whether the token that ends a sentence becomes a zero.
+    /// Whether the separator token is replaced by 0.
     pub strip_separator: bool,
 }
 
-/// How a text is cleaned before it becomes tokens: open_clip's `clean`.
+/// How a text is cleaned before tokenization: open_clip's `clean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextCleaning {
-    /// As the tokenizer itself does.
+    /// The default of the tokenizer's class.
     #[default]
     Tokenizer,
-    /// Any space is one space.
+    /// Each run of white space becomes one space.
     Whitespace,
-    /// That, and lower case.
+    /// [`TextCleaning::Whitespace`] in lower case.
     Lower,
-    /// That, without ASCII punctuation.
+    /// [`TextCleaning::Lower`] without ASCII punctuation.
     Canonicalize,
 }
 
@@ -195,7 +195,7 @@ pub struct StackConfig {
     pub activation: Activation,
     /// Added to the variance in layer norms.
     pub eps: f64,
-    /// Whether what each half of a block adds is scaled by channel (`ls_1.gamma` and `ls_2.gamma`).
+    /// Whether the outputs of attention and MLP are scaled by channel (LayerScale: `ls_1.gamma`, `ls_2.gamma`).
     pub layer_scale: bool,
 }
 
@@ -254,7 +254,7 @@ impl ClipConfig {
         let widths = (self.text.stack.width, self.projection);
         if self.text.projection == TextProjection::None && widths.0 != widths.1 {
             return Err(format!(
-                "has a text tower {} wide without a projection, and a joint space of {}",
+                "has a text tower of width {} without a projection, which does not match the joint space of {}",
                 widths.0, widths.1
             ));
         }
@@ -284,7 +284,7 @@ impl ClipConfig {
         }
     }
 
-    /// Changes the nonlinearity of the towers' transformers. A ResNet's image tower has another one, which stays.
+    /// Changes the nonlinearity of the towers' transformers, but not that of a ResNet image tower.
     pub(super) fn use_activation(&mut self, activation: Activation) {
         self.text.stack.activation = activation;
         if let VisionKind::Transformer(vit) = &mut self.vision.kind {

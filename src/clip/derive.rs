@@ -11,10 +11,10 @@ use super::config::{
 use super::preprocess::{Filter, Fit};
 use super::text;
 
-/// The words of MetaCLIP 2, and the number of the token that ends its texts.
+/// The vocabulary of MetaCLIP 2, and the id of the token that ends its texts.
 const WORLDWIDE: (usize, u32) = (901_629, 2);
 
-/// Whether the weights tell which nonlinearity they were trained with: OpenAI's own files do, and were trained with its approximation.
+/// Whether the weights show their nonlinearity: OpenAI's own files do, which were trained with QuickGELU.
 pub fn tells_activation(checkpoint: &Checkpoint) -> bool {
     checkpoint.shape("input_resolution").is_some()
 }
@@ -29,9 +29,10 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
             })
     };
     let has = |key: &str| checkpoint.shape(key).is_some();
-    let activation = match tells_activation(checkpoint) {
-        true => Activation::QuickGelu,
-        false => Activation::Gelu,
+    let activation = if tells_activation(checkpoint) {
+        Activation::QuickGelu
+    } else {
+        Activation::Gelu
     };
     let prefix = match text::prefix(checkpoint, Layout::OpenClip) {
         "" => "",
@@ -124,9 +125,10 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
             context: shape(&format!("{prefix}positional_embedding"), 2)?[0],
             stack: stack(prefix, width, 64)?,
             causal: true,
-            pool: match vocabulary == WORLDWIDE.0 {
-                true => TextPool::Token(WORLDWIDE.1),
-                false => TextPool::Highest,
+            pool: if vocabulary == WORLDWIDE.0 {
+                TextPool::Token(WORLDWIDE.1)
+            } else {
+                TextPool::Highest
             },
             projection: text_projection,
             tokens: TokenRules::default(),
@@ -140,10 +142,10 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
     .checked()
 }
 
-/// Weights of a kind of which no tensor says how tokens become an embedding.
+/// The error for weights that need a configuration because no tensor shows how tokens are pooled.
 fn unsaid(what: &str) -> ConfigError {
     format!(
-        "is missing, and the weights {what}: how their tokens are read and pooled is not in them; put the model's open_clip_config.json beside them and name the folder"
+        "is missing, and the weights {what}: they do not show how tokens are pooled; put the model's open_clip_config.json into their folder and use the folder instead of the file"
     )
 }
 

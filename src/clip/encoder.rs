@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use frozen::checkpoint::{Branch, Checkpoint, Scope, file_in};
 
 use super::config::{Layout, TextConfig};
-use super::files::{TokenizerFiles, special_token};
+use super::files::{TokenizerFiles, tokenizer_setting};
 use super::text::TextStack;
 use super::tokenizer::{END, Tokenizer, Unread};
 use super::{ClipError, read_text};
@@ -20,9 +20,9 @@ const WEIGHTS: &[&str] = &[
 const WANTED: &str =
     "config.json and model.safetensors in text_encoder, and vocab.json and merges.txt in tokenizer";
 const PREFIX: &str = "text_model";
-/// A tensor that the encoder has in any case.
+/// A tensor that every encoder has.
 const MARK: &str = "embeddings.token_embedding.weight";
-/// What a whole CLIP has beside its text transformer.
+/// The parts of a whole CLIP other than its text transformer.
 const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection."];
 
 /// A text as a diffusion model looks at it.
@@ -87,7 +87,7 @@ impl TextEncoder {
         };
         let tokenizer =
             Tokenizer::read(&files, config.context, Layout::HuggingFace).map_err(failed)?;
-        let padding = special_token(&words, "pad_token")?.unwrap_or_else(|| END.to_owned());
+        let padding = tokenizer_setting(&words, "pad_token")?.unwrap_or_else(|| END.to_owned());
         let pad = tokenizer
             .id(&padding)
             .ok_or_else(|| failed(format!("it has no {padding}, which texts are padded with")))?;
@@ -101,7 +101,7 @@ impl TextEncoder {
         })
     }
 
-    /// What a person should know of its weights: what lies beside them and is not used, each a sentence.
+    /// Sentences for the user about its weights, such as unused tensors.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

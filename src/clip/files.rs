@@ -22,8 +22,8 @@ pub const WEIGHTS: &[&str] = &[
     "open_clip_pytorch_model.bin",
     "pytorch_model.fp16.bin",
 ];
-/// Tensors by which a CLIP is found whatever stands in front of its names: the image tower's in OpenCLIP's layout, of a vision transformer, a
-/// residual network and timm's towers, and in transformers' layout.
+/// Tensors that identify a CLIP whatever the prefix of its names: those of the image tower in OpenCLIP's layout (ViT, ResNet, timm's towers)
+/// and in transformers' layout.
 pub const MARKS: &[&str] = &[
     "visual.conv1.weight",
     "visual.trunk.patch_embed.proj.weight",
@@ -47,7 +47,7 @@ pub enum TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Those of a folder.
+    /// The tokenizer's files in a folder.
     pub fn in_folder(folder: &Path) -> Option<Self> {
         if let Some(path) = file_in(folder, &["tokenizer.json"]) {
             return Some(Self::Json(path));
@@ -58,7 +58,7 @@ impl TokenizerFiles {
         })
     }
 
-    /// The folder that they lie in.
+    /// The folder that they are in.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Json(path) => path.parent(),
@@ -67,9 +67,9 @@ impl TokenizerFiles {
     }
 }
 
-/// What the files beside a tokenizer say of a special token, such as `pad_token`. Where two files say it, the map counts: Stable Diffusion
-/// 2's settings name another padding than it was trained with.
-pub(super) fn special_token(folder: &Path, key: &str) -> Result<Option<String>, ClipError> {
+/// A setting of a tokenizer that is a text or a token, such as `padding_side` or `pad_token`, from the files next to it. If both files have it,
+/// the map of special tokens takes precedence: Stable Diffusion 2's `tokenizer_config.json` names a padding token that it was not trained with.
+pub(super) fn tokenizer_setting(folder: &Path, key: &str) -> Result<Option<String>, ClipError> {
     for name in ["special_tokens_map.json", "tokenizer_config.json"] {
         let Some(path) = file_in(folder, &[name]) else {
             continue;
@@ -79,9 +79,9 @@ pub(super) fn special_token(folder: &Path, key: &str) -> Result<Option<String>, 
                 path: path.display().to_string(),
                 what: format!("cannot be read: {error}"),
             })?;
-        let token = &json[key];
-        if let Some(token) = token.as_str().or_else(|| token["content"].as_str()) {
-            return Ok(Some(token.to_owned()));
+        let value = &json[key];
+        if let Some(text) = value.as_str().or_else(|| value["content"].as_str()) {
+            return Ok(Some(text.to_owned()));
         }
     }
     Ok(None)
@@ -123,9 +123,10 @@ impl ClipFiles {
         }
         let mut found = None;
         for name in names {
-            let (config, layout) = match name.starts_with("open_clip") {
-                true => (&open, Layout::OpenClip),
-                false => (&hugging_face, Layout::HuggingFace),
+            let (config, layout) = if name.starts_with("open_clip") {
+                (&open, Layout::OpenClip)
+            } else {
+                (&hugging_face, Layout::HuggingFace)
             };
             if let (Some(config), Some(weights)) = (config, file_in(folder, &[name])) {
                 found = Some((config.clone(), layout, weights));
@@ -133,7 +134,7 @@ impl ClipFiles {
             }
         }
         let Some((config, layout, weights)) = found else {
-            // weights under transformers' name beside OpenCLIP's configuration, or beside none, so that their shapes tell it
+            // weights under transformers' name with OpenCLIP's configuration, or with none, which is then derived from the shapes
             if let (None, Some(weights)) = (&hugging_face, file_in(folder, WEIGHTS)) {
                 return Ok(Self {
                     config: open.map(|open| (open, Layout::OpenClip)),
@@ -171,10 +172,21 @@ impl ClipFiles {
         }
     }
 
-    /// What the configuration says, or else the tensors.
+    /// Opens the weights and finds the shape of the model.
     ///
     /// # Errors
-    /// Where it is of another kind of model, or says what is not built.
+    /// Where the weights cannot be read, and as [`ClipFiles::config`].
+    pub fn open(&self) -> Result<(Checkpoint, ClipConfig), ClipError> {
+        let mut checkpoint = Checkpoint::open(&self.weights)?;
+        checkpoint.locate(MARKS)?;
+        let config = self.config(&checkpoint)?;
+        Ok((checkpoint, config))
+    }
+
+    /// The shape of the model, from its configuration or else from its tensors.
+    ///
+    /// # Errors
+    /// Where the files are of another kind of model, or ask for something that is not supported.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
         let at = |path: &Path| {
             let path = path.display().to_string();
@@ -218,7 +230,7 @@ impl ClipFiles {
         Ok(config)
     }
 
-    /// The nonlinearity that counts instead of the configuration's, and whether it is known for certain.
+    /// The nonlinearity that overrides the configuration's, and whether it is certain.
     fn activation_of(&self, checkpoint: &Checkpoint) -> Option<(ClipActivation, bool)> {
         if let Some(activation) = self.activation {
             return Some((activation, true));
@@ -229,7 +241,7 @@ impl ClipFiles {
         Some(ClipActivation::of_file(&self.weights).unwrap_or((ClipActivation::Gelu, false)))
     }
 
-    /// What was assumed of the nonlinearity where neither the files nor anybody else said it, and how to say it.
+    /// A warning if the nonlinearity had to be assumed, with the setting that chooses it.
     pub(super) fn assumption(&self, checkpoint: &Checkpoint) -> Option<String> {
         let (assumed, certain) = self.activation_of(checkpoint)?;
         if certain {
@@ -237,22 +249,22 @@ impl ClipFiles {
         }
         let (why, other) = match assumed {
             ClipActivation::Gelu => (
-                "GELU is assumed, as open_clip does for weights without OpenAI's `input_resolution`; those trained on from OpenAI's, MetaCLIP's or DFN's have QuickGELU",
+                "GELU is assumed, as in open_clip for weights without OpenAI's `input_resolution`; models fine-tuned from OpenAI's, MetaCLIP's or DFN's use QuickGELU",
                 ClipActivation::QuickGelu,
             ),
             ClipActivation::QuickGelu => (
-                "QuickGELU is assumed: MetaCLIP's files of that name have it",
+                "QuickGELU is assumed, as MetaCLIP's models of that name use it",
                 ClipActivation::Gelu,
             ),
         };
         Some(format!(
-            "{} does not say which nonlinearity it was trained with. {why}. To choose: `activation: {other}` (or `{assumed}`) in the recipe's `clip`, or `--activation {other}`",
+            "{} does not state its nonlinearity. {why}. To choose: `activation: {other}` (or `{assumed}`) in the recipe's `clip`, or `--activation {other}`",
             self.weights.display()
         ))
     }
 }
 
-/// Whether a `config.json` is of a CLIP that can be read.
+/// Whether a `config.json` describes a supported CLIP.
 fn is_of_clip(path: &Path) -> bool {
     let kind = (std::fs::read_to_string(path).ok())
         .and_then(|text| serde_json::from_str::<Value>(&text).ok())
@@ -260,12 +272,12 @@ fn is_of_clip(path: &Path) -> bool {
     kind.is_some_and(|kind| MODEL_TYPES.iter().any(|known| kind == *known))
 }
 
-/// The file that says how transformers shows pictures. Its version 5 says it in `processor_config.json`, which counts where it does; in
-/// older ones that file names a class alone.
+/// The file with transformers' preprocessing. Version 5 writes it to `processor_config.json`, which takes precedence; in older versions that file
+/// only names a class.
 fn preprocessor(folder: &Path) -> Option<PathBuf> {
     let says = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        // a broken file is not passed over: reading it again tells what is wrong
+        // a broken file counts: the error is reported when it is read again
         serde_json::from_str::<Value>(&text).map_or(true, |json| !json["image_processor"].is_null())
     };
     file_in(folder, &["processor_config.json"])

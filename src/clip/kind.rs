@@ -1,13 +1,12 @@
-//! Naming the kinds of models that lie under the same file names as a CLIP and are none that can be read.
+//! Recognises models of unsupported families, whose files have the same names as a CLIP's.
 
 use frozen::checkpoint::Checkpoint;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::config::MODEL_TYPES;
 
-/// What can be read, as the rest of a sentence.
-pub(super) const READ: &str = "CLIPs whose image tower is CLIP's own ViT or ResNet and whose text tower is CLIP's transformer can be read (those of OpenAI, \
-     LAION, DataComp, MetaCLIP, DFN)";
+/// The supported models, as a clause.
+pub(super) const READ: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN)";
 
 /// The family of a CLIP by the name of its image tower in timm.
 pub(super) fn timm_family(name: &str) -> &'static str {
@@ -19,21 +18,24 @@ pub(super) fn timm_family(name: &str) -> &'static str {
         ("fastvit", "a MobileCLIP"),
         ("_mci", "a MobileCLIP"),
         ("vitamin", "a ViTamin"),
-        ("naflex", "a CLIP of NaFlex"),
+        ("naflex", "a NaFlex CLIP"),
     ];
     let known = (FAMILIES.iter()).find(|(part, _)| name.contains(part));
-    known.map_or("a CLIP with an image tower of timm", |(_, family)| family)
+    known.map_or("a CLIP with an image tower from timm", |(_, family)| family)
 }
 
-/// What a `config.json` is of, where it is none of a CLIP that can be read.
-pub(super) fn hugging_face(model_type: Option<&str>, config: &str) -> Option<String> {
-    let json: Value = serde_json::from_str(config).unwrap_or_default();
+/// The model that a `config.json` describes, if it is not a supported CLIP. `config` is the file without its `model_type`.
+pub(super) fn hugging_face(
+    model_type: Option<&str>,
+    config: &Map<String, Value>,
+) -> Option<String> {
+    let get = |key: &str| config.get(key).unwrap_or(&Value::Null);
     let Some(model_type) = model_type else {
-        // timm's name their network, and are of an image tower alone
-        let name = json["architecture"].as_str()?;
+        // timm's configurations name their network, and describe an image tower only
+        let name = get("architecture").as_str()?;
         let family = timm_family(name);
         return Some(format!(
-            "timm's `{name}`, the image tower of {family} alone or a network without texts"
+            "timm's `{name}`, which is the image tower of {family}, or another network without a text tower"
         ));
     };
     if MODEL_TYPES.contains(&model_type) {
@@ -45,19 +47,19 @@ pub(super) fn hugging_face(model_type: Option<&str>, config: &str) -> Option<Str
             "CLIPForImageClassification",
             "CLIPSegForImageSegmentation",
         ];
-        let class = json["architectures"][0].as_str();
+        let class = get("architectures")[0].as_str();
         let part = class.filter(|class| PARTS.contains(class))?;
-        return Some(format!("a `{part}`, a part of a CLIP or one of other use"));
+        return Some(format!("a `{part}`, which is not a whole CLIP"));
     }
-    let naflex = !json["vision_config"]["num_patches"].is_null();
+    let naflex = !get("vision_config")["num_patches"].is_null();
     Some(match model_type {
-        "siglip2" if naflex => "a SigLIP 2 of NaFlex (`model_type`: siglip2)".to_owned(),
+        "siglip2" if naflex => "a NaFlex SigLIP 2 (`model_type`: siglip2)".to_owned(),
         "siglip" | "siglip2" => format!("a SigLIP (`model_type`: {model_type})"),
-        _ => format!("a `{model_type}`, not of a `clip`"),
+        _ => format!("a `{model_type}`, not a `clip`"),
     })
 }
 
-/// What the weights are of, where they are none of a CLIP that can be read.
+/// The model that the weights belong to, if it is not a supported CLIP.
 pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| checkpoint.keys().any(|key| key.starts_with(prefix));
@@ -81,7 +83,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
             _ => "a CLIP",
         };
         let text = if any("text.") {
-            ", and its text tower that of a CustomTextCLIP (`text.`)"
+            ", and whose text tower is that of a CustomTextCLIP (`text.`)"
         } else {
             ""
         };
@@ -91,14 +93,14 @@ pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
     }
     if any("text.transformer.embeddings.") || any("text.transformer.encoder.") {
         return Some(
-            "a CLIP whose text tower is one of transformers (`text.transformer.`)".to_owned(),
+            "a CLIP whose text tower is from transformers (`text.transformer.`)".to_owned(),
         );
     }
     if let Some(shape) = checkpoint.shape("vision_model.embeddings.patch_embedding.weight")
         && shape.len() == 2
     {
         return Some(
-            "a SigLIP 2 of NaFlex (`vision_model.embeddings.patch_embedding` is no convolution)"
+            "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
                 .to_owned(),
         );
     }
@@ -106,11 +108,12 @@ pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
         return Some(format!("a SigLIP (`vision_model.head.`{bias})"));
     }
     if has("patch_embed.proj.weight") || has("stem.0.weight") {
-        return Some("an image tower of timm alone, without texts".to_owned());
+        return Some("an image tower from timm without a text tower".to_owned());
     }
     if any("trunk.") || any("image_encoder.model.") {
         return Some(
-            "a CLIP of other names than OpenAI's, OpenCLIP's and transformers'".to_owned(),
+            "a CLIP whose tensors are not named as OpenAI's, OpenCLIP's or transformers'"
+                .to_owned(),
         );
     }
     None

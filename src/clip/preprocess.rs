@@ -59,7 +59,7 @@ pub enum Middle {
 pub struct Preprocess {
     /// Side of the model's input in pixels.
     pub size: usize,
-    /// What the shorter side, or with [`Fit::Squash`] both, is brought to before the middle is cut out: `size` or more.
+    /// What the shorter side (both sides with [`Fit::Squash`]) is resized to before the crop, in pixels: at least `size`.
     pub resized: usize,
     /// The filter.
     pub filter: Filter,

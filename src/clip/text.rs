@@ -120,7 +120,7 @@ impl TextTower {
     /// may follow, and has to where [`TextConfig::reads_padding`].
     pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let place = self.place(ids);
-        // behind a causal mask nothing that follows is seen
+        // with a causal mask, later tokens do not change the result
         let seen = if self.causal { &ids[..=place] } else { ids };
         let x = self.stack.blocks(seen)?;
         let x = (self.stack.norm).eval(&x.narrow(1, place, 1)?.squeeze(1)?)?;
@@ -130,7 +130,7 @@ impl TextTower {
         }
     }
 
-    /// Where the embedding stands.
+    /// The index of the token that the embedding is taken from.
     fn place(&self, ids: &[u32]) -> usize {
         let last = ids.len().saturating_sub(1);
         let wanted = match self.pool {
@@ -143,7 +143,7 @@ impl TextTower {
     }
 }
 
-/// What the names of a CLIP's text tower begin with. open_clip's CustomTextCLIP keeps it apart, whatever its configuration says.
+/// The prefix of the text tower's names. The weights decide whether it is a CustomTextCLIP's, because `custom_text` is not reliable.
 pub(super) fn prefix(checkpoint: &Checkpoint, layout: Layout) -> &'static str {
     match layout {
         Layout::HuggingFace => "text_model",

@@ -1,47 +1,47 @@
-//! What is done to tokens that a tokenizer's own file does not say.
+//! Steps after tokenization that are not in the tokenizer's own file: padding and removed separators.
 
 use std::path::Path;
 
 use super::config::TextConfig;
-use super::files::special_token;
+use super::files::tokenizer_setting;
 use super::tokenizer::Tokenizer;
 
-/// What the tokenizers of the field call their padding, where no file says.
+/// The usual names of the padding token, for tokenizers whose files do not name it.
 const PADDINGS: [&str; 2] = ["[PAD]", "<pad>"];
 const SEPARATOR: &str = "[SEP]";
 
-/// A text tower's [`super::config::TokenRules`], with the numbers that tokens have in its tokenizer.
+/// A text tower's [`super::config::TokenRules`], with the ids of its tokenizer.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Texts are filled up to so many tokens, with that one.
+    /// Texts are padded to this many tokens, with this id.
     padding: Option<(usize, u32)>,
-    /// The token that becomes a zero.
+    /// The id that is replaced by 0.
     separator: Option<u32>,
 }
 
 impl Rules {
-    /// Those of a text tower. Names of special tokens are read from the files in the tokenizer's `folder`.
+    /// The rules of a text tower. The names of special tokens are read from the files in the tokenizer's `folder`.
     ///
     /// # Errors
-    /// Where a token is needed that the tokenizer does not name; the words follow its name.
+    /// Where a required token is not named or does not exist, or the padding goes on the left; as a clause.
     pub(super) fn new(
         config: &TextConfig,
         tokenizer: &Tokenizer,
         folder: Option<&Path>,
     ) -> Result<Self, String> {
         let rules = &config.tokens;
+        let setting = |key: &str| match folder {
+            Some(folder) => tokenizer_setting(folder, key).map_err(|error| error.to_string()),
+            None => Ok(None),
+        };
         let token = |key: &str, usual: &[&str]| {
-            let named = match folder {
-                Some(folder) => special_token(folder, key).map_err(|error| error.to_string())?,
-                None => None,
-            };
-            let id = match named {
+            let id = match setting(key)? {
                 Some(name) => tokenizer.id(&name),
                 None => usual.iter().find_map(|name| tokenizer.id(name)),
             };
             id.ok_or_else(|| {
                 format!(
-                    "its `{key}` is needed, and neither special_tokens_map.json nor tokenizer_config.json beside it names one that it has"
+                    "the model requires its `{key}`, and neither special_tokens_map.json nor tokenizer_config.json next to it names one of its tokens"
                 )
             })
         };
@@ -50,24 +50,24 @@ impl Rules {
             (true, false) => Some((config.context, 0)),
             (true, true) => Some((config.context, token("pad_token", &PADDINGS)?)),
         };
-        if padding.is_some() && rules.own_tokenizer {
-            let side = folder.map(|folder| special_token(folder, "padding_side"));
-            if let Some(Ok(Some(side))) = side
-                && side != "right"
-            {
-                return Err(format!(
-                    "it pads texts on the {side} (`padding_side`), which is not built"
-                ));
-            }
+        if padding.is_some()
+            && rules.own_tokenizer
+            && let Some(side) = setting("padding_side")?
+            && side != "right"
+        {
+            return Err(format!(
+                "it pads texts on the {side} (`padding_side`), which is not supported"
+            ));
         }
-        let separator = match rules.strip_separator {
-            true => Some(token("sep_token", &[SEPARATOR])?),
-            false => None,
+        let separator = if rules.strip_separator {
+            Some(token("sep_token", &[SEPARATOR])?)
+        } else {
+            None
         };
         Ok(Self { padding, separator })
     }
 
-    /// The tokens as the tower is given them.
+    /// Applies the rules to a text's tokens.
     pub(super) fn finish(&self, ids: &mut Vec<u32>) {
         if let Some((context, padding)) = self.padding {
             ids.resize(context.max(ids.len()), padding);

@@ -1,7 +1,7 @@
 //! Text to tokens, through the checkpoint's own `tokenizer.json`, or its `vocab.json` and `merges.txt`.
 //!
-//! Any text has tokens. What a vocabulary lacks is written in the nearest letters that it has, or left out, and told in
-//! [`Unread`]. Published vocabularies of CLIP hold every byte and lack nothing; small ones may not.
+//! Any text can be tokenized. Characters that a vocabulary lacks are transliterated or left out, and reported in [`Unread`]. Published
+//! vocabularies of CLIP have every byte and lack nothing; small ones may.
 
 mod unknown;
 
@@ -22,16 +22,16 @@ use tokenizers::{
 };
 
 use super::config::{ClipConfig, Layout, TextCleaning};
-use super::files::TokenizerFiles;
+use super::files::{ClipFiles, TokenizerFiles};
 use super::token_rules::Rules;
 use super::{ClipError, clean};
 use unknown::{Reads, Vocabulary};
 
 const START: &str = "<|startoftext|>";
 pub(super) const END: &str = "<|endoftext|>";
-/// What open_clip calls them where a person types them.
+/// open_clip's names of them in texts.
 const TYPED: [&str; 2] = ["<start_of_text>", "<end_of_text>"];
-/// What CLIP takes for a word, in transformers' tokenizer.
+/// The words of a text in transformers' CLIP tokenizer.
 const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The same in open_clip's.
@@ -43,23 +43,23 @@ pub struct Tokenizer {
     inner: Inner,
     context: usize,
     cleaning: Cleaning,
-    /// What the configuration says of the cleaning, beside the library's own.
+    /// The cleaning that the configuration sets.
     clean: TextCleaning,
     rules: Rules,
     vocabulary: Vocabulary,
 }
 
-/// What happens to a text before its words are looked up.
+/// How a text is cleaned and split into words.
 enum Cleaning {
-    /// What the tokenizer's file says, as in transformers.
+    /// As the tokenizer's file says, as in transformers.
     Own,
-    /// open_clip's `SimpleTokenizer`, whatever the file says: its own cleaning, its own words and special tokens.
+    /// open_clip's `SimpleTokenizer`, which ignores the file's rules: its own cleaning, words and special tokens.
     OpenClip {
         words: Box<PreTokenizerWrapper>,
-        /// The tokens that stand for [`TYPED`].
+        /// The ids of [`TYPED`].
         typed: [u32; 2],
     },
-    /// open_clip's `HFTokenizer`, for tokenizers of other kinds: cleaned, then as the file says.
+    /// open_clip's `HFTokenizer`, for other tokenizers: cleaned, then as the file says.
     Whitespace,
 }
 
@@ -68,32 +68,32 @@ enum Cleaning {
 pub struct Tokens {
     /// The tokens, begin and end among them, no padding.
     pub ids: Vec<u32>,
-    /// What of the text they do not say.
+    /// The parts of the text that they do not represent.
     pub unread: Unread,
-    /// Whether the text has something to say and none of it is left.
+    /// Whether the text is not empty and no token of it is left.
     pub nothing: bool,
 }
 
-/// What of a text a model does not read as it was written.
+/// The parts of a text that a model does not read as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
     /// The end of the text, where it was too long for the context.
     pub lost: Option<String>,
-    /// Pieces that were left out: the vocabulary has nothing like them.
+    /// Pieces that were left out because the vocabulary has nothing similar.
     pub dropped: Vec<String>,
-    /// Pieces that were written in letters of the vocabulary, and how.
+    /// Pieces that were transliterated, and their transliterations.
     pub replaced: Vec<(String, String)>,
-    /// Pieces that all became the vocabulary's token for the unknown.
+    /// Pieces that became the vocabulary's unknown token.
     pub unknown: Vec<String>,
 }
 
 impl Unread {
-    /// A sentence for each kind of loss, about the model of that name; `text` says which text it is, such as `a prompt`.
+    /// A sentence for each kind of loss with the model of that name; `text` describes the text, such as `a prompt`.
     pub fn of_model(&self, name: &str, text: &str) -> Vec<String> {
         self.warnings(&format!("`{name}`"), text)
     }
 
-    /// The same about `model`, as the sentence calls it.
+    /// The same, with `model` as the subject of the sentences.
     pub fn warnings(&self, model: &str, text: &str) -> Vec<String> {
         let mut warnings = vec![];
         if let Some(lost) = &self.lost {
@@ -111,19 +111,19 @@ impl Unread {
         }
         if let Some(list) = listed(self.dropped.iter().map(|piece| quoted(piece))) {
             warnings.push(format!(
-                "{model} leaves out {list} in {text}: its vocabulary has nothing of the kind"
+                "{model} leaves out {list} in {text}: its vocabulary has nothing similar"
             ));
         }
         if let Some(list) = listed(self.unknown.iter().map(|piece| quoted(piece))) {
             warnings.push(format!(
-                "{model} does not know {list} in {text}, and reads it as any unknown word"
+                "{model} does not know {list} in {text}, and reads it as an unknown word"
             ));
         }
         warnings
     }
 }
 
-/// As much of a long text as tells where it stands.
+/// The beginning of a long text.
 fn beginning(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {
@@ -132,13 +132,13 @@ fn beginning(text: &str) -> String {
     }
 }
 
-/// In the quotes that it does not have itself.
+/// Quotes a piece, with backticks if it contains quotes.
 fn quoted(piece: &str) -> String {
     let quote = if piece.contains('"') { '`' } else { '"' };
     format!("{quote}{piece}{quote}")
 }
 
-/// The first of several pieces, each once, and how many more there are; nothing where there is none.
+/// The first distinct pieces and the number of the others; `None` if there are none.
 fn listed(pieces: impl Iterator<Item = String>) -> Option<String> {
     const MOST: usize = 8;
     let mut kept: Vec<String> = vec![];
@@ -212,17 +212,28 @@ impl Tokenizer {
         })
     }
 
-    /// The tokenizer of a CLIP of that configuration. `name` is what messages call the model.
+    /// The tokenizer of a CLIP with these files and that configuration. `name` is what messages call the model.
     ///
     /// # Errors
-    /// As [`Tokenizer::read`], and where a special token is needed that its files do not name.
-    pub fn of_clip(
-        name: &str,
-        files: &TokenizerFiles,
-        config: &ClipConfig,
-    ) -> Result<Self, ClipError> {
+    /// As [`Tokenizer::read`]; where there is no tokenizer, or the standard one, which does not fit the model; where its files do not name a
+    /// special token that the configuration requires.
+    pub fn of_clip(name: &str, files: &ClipFiles, config: &ClipConfig) -> Result<Self, ClipError> {
         let failed = |what| failed(name, what);
         let text = &config.text;
+        let folder = files.weights.parent();
+        let Some(files) = &files.tokenizer else {
+            return Err(ClipError::NoFile {
+                folder: folder.map_or_else(String::new, |folder| folder.display().to_string()),
+                missing: "tokenizer.json",
+                wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` downloads it",
+            });
+        };
+        if files.folder() != folder && !text.reads_clip_tokens() {
+            return Err(failed(format!(
+                "there is none next to the weights, and the standard tokenizer of CLIP does not fit this model, which has {} tokens of its own",
+                text.vocabulary
+            )));
+        }
         let mut tokenizer = Self::read(files, text.context, config.layout).map_err(failed)?;
         tokenizer.rules = Rules::new(text, &tokenizer, files.folder()).map_err(failed)?;
         tokenizer.clean = text.tokens.cleaning;
@@ -287,12 +298,14 @@ impl Tokenizer {
             unread: unread.into_inner(),
             nothing,
         };
-        if tokens.ids.len() > self.context {
-            let end = tokens.ids[tokens.ids.len() - 1];
-            let cut = self.context.saturating_sub(1);
+        let count = tokens.ids.len();
+        if count > self.context {
+            // the tokens that end every text stay: one for CLIP's tokenizer, none or several for others
+            let special = encoding.get_special_tokens_mask().iter().rev();
+            let end = special.take_while(|&&special| special == 1).count();
+            let cut = self.context.saturating_sub(end);
             let start = encoding.get_offsets()[cut].0;
-            tokens.ids.truncate(cut);
-            tokens.ids.push(end);
+            tokens.ids.drain(cut..count - end);
             let lost = cleaned.get(start..).unwrap_or(&cleaned);
             tokens.unread.lost = Some(lost.trim().to_owned());
         }

@@ -21,7 +21,7 @@ pub fn block(
         "" => format!("{}.{index}", names.blocks),
         _ => format!("{prefix}.{}.{index}", names.blocks),
     };
-    // the last layer of each half, with what scales its outputs
+    // the last layer of attention or MLP, with LayerScale folded in
     let last = |name: &str, inputs: usize, scale: &str| {
         let scale = (config.layer_scale).then(|| format!("{at}.{scale}.gamma"));
         scaled_linear(
@@ -144,7 +144,7 @@ impl Layer for LastBlock {
     }
 }
 
-/// `[batch, 1 + patches, width]` to the mean of the tokens behind the first, `[batch, width]`.
+/// `[batch, 1 + patches, width]` to the mean of all tokens but the first, `[batch, width]`.
 pub struct MeanOfPatches;
 
 impl Layer for MeanOfPatches {
@@ -194,7 +194,7 @@ pub fn linear(
     Ok(Linear::new(weight, bias)?)
 }
 
-/// The linear layer of that name, with a bias; where there is a `scale`, its outputs are multiplied by that, one number for each.
+/// The linear layer of that name, with a bias. Its outputs are multiplied by the tensor `scale`, one number for each, if there is one.
 fn scaled_linear(
     weights: Branch<'_>,
     name: &str,

@@ -14,7 +14,7 @@ use phantasia::rank::templates;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::console::{Misuse, note, say};
+use super::console::{Misuse, note, say, warn};
 use super::judge::{self, Progress};
 use super::table::{Side, Table};
 use crate::cli::ClassifyArgs;
@@ -70,7 +70,7 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     let classifier = Classifier::new(&panel, labels, &templates, |done| progress.at(done, count))?;
     progress.clear();
     for warning in &classifier.warnings {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
     let gallery = judge::look(&panel, &args.paths, args.judge.quiet)?;
     let judged: Vec<Judged<'_>> = (gallery.files.iter())
@@ -226,7 +226,7 @@ fn csv(judged: &[Judged<'_>], classifier: &Classifier, truth: bool) -> String {
         text.push(',');
         text.push_str(&field(label));
     }
-    // the last column, and only where it is needed: those before it are where they always are
+    // only where it is needed, and last, so that the other columns keep their places
     let encoded = judged.iter().any(|judged| judged.path.to_str().is_none());
     if encoded {
         text.push_str(",path_encoded");

@@ -1,6 +1,7 @@
 //! How a render is kept company: progress on the terminal, commands from other programs, the recipe's file.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use phantasia::recipe::Recipe;
 use phantasia::session::Tick;
 use serde::Serialize;
 
-use super::console::{Misuse, note, say};
+use super::console::{Misuse, note, say, warn};
 use super::render;
 use crate::cli::{CompanyArgs, PreviewChoice, RenderArgs};
 
@@ -75,7 +76,7 @@ impl Company {
         let log = Log {
             bar: progress.bar(),
             quiet: self.args.quiet,
-            // what is written over it spoils it
+            // other output would be written over the picture
             shown: self.preview == Preview::Terminal && std::io::stderr().is_terminal(),
         };
         let options = WorkerOptions {
@@ -112,7 +113,7 @@ impl Company {
         let shown = match (window, self.preview) {
             (Some(window), _) => window.run(&frames, &worker.commands(), &|| worker.is_done()),
             (None, Preview::Terminal) => {
-                // it waits for the end, and a render that holds ends when nobody can send commands any more
+                // a render that holds ends once every sender of commands is gone, this one included
                 worker.hang_up();
                 terminal::run(&frames, &|| worker.is_done())
             }
@@ -135,14 +136,14 @@ impl Company {
                 "stopped"
             };
             note(format_args!(
-                "{how} after step {} of {}; the picture so far is saved; `phantasia resume {}` goes on",
+                "{how} after step {} of {}; the picture so far is saved; `phantasia resume {}` continues",
                 outcome.steps,
                 outcome.planned,
                 run.display()
             ));
         }
         if let Some(warning) = &outcome.warning {
-            note(format_args!("warning: {warning}"));
+            warn(warning);
         }
         report(self.args.json, &run, &outcome, &self.device)?;
         Ok(if outcome.interrupted {
@@ -153,11 +154,11 @@ impl Company {
     }
 }
 
-/// Whether a render that is to wait for edits can be given any; to be asked before work begins. `watched` is whether its recipe's file is.
+/// Refuses `--hold` where no source of edits exists; called before work begins. `watched` is whether the recipe's file is watched.
 pub fn check_hold(args: &CompanyArgs, preview: Preview, watched: bool) -> Result<()> {
     if args.hold && args.control.is_none() && !watched && preview != Preview::Window {
         return Err(Misuse(
-            "--hold waits for edits once the last step is done, and here nothing brings any: add `--control -`, or `--watch` to `render`"
+            "--hold waits for edits after the last step, and nothing can send any here: add `--control -`, or `--watch` to `render`"
                 .to_owned(),
         )
         .into());
@@ -165,30 +166,27 @@ pub fn check_hold(args: &CompanyArgs, preview: Preview, watched: bool) -> Result
     Ok(())
 }
 
-/// Standard error while a render runs: lines go above the bar of progress.
+/// Standard error while a render runs: lines are printed above the progress bar.
 #[derive(Clone)]
 pub struct Log {
     bar: Option<ProgressBar>,
-    /// Says nothing of what went well.
+    /// Whether messages of severity [`Severity::Info`] are left out.
     quiet: bool,
-    /// Whether the preview says the render's messages in its place.
+    /// Whether the preview in the terminal shows the render's messages.
     shown: bool,
 }
 
 impl Log {
-    /// Writes a message of the render.
+    /// Prints a message of the render.
     fn message(&self, message: &Message) {
-        match message.severity {
-            _ if self.shown => {}
-            Severity::Info if self.quiet => {}
-            Severity::Info => self.line(&message.text),
-            Severity::Warning => self.line(&format!("warning: {}", message.text)),
-            Severity::Error => self.line(&format!("error: {}", message.text)),
+        let is_quiet = self.quiet && message.severity == Severity::Info;
+        if !self.shown && !is_quiet {
+            self.line(message);
         }
     }
 
-    /// Writes a line.
-    pub fn line(&self, line: &str) {
+    /// Prints a line.
+    pub fn line(&self, line: impl Display) {
         match &self.bar {
             Some(bar) => bar.suspend(|| note(line)),
             None => note(line),
@@ -215,8 +213,8 @@ pub fn choose(choice: PreviewChoice) -> Result<Preview> {
     Ok(wanted)
 }
 
-/// The window, if the picture is to show there. It is opened before there is a run folder: without a window there is no render, and none
-/// is to leave a trace.
+/// The window, if the picture is to be shown in one. It is opened before the run folder is created, so that a failure leaves no empty
+/// folder behind.
 pub fn window(preview: Preview) -> Result<Option<Window>> {
     match preview {
         Preview::Window => Ok(Some(Window::open("Phantasia")?)),
@@ -280,7 +278,7 @@ enum Progress {
 struct Lines {
     /// When the last line was written.
     last: Instant,
-    /// When painting began, or went on after the last step, and the steps that were done then.
+    /// When painting began or resumed after the last step, and how many steps were done by then.
     start: (Instant, usize),
     /// Whether the last step was the render's last.
     finished: bool,
@@ -332,7 +330,7 @@ impl Progress {
 impl Lines {
     fn tick(&mut self, tick: &Tick) {
         if self.finished {
-            // the render has waited, and goes on
+            // the render waited for an edit and has resumed
             let begin = Duration::try_from_secs_f64(tick.seconds).unwrap_or_default();
             let now = Instant::now();
             self.start = (now.checked_sub(begin).unwrap_or(now), tick.step - 1);

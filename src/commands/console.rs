@@ -28,6 +28,11 @@ pub fn note(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Prints a warning to standard error.
+pub fn warn(message: impl Display) {
+    note(format_args!("warning: {message}"));
+}
+
 /// Prints all that is wrong with a recipe to standard error, a line each.
 pub fn problems(error: &RecipeError) {
     for line in error.to_string().lines() {

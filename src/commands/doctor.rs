@@ -178,10 +178,10 @@ fn display() -> Value {
         })
 }
 
-/// What would write videos of kind mp4. Everything else works without it.
+/// Whether ffmpeg is found, which only videos of kind mp4 need.
 fn ffmpeg() -> Value {
     json!(match video::available(VideoKind::Mp4) {
-        Ok(()) => "there, for video: mp4".to_owned(),
+        Ok(()) => "found (for `video: mp4`)".to_owned(),
         Err(error) => format!("none: {error}"),
     })
 }

@@ -51,7 +51,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     let (device, device_name) = device::open(args.device)?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;
-    // before there is a folder: without a window nothing grows, and nothing is to be left
+    // before the run folder is created, so that a failure leaves no empty folder behind
     let window = (args.live)
         .then(|| -> Result<_> {
             Surroundings::now().check(Preview::Window)?;

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use phantasia::clip::ClipActivation;
 use phantasia::names::{encoded_if_needed, one_line, percent_encoded};
 use phantasia::rank::Panel;
 use phantasia::rank::gallery::{self, Digest, Gallery, Skipped};
 use phantasia::weights::{self, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION};
 use serde_json::{Map, Value, json};
 
-use super::console::{Misuse, note};
+use super::console::{Misuse, note, warn};
 use super::{device, models};
 use crate::cli::JudgeArgs;
 
@@ -31,9 +32,7 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
     if let Some(twice) = clips.iter().find(|name| !known.insert(name.as_str())) {
         bail!(Misuse(format!("--clip {twice} is given twice")));
     }
-    if args.activation.is_some() && clips.iter().all(|name| name == EMBEDDED) {
-        bail!(Misuse(format!("--activation: {EMBEDDED_ACTIVATION}")));
-    }
+    check_activation(args.activation, clips)?;
     models::need(clips.iter().cloned(), args.yes, args.quiet)?;
     let (device, _) = device::open(args.device)?;
     let load = |name: &String| {
@@ -47,9 +46,17 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
     let clips = clips.iter().map(load).collect::<Result<_>>()?;
     let panel = Panel::new(clips, &device)?;
     for warning in panel.warnings() {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
     Ok(panel)
+}
+
+/// Refuses `--activation` where the embedded CLIP, whose nonlinearity is fixed, is the only judge.
+pub fn check_activation(activation: Option<ClipActivation>, clips: &[String]) -> Result<()> {
+    if activation.is_some() && clips.iter().all(|name| name == EMBEDDED) {
+        bail!(Misuse(format!("--activation: {EMBEDDED_ACTIVATION}")));
+    }
+    Ok(())
 }
 
 /// Looks at all pictures; an error where none can be read.
@@ -83,15 +90,14 @@ pub fn look(panel: &Panel, paths: &[PathBuf], quiet: bool) -> Result<Gallery> {
 pub fn nothing(paths: &[PathBuf], skipped: &[Skipped]) -> String {
     let names: Vec<String> = paths.iter().map(|path| one_line(path)).collect();
     let names = names.join(", ");
-    let formats = by_format(skipped);
     if skipped.is_empty() {
         format!("there are no pictures in {names}")
-    } else if formats.values().map(Vec::len).sum::<usize>() == skipped.len() {
-        let counts: Vec<String> = (formats.iter())
+    } else if skipped.iter().all(|skipped| skipped.format.is_some()) {
+        let counts: Vec<String> = (by_format(skipped).iter())
             .map(|(format, files)| format!("{} {format}", files.len()))
             .collect();
         format!(
-            "there are no pictures in {names} whose format is read, only {}: convert to JPEG or PNG",
+            "there are no pictures in {names} of a format that is read, only {}: convert to JPEG or PNG",
             counts.join(", ")
         )
     } else {
@@ -99,7 +105,7 @@ pub fn nothing(paths: &[PathBuf], skipped: &[Skipped]) -> String {
     }
 }
 
-/// Names the files that could not be read; those of a format that is not read are counted.
+/// Reports the files that could not be read, with a count for each format that is not supported.
 pub fn tell(skipped: &[Skipped]) {
     let broken: Vec<&Skipped> = (skipped.iter())
         .filter(|skipped| skipped.format.is_none())
@@ -115,13 +121,13 @@ pub fn tell(skipped: &[Skipped]) {
         match files.len() {
             1 => note(format_args!("skipped {first}: {}", files[0].error)),
             count => note(format_args!(
-                "skipped {count} files of the format {format}, such as {first}: it is not read: convert to JPEG or PNG"
+                "skipped {count} files of the format {format}, which is not read, such as {first}: convert to JPEG or PNG"
             )),
         }
     }
 }
 
-/// The files of formats that are not read, by the format's name.
+/// The files of unsupported formats, by the format's name.
 fn by_format(skipped: &[Skipped]) -> BTreeMap<&'static str, Vec<&Skipped>> {
     let mut formats: BTreeMap<_, Vec<&Skipped>> = BTreeMap::new();
     for skipped in skipped {
@@ -132,8 +138,8 @@ fn by_format(skipped: &[Skipped]) -> BTreeMap<&'static str, Vec<&Skipped>> {
     formats
 }
 
-/// How a command ends that was given `paths`: with a failure where one of them could not be read. What could not be read in a folder is
-/// no failure of the command.
+/// The exit code of a command that was given `paths`: a failure if one of these files could not be read. Unreadable files inside a folder
+/// are not a failure.
 pub fn exit_code(paths: &[PathBuf], skipped: &[Skipped]) -> ExitCode {
     if (skipped.iter()).any(|skipped| paths.contains(&skipped.path)) {
         ExitCode::FAILURE
@@ -142,7 +148,7 @@ pub fn exit_code(paths: &[PathBuf], skipped: &[Skipped]) -> ExitCode {
     }
 }
 
-/// A path as JSON has it: text under `name`, and where it is not UTF-8, its bytes, percent-encoded, under `name_encoded`.
+/// Inserts a path into a JSON object: as text under `name`, and if it is not UTF-8, also its percent-encoded bytes under `name_encoded`.
 pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
     object.insert(name.to_owned(), json!(path.to_string_lossy()));
     if let Some(encoded) = encoded_if_needed(path) {
@@ -150,7 +156,7 @@ pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
     }
 }
 
-/// Paths likewise, as arrays; where one of them is not UTF-8, all are in both.
+/// Inserts paths likewise, as arrays; if one of them is not UTF-8, `name_encoded` holds all of them.
 pub fn insert_paths(object: &mut Map<String, Value>, name: &str, paths: &[&Path]) {
     let texts: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
     object.insert(name.to_owned(), json!(texts));
@@ -160,7 +166,7 @@ pub fn insert_paths(object: &mut Map<String, Value>, name: &str, paths: &[&Path]
     }
 }
 
-/// A path in a list, with the number of others of the same content.
+/// The cell of a table for files of the same content: the first path, and how many others there are.
 pub fn path_cell(paths: &[&Path]) -> String {
     let first = one_line(paths[0]);
     match paths.len() {

@@ -72,7 +72,7 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers for the embedded model, whose name is all that is needed to use it.
+/// Handles the embedded model, which needs no files: its name is printed in place of a path.
 fn part_of_the_program() -> Result<()> {
     note(format_args!(
         "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"

@@ -8,7 +8,7 @@ use phantasia::proofread::proofread;
 use phantasia::recipe::{Draft, Recipe, RecipeError};
 use phantasia::video;
 
-use super::console::{note, problems, say};
+use super::console::{note, problems, say, warn};
 use crate::MISUSED;
 use crate::cli::{RecipeCommand, RecipeKind};
 
@@ -52,7 +52,7 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
         match read(file) {
             Ok(recipe) => match recipe.output.video.map_or(Ok(()), video::available) {
                 Ok(()) => say(format_args!("{}: ok", file.display()))?,
-                // the recipe is right, and this machine lacks what it needs
+                // the recipe is valid, but this machine lacks what it needs
                 Err(error) => {
                     note(format_args!(
                         "error: {}: output.video: {error}",
@@ -74,18 +74,18 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
     })
 }
 
-/// Reads a recipe and its texts, and tells what is not wrong, but may not be meant.
+/// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.
 fn read(file: &Path) -> Result<Recipe, RecipeError> {
-    let tell = |warnings: Vec<String>| {
+    let print = |warnings: Vec<String>| {
         for warning in warnings {
-            note(format_args!("warning: {warning}"));
+            warn(warning);
         }
     };
     let draft = Draft::load(file)?;
-    // what is meant may be what is wrong
-    tell(draft.warnings());
+    // before errors, whose cause they may explain
+    print(draft.warnings());
     let recipe = draft.finish()?;
-    tell(proofread(&draft, &recipe)?);
+    print(proofread(&draft, &recipe)?);
     Ok(recipe)
 }
 

@@ -12,7 +12,7 @@ use phantasia::video;
 use serde_json::{Value, json};
 
 use super::company::{self, Company};
-use super::console::{Misuse, note};
+use super::console::{Misuse, note, warn};
 use super::{device, models, tournament};
 use crate::cli::{PreviewChoice, PromptArg, RenderArgs};
 
@@ -20,29 +20,29 @@ use crate::cli::{PreviewChoice, PromptArg, RenderArgs};
 pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     if args.candidates.is_some() && preview == PreviewChoice::Window {
         return Err(Misuse(
-            "`live` shows one render in a window, and --candidates makes several: `phantasia render --candidates` lets a judge \
-             order them, and `live` paints the winner's recipe"
+            "`live` shows one render in a window, and --candidates makes several: use `phantasia render --candidates`, whose judge \
+             ranks them, then `live` with the winner's recipe"
                 .to_owned(),
         )
         .into());
     }
     let draft = draft(args)?;
     for warning in draft.warnings() {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
-    let (recipe, left_out) = finished(args, &draft)?;
-    if let Some(stop) = left_out {
+    let (recipe, ignored_stop) = finished(args, &draft)?;
+    if let Some(stop) = ignored_stop {
         note(format_args!(
-            "the recipe's timeline stops the render after step {stop}: with the steps that are asked for, that stop is left out"
+            "the recipe's timeline has a stop after step {stop}: it is ignored, because a number of steps is given"
         ));
     } else if let Some(stop) = recipe.stops_at().filter(|_| !args.company.quiet) {
         note(format_args!(
-            "the recipe's timeline stops the render after step {stop}, where it was stopped before; `--steps {}` goes past it",
+            "the recipe's timeline stops the render after step {stop}, where it was stopped before; `--steps {}` ignores that stop",
             recipe.steps
         ));
     }
     models::need_of(&recipe, &args.judge, args.yes, args.company.quiet)?;
-    // its warnings come from the session, which has the models
+    // only for its errors: the session, which has the models, gives the same warnings
     proofread(&draft, &recipe)?;
     if let Some(candidates) = args.candidates {
         return tournament::begin(args, &recipe, candidates);
@@ -56,7 +56,7 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let (device, device_name) = device::open(args.device)?;
     let mut session = Session::with_options(&recipe, &device, &options(args.memory))?;
     for warning in session.take_warnings() {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
     let window = company::window(preview)?;
     let folder = RunFolder::create(&args.out, &output::run_name(&args.recipe))?;
@@ -117,7 +117,7 @@ fn draft(args: &RenderArgs) -> Result<Draft, RecipeError> {
     Ok(draft)
 }
 
-/// The recipe, and the step of its timeline's stop, if that is left out: who asks for a number of steps wants these.
+/// The recipe, and the step of its timeline's stop if that is ignored because the flags ask for a number of steps.
 fn finished(args: &RenderArgs, draft: &Draft) -> Result<(Recipe, Option<usize>), RecipeError> {
     let recipe = draft.finish()?;
     let steps_asked = args.steps.is_some()

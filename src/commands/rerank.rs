@@ -14,7 +14,7 @@ use phantasia::weights;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::console::{note, say};
+use super::console::{note, say, warn};
 use super::table::{Side, Table};
 use super::{judge, models};
 use crate::cli::{CombineChoice, RerankArgs, ScoreArgs, ScoringArgs};
@@ -90,7 +90,7 @@ impl Jury {
         // a CLIP that is there for beauty alone has no say in the prompts
         queries.vectors.truncate(asked);
         for warning in &queries.warnings {
-            note(format_args!("warning: {warning}"));
+            warn(warning);
         }
         Ok(Self {
             panel,

@@ -11,7 +11,7 @@ use phantasia::session::Session;
 use phantasia::video;
 
 use super::company::{self, Company};
-use super::console::{Misuse, note};
+use super::console::{Misuse, note, warn};
 use super::{device, models, render, tournament};
 use crate::cli::{PreviewChoice, PromptArg, ResumeArgs};
 
@@ -22,7 +22,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         let steered = company.hold || company.control.is_some() || company.preview.is_some();
         if args.steps.is_some() || !args.prompt.is_empty() || args.previous || steered {
             bail!(Misuse(
-                "a tournament goes on as it was begun: --steps, --prompt, --previous, --hold, --control and --preview are for single runs, such as those in its folder"
+                "a tournament resumes as it began: --steps, --prompt, --previous, --hold, --control and --preview are for single runs, such as those in its folder"
                     .to_owned()
             ));
         }
@@ -55,13 +55,20 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let stop = company::interrupt()?;
     let (mut painter, mut edit) = resumption.painter(&render::options(args.memory))?;
     for warning in painter.session_mut().take_warnings() {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
+    }
+    // flags take precedence over the recipe
+    if args.steps.is_some() {
+        edit.steps = None;
+    }
+    if prompts.is_some() {
+        edit.prompts = None;
     }
     if !edit.is_empty() {
         note(format_args!(
-            "the run's recipe was changed: from step {} on, its new {} count, and stand in its timeline",
-            painter.session().step(),
-            changed(&edit)
+            "the run's recipe was changed: its new {} apply from step {} on and are recorded in its timeline",
+            changed(&edit),
+            painter.session().step()
         ));
     }
     if let Some(steps) = args.steps {
@@ -73,7 +80,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     if edit.prompts.is_some() {
         edit.fade = Some(args.company.fade);
     }
-    make(&mut painter, edit, args)?;
+    apply(&mut painter, edit, args)?;
     let company = Company {
         args: args.company.clone(),
         preview,
@@ -84,12 +91,12 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     company.keep(painter, |_, _| Ok(()))
 }
 
-/// Makes an edit of a run that goes on. The picture of a complete one is kept beside the one to come.
-fn make(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
+/// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.
+fn apply(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
     let (done, complete) = (painter.session().step(), painter.session().is_exhausted());
     if !edit.is_empty() {
         if complete && args.steps.is_none() && edit.steps.is_none() {
-            // else nothing would be painted of it
+            // without more steps the edit would have no effect
             let more = args.company.fade.saturating_add(args.company.extend);
             edit.steps = Some(painter.session().extended_by(more)?);
         }
@@ -97,19 +104,19 @@ fn make(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()> 
     }
     if painter.session().is_exhausted() {
         note(format_args!(
-            "the run is complete with {done} steps; `--steps {}` would go on",
+            "the run is complete with {done} steps; `--steps {}` would continue it",
             done.max(1) * 2
         ));
     } else if complete && let Some(kept) = painter.keep_image()? {
         note(format_args!(
-            "the picture of {done} steps stays as {}",
+            "the picture of {done} steps is kept as {}",
             kept.display()
         ));
     }
     Ok(())
 }
 
-/// The steps of the stage at hand that make a run of so many steps in all; nothing where it has that many as it is.
+/// How many steps the current stage needs for a run of `steps` in all; `None` if the run has that many already.
 fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
     let (done, course) = (session.step(), session.course());
     if steps < done {
@@ -119,7 +126,7 @@ fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
     if steps == planned {
         return Ok(None);
     }
-    // what later stages make stays as it is
+    // later stages keep their steps
     let later = planned - course.end();
     (steps.checked_sub(course.origin + later))
         .filter(|own| course.origin + own >= done && *own > 0)
@@ -129,7 +136,7 @@ fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
         .map(Some)
 }
 
-/// What an edit changes, in words.
+/// The names of what an edit changes, joined by "and".
 fn changed(edit: &Edit) -> String {
     let parts = [
         (edit.prompts.is_some(), "prompts"),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::company::{INTERRUPTED, interrupt};
-use super::console::{Misuse, note, say};
+use super::console::{Misuse, note, say, warn};
 use super::judge::{self, Progress};
 use super::table::{Side, Table};
 use crate::cli::SearchArgs;
@@ -43,11 +43,11 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let panel = judge::panel(std::slice::from_ref(&args.clip), &args.judge)?;
     let queries = Queries::encode(&panel, &wanted)?;
     for warning in &queries.warnings {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
     let mut index = Index::open(&args.folder);
     if let Some(notice) = &index.notice {
-        note(format_args!("warning: {notice}"));
+        warn(notice);
     }
     let mut progress = Progress::new("pictures", args.judge.quiet);
     let update = index.update(&panel, |done, total| {
@@ -108,8 +108,8 @@ fn wanted(args: &SearchArgs) -> Result<Vec<Query>> {
 fn tell(update: &Update) {
     judge::tell(&update.skipped);
     if let Some(why) = &update.unsaved {
-        note(format_args!(
-            "warning: what was seen could not be kept, and the next search will look again: {why}"
+        warn(format_args!(
+            "what was seen could not be kept, and the next search will look again: {why}"
         ));
     }
 }

@@ -1,5 +1,5 @@
-//! Lists for people: a line of headers, and columns under them. Programs are better served by `--json` and `--csv`; those that read a
-//! list anyway know its headers by the `#` that they begin with, as other lines of comment do.
+//! Tables on standard output: a line of headers, and aligned columns below. Scripts should use `--json` or `--csv`; for those that parse
+//! a table, the line of headers begins with `#`, like other comment lines.
 
 use anyhow::Result;
 use unicode_segmentation::UnicodeSegmentation;
@@ -9,23 +9,23 @@ use super::console::say;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
-/// On which side of its column a text stands.
+/// How the texts of a column are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// To the left, for words.
     Left,
-    /// Numbers.
+    /// To the right, for numbers.
     Right,
 }
 
-/// A list in the making.
+/// A table whose rows are being collected.
 pub struct Table {
     columns: Vec<(String, Side)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A list without rows. The first header gets a `#` before it.
+    /// A table without rows. The first header is prefixed with `#`.
     pub fn new<S: Into<String>>(columns: impl IntoIterator<Item = (S, Side)>) -> Self {
         let mut columns: Vec<(String, Side)> = (columns.into_iter())
             .map(|(header, side)| (header.into(), side))
@@ -39,7 +39,7 @@ impl Table {
         }
     }
 
-    /// Appends a row, a text for each column. It stays on one line: characters that would break it or steer a terminal become spaces.
+    /// Appends a row, one text per column. Control characters, which would break the line or be obeyed by a terminal, become spaces.
     pub fn row(&mut self, texts: impl IntoIterator<Item = String>) {
         let texts = texts.into_iter();
         (self.rows).push(
@@ -86,7 +86,7 @@ impl Table {
     }
 }
 
-/// How many characters a person sees.
+/// The number of visible characters.
 fn width(text: &str) -> usize {
     text.graphemes(true).count()
 }

@@ -11,13 +11,12 @@ use anyhow::Result;
 use phantasia::output::{IMAGE, METRICS, run_name};
 use phantasia::rank::tournament::{BRACKET, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
-use phantasia::weights::{EMBEDDED, EMBEDDED_ACTIVATION};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::company::{INTERRUPTED, interrupt};
-use super::console::{Misuse, note, say};
-use super::judge::Progress;
+use super::console::{Misuse, note, say, warn};
+use super::judge::{Progress, check_activation};
 use super::table::{Side, Table};
 use super::{device, render};
 use crate::cli::{CompanyArgs, RenderArgs, ResumeArgs};
@@ -65,9 +64,7 @@ pub fn begin(args: &RenderArgs, recipe: &Recipe, candidates: usize) -> Result<Ex
         [] => recipe.clip.iter().map(|clip| clip.model.clone()).collect(),
         judge => judge.to_vec(),
     };
-    if args.activation.is_some() && judge.iter().all(|name| name == EMBEDDED) {
-        return Err(Misuse(format!("--activation: {EMBEDDED_ACTIVATION}")).into());
-    }
+    check_activation(args.activation, &judge)?;
     let options = TournamentOptions {
         candidates,
         keep,
@@ -109,7 +106,7 @@ fn play(
     device: String,
 ) -> Result<ExitCode> {
     for warning in tournament.warnings() {
-        note(format_args!("warning: {warning}"));
+        warn(warning);
     }
     let standings = tournament.standings();
     let judge = standings.judge.join(", ");

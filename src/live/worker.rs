@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::Tensor;
 
+use super::sheet::sheet;
 use super::{Command, Frame, Mailbox, Message, PromptStatus, Severity, View};
 use crate::paint::{Outcome, Painter};
 use crate::picture;
@@ -32,7 +32,7 @@ pub struct WorkerOptions {
     pub device: String,
     /// Over how many steps changes of prompts fade, until a command says otherwise.
     pub fade: usize,
-    /// Over how many steps an edit goes on painting once all steps are made, its fade apart; 1 or more.
+    /// How many steps an edit adds once all steps are made, in addition to those of its fade; at least 1.
     pub extend: usize,
     /// Whether it waits for commands once all steps are made, rather than end.
     pub hold: bool,
@@ -45,7 +45,7 @@ pub struct WorkerOptions {
 pub enum Event<'a> {
     /// A step was done.
     Step(&'a Tick),
-    /// There is something that the person should know; frames show it, too.
+    /// There is something that the user should know; frames carry it, too.
     Message(&'a Message),
 }
 
@@ -58,7 +58,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread. It ends when the painter is finished (unless it holds), on [`Command::Stop`], when `stop` is set, or with
-    /// an error; what was painted is saved whichever it is. `watch` is told there what happens.
+    /// an error; what was painted is saved in every case. `watch` is called on the thread with each event.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -87,8 +87,8 @@ impl Worker {
         self.commands.clone()
     }
 
-    /// Keeps no sender of commands any longer: a render that holds waits only while somebody else has one. What [`Worker::commands`] gives
-    /// from here on has no listener.
+    /// Drops the worker's own sender of commands, so that a render that holds ends once all other senders are gone. Senders that
+    /// [`Worker::commands`] returns from here on have no receiver.
     pub fn hang_up(&mut self) {
         self.commands = sync_channel(0).0;
     }
@@ -209,15 +209,15 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Tells the warnings that have come up.
+    /// Reports new warnings of the session.
     fn warn(&mut self) {
         for warning in self.painter.session_mut().take_warnings() {
             self.say(Severity::Warning, warning);
         }
     }
 
-    /// Does what was asked for since the last time; where there is nothing else to do, waits a moment for it. Returns whether there was
-    /// something, and nothing once nobody can ask any more.
+    /// Carries out the commands that have arrived; if idle, waits a moment for one. Returns whether there was one, and `None` once all
+    /// senders are gone.
     fn listen(&mut self, commands: &Receiver<Command>, idle: bool) -> Option<bool> {
         let mut batch = vec![];
         if idle {
@@ -292,7 +292,7 @@ impl Driver<'_> {
             })?,
             Command::Undo => {
                 let session = self.painter.session();
-                // where there can be no more steps, the edit is taken back all the same
+                // a stage that cannot be given more steps does not keep the edit from being undone
                 let steps = (session.is_exhausted())
                     .then(|| session.extended_by(self.more()).ok())
                     .flatten();
@@ -327,9 +327,9 @@ impl Driver<'_> {
         self.fade.saturating_add(self.options.extend)
     }
 
-    /// How many steps an edit at the end goes on painting. Where the timeline stops the render before its last step, it is those that are
-    /// left.
-    fn goes_on(&self) -> Option<usize> {
+    /// How many steps an edit at the end would continue painting. If the timeline stops the render before its last step, these are the
+    /// remaining ones.
+    fn extension(&self) -> Option<usize> {
         let session = self.painter.session();
         if session.is_exhausted() {
             session.extended_by(self.more()).ok().map(|_| self.more())
@@ -338,18 +338,18 @@ impl Driver<'_> {
         }
     }
 
-    /// Tells something that was done.
+    /// Reports something that was carried out.
     fn inform(&mut self, text: String) {
         self.say(Severity::Info, text);
     }
 
-    /// Tells something, to those who look at frames and to those who do not.
+    /// Reports something to front ends, through the next frame, and to the watcher of events.
     fn say(&mut self, severity: Severity, text: String) {
         let message = self.show(severity, text);
         (self.watch)(Event::Message(&message));
     }
 
-    /// Lets frames show something.
+    /// Puts a message into the frames from here on.
     fn show(&mut self, severity: Severity, text: String) -> Message {
         let number = self.message.as_ref().map_or(0, |message| message.number) + 1;
         let message = Message {
@@ -369,8 +369,8 @@ impl Driver<'_> {
         if self.saved_at_end != Some(now) {
             let (path, _) = self.painter.save()?;
             self.saved_at_end = Some(now);
-            let more = match self.goes_on() {
-                Some(steps) => format!("; an edit goes on painting for {steps} steps"),
+            let more = match self.extension() {
+                Some(steps) => format!("; an edit would continue painting for {steps} steps"),
                 None => String::new(),
             };
             self.inform(format!("finished; saved {}{more}", path.display()));
@@ -472,7 +472,7 @@ impl Driver<'_> {
             fade: self.fade,
             paused: self.paused,
             finished: session.is_finished(),
-            goes_on: self.goes_on(),
+            extension: self.extension(),
             message: self.message.clone(),
         }
     }
@@ -495,34 +495,4 @@ fn coalesced(batch: Vec<Command>) -> Vec<Command> {
         kept.push(command);
     }
     kept
-}
-
-/// Views `[n, 3, side, side]` side by side, as square as can be, grey where there is none: `[1, 3, h, w]`.
-fn sheet(views: &Tensor) -> Result<Tensor> {
-    const GAP: usize = 2;
-    const GREY: f64 = 0.1;
-    let (n, _, height, width) = views.dims4()?;
-    let columns = (1..=n).find(|c| c * c >= n).unwrap_or(1);
-    let rows = n.div_ceil(columns);
-    // noise may lead out of the range
-    let views = views
-        .clamp(0.0, 1.0)?
-        .pad_with_zeros(2, 0, GAP)?
-        .pad_with_zeros(3, 0, GAP)?;
-    let empty = ((views.narrow(0, 0, 1)?.zeros_like())? + GREY)?;
-    let mut lines = vec![];
-    for row in 0..rows {
-        let line = (0..columns)
-            .map(|column| match row * columns + column {
-                index if index < n => views.narrow(0, index, 1),
-                _ => Ok(empty.clone()),
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        lines.push(Tensor::cat(&line, 3)?);
-    }
-    let sheet = Tensor::cat(&lines, 2)?;
-    Ok(sheet
-        .narrow(2, 0, rows * (height + GAP) - GAP)?
-        .narrow(3, 0, columns * (width + GAP) - GAP)?
-        .contiguous()?)
 }

@@ -78,7 +78,7 @@ struct About {
 
 impl Hub {
     /// The hub of HF_ENDPOINT, with the token of HF_TOKEN or of the token file, the patience of HF_HUB_DOWNLOAD_TIMEOUT (seconds above 0),
-    /// the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY but for the hosts of NO_PROXY, the certificates of SSL_CERT_FILE or
+    /// the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY except for the hosts in NO_PROXY, the certificates of SSL_CERT_FILE or
     /// REQUESTS_CA_BUNDLE, and the usual cache; no hub where HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
     pub fn from_env() -> Self {
         let text = |name: &str| {

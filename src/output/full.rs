@@ -1,4 +1,4 @@
-//! A full disk, told as what it is.
+//! Recognises a full disk as the cause of an error.
 
 use std::io;
 
@@ -6,11 +6,11 @@ use super::{CheckpointError, OutputError};
 use crate::files::{is_full, no_space};
 use crate::video::VideoError;
 
-/// What ffmpeg says of a full disk.
+/// What ffmpeg prints when the disk is full.
 const FFMPEG_FULL: &str = "No space left on device";
 
-/// An error that comes from a full disk, in words that begin with that and name the file; what the error says beside it follows. `None`
-/// where it has another cause.
+/// The message about an error that a full disk caused: first that there is no space and for which file, then the error's context. `None`
+/// for other causes.
 pub fn disk_full(error: &anyhow::Error) -> Option<String> {
     let mut around = vec![];
     for cause in error.chain() {

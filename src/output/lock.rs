@@ -1,4 +1,4 @@
-//! Who paints in a run folder: one process at a time.
+//! The lock of a run folder: one process at a time may paint in it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{OutputError, failed};
 
-/// The lock's file name in a run folder. What counts is the system's lock on the file, which ends with the process, however that ends:
-/// a file that was left behind keeps nobody out.
+/// The lock's file name in a run folder. What counts is the operating system's lock on the file, which is released when the process ends,
+/// however it ends: a leftover file does not keep the folder locked.
 pub(super) const LOCK: &str = ".lock";
 
 /// The lock on a run folder, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    /// Its lock is the file's, and ends when it is closed.
+    /// Closing the file releases the lock.
     _file: File,
 }
 
@@ -34,16 +34,16 @@ impl Lock {
                 .open(&path)
                 .map_err(failed("write", &path))?;
             match file.try_lock() {
-                // whoever had it may just have removed it, and another may have made a new one
+                // the previous holder may just have removed the file, and another process may have created a new one
                 Ok(()) if !is_at(&file, &path) => continue,
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(failed("go on with", run)(in_use(&mut file)));
+                    return Err(failed("lock", run)(in_use(&mut file)));
                 }
-                // some network file systems have no locks, and a run is not refused for that
+                // some network file systems do not support locks; a run continues without one there
                 Err(TryLockError::Error(_)) => {}
             }
-            // for the words of those who find the lock taken; it is as good without
+            // only for the message of a process that finds the folder locked
             let _ = sign(&mut file);
             return Ok(Self { path, _file: file });
         }
@@ -52,14 +52,14 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // It is locked still, so that the file is nobody else's. Elsewhere a file in use cannot be removed, and stays.
+        // The lock is still held, so no other process uses the file. Other systems cannot remove an open file, and it stays.
         if cfg!(unix) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether a file is the one that has this name now.
+/// Whether `file` is the file of that name now.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -69,7 +69,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Whether a file is the one that has this name now: always, for nobody removes it.
+/// Whether `file` is the file of that name now: always, because nothing removes it on these systems.
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> bool {
     true
@@ -83,7 +83,7 @@ fn sign(file: &mut File) -> io::Result<()> {
 
 fn in_use(file: &mut File) -> io::Error {
     let mut text = String::new();
-    // on some systems a file that is locked cannot be read by others
+    // on some systems other processes cannot read a locked file
     let process =
         (file.read_to_string(&mut text).ok()).and_then(|_| text.trim().parse::<u32>().ok());
     let holder = match process {
@@ -105,10 +105,7 @@ mod tests {
         let run = tempfile::tempdir().expect("a folder");
         let lock = Lock::take(run.path()).expect("the lock");
         let error = Lock::take(run.path()).expect_err("a folder in use");
-        assert!(
-            error.to_string().starts_with("cannot go on with `"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot lock `"), "{error}");
         let said = error.into_source().to_string();
         let me = format!("({}) is painting in it", std::process::id());
         assert!(said.contains(&me), "{said}");
@@ -117,7 +114,7 @@ mod tests {
         assert!(!cfg!(unix) || !run.path().join(LOCK).exists());
         // what a killed process leaves
         fs::write(run.path().join(LOCK), "1").expect("a file");
-        Lock::take(run.path()).expect("the lock of nobody");
+        Lock::take(run.path()).expect("a lock that no process holds");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How a run goes on: from its checkpoint, with its recipe as it stands in the folder now.
+//! Resuming a run from its checkpoint, with the recipe that is in its folder now.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::Painter;
@@ -8,7 +8,7 @@ use crate::output::{RECIPE, RunFolder};
 use crate::recipe::{Draft, Edit, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 
-/// A run that is about to go on: its checkpoint and its recipe are read, and fit each other. No model is loaded yet.
+/// A run that is about to resume: its checkpoint and recipe are read and fit each other. No model is loaded yet.
 pub struct Resumption {
     folder: RunFolder,
     recipe: Recipe,
@@ -18,21 +18,21 @@ pub struct Resumption {
 }
 
 impl Resumption {
-    /// Reads the last checkpoint, or with `previous` the one before it, and the recipe. Stops up to there are taken out of the
-    /// timeline. What was changed in the recipe since the checkpoint was written becomes an edit, where that can be done: the prompts and
-    /// the terms, while nothing has taken their place, and the steps of a single generator. Edits that are still to come and `output` may be
-    /// changed at will.
+    /// Reads the last checkpoint, or with `previous` the one before it, and the recipe. Stops up to the checkpoint's step are removed from
+    /// the timeline. Changes made to the recipe since the checkpoint was written become an edit where possible: prompts and terms, unless
+    /// a stage or an edit has replaced them, and the steps of a single generator. Edits that have not taken effect yet and `output` may be
+    /// changed freely.
     ///
     /// # Errors
-    /// When the recipe or the checkpoint cannot be read. Where anything else was changed in the recipe it is a
-    /// [`RecipeError`](crate::recipe::RecipeError) that names it: the picture so far is not that recipe's.
+    /// When the recipe or the checkpoint cannot be read. If anything else in the recipe was changed, a
+    /// [`RecipeError`](crate::recipe::RecipeError) that names it, because the picture so far was painted by another recipe.
     pub fn read(folder: RunFolder, previous: bool, device: &Device) -> Result<Self> {
         let draft = Draft::load(&folder.path().join(RECIPE))?;
         let now = draft.finish()?;
         let saved = folder.read_checkpoint(previous, device)?;
         let mut until = saved.session.step;
         if previous {
-            // the stop that the last checkpoint was written at
+            // the stop at which the last checkpoint was written
             until = until.max(now.stops_at().unwrap_or(0));
         }
         let mut recipe = now.without_stops(until);
@@ -41,7 +41,7 @@ impl Resumption {
             let before = Draft::parse(text, "the recipe in the checkpoint", folder.path())?
                 .unchecked()?
                 .without_stops(until);
-            let refused = reconcile(before, &mut recipe, &saved.session, &mut changes);
+            let refused = reconcile(before, &mut recipe, &saved.session, &mut changes)?;
             if !refused.is_empty() {
                 return Err(draft.refusal(refused).into());
             }
@@ -55,13 +55,13 @@ impl Resumption {
         })
     }
 
-    /// The recipe by which it was painted so far, edits that are still to come among it.
+    /// The recipe that painted the run so far, including edits that have not taken effect yet.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// Makes ready for the next step. Returned with the painter is what was changed in the recipe since the checkpoint, to be made an
-    /// edit ([`Painter::edit`]); it is empty where nothing was. Metrics of later steps are forgotten: those steps are made again.
+    /// Prepares the painter for the next step. The changes made to the recipe since the checkpoint are returned with it, to be applied with
+    /// [`Painter::edit`]; they are empty if there are none. Metrics of later steps are removed, because those steps are made again.
     ///
     /// # Errors
     /// When a model cannot be loaded, the checkpoint does not fit the recipe, or the folder cannot be written to.
@@ -74,8 +74,7 @@ impl Resumption {
             device,
         } = self;
         let mut session = Session::with_options(&recipe, &device, options)?;
-        (session.load(saved))
-            .map_err(|error| error.context("the checkpoint does not fit the run's recipe"))?;
+        (session.load(saved)).context("the checkpoint does not fit the run's recipe")?;
         folder.cut_metrics(session.step())?;
         let mut painter = Painter::new(session, folder, &recipe)?;
         painter.kept = Some(painter.session.step());
@@ -83,20 +82,20 @@ impl Resumption {
     }
 }
 
-/// Brings a changed recipe back to what was painted so far, and puts into `changes` what an edit can do. Returns the rest: each
-/// change by its path, and why it is refused.
+/// Restores a changed recipe to the one that painted the run so far, and moves what an edit can change into `changes`. Returns the other
+/// changes, each with its path and the reason for refusing it.
 fn reconcile(
     before: Recipe,
     now: &mut Recipe,
     saved: &SavedSession,
     changes: &mut Edit,
-) -> Vec<(String, String)> {
+) -> Result<Vec<(String, String)>> {
     let mut refused = timeline_changes(&before.timeline, &now.timeline, saved);
     let applied = before.timeline.iter().take(saved.edits);
     let stages = before.generator.0.iter().take(saved.course.stage + 1);
     let replaced = |path: &str, flag: &str| {
         let why = format!(
-            "others have taken their place since the run began, so that a change has no effect: {flag}, or change it back"
+            "they were replaced during the run, so that a change here has no effect: {flag}, or change it back"
         );
         (path.to_owned(), why)
     };
@@ -124,36 +123,37 @@ fn reconcile(
         let as_begun = matches!(before.generator.0.as_slice(), [only] if only.steps.is_none())
             && saved.course.steps == before.steps;
         if !as_begun {
-            let why = "the length of this run was changed since it began, or it has several generators: give the new total as `--steps`, \
-                       and change this back";
+            let why = "the number of steps was changed during the run, or it has several generators: give the new total as `--steps`, and \
+                       change this back";
             refused.push(("steps".to_owned(), why.to_owned()));
         } else if now.steps < done {
             let why = format!(
-                "{} are asked for, and the run has made {done} already",
+                "{} is fewer than the {done} that the run has made already",
                 now.steps
             );
             refused.push(("steps".to_owned(), why));
         }
         changes.steps = Some(std::mem::replace(&mut now.steps, before.steps));
     }
-    // what is written beside the picture changes nothing in it
+    // `output` has no effect on the picture
     let comparable = Recipe {
         timeline: now.timeline.clone(),
         output: now.output.clone(),
         ..before
     };
-    for difference in comparable.differences(now) {
+    let differences = comparable.differences(now);
+    for difference in differences.context("cannot compare the recipe with the checkpoint's")? {
         let why = format!(
-            "it is {} here, and {} in the run's checkpoint: the picture so far was painted with that, and a run goes on as it began. Change it \
-             back, or paint this recipe anew with `phantasia render`",
+            "it is {} here, and {} in the run's checkpoint, which the picture so far was painted with. Change it back, or start a new run of \
+             this recipe with `phantasia render`",
             difference.now, difference.before
         );
         refused.push((difference.path, why));
     }
-    refused
+    Ok(refused)
 }
 
-/// What was changed in the edits that had taken effect when the checkpoint was written. Those after them are free.
+/// Changes in the edits that had taken effect when the checkpoint was written. Later edits may be changed freely.
 fn timeline_changes(before: &[Edit], now: &[Edit], saved: &SavedSession) -> Vec<(String, String)> {
     let mut refused = vec![];
     if now.len() < saved.edits {
@@ -167,14 +167,14 @@ fn timeline_changes(before: &[Edit], now: &[Edit], saved: &SavedSession) -> Vec<
     }
     for (index, (edit, old)) in now.iter().zip(before).take(saved.edits).enumerate() {
         if edit != old {
-            let why = "this edit had taken effect when the run's checkpoint was written, and is another one now: change it back";
+            let why = "this edit had taken effect when the run's checkpoint was written, and was changed since: change it back";
             refused.push((format!("timeline.{index}"), why.to_owned()));
         }
     }
     for (index, edit) in now.iter().enumerate().skip(saved.edits) {
         if edit.step < saved.step {
             let why = format!(
-                "the run's checkpoint was written after step {}, so that this edit comes too late: give it that step or a later one",
+                "the run's checkpoint was written after step {}, so this edit comes too late: give it that step or a later one",
                 saved.step
             );
             refused.push((format!("timeline.{index}.step"), why));

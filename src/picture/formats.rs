@@ -1,17 +1,17 @@
-//! Which formats of pictures are read, and the names of those that are not, by a file's ending and by what it begins with.
+//! The picture formats that are supported, and the names of those that are not, by extension and by signature.
 
 use std::path::Path;
 
-/// Endings of files that are taken for pictures in a folder. An ending promises nothing: a file is read as what it begins like.
+/// Extensions of the files in a folder that are read as pictures. The format is determined by the content, not by the extension.
 const READ: [&str; 16] = [
     "apng", "bmp", "dib", "gif", "jfi", "jfif", "jif", "jpe", "jpeg", "jpg", "mpo", "pjp", "png",
     "tif", "tiff", "webp",
 ];
 
-/// A camera's raw data. It is TIFF inside in most cases, whose first picture is a thumbnail.
+/// A camera's raw data, usually a TIFF whose first picture is a thumbnail.
 const CAMERA_RAW: &str = "camera RAW";
 
-/// Formats of pictures that are not read, and the endings of their files.
+/// Unsupported picture formats, and the extensions of their files.
 const NOT_READ: [(&str, &[&str]); 19] = [
     ("AVIF", &["avif", "avifs"]),
     (
@@ -40,7 +40,7 @@ const NOT_READ: [(&str, &[&str]); 19] = [
     ("TGA", &["tga"]),
 ];
 
-/// What files of formats that are not read begin with, after so many bytes.
+/// Signatures of unsupported formats: name, offset in bytes, signature.
 const SIGNATURES: [(&str, usize, &[u8]); 29] = [
     ("AVIF", 4, b"ftypavif"),
     ("AVIF", 4, b"ftypavis"),
@@ -73,12 +73,12 @@ const SIGNATURES: [(&str, usize, &[u8]); 29] = [
     ("SVG", 0, b"<svg"),
 ];
 
-/// Whether a file's ending is one of a format that is read, in upper or lower case.
+/// Whether a file's extension, in upper or lower case, is one of a supported format.
 pub fn is_read(path: &Path) -> bool {
     ending(path).is_some_and(|ending| READ.contains(&ending.as_str()))
 }
 
-/// The name of the format that a file's ending tells, where it is one of pictures that are not read.
+/// The name of the unsupported picture format that a file's extension belongs to.
 pub fn not_read(path: &Path) -> Option<&'static str> {
     let ending = ending(path)?;
     (NOT_READ.iter())
@@ -86,13 +86,13 @@ pub fn not_read(path: &Path) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
-/// The name for a camera's raw data, where a file's ending is one of it and it is TIFF inside.
+/// [`CAMERA_RAW`], if a file has an extension of raw data and its content is TIFF.
 pub(super) fn camera_raw(path: &Path, bytes: &[u8]) -> Option<&'static str> {
     let is_tiff = bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*");
     not_read(path).filter(|name| is_tiff && *name == CAMERA_RAW)
 }
 
-/// The name of the format that bytes begin like, where it is one of pictures (or pages) that are not read.
+/// The name of the unsupported format of pictures (or pages) whose signature the bytes begin with.
 pub(super) fn recognised(bytes: &[u8]) -> Option<&'static str> {
     let begins = |(_, at, signature): &&(&str, usize, &[u8])| {
         bytes

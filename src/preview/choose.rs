@@ -20,7 +20,7 @@ pub enum Preview {
 pub struct Surroundings {
     /// A window can be opened: there is a display, and it answers.
     pub display: bool,
-    /// There is a display by its name, but it does not answer.
+    /// DISPLAY names a display that does not answer.
     pub display_is_dead: bool,
     /// There is a Wayland display, but none of X11.
     pub wayland_alone: bool,
@@ -37,9 +37,9 @@ pub enum NoPreview {
          with `--control -` to steer by standard input, or edit the recipe while `render --watch` paints it"
     )]
     NoDisplay,
-    /// The display is named and does not answer.
+    /// DISPLAY names a display that does not answer.
     #[error(
-        "the display for the window does not answer (DISPLAY is {}): is its server running, and may this program use it? Without it, take \
+        "the display for the window does not answer (DISPLAY is {}): check that its server is running and that this program may use it, or use \
          `--preview terminal` or `--preview none`",
         std::env::var("DISPLAY").unwrap_or_default()
     )]

@@ -23,7 +23,7 @@ impl Display {
         }
     }
 
-    /// Whether a window could be opened, where that can be known before: an X server that DISPLAY names may be gone, or refuse us.
+    /// Whether the display accepts connections. Without X11 this cannot be known beforehand, and is `true`.
     pub fn answers() -> bool {
         answers()
     }

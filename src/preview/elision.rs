@@ -1,7 +1,7 @@
-//! How a text is set in lines of a width, and what is left out where they do not hold it.
+//! Breaks a text into lines of a width, and elides the middle of a text that is too long.
 //!
-//! The beginnings of prompts are often alike ("an oil painting of ..."), so what is left out is the middle, and prompts that would still
-//! look alike show the place at which they differ.
+//! Prompts often begin alike ("an oil painting of ..."), so the middle is left out instead of the end, and prompts that would still look
+//! alike show the place where they differ.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::text::{Fonts, Style};
 
 const ELLIPSIS: &str = "…";
-/// Of a line's room that is left for text, its beginning takes this share; the rest is its end's.
+/// The share of an elided line that the text's beginning takes; the rest is for its end.
 const HEAD: f32 = 0.55;
-/// Of a line that shows where two texts differ, its beginning takes this share.
+/// The same in a line that shows where two texts differ.
 const SHORT_HEAD: f32 = 0.25;
 
-/// Prompts that look alike are tried to be told apart by so many places.
+/// At most this many places are tried until prompts look different.
 const MOST_PLACES: usize = 3;
 
 /// A line: parts of the text, with an ellipsis between two of them, and where a part does not reach the text's end.
@@ -28,7 +28,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line as it is drawn.
+    /// The line as it is drawn, of the text that it was made from.
     pub fn shown(&self, text: &str) -> String {
         let parts: Vec<&str> = self.parts.iter().map(|part| &text[part.clone()]).collect();
         let mut shown = parts.join(ELLIPSIS);
@@ -38,7 +38,7 @@ impl Line {
         shown
     }
 
-    /// Whether it can be of this text: the text may have changed since the line was made.
+    /// Whether it can be a line of this text, which may have changed since the line was made.
     pub fn fits(&self, text: &str) -> bool {
         (self.parts.iter()).all(|part| text.get(part.clone()).is_some())
     }
@@ -48,7 +48,7 @@ impl Line {
         self.parts.first().map_or(0, |part| part.end)
     }
 
-    /// Whether a range of the text is in it.
+    /// Whether it shows a range of the text.
     fn shows(&self, range: &Range<usize>) -> bool {
         (self.parts.iter()).any(|part| part.start <= range.start && range.end <= part.end)
     }
@@ -66,14 +66,14 @@ impl Line {
     }
 }
 
-/// A text in at most `most` lines that fit into `room` pixels; its middle is left out where they do not hold it.
+/// A text in at most `most` lines of `room` pixels; the middle of a longer text is left out.
 pub fn lines(fonts: &Fonts, text: &str, style: Style, room: f32, most: usize) -> Vec<Line> {
     set(fonts, text, style, room, most, None)
 }
 
-/// Several texts, each in at most so many lines: those that would look alike show where they differ. One of no lines does not show, but the
-/// others are told apart from it.
-pub fn told_apart(
+/// Several texts, each with its number of lines: texts that would look alike show where they differ. A text with no lines is not shown,
+/// but the others are made to look different from it.
+pub fn distinguished(
     fonts: &Fonts,
     texts: &[(&str, usize)],
     style: Style,
@@ -87,7 +87,7 @@ pub fn told_apart(
             if *most == 0 {
                 return None;
             }
-            // what begins as others do shows where it goes on otherwise
+            // a text that begins like others shows where it differs first
             let head = lines.first().map_or(0, Line::head);
             (texts.iter().enumerate())
                 .filter(|(other, _)| *other != index)
@@ -103,7 +103,7 @@ pub fn told_apart(
             all[index] = set(fonts, text, style, room, most, place);
         }
     }
-    // where that does not tell all of several apart, the next place may
+    // of three or more texts some may still look alike: try the next place
     for _ in 0..MOST_PLACES {
         let looks: Vec<Vec<String>> = (texts.iter().zip(&all))
             .map(|((text, _), lines)| lines.iter().map(|line| line.shown(text)).collect())
@@ -270,7 +270,7 @@ fn elided(
     let head = trimmed(text, range.start..to_word(text, range.start, head));
     let left = room - places.width(&head);
     let tail = match show {
-        // else it shows as it is, as part of the beginning or of the end
+        // otherwise the place is visible in the beginning or in the end
         Some(show) if show > head.end && places.at(range.end) - places.at(show) > left => {
             show..places.forth(show, left).min(range.end)
         }
@@ -280,7 +280,7 @@ fn elided(
         }
     };
     let tail = trimmed(text, tail);
-    // a part may be empty, and the ellipsis still tells that there is more
+    // a part may be empty; the ellipsis then still shows that there is more
     let cut = tail.end < range.end || tail.is_empty();
     let tail = (!tail.is_empty()).then_some(tail);
     Line {
@@ -313,12 +313,14 @@ mod tests {
 
     fn apart(texts: &[&str], room: f32, most: usize) -> Vec<String> {
         let texts: Vec<(&str, usize)> = texts.iter().map(|text| (*text, most)).collect();
-        (told_apart(&fonts(), &texts, STYLE, room).iter().zip(&texts))
-            .map(|(lines, (text, _))| {
-                let lines: Vec<String> = lines.iter().map(|line| line.shown(text)).collect();
-                lines.join("\n")
-            })
-            .collect()
+        (distinguished(&fonts(), &texts, STYLE, room)
+            .iter()
+            .zip(&texts))
+        .map(|(lines, (text, _))| {
+            let lines: Vec<String> = lines.iter().map(|line| line.shown(text)).collect();
+            lines.join("\n")
+        })
+        .collect()
     }
 
     #[test]
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn prompts_that_begin_alike_are_told_apart() {
+    fn prompts_that_begin_alike_are_distinguished() {
         let texts = [
             "an oil painting of a lighthouse at dusk by the northern sea",
             "an oil painting of a lighthouse at dusk by the southern sea, calm",
@@ -394,14 +396,14 @@ mod tests {
             lines[0].contains("lighth") && lines[1].contains("sail"),
             "{lines:?}"
         );
-        let one = told_apart(&fonts(), &[(texts[0], 0), (texts[1], 1)], STYLE, 200.0);
+        let one = distinguished(&fonts(), &[(texts[0], 0), (texts[1], 1)], STYLE, 200.0);
         assert!(one[0].is_empty() && one[1][0].shown(texts[1]) == lines[1]);
         // of three, two of which differ later
         let other = texts[0].replace("storm", "summer");
         let lines = apart(&[texts[0], &other, texts[1]], 200.0, 1);
         let different: std::collections::BTreeSet<_> = lines.iter().collect();
         assert_eq!(different.len(), 3, "{lines:?}");
-        // a third that is of its own stays as it is
+        // a third that differs from the start is not elided
         let lines = apart(&[texts[0], texts[1], "a cat"], 200.0, 1);
         assert_eq!(lines[2], "a cat");
     }
@@ -441,7 +443,7 @@ mod tests {
                 }
                 prop_assert_eq!(line.offset(0), line.parts.first().map_or(0, |part| part.start));
             }
-            // nothing that is not white is lost but by an ellipsis
+            // without an ellipsis only white space is left out
             if lines.iter().all(|line| line.parts.len() == 1 && !line.cut) && most > 0 {
                 let shown: String = lines.iter().flat_map(|line| line.shown(&text).chars().collect::<Vec<_>>()).filter(|c| !c.is_whitespace()).collect();
                 let all: String = text.chars().filter(|c| !c.is_whitespace()).collect();

@@ -77,7 +77,7 @@ impl GardenWindow {
         })
     }
 
-    /// What stands above the window.
+    /// Sets the window's title.
     pub fn set_title(&mut self, title: &str) {
         self.window.set_title(&plain(title));
     }
@@ -174,7 +174,7 @@ impl GardenWindow {
         wounds
     }
 
-    /// A wound at a place of the window, if it is on the pattern and not near the last one.
+    /// The wound for a place of the window, if it is on the pattern and not near the last one.
     fn wound(&mut self, (x, y): (f32, f32)) -> Option<Care> {
         let (place, (width, height)) = self.place?;
         if !place.contains(x.floor() as i32, y.floor() as i32) {

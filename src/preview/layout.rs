@@ -3,13 +3,13 @@
 use super::canvas::Rect;
 use super::panel::Panel;
 
-/// The size at which everything is drawn in its plain size, in logical pixels.
+/// The window size at which everything is drawn without growth, in logical pixels.
 const USUAL: (f32, f32) = (1040.0, 680.0);
-/// How small and how large things get with the window.
+/// The smallest and the largest growth.
 const GROWTHS: (f32, f32) = (0.9, 2.5);
-/// How much larger a part of the window is drawn than its share: a window twice as large shows more, too.
+/// The exponent of growth: below 1, so that a larger window also shows more.
 const GROWTH: f32 = 2.0 / 3.0;
-/// The width of the panel beside the picture, in logical pixels as everything below.
+/// The width of the panel at the side of the picture, in logical pixels like everything below.
 const SIDE_WIDTH: f32 = 348.0;
 /// Narrower or lower windows have a [`COMPACT`] panel.
 const LEAST: (f32, f32) = (380.0, 280.0);
@@ -21,21 +21,21 @@ const HEADING_TWO: f32 = 46.0;
 /// A second line of a long prompt.
 const LINE: f32 = 19.0;
 const ADD: f32 = 36.0;
-/// Lines of messages, at most, where nothing else needs the room; the first two are always free.
+/// At most this many lines of messages, if nothing else needs the room; two are always free.
 const MESSAGE_LINES: f32 = 6.0;
-/// From one line of a message to the next.
+/// The line height of messages.
 pub(super) const MESSAGE_LINE: f32 = 18.0;
 const MESSAGE_GAP: f32 = 8.0;
-/// Prompts that show at least before the curve gives way.
+/// The curve is left out if fewer prompts than this would fit.
 const LEAST_ROWS: usize = 2;
-/// A compact panel is beside the picture where it has this much room there.
+/// A compact panel is at the side of the picture if it has this much room there.
 const COMPACT_SIDE: f32 = 150.0;
 /// A compact panel below the picture takes at most this share of the window.
 const COMPACT_SHARE: f32 = 0.45;
 /// Windows smaller than this have no room for text.
 const COMPACT_LEAST: (f32, f32) = (120.0, 90.0);
 
-/// The sizes of what every panel has, in logical pixels.
+/// The sizes of a panel's parts, in logical pixels.
 struct Sizes {
     margin: f32,
     status: f32,
@@ -44,7 +44,7 @@ struct Sizes {
     /// From a row's top to its text, and to its bar.
     text: f32,
     bar: f32,
-    /// From a row's sides to what is in it.
+    /// From a row's sides to its content.
     pad: f32,
     message: f32,
     footer: f32,
@@ -78,12 +78,12 @@ const COMPACT: Sizes = Sizes {
     gap: 2.0,
 };
 
-/// How much larger or smaller than usual things are drawn in a window of this size, where a display has `scale` pixels to a logical one.
-/// A user's own zoom comes on top of it.
+/// The factor by which everything is enlarged in a window of this size, on a display with `scale` pixels to a logical one. The user's
+/// zoom is applied in addition.
 pub fn growth((width, height): (usize, usize), scale: f32) -> f32 {
     let (wide, high) = (width as f32 / scale, height as f32 / scale);
     let ratio = (wide / USUAL.0).min(high / USUAL.1);
-    // in steps, so that letters are not drawn anew for every pixel by which a window is dragged larger
+    // in steps, so that glyphs are not rasterised again for every pixel while a window is resized
     let growth = (ratio.powf(GROWTH) * 20.0).round() / 20.0;
     growth.clamp(GROWTHS.0, GROWTHS.1)
 }
@@ -108,7 +108,7 @@ pub struct RowPlace {
 pub struct Layout {
     /// Real pixels to a logical one.
     pub scale: f32,
-    /// Whether the window is so small that only what matters most shows, in small letters.
+    /// Whether the window is so small that only the most important parts are shown, in small letters.
     pub compact: bool,
     /// The room of the picture.
     pub picture: Rect,
@@ -169,8 +169,8 @@ fn px(scale: f32, logical: f32) -> i32 {
 }
 
 impl Layout {
-    /// Where things are in a window of this size in pixels, with so many pixels to a logical one. `is_long` says which prompts do not
-    /// fit on a line of a width in pixels: they get two, if there is room.
+    /// The layout of a window of this size in pixels, with `scale` pixels to a logical one. `is_long` says whether a prompt does not fit
+    /// on one line of a width in pixels: it gets two, if there is room.
     pub fn new(
         panel: &Panel,
         width: usize,
@@ -289,7 +289,7 @@ impl Layout {
         self.prompts(panel, &mut column, is_long);
     }
 
-    /// A panel of few and small lines, beside the picture or below it.
+    /// A panel of few, small lines, at the side of the picture or below it.
     fn small(
         &mut self,
         panel: &Panel,
@@ -303,14 +303,14 @@ impl Layout {
         let aspect = (panel.frame()).map_or(1.0, |frame| {
             frame.width.max(1) as f32 / frame.height.max(1) as f32
         });
-        // what a picture as high as the window leaves free
+        // the width that a picture of the window's height leaves free
         let free = wide - high * aspect;
         let beside = free >= COMPACT_SIDE;
         let room = high * if beside { 1.0 } else { COMPACT_SHARE };
         let each = COMPACT.row + COMPACT.row_gap;
         let rest = COMPACT.status + COMPACT.footer + COMPACT.gap + 2.0 * COMPACT.margin;
         let fitting = ((room - rest).max(0.0) / each) as usize;
-        // the line that is being typed matters more than how far the picture is
+        // the line that is being typed is more important than the progress
         let typing = fitting == 0 && panel.editing().is_some();
         let margin = self.px(COMPACT.margin);
         if beside {
@@ -352,7 +352,7 @@ impl Layout {
         }
     }
 
-    /// Messages may have what nothing else needs above them.
+    /// Gives messages the unused room above them.
     fn widen_message(&mut self, rest: &Column) {
         let most = self.px(MESSAGE_LINES * MESSAGE_LINE);
         let free = rest.rest.height - self.px(MESSAGE_GAP);

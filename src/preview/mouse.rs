@@ -1,8 +1,8 @@
 //! The mouse's left button, press by press.
 //!
-//! The windowing library tells only whether the button is down at the moment, so that a press and a release between two looks, as a tap on
-//! a touchpad makes them, would be lost. On X11 an invisible window of our own lies on top of the library's and keeps what happens to it in
-//! order, with the place of each press. Elsewhere the state is compared from look to look.
+//! The windowing library reports only whether the button is down at the moment, so a press and a release between two polls, as a tap on a
+//! touchpad makes, would be lost. On X11 an invisible window of our own on top of the library's receives the events in order, with the
+//! place of each press. Elsewhere the state is compared from poll to poll.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ pub(super) enum Click {
     /// It is pressed, at a place in pixels of the window.
     Press {
         at: (f32, f32),
-        /// When, since some moment that is the same for all presses. Two may be read at once that were made one after the other.
+        /// The time since a fixed moment, the same for all presses: several presses may be read at once.
         when: Duration,
     },
-    /// It is let go.
+    /// It is released, at a place in pixels of the window.
     Release((f32, f32)),
 }
 
@@ -46,12 +46,12 @@ impl Mouse {
         }
     }
 
-    /// Where the pointer is, also beside the window.
+    /// Where the pointer is, also outside the window.
     pub(super) fn at(&self, window: &minifb::Window) -> Option<(f32, f32)> {
         window.get_mouse_pos(MouseMode::Pass)
     }
 
-    /// The next thing that the button did since it was asked about last.
+    /// The next event of the button that has not been read yet.
     pub(super) fn read(&mut self, window: &minifb::Window) -> Option<Click> {
         if self.clicks.is_empty() {
             self.look(window);
@@ -64,7 +64,7 @@ impl Mouse {
         match &self.overlay {
             Some(overlay) => {
                 if !overlay.read(&mut self.clicks) {
-                    // its connection broke down, and the window goes with it or not
+                    // the connection is lost: fall back to polling
                     self.overlay = None;
                 }
             }
@@ -77,7 +77,7 @@ impl Mouse {
         self.compare(window);
     }
 
-    /// Compares the button's state with that of the last time.
+    /// Compares the button's state with that of the last poll.
     fn compare(&mut self, window: &minifb::Window) {
         let down = window.get_mouse_down(MouseButton::Left);
         if down == self.down {
@@ -108,12 +108,12 @@ mod overlay {
 
     use super::Click;
 
-    /// Wider and higher than any window, so that it need not be made larger with the one below it.
+    /// Larger than any window, so that it need not be resized with the one below it.
     const SIDE: u16 = 32_767;
     const LEFT: u8 = 1;
 
-    /// An invisible window on top of the windowing library's. X11 tells one client alone of a window's presses, and that is the windowing
-    /// library; keys go through to the window below.
+    /// An invisible window on top of the windowing library's. X11 reports the presses in a window to one client only, and for the lower window
+    /// that is the windowing library. Keys pass through to it.
     pub(super) struct Overlay {
         connection: RustConnection,
         window: u32,
@@ -126,7 +126,7 @@ mod overlay {
     }
 
     impl Overlay {
-        /// None where the display does not let us.
+        /// `None` if the display does not allow it.
         pub(super) fn over(below: &minifb::Window) -> Option<Self> {
             let parent = u32::try_from(below.get_window_handle() as usize).ok()?;
             let (connection, _) = x11rb::connect(None).ok()?;
@@ -153,7 +153,7 @@ mod overlay {
             Some(Self { connection, window })
         }
 
-        /// Takes what has happened. Returns whether the connection still stands.
+        /// Collects the events since the last call. Returns whether the connection still works.
         pub(super) fn read(&self, clicks: &mut VecDeque<Click>) -> bool {
             loop {
                 let event = match self.connection.poll_for_event() {

@@ -30,7 +30,7 @@ impl Pace {
     }
 }
 
-/// What is to be done for a window at one moment.
+/// What to do for a window at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Redraw {
     /// Paint it.
@@ -38,20 +38,20 @@ pub(super) enum Redraw {
         /// With the newest picture; else with the one that is already there.
         picture: bool,
     },
-    /// Put the pixels of the last time on the screen once more.
+    /// Put the last pixels on the screen again.
     Show,
     /// Nothing.
     Nothing,
 }
 
-/// Decides when a window is painted. It has no clock of its own, so that it can be tested without waiting.
+/// Decides when a window is painted. It has no clock, so that it can be tested without waiting.
 ///
-/// New pictures keep to a [`Pace`]. Everything else (keys, clicks, messages, a new size) is painted at once, and never puts the next
-/// picture off.
+/// New pictures keep to a [`Pace`]. Everything else (keys, clicks, messages, a new size) is painted at once, and never delays the next
+/// picture.
 #[derive(Clone, Debug)]
 pub(super) struct Redraws {
     pace: Pace,
-    /// The screen loses the pixels where another window lay on this one, so they are shown again this often.
+    /// The pixels are shown again this often, because the screen loses them where another window covered this one.
     refresh: Duration,
     size: (usize, usize),
     touched: bool,
@@ -74,7 +74,7 @@ impl Redraws {
         }
     }
 
-    /// Whether a newer picture could be drawn now. Frames cost the painting thread time, so none is asked for earlier.
+    /// Whether a newer picture may be drawn now. Frames cost the painting thread time, so none is requested earlier.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         now >= self.next_picture
     }
@@ -89,7 +89,7 @@ impl Redraws {
         self.touched = true;
     }
 
-    /// What to do now, in a window of this size; [`Redraws::done`] is told afterwards how long it took.
+    /// What to do now, in a window of this size. [`Redraws::done`] must be called afterwards.
     pub(super) fn decide(&mut self, size: (usize, usize), now: Instant) -> Redraw {
         self.touched |= size != self.size;
         self.size = size;
@@ -103,7 +103,7 @@ impl Redraws {
         }
     }
 
-    /// What [`Redraws::decide`] said was done; it began at `begin`.
+    /// Records that what [`Redraws::decide`] returned was done: it began at `begin` and took `took`.
     pub(super) fn done(&mut self, redraw: Redraw, begin: Instant, took: Duration) {
         match redraw {
             Redraw::Paint { picture } => {
@@ -129,7 +129,7 @@ mod tests {
 
     const LOOK: Duration = Duration::from_millis(33);
 
-    /// A window that nobody touches, and how often it did what.
+    /// A window without input, with counts of what it did.
     struct Bench {
         panel: Panel,
         redraws: Redraws,
@@ -160,7 +160,7 @@ mod tests {
             }
         }
 
-        /// Looks at everything as the window's loop does, for so long; a step is made at every look. Painting takes 10 ms.
+        /// Runs the window's loop for `time`, with a new step at every pass. Painting takes 10 ms.
         fn look_on(&mut self, time: Duration) {
             (self.pictures, self.others) = (0, 0);
             let end = self.now + time;
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_come_on_after_a_message_has_gone() {
+    fn pictures_continue_after_a_message_has_gone() {
         let mut bench = Bench::new();
         bench.look_on(Duration::from_secs(20));
         let usual = bench.pictures;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_all_the_time_does_not_put_pictures_off() {
+    fn constant_changes_do_not_delay_pictures() {
         let mut bench = Bench::new();
         bench.look_on(Duration::from_secs(5));
         let usual = bench.pictures;

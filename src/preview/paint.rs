@@ -32,7 +32,7 @@ pub(super) const SOFT: Color = Color::rgb(0xa6, 0xa9, 0xaf);
 const FAINT: Color = Color::rgb(0x7c, 0x80, 0x88);
 const ACCENT: Color = Color::rgb(0xe0, 0xa9, 0x5c);
 const AGAINST: Color = Color::rgb(0xd6, 0x7a, 0x6a);
-/// What was refused or went wrong.
+/// Errors.
 const PROBLEM: Color = Color::rgb(0xec, 0x8f, 0x7e);
 const CALM: Color = Color::rgb(0x7f, 0xa8, 0x93);
 const SELECTION: Color = Color::rgb(0x4d, 0x42, 0x2e);
@@ -90,10 +90,7 @@ impl Painter {
         now: Instant,
     ) -> &Canvas {
         let rows = panel.rows();
-        let style = Style {
-            size: PROMPT_SIZE * scale,
-            weight: Weight::Regular,
-        };
+        let style = prompt_style(scale);
         let is_long = |index: usize, room: i32| {
             let text = rows.get(index).map(words).unwrap_or_default();
             self.fonts.width(&text, style) > (room as f32 - PROMPT_GAP * scale)
@@ -166,7 +163,7 @@ impl Painter {
         layout: &Layout,
         (x, y): (i32, i32),
     ) -> usize {
-        let style = prompt_style(layout);
+        let style = prompt_style(layout.scale);
         let x = (x - place.text.x) as f32;
         let nearest = |text: &str, x: f32| {
             (self.fonts.places(text, style).into_iter())
@@ -178,7 +175,7 @@ impl Painter {
         {
             return nearest(editing.line.text(), x + editing.scroll);
         }
-        // a prompt that has changed since it was painted is asked about again, once it is painted
+        // a prompt that has changed since it was painted has no offset until it is painted again
         let rows = panel.rows();
         let (Some(row), Some(at)) = (
             rows.get(place.index),
@@ -207,7 +204,7 @@ impl Painter {
             .collect();
         let room = layout.rows.first().map_or(0, |place| place.text.width) as f32;
         let room = room - PROMPT_GAP * layout.scale;
-        let mut all = elision::told_apart(&self.fonts, &texts, prompt_style(layout), room);
+        let mut all = elision::distinguished(&self.fonts, &texts, prompt_style(layout.scale), room);
         (layout.rows.iter())
             .map(|place| {
                 all.get_mut(place.index)
@@ -218,7 +215,7 @@ impl Painter {
     }
 
     fn keep_caret_in_sight(&self, panel: &mut Panel, layout: &Layout) {
-        let style = prompt_style(layout);
+        let style = prompt_style(layout.scale);
         if let Some(editing) = panel.editing_mut()
             && let Some(place) = layout.rows.iter().find(|place| place.index == editing.row)
         {
@@ -268,14 +265,18 @@ impl Painter {
 /// What a prompt is called: its text, or its image's name.
 fn words(row: &Row) -> String {
     match (&row.prompt.text, &row.prompt.image) {
-        // a line break has no shape
-        (Some(text), _) => text.replace(['\n', '\r', '\t'], " "),
+        (Some(text), _) => one_line(text),
         (None, Some(path)) => {
             let name = path.file_name().unwrap_or(path.as_os_str());
             format!("Image: {}", name.to_string_lossy())
         }
         (None, None) => String::new(),
     }
+}
+
+/// A text with spaces in place of line breaks and tabs, which have no shape.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
 }
 
 /// How many lines a prompt has room for.
@@ -287,7 +288,7 @@ fn lines(layout: &Layout, place: &RowPlace) -> usize {
     }
 }
 
-/// Where a prompt's text is edited: one line, in the middle of where it stands otherwise.
+/// Where a prompt's text is edited: on one line, vertically centred in the text's place.
 fn edited(layout: &Layout, place: &RowPlace) -> Rect {
     let height = layout.px(24.0).min(place.text.height);
     let free = place.text.height - height;
@@ -299,9 +300,9 @@ fn edited(layout: &Layout, place: &RowPlace) -> Rect {
     )
 }
 
-fn prompt_style(layout: &Layout) -> Style {
+fn prompt_style(scale: f32) -> Style {
     Style {
-        size: PROMPT_SIZE * layout.scale,
+        size: PROMPT_SIZE * scale,
         weight: Weight::Regular,
     }
 }

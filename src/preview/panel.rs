@@ -5,13 +5,13 @@
 
 mod input;
 mod keys;
+mod prompts;
 mod wish;
 
 use std::time::{Duration, Instant};
 
 use crate::live::{Command, Frame, Severity, View};
-use crate::prompt::weighted;
-use crate::recipe::{Number, Prompt};
+use crate::recipe::Prompt;
 
 use super::editor::Editor;
 
@@ -20,35 +20,29 @@ use wish::Wish;
 
 /// Changes of a number wait this long for the next, so that a run of key presses is one edit.
 const SETTLE: Duration = Duration::from_millis(350);
-/// A message stays this long.
+/// A message is shown this long.
 const MESSAGE: Duration = Duration::from_secs(8);
-/// One that says what went wrong is longer, and there may be something to do about it.
+/// A warning or an error is shown longer, because it may need an action.
 const PROBLEM: Duration = Duration::from_secs(16);
 /// Messages that are kept at once.
 const MOST_MESSAGES: usize = 3;
-/// What one press does to a weight, and with shift.
-const WEIGHT_STEPS: (f64, f64) = (0.1, 0.5);
-/// Weights go this far.
-const MOST_WEIGHT: f64 = 20.0;
 /// What one press does to the learning rate.
 const RATE_STEP: f64 = 1.25;
 /// The learning rate goes so far up and down.
 const RATES: (f64, f64) = (1.0 / 64.0, 64.0);
 /// What the fade's key goes through.
 const FADES: [usize; 8] = [0, 5, 10, 20, 40, 80, 160, 320];
-/// Prompts, at most.
-const MOST_PROMPTS: usize = 32;
 /// Points of the loss that are kept; of older ones every other is dropped.
 const LOSSES: usize = 512;
 
-/// Something that the person should know for a while.
+/// A message that is shown for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// What it says.
     pub text: String,
-    /// How good or bad the news is.
+    /// How severe it is.
     pub severity: Severity,
-    /// When it goes away.
+    /// When it disappears.
     until: Instant,
 }
 
@@ -199,12 +193,12 @@ impl Panel {
         &self.losses
     }
 
-    /// What the person should know at this moment, the newest first.
+    /// The messages to show at this moment, the newest first.
     pub fn messages(&self, now: Instant) -> impl Iterator<Item = &Said> {
         (self.messages.iter().rev()).filter(move |message| now < message.until)
     }
 
-    /// Says something. It takes the place of what was said before, except of errors and warnings: those stay their time.
+    /// Shows a message. It replaces earlier ones, except errors and warnings, which stay for their whole time.
     pub fn say(&mut self, text: &str, severity: Severity, now: Instant) {
         (self.messages).retain(|said| said.severity > Severity::Info && said.text != text);
         if self.messages.len() == MOST_MESSAGES {
@@ -217,7 +211,8 @@ impl Panel {
         });
     }
 
-    /// When something is to be sent, or a message goes away: until then nothing changes by itself. After [`Panel::tick`] this lies ahead.
+    /// When the next command is due or the next message disappears: until then nothing changes by itself. After [`Panel::tick`] this is in
+    /// the future.
     pub fn next_change(&self) -> Option<Instant> {
         let due = [
             self.prompts.due,
@@ -249,7 +244,7 @@ impl Panel {
             self.losses.push((step, frame.loss));
         }
         if self.frame.as_ref().is_some_and(|before| before.finished) && !frame.finished {
-            // what was said of the end holds no more
+            // messages about the end no longer apply
             (self.messages).retain(|said| said.severity > Severity::Info);
         }
         if let Some(message) = &frame.message
@@ -258,10 +253,8 @@ impl Panel {
             self.said = message.number;
             self.say(&message.text, message.severity, now);
             if message.severity == Severity::Error {
-                // something was refused: what the worker says holds
-                self.prompts.asked = None;
-                self.rate.asked = None;
-                self.fade.asked = None;
+                // a request was refused: the worker's state holds
+                self.forget_requests();
             }
         }
         // a prompt that is being added is not the worker's business yet
@@ -279,7 +272,7 @@ impl Panel {
         self.keep_in_range();
     }
 
-    /// What is due by now; messages whose time is over go away.
+    /// Sends what is due by now, and removes messages whose time is over.
     pub fn tick(&mut self, now: Instant) -> Vec<Action> {
         self.messages.retain(|message| now < message.until);
         self.settled(now, false)
@@ -341,159 +334,11 @@ impl Panel {
         actions
     }
 
-    fn edit(&mut self, act: impl FnOnce(&mut Editor)) {
-        if let Some(editing) = &mut self.editing {
-            act(&mut editing.line);
-        }
-    }
-
-    /// The text of a prompt; empty for an image.
-    fn text(&self, row: usize) -> &str {
-        (self
-            .prompts
-            .value
-            .get(row)
-            .and_then(|prompt| prompt.text.as_deref()))
-        .unwrap_or_default()
-    }
-
-    fn select_next(&mut self, back: bool) {
-        let count = self.prompts.value.len().max(1);
-        self.selected = (self.selected + if back { count - 1 } else { 1 }) % count;
-    }
-
-    /// Begins to edit a prompt, with the caret at an offset or at its end.
-    fn begin(&mut self, row: usize, offset: Option<usize>, now: Instant) {
-        let Some(prompt) = self.prompts.value.get(row) else {
-            if self.prompts.value.is_empty() {
-                self.add(now);
-            }
-            return;
-        };
-        self.selected = row;
-        let Some(text) = &prompt.text else {
-            self.say(
-                "This prompt is an image: its weight can be changed here, not what it shows",
-                Severity::Error,
-                now,
-            );
-            return;
-        };
-        let mut line = Editor::new(text);
-        if let Some(offset) = offset {
-            line.place(offset, false);
-        }
-        self.editing = Some(Editing {
-            row,
-            line,
-            scroll: 0.0,
-            fresh: false,
-        });
-    }
-
-    /// Adds a prompt, and begins to edit it.
-    fn add(&mut self, now: Instant) {
-        if self.prompts.value.len() >= MOST_PROMPTS {
-            self.say("There is no room for more prompts", Severity::Error, now);
-            return;
-        }
-        self.prompts.value.push(Prompt::new(""));
-        let row = self.prompts.value.len() - 1;
-        self.selected = row;
-        self.editing = Some(Editing {
-            row,
-            line: Editor::default(),
-            scroll: 0.0,
-            fresh: true,
-        });
-    }
-
-    /// Removes the selected prompt.
-    fn remove(&mut self, now: Instant) {
-        if self.prompts.value.len() < 2 {
-            self.say(
-                "The last prompt stays: there must be something to paint",
-                Severity::Error,
-                now,
-            );
-        } else if self.selected < self.prompts.value.len() {
-            self.prompts.value.remove(self.selected);
-            self.prompts.due = Some(now);
-        }
-        self.keep_in_range();
-    }
-
-    /// Puts the edited text into its prompt, and the weight that may stand behind it. One whose weight is no number is left as it was.
-    fn commit(&mut self, now: Instant) {
-        let Some(editing) = self.editing.take() else {
-            return;
-        };
-        let text = editing.line.text().trim();
-        if text.is_empty() {
-            if editing.fresh {
-                self.prompts.value.remove(editing.row);
-            } else {
-                self.selected = editing.row;
-                self.remove(now);
-            }
-        } else if let Some(prompt) = self.prompts.value.get_mut(editing.row)
-            && prompt.text.as_deref() != Some(text)
-        {
-            match weighted(text) {
-                Ok((words, weight)) => {
-                    // one that is typed without a weight keeps its own
-                    if words != text {
-                        prompt.weight = Number::from(weight);
-                    }
-                    prompt.text = Some(words.to_owned());
-                    self.prompts.due = Some(now);
-                }
-                Err(why) => {
-                    if editing.fresh {
-                        self.prompts.value.remove(editing.row);
-                    }
-                    self.say(&why, Severity::Error, now);
-                }
-            }
-        }
-        self.keep_in_range();
-    }
-
-    /// Leaves the prompt as it was before it was edited.
-    fn cancel(&mut self) {
-        if let Some(editing) = self.editing.take()
-            && editing.fresh
-        {
-            self.prompts.value.remove(editing.row);
-        }
-        self.keep_in_range();
-    }
-
-    fn keep_in_range(&mut self) {
-        let count = self.prompts.value.len();
-        self.selected = self.selected.min(count.saturating_sub(1));
-        // the prompt that was being edited is gone: what was typed becomes a new one
-        if let Some(editing) = &mut self.editing
-            && editing.row >= count
-        {
-            editing.row = count;
-            editing.fresh = true;
-            self.selected = count;
-            self.prompts.value.push(Prompt::new(""));
-        }
-    }
-
-    fn change_weight(&mut self, up: bool, far: bool, now: Instant) {
-        let t = self.share();
-        let step = if far { WEIGHT_STEPS.1 } else { WEIGHT_STEPS.0 };
-        let Some(prompt) = self.prompts.value.get_mut(self.selected) else {
-            return;
-        };
-        let weight = prompt.weight.at(t) + if up { step } else { -step };
-        // tenths, without what rounding leaves
-        let weight = (weight * 10.0).round() / 10.0 + 0.0;
-        prompt.weight = Number::from(weight.clamp(-MOST_WEIGHT, MOST_WEIGHT));
-        self.prompts.due = Some(now + SETTLE);
+    /// Lets the next frame decide about prompts, learning rate and fade, whatever was sent.
+    fn forget_requests(&mut self) {
+        self.prompts.asked = None;
+        self.rate.asked = None;
+        self.fade.asked = None;
     }
 
     fn change_rate(&mut self, factor: f64, now: Instant) {
@@ -552,7 +397,7 @@ impl Panel {
     }
 }
 
-/// How long a message stays.
+/// How long a message is shown.
 pub(super) fn stays(severity: Severity) -> Duration {
     match severity {
         Severity::Info => MESSAGE,

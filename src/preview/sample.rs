@@ -52,7 +52,7 @@ pub fn frame(step: usize) -> Frame {
         fade: 10,
         paused: false,
         finished: step >= 200,
-        goes_on: (step >= 200).then_some(60),
+        extension: (step >= 200).then_some(60),
         message: None,
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::live::{Frame, Mailbox, Message, Severity};
+use crate::live::{Frame, Mailbox, Message};
 
 use super::pace::Pace;
 use super::panel::stays;
@@ -114,7 +114,7 @@ pub fn run(frames: &Mailbox<Frame>, is_over: &dyn Fn() -> bool) -> Result<()> {
     result
 }
 
-/// The newest frame, and until when its message is news.
+/// The newest frame, and until when its message is shown.
 #[derive(Debug, Default)]
 struct Newest {
     frame: Option<Frame>,
@@ -134,7 +134,7 @@ impl Newest {
         self.frame = Some(frame);
     }
 
-    /// Whether a message has just become old, so that the lines below the picture are to be written anew.
+    /// Whether a message has just expired, so that the lines below the picture must be written again.
     fn has_aged(&mut self, now: Instant) -> bool {
         let old = self.until.is_some_and(|until| until <= now);
         if old {
@@ -143,13 +143,13 @@ impl Newest {
         old
     }
 
-    /// The message, while it is news.
+    /// The message, until it expires.
     fn message(&self) -> Option<&Message> {
         (self.until).and(self.frame.as_ref()?.message.as_ref())
     }
 }
 
-/// Draws frames as they come, not too often; also where a message has become old, or the terminal has another size.
+/// Draws frames as they come, not too often; also when a message expires or the terminal is resized.
 fn show(newest: &Mailbox<Frame>, graphics: Graphics, over: &AtomicBool) -> Result<()> {
     let drawing = Pace::new(FASTEST, SHARE);
     let (mut shown, mut size) = (Newest::default(), (0, 0));
@@ -251,19 +251,12 @@ fn words(frame: &Frame, message: Option<&Message>, columns: usize) -> Vec<String
         let room = columns.saturating_sub(line.len());
         lines.push(line + &shortened(&plain(&name, usize::MAX), room));
     }
-    if let Some(message) = message {
-        let before = match message.severity {
-            Severity::Info => "",
-            Severity::Warning => "warning: ",
-            Severity::Error => "error: ",
-        };
-        lines.push(format!("{before}{}", message.text));
-    }
+    lines.extend(message.map(Message::to_string));
     (lines.iter()).map(|line| plain(line, columns)).collect()
 }
 
-/// A text of at most so many characters, as people count them. A longer one loses its middle, for prompts often begin alike; where there is
-/// hardly room for both ends, it loses its end.
+/// A text of at most `most` visible characters. A longer one loses its middle, because prompts often begin alike, or its end if there is
+/// hardly room for both.
 pub fn shortened(text: &str, most: usize) -> String {
     const LEAST: usize = 16;
     let all: Vec<&str> = text.graphemes(true).collect();
@@ -292,6 +285,7 @@ fn plain(line: &str, columns: usize) -> String {
 mod tests {
     use super::super::sample;
     use super::*;
+    use crate::live::Severity;
 
     #[test]
     fn pictures_keep_their_aspect_in_cells() {
@@ -331,7 +325,7 @@ mod tests {
         assert_eq!(shown.message(), Some(&message(1)));
         assert!(!shown.has_aged(now));
         let later = now + stays(Severity::Info);
-        // it is gone without another frame, and comes back with none that brings it again
+        // it disappears without another frame, and does not come back with a frame that carries it again
         assert!(shown.has_aged(later) && !shown.has_aged(later));
         assert_eq!(shown.message(), None);
         shown.take(frame.clone(), later);

@@ -23,11 +23,11 @@ use super::panel::{Action, Input, Panel, Target};
 const SIZE: (f32, f32) = (1040.0, 680.0);
 /// It leaves this share of the screen free.
 const MARGIN: f32 = 0.08;
-/// Somebody is at it: so often it looks for clicks and keys.
+/// While the user is active, clicks and keys are polled this often.
 const LIVELY: Duration = Duration::from_millis(8);
-/// Nobody is.
+/// Otherwise this often.
 const IDLE: Duration = Duration::from_millis(33);
-/// So long after the last key or movement somebody still is.
+/// The user counts as active this long after the last key or movement.
 const ATTENTION: Duration = Duration::from_secs(2);
 /// So often at least the pixels go to the screen: they are lost where another window lay on this one.
 const REFRESH: Duration = Duration::from_millis(700);
@@ -135,7 +135,7 @@ impl Window {
         })
     }
 
-    /// What stands above the window.
+    /// Sets the window's title.
     pub fn set_title(&mut self, title: &str) {
         self.window.set_title(&plain(title));
     }
@@ -176,7 +176,7 @@ impl Window {
         let mut redraws = Redraws::new(Pace::new(FASTEST, SHARE), REFRESH, Instant::now());
         loop {
             let begin = Instant::now();
-            // while nobody is at it, a frame is asked for only when it can be drawn
+            // while the user is not active, a frame is requested only when it can be drawn
             let mut attentive = attention.is_some_and(|last| begin < last + ATTENTION);
             if (attentive || redraws.is_ready(begin))
                 && let Some(frame) = frames.take()
@@ -268,7 +268,7 @@ impl Window {
         some
     }
 
-    /// Does what the mouse did. Returns whether it did something, and whether it moved over the window.
+    /// Handles the mouse. Returns whether there was a click or a drag, and whether the pointer moved over the window.
     fn pointed(&mut self, now: Instant, open: &mut bool) -> (bool, bool) {
         let mut some = false;
         while let Some(click) = self.mouse.read(&self.window) {
@@ -276,7 +276,7 @@ impl Window {
             match click {
                 Click::Press { at, when } => *open &= self.pressed(at, when, now),
                 Click::Release(at) => {
-                    // a drag may have ended since the last look
+                    // a drag may have ended since the last poll
                     if self.pointer.down && self.pointer.at != Some(at) {
                         *open &= self.dragged(at, now);
                     }
@@ -311,13 +311,13 @@ impl Window {
         (some, inside)
     }
 
-    /// The button is pressed at a place. Returns whether the window stays open.
+    /// Handles a press of the button. Returns whether the window stays open.
     fn pressed(&mut self, at: (f32, f32), when: Duration, now: Instant) -> bool {
         let double = self.pointer.pressed.is_some_and(|(before, place)| {
             let near = (at.0 - place.0).hypot(at.1 - place.1) < DOUBLE_REACH;
             near && when.saturating_sub(before) < DOUBLE
         });
-        // a third click begins anew
+        // a third click is a first one again
         self.pointer.pressed = (!double).then_some((when, at));
         self.pointer.down = true;
         self.pointer.at = Some(at);
@@ -330,7 +330,7 @@ impl Window {
         self.input(&input, now)
     }
 
-    /// The pointer is moved to a place with the button held. Returns whether the window stays open.
+    /// Handles a move of the pointer with the button held. Returns whether the window stays open.
     fn dragged(&mut self, at: (f32, f32), now: Instant) -> bool {
         let target = self.painter.dragged(&self.panel, pixel(at).0);
         let input = Input::Drag(target.unwrap_or(Target::Elsewhere));

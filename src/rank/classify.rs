@@ -37,7 +37,7 @@ impl Label {
 /// Windows write it.
 ///
 /// # Errors
-/// When it is neither; the message names the encoding that it looks like, or the line that is not UTF-8.
+/// When it is neither; the message names the likely encoding, or the line that is not UTF-8.
 pub fn label_text(bytes: &[u8]) -> Result<String> {
     if bytes.starts_with(b"\xff\xfe\0\0") || bytes.starts_with(b"\0\0\xfe\xff") {
         bail!("it is UTF-32: save it as UTF-8");
@@ -94,7 +94,7 @@ pub fn parse_labels(text: &str) -> Result<Vec<Label>> {
 /// Checks that there is something to choose between.
 ///
 /// # Errors
-/// When there are fewer than two labels, one is empty, or one comes twice, be it in another Unicode normal form.
+/// When there are fewer than two labels, one is empty, or two are equal, also if in different Unicode normal forms.
 pub fn checked(labels: Vec<Label>) -> Result<Vec<Label>> {
     let mut known = HashSet::new();
     for label in &labels {
@@ -146,7 +146,7 @@ impl Classifier {
             let bias = eye.logit_bias();
             if bias.is_some() {
                 warnings.push(format!(
-                    "`{}` tells for each label alone how probable it is (`logit_bias`): its probabilities do not add up to 1",
+                    "`{}` judges each label by itself, with a sigmoid (`logit_bias`): its probabilities do not add up to 1",
                     eye.name()
                 ));
             }
@@ -163,7 +163,7 @@ impl Classifier {
                     let (vector, unread) = eye.read(&template.replace("{}", &label.words))?;
                     let text = format!("the label \"{}\"", label.name);
                     for warning in unread.of_model(eye.name(), &text) {
-                        // each of many sentences may say the same
+                        // several sentences may give the same warning
                         if !warnings.contains(&warning) {
                             warnings.push(warning);
                         }
@@ -207,9 +207,9 @@ impl Classifier {
     }
 
     /// The label whose folder a picture lies in, the innermost first: by the label's folder, else by its name, upper and lower
-    /// case alike, `_` like a space, and in any Unicode normal form: a folder that was made on a Mac may have its `é` as two characters.
+    /// case alike, `_` like a space, and in any Unicode normal form: macOS may store the `é` of a folder's name as two characters.
     pub fn truth(&self, path: &Path) -> Option<usize> {
-        // canonical decomposition after the change of case, which may undo it
+        // decomposed after the change of case, which may compose characters again
         let plain = |name: &str| -> String {
             let name = name.nfc().collect::<String>().to_lowercase();
             name.trim().replace('_', " ").nfd().collect()
@@ -243,11 +243,11 @@ impl Verdict {
     }
 }
 
-/// From cosines to probabilities.
+/// How cosines become probabilities.
 #[derive(Clone, Copy)]
 struct Scale {
     factor: f64,
-    /// Given where the CLIP learned to tell for each text alone whether it fits, by a sigmoid.
+    /// Given for a CLIP trained with a sigmoid loss, which judges each text by itself.
     bias: Option<f64>,
 }
 

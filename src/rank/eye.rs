@@ -44,7 +44,7 @@ impl Eye {
         self.clip.logit_scale()
     }
 
-    /// What was added to its scaled cosines in training, where it tells for each text alone whether it fits; see [`Clip::logit_bias`].
+    /// The bias added to its scaled cosines, if it was trained with a sigmoid loss; see [`Clip::logit_bias`].
     pub fn logit_bias(&self) -> Option<f32> {
         self.clip.logit_bias()
     }
@@ -148,7 +148,7 @@ impl Panel {
         &self.eyes
     }
 
-    /// What was assumed of the CLIPs where their files do not say it, for the user to read.
+    /// Warnings about what was assumed of the CLIPs because their files do not say it.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
         self.eyes.iter().flat_map(|eye| eye.clip.warnings())
     }

@@ -30,7 +30,7 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why, in words.
     pub error: String,
-    /// The name of the file's format, where it is one of pictures that are not read.
+    /// The name of the file's format, if it is an unsupported picture format.
     pub format: Option<&'static str>,
 }
 
@@ -60,9 +60,9 @@ impl Serialize for Skipped {
     }
 }
 
-/// The picture files among `paths`: a file as it is, a folder's pictures by their endings, in the order of their names. Pictures in a
-/// folder whose ending is of a format that is not read are skipped, unless they begin like one that is; files of other endings are taken
-/// for no pictures and left out.
+/// The picture files among `paths`: a file as it is, a folder's pictures by their extensions, in the order of their names. In a folder,
+/// files with the extension of an unsupported picture format are skipped unless their content is of a supported one, and files with
+/// other extensions are ignored.
 /// Hidden files and folders inside of a folder are left out; links are followed, but not in circles. A file that is named twice comes once.
 pub fn walk(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
     let mut files = vec![];
@@ -91,7 +91,7 @@ pub fn walk(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
                 Ok(entry) if formats::is_read(entry.path()) => add(entry.into_path()),
                 Ok(entry) => match formats::not_read(entry.path()) {
                     None => {}
-                    // telephones and messengers leave JPEGs that are called HEIC
+                    // phones and messengers save JPEGs with the extension of HEIC
                     Some(_) if picture::begins_like_one(entry.path()) => add(entry.into_path()),
                     Some(format) => {
                         skipped.push(Skipped::not_read(entry.into_path(), format));
@@ -110,9 +110,9 @@ pub fn walk(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
             }
         }
     }
-    // folders that are named may lie in each other
-    let mut told = HashSet::new();
-    skipped.retain(|skipped: &Skipped| told.insert(skipped.path.clone()));
+    // the folders may contain each other
+    let mut known = HashSet::new();
+    skipped.retain(|skipped: &Skipped| known.insert(skipped.path.clone()));
     (files, skipped)
 }
 
@@ -213,7 +213,7 @@ fn open(panel: &Panel, path: &Path, large: &Mutex<()>, known: impl Fn(&Digest) -
     };
     let undecodable = |error: DecodeError| match error {
         DecodeError::NotRead(format) => Found::Broken(Skipped::not_read(path.to_owned(), format)),
-        // the file is named beside it
+        // the message need not name the file: `Skipped` does
         error => broken(error.to_string()),
     };
     let bytes = match picture::read_bytes(path) {

@@ -50,7 +50,7 @@ impl Query {
     /// From `TEXT` or `TEXT::WEIGHT`, see [`weighted`].
     ///
     /// # Errors
-    /// When the text is empty, or the weight is no number.
+    /// When the text is empty, or the weight is not a number.
     pub fn parse_text(written: &str) -> Result<Self, String> {
         let (text, weight) = weighted(written)?;
         if text.trim().is_empty() {
@@ -62,10 +62,10 @@ impl Query {
         })
     }
 
-    /// From `FILE` or `FILE::WEIGHT`, likewise. A file that is there may have two colons in its name.
+    /// From `FILE` or `FILE::WEIGHT`, likewise. The name of an existing file may contain two colons.
     ///
     /// # Errors
-    /// When the file's name is empty, or the weight is no number.
+    /// When the file's name is empty, or the weight is not a number.
     pub fn parse_picture(written: &str) -> Result<Self, String> {
         let (path, weight) = match weighted(written) {
             Err(_) if Path::new(written).exists() => (written, 1.0),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_no_number_is_refused() {
+    fn a_weight_that_is_not_a_number_is_refused() {
         for written in [
             "a cat::heavy",
             "std::vec",
@@ -182,7 +182,7 @@ mod tests {
         ] {
             let error = Query::parse_text(written).expect_err(written);
             assert!(
-                error.contains("is no weight") && error.contains("::1`"),
+                error.contains("is not a weight") && error.contains("::1`"),
                 "{error}"
             );
             assert!(Query::parse_picture(written).is_err(), "{written}");

@@ -51,7 +51,7 @@ pub struct TournamentOptions {
     pub keep: usize,
     /// The CLIPs that judge.
     pub judge: Vec<String>,
-    /// The nonlinearity of those of them that are not the embedded one, whatever their files say.
+    /// The nonlinearity of all of them except the embedded one, overriding their files.
     pub activation: Option<ClipActivation>,
 }
 
@@ -107,7 +107,7 @@ pub struct Standings {
     pub rounds: Vec<Round>,
     /// The candidates, in the order of their seeds.
     pub candidates: Vec<Candidate>,
-    /// The recipe that they are painted by, as it stood in the folder when the tournament began; standings of older versions have none.
+    /// The candidates' recipe, as it was written to the folder when the tournament began; standings of older versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
 }
@@ -139,8 +139,8 @@ impl Standings {
         Ok(standings)
     }
 
-    /// The recipe in the tournament's folder, which must be the one that it began with: candidates of two recipes cannot be compared. At
-    /// the end it is the winner's, with another seed.
+    /// The recipe in the tournament's folder, which must not have been changed, because candidates of different recipes cannot be compared.
+    /// Once the tournament is finished, it is the winner's, with another seed.
     ///
     /// # Errors
     /// When it cannot be read, or was changed.
@@ -154,10 +154,12 @@ impl Standings {
         if self.is_finished() {
             before.seed = now.seed;
         }
-        let refused: Vec<_> = (before.differences(&now).into_iter())
+        let differences = before.differences(&now);
+        let differences = differences.context("cannot compare the recipe with the standings'")?;
+        let refused: Vec<_> = (differences.into_iter())
             .map(|difference| {
                 let why = format!(
-                    "it is {} here, and was {} when the tournament began: change it back, or begin another with `phantasia render --candidates`",
+                    "it is {} here, and was {} when the tournament began: change it back, or begin another tournament with `phantasia render --candidates`",
                     difference.now, difference.before
                 );
                 (difference.path, why)
@@ -379,7 +381,7 @@ impl Tournament {
         self.folder.path()
     }
 
-    /// What the person should know: words of a prompt that a judge does not read, and what was assumed of a judge.
+    /// Warnings: words of a prompt that a judge does not read, and what was assumed of a judge.
     pub fn warnings(&self) -> &[String] {
         &self.queries.warnings
     }
@@ -466,7 +468,7 @@ impl Tournament {
                 total,
             });
         }
-        // one that is dropped ends here, and its recipe says so; the others take the stop out again when they go on
+        // the recipe of a dropped candidate ends here; when the others are resumed, the stop is removed again
         let (_, image) = painter.stop()?;
         drop(painter);
         let seen = self.panel.see(&[self.panel.show(&image)?])?;
@@ -484,9 +486,12 @@ impl Tournament {
             // it may have been killed before its first checkpoint
             if path.join(CHECKPOINT).is_file() || folder.has_previous() {
                 let resumption = Resumption::read(folder, false, &self.device)?;
-                let (mut painter, changes) = resumption.painter(&self.options)?;
+                let (painter, changes) = resumption.painter(&self.options)?;
                 if !changes.is_empty() {
-                    painter.edit(changes)?;
+                    bail!(
+                        "the recipe in {} was changed: candidates of different recipes cannot be compared; change it back",
+                        path.display()
+                    );
                 }
                 return Ok(painter);
             }

@@ -14,7 +14,7 @@ use super::{
 const LONGEST_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 const MOST_PIXELS: usize = 1 << 26;
-/// No render has more steps.
+/// The largest number of steps of a render.
 pub const MOST_STEPS: usize = 10_000_000;
 
 /// A fault, and the value that it is about.
@@ -30,7 +30,8 @@ pub(super) enum FileOf<'a> {
 }
 
 impl FileOf<'_> {
-    /// Makes a relative path one from `base`, and one that begins with `~/` one from the user's home folder. A model's name is a path if it begins like one or is there.
+    /// Resolves a relative path against `base`, and one that begins with `~/` against the user's home folder. A model's name is a path if it begins
+    /// like one or exists.
     pub fn resolve(self, base: &Path) {
         match self {
             Self::Image(path) => *path = of_home(path).unwrap_or_else(|| base.join(&*path)),
@@ -49,7 +50,7 @@ fn looks_like_path(model: &str) -> bool {
     model.starts_with(['.', '~']) || Path::new(model).has_root()
 }
 
-/// What a path that begins with `~/` means to a shell, which does not see those of a recipe.
+/// A path that begins with `~/`, expanded as a shell would.
 fn of_home(path: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix("~").ok()?;
     Some(std::env::home_dir()?.join(rest))

@@ -29,7 +29,8 @@ pub struct ClipOptions {
     /// ResNet's image tower.
     #[serde(default, skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
-    /// The nonlinearity of its transformers, whatever its files say. Files of weights alone often do not say it: GELU is assumed then, and told.
+    /// The nonlinearity of its transformers, overriding its files. Weights without a configuration often do not say which it is: GELU is then
+    /// assumed, with a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<ClipActivation>,
     /// What of the recipe's `cutouts` is different for this model.
@@ -50,7 +51,7 @@ impl ClipOptions {
         }
     }
 
-    /// What is asked of the model beside its name.
+    /// How the model is loaded.
     pub fn choice(&self) -> ClipChoice {
         ClipChoice {
             precision: self.precision,
@@ -175,7 +176,7 @@ impl Default for AestheticOptions {
 }
 
 impl AestheticOptions {
-    /// What is asked of the CLIP beside its name.
+    /// How the CLIP is loaded.
     pub fn choice(&self) -> ClipChoice {
         ClipChoice {
             precision: self.precision,

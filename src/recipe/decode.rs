@@ -165,7 +165,7 @@ fn described(found: Unexpected<'_>) -> String {
     }
 }
 
-/// Reads whole numbers, and says what is wrong with `1e2` or `3.0` where only digits are one.
+/// Reads whole numbers; `1e2` and `3.0` are refused with the same number in digits.
 macro_rules! whole_numbers {
     ($($method:ident)*) => {
         $(
@@ -181,7 +181,7 @@ macro_rules! whole_numbers {
     };
 }
 
-/// Whether it stands for a whole number, exactly.
+/// Whether it is exactly a whole number.
 fn is_whole(value: f64) -> bool {
     const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
     value.fract() == 0.0 && value.abs() <= EXACT

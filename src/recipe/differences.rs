@@ -1,32 +1,36 @@
-//! What is different between two recipes.
+//! The differences between two recipes.
 
 use serde_json::Value;
 
 use super::Recipe;
 
-/// Values are shown up to so many characters.
+/// Longer values are cut to this number of characters.
 const LONGEST: usize = 60;
 
 /// A value that two recipes do not share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its place, as `--set` would name it: `generator.lr`.
+    /// Its path, as in `--set`: `generator.lr`.
     pub path: String,
-    /// What stands there in the first recipe, to be shown.
+    /// The first recipe's value, for messages.
     pub before: String,
-    /// What stands there in the second one.
+    /// The second recipe's value.
     pub now: String,
 }
 
 impl Recipe {
-    /// What is different in `other`, in the order of the keys. Where a generator is of another kind, or a list has another length, that
-    /// alone is told.
-    pub fn differences(&self, other: &Self) -> Vec<Difference> {
-        let [before, now] =
-            [self, other].map(|recipe| serde_json::to_value(recipe).unwrap_or_default());
+    /// What is different in `other`, in the order of the keys. Where the kind of a generator or the length of a list differs, only that
+    /// is reported.
+    ///
+    /// # Errors
+    /// When they differ and one of them has a path that is not UTF-8, which JSON cannot hold.
+    pub fn differences(&self, other: &Self) -> serde_json::Result<Vec<Difference>> {
         let mut found = vec![];
-        compare("", &before, &now, &mut found);
-        found
+        if self != other {
+            let (before, now) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
+            compare("", &before, &now, &mut found);
+        }
+        Ok(found)
     }
 }
 
@@ -83,7 +87,7 @@ mod tests {
     }
 
     fn differences(a: &str, b: &str) -> Vec<(String, String, String)> {
-        let found = recipe(a).differences(&recipe(b));
+        let found = recipe(a).differences(&recipe(b)).expect("paths in UTF-8");
         (found.into_iter())
             .map(|found| (found.path, found.before, found.now))
             .collect()

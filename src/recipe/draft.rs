@@ -1,5 +1,7 @@
 //! A recipe between its text and its checked form: read, changed from the command line, then finished.
 
+mod recipe;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -7,14 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::check::{self, FileOf, Finding};
+use super::check::{self, Finding};
 use super::decode::decode;
-use super::emit;
 use super::error::{Fault, Place, Problem, RecipeError, nearest};
 use super::hint;
 use super::stage::STAGE_KEYS;
 use super::yaml::{self, Content, Key, Node};
-use super::{Edit, Prompt, Recipe};
+use super::{Prompt, Recipe};
 use crate::metadata;
 use crate::output::RECIPE;
 
@@ -29,7 +30,7 @@ pub struct Draft {
     root: Node,
     origin: String,
     folder: PathBuf,
-    /// What of the text may not be meant as it was read.
+    /// Warnings about parts of the text that may not mean what their author intended.
     warnings: Vec<String>,
 }
 
@@ -67,37 +68,28 @@ impl Draft {
             warnings: vec![],
         };
         draft.warnings = (hint::of_prompts(&draft.root, text).into_iter())
-            .map(|(place, words)| draft.told(&place, "", &words))
+            .map(|(place, words)| draft.located_text(&place, "", &words))
             .collect();
         Ok(draft)
     }
 
-    /// What YAML takes for something else than a prompt's words: comments behind a text without quotes, names of values.
+    /// Warnings about prompts that YAML reads as something else: comments after a text without quotes, anchors.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
 
     /// A remark about the value at `path`, with its place.
     pub(crate) fn remark(&self, path: &str, words: &str) -> String {
-        self.told(&self.place(path), path, words)
+        self.located_text(&self.place(path), path, words)
     }
 
-    fn told(&self, place: &Place, path: &str, words: &str) -> String {
+    fn located_text(&self, place: &Place, path: &str, words: &str) -> String {
         let problem = Problem {
             place: place.clone(),
             path: path.to_owned(),
             fault: Fault::Invalid(words.to_owned()),
         };
         RecipeError::new(&self.origin, vec![problem]).to_string()
-    }
-
-    /// The refusal of the values at these paths.
-    pub(crate) fn refuse(&self, faults: Vec<(String, Fault)>) -> RecipeError {
-        let problems = faults
-            .into_iter()
-            .map(|(path, fault)| self.located(Finding { path, fault }))
-            .collect();
-        RecipeError::new(&self.origin, problems)
     }
 
     /// Changes one value: `generator.lr=0.1`, `prompts.0.weight=2`, `size=[512, 256]`. The value is YAML; nothing
@@ -120,7 +112,7 @@ impl Draft {
                 node.relocate(&place);
                 node
             }
-            // as a value, nothing and `null` are the same
+            // an empty value is `null`
             Err(Problem {
                 fault: Fault::Empty,
                 ..
@@ -134,7 +126,7 @@ impl Draft {
         self.put(path, node).map_err(|fault| refuse(self, fault))
     }
 
-    /// Makes room for the defaults of another kind of generator: what the file says of the one before it means nothing to it.
+    /// Removes the options of the generator that the file names when another kind is set, so that the new one has its defaults.
     fn forget_kind(&mut self, path: &str, kind: &str) {
         let Some(path) = path
             .strip_suffix(".kind")
@@ -156,7 +148,7 @@ impl Draft {
         {
             return;
         }
-        // a stage's own keys stay, and so does what the command line says
+        // the stage's own keys stay, and so do those of the command line
         entries.retain(|(key, node)| {
             STAGE_KEYS.contains(&key.name.as_str()) || matches!(node.place, Place::Flag(_))
         });
@@ -185,7 +177,8 @@ impl Draft {
         self.verdict(problems).map(|()| recipe)
     }
 
-    /// The recipe with its defaults and paths, where ranges and files are of no interest: it was good once, and is to be compared with.
+    /// The recipe with its defaults and resolved paths, without the checks of ranges and files: for comparison with a recipe that was valid
+    /// when it was written.
     ///
     /// # Errors
     /// When a key or a type is wrong.
@@ -203,7 +196,7 @@ impl Draft {
         Ok(recipe)
     }
 
-    /// The error that refuses values for reasons of the caller: by path, and why. Each is told with its place in the text.
+    /// An error that refuses the values at these paths, each for a reason of the caller's. The message gives their places in the text.
     pub fn refusal(&self, reasons: Vec<(String, String)>) -> RecipeError {
         let problems = (reasons.into_iter())
             .map(|(path, why)| {
@@ -352,7 +345,7 @@ impl Draft {
     }
 }
 
-/// Where a number that is not written in digits is also out of range, the limit is what there is to know.
+/// If a number that is not written in digits is also out of range, only the range is reported.
 fn state_limits(recipe: &Recipe, problems: &mut [Problem]) {
     let mut findings = check::all(recipe);
     for problem in problems {
@@ -460,135 +453,4 @@ pub fn prompts_from_json(prompts: &Value) -> Result<Vec<Prompt>, RecipeError> {
         warnings: vec![],
     };
     Ok(draft.finish()?.prompts)
-}
-
-impl Recipe {
-    /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
-    /// from the file's folder.
-    ///
-    /// # Errors
-    /// Tells all that is wrong, each with line and column.
-    pub fn load(path: &Path) -> Result<Self, RecipeError> {
-        Draft::load(path)?.finish()
-    }
-
-    /// Reads and checks a recipe's text. `origin` names it in errors; relative paths start from `folder`.
-    ///
-    /// # Errors
-    /// Tells all that is wrong, each with line and column.
-    pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
-        Draft::parse(text, origin, folder)?.finish()
-    }
-
-    /// Checks what the types alone cannot hold: ranges, counts, files that must be there.
-    ///
-    /// # Errors
-    /// Tells all that is wrong.
-    pub fn check(&self) -> Result<(), RecipeError> {
-        let problems: Vec<_> = check::all(self)
-            .into_iter()
-            .map(|finding| Problem {
-                place: Place::File,
-                path: finding.path,
-                fault: finding.fault,
-            })
-            .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(RecipeError::new("recipe", problems))
-        }
-    }
-
-    /// Checks an edit as [`Recipe::check`] does those of the timeline: a recipe with an edit that fails here could not be read again.
-    ///
-    /// # Errors
-    /// Tells all that is wrong.
-    pub fn check_edit(&self, edit: &Edit) -> Result<(), RecipeError> {
-        let edited = Self {
-            timeline: vec![edit.clone()],
-            ..self.clone()
-        };
-        let problems: Vec<_> = check::all(&edited)
-            .into_iter()
-            .filter_map(|Finding { path, fault }| {
-                Some(Problem {
-                    place: Place::File,
-                    path: path.strip_prefix("timeline.0.")?.to_owned(),
-                    fault,
-                })
-            })
-            .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(RecipeError::new("the edit", problems))
-        }
-    }
-
-    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`Draft::set`].
-    ///
-    /// # Errors
-    /// When the path or the value is wrong; the recipe is as before.
-    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
-        let value = serde_json::to_value(&*self).unwrap_or_default();
-        let mut draft = Draft {
-            root: Node::from_value(&value, &Place::File),
-            origin: "recipe".to_owned(),
-            folder: PathBuf::new(),
-            warnings: vec![],
-        };
-        draft.set(assignment)?;
-        *self = draft.finish()?;
-        Ok(())
-    }
-
-    /// The texts of all its prompts, those of stages and of the timeline among them, each with its path.
-    pub fn texts(&self) -> Vec<(String, &str)> {
-        let stages = self.generator.0.iter().enumerate().map(|(index, stage)| {
-            (
-                format!("generator.{index}.prompts"),
-                stage.prompts.as_deref(),
-            )
-        });
-        let edits =
-            self.timeline.iter().enumerate().map(|(index, edit)| {
-                (format!("timeline.{index}.prompts"), edit.prompts.as_deref())
-            });
-        let own = std::iter::once(("prompts".to_owned(), Some(self.prompts.as_slice())));
-        let mut texts = vec![];
-        for (path, prompts) in own.chain(stages).chain(edits) {
-            for (index, prompt) in prompts.unwrap_or_default().iter().enumerate() {
-                let text = prompt.text.as_deref();
-                texts.extend(text.map(|text| (format!("{path}.{index}.text"), text)));
-            }
-        }
-        texts
-    }
-
-    /// The images that it names.
-    pub fn images_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        check::files(self)
-            .into_iter()
-            .filter_map(|(_, file)| match file {
-                FileOf::Image(path) => Some(path),
-                FileOf::Model(_) => None,
-            })
-    }
-
-    /// The models that it names: by folder, by file or by a known name.
-    pub fn models_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        check::files(self)
-            .into_iter()
-            .filter_map(|(_, file)| match file {
-                FileOf::Model(name) => Some(name),
-                FileOf::Image(_) => None,
-            })
-    }
-
-    /// The complete recipe as YAML: it reads back as an equal recipe.
-    pub fn to_yaml(&self) -> String {
-        // A recipe's types serialise into plain values, numbers in them are finite: this cannot fail.
-        emit::write(&serde_json::to_value(self).unwrap_or_default())
-    }
 }

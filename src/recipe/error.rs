@@ -163,10 +163,10 @@ pub enum Fault {
         /// What stands there.
         found: String,
     },
-    /// A whole number that is written as a fraction or a power.
+    /// A whole number that is written with a fraction or an exponent.
     #[error("expected a whole number in digits, found `{written}`: write {digits}")]
     NotInDigits {
-        /// As it stands there.
+        /// As it is written.
         written: String,
         /// The same number in digits.
         digits: String,
@@ -190,7 +190,7 @@ pub enum Fault {
     Folder,
     /// The path is the folder of a render.
     #[error(
-        "is the folder of a render: `phantasia resume {run}` goes on with it, `phantasia render {recipe}` paints it again",
+        "is the folder of a render: `phantasia resume {run}` continues it, `phantasia render {recipe}` paints it again",
         run = .0.display(), recipe = .0.join(RECIPE).display()
     )]
     RunFolder(PathBuf),

@@ -1,14 +1,14 @@
-//! What to do about a text that YAML takes for something else.
+//! Advice about texts that YAML reads as something else.
 
 use super::error::Place;
 use super::yaml::{Content, Node};
 
-/// Characters that begin something in YAML, and so cannot begin a text without quotes.
+/// Characters with a meaning in YAML, which cannot begin a text without quotes.
 const INDICATORS: &str = "@`%*&|>?[{";
 
-/// What helps against a fault in the syntax of `line`, if it is one of those that a text without quotes brings about.
+/// Advice about a syntax error in `line`, if it is one that a text without proper quotes causes.
 pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
-    // it is advice already
+    // the message is advice already
     if message.contains("quotes") {
         return None;
     }
@@ -19,49 +19,45 @@ pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
         // the third may be the apostrophe that ended the text too early
         if quotes > 2 || (quotes == 1 && message.contains("quoted")) {
             return Some(
-                "in single quotes an apostrophe is written twice, 'a fox''s tail', or the text is put in double quotes"
+                "in single quotes an apostrophe is written twice, 'a fox''s tail'; double quotes need no second one"
                     .to_owned(),
             );
         }
     }
     if message.contains("trailing content") {
-        return Some(
-            "put a text that has quotes in it in the other kind of quotes as a whole, '\"wow\" a fox'"
-                .to_owned(),
-        );
+        return Some("put the whole text in the other kind of quotes, '\"wow\" a fox'".to_owned());
     }
     if begins('"') && line.contains('\\') {
         return Some(
-            "in double quotes `\\` begins the code of a character: take single quotes, or write `\\\\`"
+            "in double quotes `\\` begins an escape sequence: use single quotes, or write `\\\\`"
                 .to_owned(),
         );
     }
     if let Some(first) = INDICATORS.chars().find(|first| begins(*first)) {
         return Some(begins_with(first));
     }
-    // the key of a prompt that was meant to be none
+    // a prompt that is read as a key and its value
     let nested = message.contains("mapping") && line.matches(": ").count() > 1;
     nested.then(|| "put quotes around a text with `: ` in it".to_owned())
 }
 
-/// What helps where a comment hides the end of a list between brackets in one of these lines.
+/// Advice where a comment hides the closing bracket of a list in one of these lines.
 pub(super) fn in_brackets(lines: &[&str]) -> Option<String> {
     let hides = |line: &&str| {
         line.split_once(" #")
             .is_some_and(|(before, _)| before.contains(['[', '{']) && !before.contains([']', '}']))
     };
     lines.iter().any(hides).then(|| {
-        "what stands behind ` #` is a comment: put quotes around a text that has it in it"
-            .to_owned()
+        "what follows ` #` is a comment: put quotes around a text that contains it".to_owned()
     })
 }
 
-/// The advice about a text that begins with a character of YAML's own.
+/// Advice about a text that begins with a character that has a meaning in YAML.
 pub(super) fn begins_with(first: impl std::fmt::Display) -> String {
     format!("put quotes around a text that begins with `{first}`")
 }
 
-/// Where values may begin in a line of a recipe: behind its dashes, its key, and in a list between brackets.
+/// The rests of a line of a recipe from each place where a value may begin: after its dashes, after its key, and in a list in brackets.
 fn values(line: &str) -> Vec<&str> {
     let mut rest = line.trim_start();
     while let Some(item) = rest.strip_prefix("- ") {
@@ -74,7 +70,7 @@ fn values(line: &str) -> Vec<&str> {
         if separated || matches!(mark, '[' | '{' | ',') {
             values.push(behind.trim_start());
         }
-        // what stands in quotes is one text
+        // the rest is one text in quotes
         if matches!(mark, '"' | '\'') {
             break;
         }
@@ -82,7 +78,7 @@ fn values(line: &str) -> Vec<&str> {
     values
 }
 
-/// What of a recipe's prompts YAML takes for something else: the place of the prompt, and what to do.
+/// Warnings about a recipe's prompts that YAML reads as something else, each with the prompt's place.
 pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let mut texts = vec![];
@@ -107,7 +103,7 @@ pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
             found.push((
                 node.place.clone(),
                 format!(
-                    "the prompt is \"{text}\", and `{comment}` behind it a comment: put quotes around the text if that belongs to it"
+                    "the prompt is \"{text}\", and `{comment}` after it is a comment: put quotes around the text if that is a part of it"
                 ),
             ));
         }
@@ -125,7 +121,7 @@ pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
             found.push((
                 node.place.clone(),
                 format!(
-                    "the prompt is \"{text}\", and `{name}` before it a name of YAML's that nothing uses: {}",
+                    "the prompt is \"{text}\", and `{name}` before it is a YAML anchor that nothing uses: {}",
                     begins_with('&')
                 ),
             ));
@@ -134,7 +130,7 @@ pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
     found
 }
 
-/// The nodes that are texts of prompts; `inside` is whether `node` is what a key `prompts` holds.
+/// Collects the nodes that are texts of prompts; `inside` says whether `node` is in the value of a key `prompts`.
 fn prompts<'a>(node: &'a Node, inside: bool, texts: &mut Vec<&'a Node>) {
     match &node.content {
         Content::Scalar { .. } if inside => texts.push(node),
@@ -152,8 +148,8 @@ fn prompts<'a>(node: &'a Node, inside: bool, texts: &mut Vec<&'a Node>) {
     }
 }
 
-/// The comment behind a text without quotes, if it may have been meant as part of the text; `value` runs from the text's first character to
-/// the end of its line. A comment that is set apart, by two spaces or more before its `#` and one after, is meant as one.
+/// The comment after a text without quotes, if it may have been meant as part of the text; `value` is the line from the text's first character
+/// on. A comment set apart by two spaces or more before its `#`, and one after it, is taken as intended.
 pub(super) fn comment<'a>(value: &'a str, text: &str) -> Option<&'a str> {
     let behind = value.strip_prefix(text)?;
     let comment = behind.trim_start();

@@ -86,8 +86,7 @@ impl Recipe {
         own.unwrap_or(self.size)
     }
 
-    /// Width and height in pixels of the largest picture among the stages', by the number of pixels; of several, the last. It is the
-    /// size of the run's video.
+    /// Width and height of the stage with the most pixels, the last of several. It is the size of the run's video.
     pub fn largest_size(&self) -> [usize; 2] {
         (0..self.generator.0.len())
             .map(|stage| self.stage_size(stage))

@@ -34,7 +34,7 @@ pub struct Edit {
     /// The stage at hand begins again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
-    /// The render ends here, before its last step. Edits that stand after it wait until the stop is taken out, as `phantasia resume` does.
+    /// The render ends here, before its last step. Later edits have no effect until the stop is removed, as `phantasia resume` does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop: bool,
 }
@@ -72,7 +72,7 @@ impl Recipe {
         (self.timeline.iter()).find_map(|edit| edit.stop.then_some(edit.step))
     }
 
-    /// The recipe without the stops that are due after so many steps: what a render that goes on from there is made of.
+    /// The recipe without the stops up to step `until`, to resume a render from there.
     pub fn without_stops(self, until: usize) -> Self {
         let timeline = (self.timeline.into_iter())
             .filter_map(|mut edit| {

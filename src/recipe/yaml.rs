@@ -137,7 +137,7 @@ impl Node {
         found
     }
 
-    /// Writes a number over what stands at `path`; whether anything stood there.
+    /// Replaces what is at `path` by a number; returns whether there was anything.
     pub fn write(&mut self, path: &[String], number: &str) -> bool {
         let node = self.at_mut(path);
         let found = node.is_some();
@@ -245,7 +245,7 @@ pub(super) fn resolve(text: &str, plain: bool) -> Scalar<'_> {
     text.parse().map_or(Scalar::Text(text), Scalar::Float)
 }
 
-/// Reads one document. A fault that a text without quotes brings about comes with advice.
+/// Reads one document. Errors that a text without quotes causes come with advice.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
     // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -254,7 +254,7 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
             (&mut problem.fault, &problem.place)
         {
             let lines: Vec<&str> = text.lines().take(*line).collect();
-            // one that is not closed is found out on the next line
+            // an unclosed bracket is detected on the next line
             let last = lines.len().saturating_sub(2);
             let advice = (lines.last())
                 .and_then(|line| hint::syntax(line, message))

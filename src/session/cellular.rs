@@ -45,7 +45,7 @@ mod tests {
     use crate::session::Session;
     use crate::session::generator::Rate;
 
-    /// All cells begin alike, and only which of them change at a time tells them apart. Another mean makes them change at all.
+    /// All cells begin alike and differ only by when they are updated; the term `mean` makes them change in the first place.
     #[test]
     fn the_term_contrast_makes_a_pattern_of_an_even_start() -> Result<()> {
         let options = CellularOptions {

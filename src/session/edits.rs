@@ -9,7 +9,7 @@ use super::{Course, Fade, Mask, Session, Source};
 use crate::recipe::{Edit, Restart};
 
 impl Session {
-    /// Changes the render from here on, and writes it down in the timeline. One that the timeline had stopped here goes on.
+    /// Changes the render from here on, and records the edit in the timeline. A stop at this step is removed, so that the render continues.
     ///
     /// # Errors
     /// When a prompt cannot be encoded or the generator cannot begin again; for a session without a studio always, but for the
@@ -21,8 +21,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the last edit back that was not taken back yet; says which change that is. Nothing where there is none. Prompts fade over
-    /// `fade` steps; `steps` gives the stage at hand other steps with it, unless it is a restart that is taken back.
+    /// Undoes the last edit that has not been undone yet. Returns the change; `None` if there is no such edit. Prompts fade over `fade`
+    /// steps; `steps` also changes the number of steps of the current stage, unless a restart is undone.
     ///
     /// # Errors
     /// As [`Session::edit`].
@@ -40,23 +40,23 @@ impl Session {
         Ok(self.timeline.last().cloned())
     }
 
-    /// Ends the render here. The stop becomes part of the timeline, so that its recipe ends here as well.
+    /// Ends the render here. The stop becomes a part of the timeline, so that the recipe ends here as well.
     pub fn stop(&mut self) {
-        if !self.stopped {
+        if !self.is_stopped() {
             self.timeline.push(Edit {
                 stop: true,
                 ..Edit::at(self.step)
             });
-            self.stopped = true;
         }
     }
 
-    /// Lets the edits of the timeline take effect whose step has come, up to a stop.
+    /// Applies the edits of the timeline whose step has come, up to a stop.
     ///
     /// # Errors
-    /// When one of them cannot.
+    /// When one of them cannot be applied.
     pub fn apply_due(&mut self) -> Result<()> {
-        while !self.stopped && (self.ahead.front()).is_some_and(|edit| edit.step <= self.step) {
+        while !self.is_stopped() && (self.ahead.front()).is_some_and(|edit| edit.step <= self.step)
+        {
             if let Some(edit) = self.ahead.pop_front() {
                 let step = edit.step;
                 self.edit(edit)
@@ -100,7 +100,7 @@ impl Session {
         if edit.prompts.as_ref().is_some_and(Vec::is_empty) {
             bail!("there is no prompt: say what the picture should show");
         }
-        // what can fail comes first, so that an edit that is refused leaves everything as it was
+        // first what can fail, so that an edit that is refused changes nothing
         if edit.prompts.is_some() || edit.terms.is_some() {
             self.studio()?.prepare(&edit)?;
         }
@@ -117,10 +117,9 @@ impl Session {
                 studio.set_rate(factor);
             }
         }
-        if self.stopped {
-            // the render goes on with this edit
+        if self.is_stopped() {
+            // the render continues with this edit
             self.timeline.pop();
-            self.stopped = false;
         }
         self.note_wishes(Source::Edit(self.timeline.len()), &edit)?;
         if edit.prompts.is_some() || edit.terms.is_some() {

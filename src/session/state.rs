@@ -29,7 +29,7 @@ pub struct SavedSession {
     pub rate: f64,
     /// Changes of prompts and terms so far: when, and what brought them.
     pub asked: Vec<(usize, Source)>,
-    /// How many edits of the timeline took effect, a stop apart.
+    /// How many edits of the timeline took effect, without a stop.
     pub edits: usize,
     /// The course that the last restart ended.
     pub before_restart: Option<Course>,
@@ -44,7 +44,7 @@ pub struct SavedState {
     pub generator: State,
     /// The generator before the last restart, so that it can be taken back.
     pub before_restart: Option<State>,
-    /// The recipe that it was painted by so far, as its run folder had it; checkpoints of older versions have none.
+    /// The recipe in the run folder at that time; checkpoints of older versions have none.
     pub recipe: Option<String>,
 }
 
@@ -59,8 +59,8 @@ impl Session {
                 asked: (self.asked.iter())
                     .map(|(source, edit)| (edit.step, *source))
                     .collect(),
-                // a stop is taken out when the render goes on
-                edits: self.timeline.len() - usize::from(self.stopped),
+                // a stop is removed when the render is resumed
+                edits: self.timeline.len() - usize::from(self.is_stopped()),
                 before_restart: (self.before_restart.as_ref()).map(|(course, _)| course.clone()),
             },
             generator: self.generator.save()?,

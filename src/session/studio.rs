@@ -95,7 +95,7 @@ pub trait Studio: Send {
     /// The generator of a course at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
     fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>>;
 
-    /// Loads and encodes what an edit's prompts and terms need. Nothing is asked for yet.
+    /// Loads and encodes what an edit's prompts and terms need, without applying them.
     ///
     /// # Errors
     /// When a prompt cannot be encoded, or a model that the terms name cannot be used.
@@ -139,7 +139,7 @@ pub(super) struct RecipeStudio {
     warnings: Vec<String>,
 }
 
-/// The names of a head and a CLIP, and what is asked of the CLIP.
+/// The names of a head and a CLIP, and how the CLIP is loaded.
 type Beauty = (String, String, ClipChoice);
 
 fn key(aesthetic: &AestheticOptions) -> Beauty {
@@ -282,7 +282,7 @@ impl Studio for RecipeStudio {
     fn prepare(&mut self, edit: &Edit) -> Result<()> {
         if let Some(prompts) = &edit.prompts {
             for judge in &mut self.judges {
-                // it keeps the embeddings
+                // the judge keeps the embeddings
                 judge.encode(prompts, &self.device, &mut self.warnings)?;
             }
         }

@@ -11,7 +11,7 @@ use super::{Checkpoint, CheckpointError};
 pub struct Branch<'a> {
     checkpoint: &'a Checkpoint,
     device: &'a Device,
-    /// What numbers are rounded to, and then kept in.
+    /// The type that numbers are rounded to, and the type that they are then stored in.
     types: [DType; 2],
 }
 
@@ -25,7 +25,7 @@ impl<'a> Branch<'a> {
         }
     }
 
-    /// The same, its numbers rounded to one type and kept in another instead of f32.
+    /// The same, with numbers rounded to one type and stored in another, instead of f32.
     pub fn of_types(self, rounded: DType, kept: DType) -> Self {
         Self {
             types: [rounded, kept],
@@ -36,7 +36,7 @@ impl<'a> Branch<'a> {
     /// The tensor of that full name and shape.
     pub fn get(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let [rounded, kept] = self.types;
-        // cast before it travels: the device holds no more than what is kept
+        // cast before the copy, so that the device never holds more than the final type
         let tensor = self.checkpoint.tensor(key, shape)?;
         let tensor = tensor.to_dtype(rounded)?.to_dtype(kept)?;
         Ok(tensor.to_device(self.device)?)
@@ -53,7 +53,7 @@ impl<'a> Branch<'a> {
     }
 }
 
-/// A file of a model's folder.
+/// The first of these files that exists in a folder.
 pub fn file_in(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     names
         .iter()

@@ -13,15 +13,15 @@ pub enum CheckpointError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// It is not a whole safetensors file.
-    #[error("{origin} is not a safetensors file, or not a whole one: {what}; fetch it again")]
+    /// It is not a complete safetensors file.
+    #[error("{origin} is not a complete safetensors file: {what}; download it again")]
     Damaged {
         /// The file.
         origin: String,
         /// What is wrong with it.
         what: String,
     },
-    /// It is not a whole file of PyTorch's, or holds no state dict.
+    /// It is not a complete file of PyTorch's, or has no state dict.
     #[error("{origin} cannot be read as a PyTorch checkpoint: {what}")]
     Pickle {
         /// The file.
@@ -29,7 +29,7 @@ pub enum CheckpointError {
         /// What is wrong with it.
         what: String,
     },
-    /// The list of the files of a divided checkpoint is broken.
+    /// The index of a sharded checkpoint is broken.
     #[error("{origin} does not list the files of a checkpoint: {what}")]
     Index {
         /// The file.
@@ -39,7 +39,7 @@ pub enum CheckpointError {
     },
     /// A tensor that the model needs is not there.
     #[error(
-        "{origin} has no tensor `{key}`{nearest}; it does not fit its configuration, or is of another layout"
+        "{origin} has no tensor `{key}`{nearest}; it does not match its configuration, or has another layout"
     )]
     Missing {
         /// The file.
@@ -49,8 +49,8 @@ pub enum CheckpointError {
         /// A name that comes close, as part of a sentence.
         nearest: String,
     },
-    /// A tensor has another shape than the configuration asks for.
-    #[error("`{key}` in {origin} has shape {found:?}, and the configuration asks for {expected:?}")]
+    /// A tensor does not have the shape that the configuration requires.
+    #[error("`{key}` in {origin} has shape {found:?}, but the configuration requires {expected:?}")]
     Shape {
         /// The file.
         origin: String,
@@ -58,12 +58,12 @@ pub enum CheckpointError {
         key: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape that is asked for.
+        /// The required shape.
         expected: Vec<usize>,
     },
-    /// A tensor of a type that is not read.
+    /// A tensor has an unsupported type.
     #[error(
-        "`{key}` in {origin} is of type {dtype}; f32, f16, bf16, f64, booleans and signed integers and u8 are read"
+        "`{key}` in {origin} has type {dtype}; supported are f32, f64, f16, bf16, signed integers, u8 and booleans"
     )]
     Type {
         /// The file.
@@ -73,30 +73,30 @@ pub enum CheckpointError {
         /// Its type.
         dtype: String,
     },
-    /// What is asked for is no tensor, or a broken one.
+    /// The requested value is not a tensor, or a broken one.
     #[error("`{key}` in {origin} {what}")]
     Odd {
         /// The file.
         origin: String,
         /// Its name.
         key: String,
-        /// What it is, as the rest of a sentence.
+        /// What it is, as a clause that follows its name.
         what: String,
     },
-    /// Several models lie in the file.
+    /// The file has several models.
     #[error(
-        "{origin} holds several models that could be meant: {prefixes}; save the one that is wanted in a file of its own"
+        "{origin} has several models: {prefixes}; save the one that you want in a file of its own"
     )]
     Ambiguous {
         /// The file.
         origin: String,
-        /// What the names of their tensors begin with, as a list.
+        /// The prefixes of their tensors, as a list.
         prefixes: String,
     },
-    /// The model holds tensors that nothing asks for.
+    /// The model has tensors that were not read.
     #[error(
-        "{origin} holds {names}: no part of this model uses {}, so that it would not be computed as it was trained; it is of a kind that is not \
-         built here, or its configuration is another model's",
+        "{origin} has {names}: no part of this model uses {}, so it would not compute what it was trained to; it is of an unsupported kind, \
+         or its configuration belongs to another model",
         if *count == 1 { "it" } else { "them" }
     )]
     Unused {
@@ -104,7 +104,7 @@ pub enum CheckpointError {
         origin: String,
         /// How many there are.
         count: usize,
-        /// How many, and the names of the first, as a list.
+        /// How many, and the first names, as a list.
         names: String,
     },
     /// candle could not make the tensor.

@@ -1,7 +1,7 @@
-//! Where in a checkpoint the model lies, and whether all of it was used.
+//! Finding the model in a checkpoint, and checking that all of it is used.
 //!
-//! Programs that train put names in front of a model's own (`module.`, `_orig_mod.`, `model.`, `clip.`), keep averages of it, and save
-//! optimizers, losses and heads beside it. So the model is found by a tensor that it cannot do without, whatever stands in front of that.
+//! Training programs prefix the names of a model's tensors (`module.`, `_orig_mod.`, `model.`, `clip.`), keep averages of them, and save
+//! optimizers, losses and heads in the same file. So the model is found by a tensor that it must have, whatever its prefix.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -11,8 +11,8 @@ use super::{Checkpoint, CheckpointError};
 /// How many names a message lists.
 const NAMED: usize = 4;
 
-/// Tensors whose names end in these change nothing that is computed here, wherever they stand: numbers of positions, counters, and what
-/// training keeps of a codebook.
+/// The last parts of names of tensors that do not change the result, wherever they are: position ids, counters, and a codebook's statistics for
+/// training.
 const HARMLESS_ANYWHERE: [&str; 7] = [
     "position_ids",
     "num_batches_tracked",
@@ -23,8 +23,8 @@ const HARMLESS_ANYWHERE: [&str; 7] = [
     "initted",
 ];
 
-/// Tensors of these whole names change nothing: the factor of a loss, masks that follow from the network's kind, sizes. Deeper
-/// in a network the same words name other things.
+/// Full names of tensors that do not change the result: the scale of a loss, masks that the architecture implies, sizes. Deeper in a network
+/// the same names mean other things.
 const HARMLESS: [&str; 6] = [
     "logit_scale",
     "attn_mask",
@@ -34,7 +34,7 @@ const HARMLESS: [&str; 6] = [
     "vocab_size",
 ];
 
-/// Under these names lies what training needs beside the model.
+/// Parts of names of what only training needs: losses, optimizers, schedules.
 const TRAINING: [&str; 16] = [
     "loss",
     "discriminator",
@@ -59,16 +59,16 @@ const TRAINING: [&str; 16] = [
 pub enum Scope {
     /// All of the model's.
     All,
-    /// Those of the parts that are used: with `visual.conv1.weight` asked for, `visual.other` is an error, and `head.weight` a note.
+    /// Those of the parts that are used: if `visual.conv1.weight` is read, `visual.other` is an error and `head.weight` a note.
     Parts,
 }
 
 impl Checkpoint {
-    /// Looks for the model that has a tensor of one of these names. From then on names are relative to what stands in front of it there.
-    /// Returns whether there is one; else names stay as they are. Weights are preferred to averages (EMA) of them.
+    /// Looks for the model that has a tensor of one of these names, under any prefix. From then on names are relative to that prefix. Returns
+    /// whether there is such a model; if not, names stay as they are. Weights are preferred to their averages (EMA).
     ///
     /// # Errors
-    /// Where there are several.
+    /// [`CheckpointError::Ambiguous`] if there are several.
     pub fn locate(&mut self, marks: &[&str]) -> Result<bool, CheckpointError> {
         let found: BTreeSet<&str> = (self.entries.keys())
             .flat_map(|key| marks.iter().filter_map(|mark| key.strip_suffix(mark)))
@@ -101,12 +101,12 @@ impl Checkpoint {
         }
     }
 
-    /// Says what was not asked for, when all that is needed was. Tensors that are known to change nothing are passed over, and so are
-    /// those whose names begin with one of `left`: parts that the loader leaves on purpose. What lies beside the model is told in the
-    /// notes that are returned, each a sentence.
+    /// Checks, after a model has been loaded, which tensors were not read. Tensors that do not change the result are ignored, and so are those
+    /// whose names begin with one of `left`: parts that the loader leaves out on purpose. Returns notes for the user, each a sentence, about
+    /// unused tensors that are not the model's.
     ///
     /// # Errors
-    /// Where tensors of the model were not asked for: what was loaded is not all of it.
+    /// [`CheckpointError::Unused`] if tensors of the model were not read.
     pub fn finish(&self, scope: Scope, left: &[&str]) -> Result<Vec<String>, CheckpointError> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let parts: BTreeSet<&str> = (used.iter())
@@ -124,7 +124,7 @@ impl Checkpoint {
             if passed {
                 continue;
             }
-            // an average within the model's own names is one of the whole of it
+            // an average below the model's prefix is one of the whole model
             if is_average(name.unwrap_or(key)) {
                 averages += 1;
             } else if name.is_some_and(|name| scope == Scope::All || parts.contains(first(name))) {
@@ -143,26 +143,30 @@ impl Checkpoint {
         let mut notes = vec![];
         if is_average(&self.prefix) {
             notes.push(format!(
-                "{} holds no weights but averages of them (EMA), under `{}*`: those are used",
+                "{} has only averages of the weights (EMA), under `{}*`; they are used",
                 self.origin, self.prefix
             ));
         }
         if averages > 0 && !is_average(&self.prefix) {
             notes.push(format!(
-                "{} holds averages (EMA) beside the weights: the weights are used; for the averages, save those alone",
+                "{} has averages (EMA) as well as the weights; the weights are used. To use the averages, save them in a file of their own",
                 self.origin
             ));
         }
         if !beside.is_empty() {
             let place = match self.prefix.as_str() {
                 "" => String::new(),
-                prefix => format!(" beside the model, which lies under `{prefix}*`"),
+                prefix => format!(" outside the model, which is under `{prefix}*`"),
             };
             notes.push(format!(
-                "{} holds {}{place}: nothing here uses {}",
+                "{} has {}{place}; {} not used",
                 self.origin,
                 listed(&beside),
-                if beside.len() == 1 { "it" } else { "them" }
+                if beside.len() == 1 {
+                    "it is"
+                } else {
+                    "they are"
+                }
             ));
         }
         Ok(notes)
@@ -188,21 +192,21 @@ fn first(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
 }
 
-/// Whether a name leads through what training keeps.
+/// Whether a name belongs to what only training needs.
 fn is_training(name: &str) -> bool {
     name.split('.').any(|part| TRAINING.contains(&part))
 }
 
-/// Whether a tensor of that name within the model changes nothing.
+/// Whether a tensor of that name, relative to the model, does not change the result.
 fn is_harmless(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     HARMLESS.contains(&name) || HARMLESS_ANYWHERE.contains(&last) || TRAINING.contains(&first(name))
 }
 
-/// Whether one of the parts of a name says that it is of a moving average: `ema`, `model_ema`, `ema_state_dict`, `params_ema`.
+/// Whether a name belongs to a moving average: `ema`, `model_ema`, `ema_state_dict`, `params_ema` in front of the tensor's own name.
 fn is_average(name: &str) -> bool {
     let mut parts = name.split('.');
-    // the tensor's own name says nothing of the model
+    // not the tensor's own name
     parts.next_back();
     parts.any(|part| part.split('_').any(|word| word == "ema"))
 }

@@ -1,9 +1,8 @@
 //! PyTorch's `.pt`, `.pth`, `.ckpt` and `.bin`: a pickled dictionary and the bytes of its tensors, in a zip archive or, before PyTorch 1.6, in
 //! one stream.
 //!
-//! Nothing is ever executed: the pickle is run on names and numbers alone (`machine`), and the calls that would make tensors are
-//! recognised among them (`tensors`). TorchScript archives keep the same tensors as attributes of modules within modules, and are
-//! read as well.
+//! Nothing is ever executed: the pickle is interpreted symbolically (`machine`), and the calls that would make tensors are recognised in the
+//! result (`tensors`). TorchScript archives, which have the same tensors as attributes of nested modules, are read as well.
 
 mod archive;
 mod legacy;
@@ -20,7 +19,7 @@ use legacy::Legacy;
 use tensors::{Found, Storages};
 use value::{Node, Pickle};
 
-/// Under these names training programs keep the state dict among other things. The weights themselves come before their averages.
+/// The names under which training programs nest the state dict. Weights come before their averages.
 const NESTED: [&str; 9] = [
     "state_dict",
     "model_state_dict",
@@ -32,27 +31,27 @@ const NESTED: [&str; 9] = [
     "model_ema",
     "ema",
 ];
-/// DistributedDataParallel puts the model inside one more module, and averages count how many they are of.
+/// The prefix that DistributedDataParallel adds, and the counter that averages have.
 const PARALLEL: &str = "module.";
 const AVERAGED: &str = "n_averaged";
 
-/// Which of PyTorch's formats a file is of.
+/// PyTorch's file formats.
 #[derive(Clone, Copy)]
 pub(super) enum Format {
     Zip,
     Legacy,
 }
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) struct Contents {
     pub sources: Vec<Source>,
     pub tensors: BTreeMap<String, Entry>,
     pub odd: BTreeMap<String, Odd>,
-    /// What the names of the state dict begin with.
+    /// The prefix of the state dict's names.
     pub prefix: String,
 }
 
-/// Reads what a file holds; nothing of the tensors but where they are.
+/// Reads the list of a file's tensors, without their bytes.
 pub(super) fn read(file: SharedFile, length: u64, format: Format) -> Result<Contents, String> {
     let (mut storages, pickle): (Box<dyn Storages>, Pickle) = match format {
         Format::Zip => {
@@ -78,19 +77,19 @@ pub(super) fn read(file: SharedFile, length: u64, format: Format) -> Result<Cont
     })
 }
 
-/// Why a file gives no tensor.
+/// Why a file has no usable tensor.
 fn nothing(found: &Found) -> String {
     match found.odd.iter().next() {
         Some((name, odd)) if name.is_empty() => format!(
-            "it holds no state dict: what was saved {}; save the model's state_dict() instead",
+            "it has no state dict: what was saved {}; save the model's state_dict() instead",
             odd.what
         ),
-        Some((name, odd)) => format!("it holds no tensor that can be read: `{name}` {}", odd.what),
-        None => "it holds no tensors".to_owned(),
+        Some((name, odd)) => format!("it has no tensor that can be read: `{name}` {}", odd.what),
+        None => "it has no tensors".to_owned(),
     }
 }
 
-/// What the names of the state dict begin with.
+/// The prefix of the state dict's names.
 fn state_dict(pickle: &Pickle, found: &Found) -> String {
     let mut prefix = String::new();
     if let Node::Dict(items) | Node::Object { items, .. } = pickle.node(pickle.root()) {

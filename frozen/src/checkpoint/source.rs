@@ -9,12 +9,12 @@ use flate2::read::DeflateDecoder;
 /// A file that several tensors are read from.
 pub type SharedFile = Arc<Mutex<File>>;
 
-/// What holds the bytes of some tensors.
+/// What the bytes of tensors are read from.
 #[derive(Clone)]
 pub enum Source {
     Bytes(&'static [u8]),
     File(SharedFile),
-    /// A part of a zip archive that is compressed: that many bytes from `start` on.
+    /// A compressed part of a zip archive: `packed` bytes from `start` on.
     Deflated {
         file: SharedFile,
         start: u64,
@@ -26,7 +26,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// That many bytes from `start` on.
+    /// Reads `length` bytes from `start` on.
     ///
     /// # Errors
     /// Where there are fewer, or they cannot be read.
@@ -54,7 +54,7 @@ impl Source {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut inflated = inflate(&mut file, *begin, *packed)?;
                 let skipped = io::copy(&mut inflated.by_ref().take(start), &mut io::sink())?;
-                // grows with what is there, whatever the archive's list says
+                // allocates only what is there, whatever size the archive claims
                 let mut bytes = vec![];
                 inflated.take(length as u64).read_to_end(&mut bytes)?;
                 if skipped != start || bytes.len() != length {
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// What that many compressed bytes from `start` on unfold to.
+/// Decompresses `packed` bytes of a file from `start` on.
 pub fn inflate(file: &mut File, start: u64, packed: u64) -> io::Result<impl Read> {
     file.seek(SeekFrom::Start(start))?;
     Ok(DeflateDecoder::new(BufReader::new(file.take(packed))))

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Bytes of an element of a type, as safetensors names it, that is read.
+/// Bytes of an element, for supported types by their names in safetensors.
 pub fn width(dtype: &str) -> Option<usize> {
     Some(match dtype {
         "U8" | "I8" | "BOOL" => 1,
@@ -15,8 +15,7 @@ pub fn width(dtype: &str) -> Option<usize> {
     })
 }
 
-/// The tensor of these bytes in f32. With `strides`, its elements lie so many elements apart along each dimension; they may overlap.
-/// `dtype` is a type that [`width`] knows.
+/// The tensor of these bytes in f32. `strides` are in elements, and elements may overlap. `dtype` is a type that [`width`] knows.
 pub fn tensor(
     bytes: &[u8],
     dtype: &str,
@@ -34,7 +33,7 @@ pub fn tensor(
         "I16" => integers(bytes, i16::from_le_bytes)?,
         "I32" => integers(bytes, |bytes| i32::from_le_bytes(bytes) as f32)?,
         "I64" => integers(bytes, |bytes| i64::from_le_bytes(bytes) as f32)?,
-        _ => candle_core::bail!("numbers of type {dtype} are not read"),
+        _ => candle_core::bail!("the type {dtype} is not supported"),
     };
     let line = line.to_dtype(DType::F32)?;
     match strides {
@@ -55,7 +54,7 @@ fn integers<const N: usize, T: Into<f32>>(
     Tensor::from_vec(numbers, count, &Device::Cpu)
 }
 
-/// The elements of a line that lie `strides` apart, in the order of the shape.
+/// Gathers the elements of a flat tensor with these strides, in the order of the shape.
 fn strided(line: &Tensor, shape: &[usize], strides: &[usize]) -> Result<Tensor> {
     let line = line.to_vec1::<f32>()?;
     let mut places = vec![0];

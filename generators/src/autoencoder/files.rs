@@ -1,4 +1,4 @@
-//! Which files of a folder make an autoencoder.
+//! The files of an autoencoder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use frozen::checkpoint::file_in;
 
 use super::AutoencoderError;
 
-/// The names that weights have, the best first.
+/// The names of weights, the best first.
 const FILES: &[&str] = &[
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.fp16.safetensors",
     "model.safetensors",
     "vqgan.safetensors",
 ];
-/// Those that come behind TAESD's family.
+/// Names of weights that come after TAESD's family.
 const OLDER_FILES: &[&str] = &[
     "pytorch_model.bin",
     "diffusion_pytorch_model.bin",
@@ -22,8 +22,8 @@ const OLDER_FILES: &[&str] = &[
     "last.ckpt",
     "vqgan.ckpt",
 ];
-/// How the halves of TAESD's family are named, a file each: `taesd_decoder.safetensors` and `taesd_encoder.safetensors`, `taef2_decoder.pth`
-/// and `taef2_encoder.pth`.
+/// The words in the file names of the two halves of TAESD's family: `taesd_decoder.safetensors` and `taesd_encoder.safetensors`,
+/// `taef2_decoder.pth` and `taef2_encoder.pth`.
 const DECODER: &str = "decoder";
 const ENCODER: &str = "encoder";
 /// The endings of their names, the best first.
@@ -33,13 +33,13 @@ const FOLDERS: &[&str] = &["vqvae", "vae", "vqgan", "checkpoints", "ckpts"];
 
 /// The files of an autoencoder.
 pub(super) struct Weights {
-    /// All of it, or its decoder.
+    /// The whole autoencoder, or its decoder.
     pub main: PathBuf,
-    /// Its encoder, where that is a file of its own.
+    /// Its encoder, if that is a separate file.
     pub encoder: Option<PathBuf>,
 }
 
-/// The files of what a path names: a folder, a file, or one of two files.
+/// The files at a path, which is a folder, a file, or one of the two halves.
 pub(super) fn find(path: &Path) -> Result<Weights, AutoencoderError> {
     let path = if path.is_dir() {
         &in_folder(path)?
@@ -73,7 +73,7 @@ pub(super) fn find(path: &Path) -> Result<Weights, AutoencoderError> {
     })
 }
 
-/// Where the other half of an autoencoder may be, where the name says that the file is one half.
+/// Possible paths of the other half, if the name says that the file is a half.
 fn other_half(path: &Path, half: &str, other: &str) -> Option<Vec<PathBuf>> {
     let name = path.file_name()?.to_str()?;
     if !name.contains(half) {
@@ -84,7 +84,7 @@ fn other_half(path: &Path, half: &str, other: &str) -> Option<Vec<PathBuf>> {
     Some(std::iter::once(same).chain(endings).collect())
 }
 
-/// The weights of a folder, or of a folder in it that usually has them.
+/// The weights in a folder, or in one of its usual subfolders.
 fn in_folder(folder: &Path) -> Result<PathBuf, AutoencoderError> {
     let inner = FOLDERS.iter().map(|name| folder.join(name));
     for folder in std::iter::once(folder.to_owned()).chain(inner) {
@@ -135,7 +135,7 @@ fn decoder(folder: &Path) -> Result<Option<PathBuf>, AutoencoderError> {
     }))
 }
 
-/// The one file of a folder whose ending is that of weights.
+/// The only file in a folder with an extension of weights, if there is exactly one.
 fn only_weights(folder: &Path) -> Option<PathBuf> {
     let is_weights = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str());

@@ -1,5 +1,5 @@
-//! The tiny autoencoder TAESD and its family (madebyollin/taesd): plain convolutions and residual blocks with ReLU. TAEF2 has a branch in
-//! front of its coarsest blocks that is normalised over all of the picture.
+//! The tiny autoencoder TAESD and its family (madebyollin/taesd): plain convolutions and residual blocks with ReLU. TAEF2 has a
+//! branch before its coarsest blocks that is normalised over the whole picture.
 //!
 //! Both layouts number the layers of a sequence. What stands where follows from which numbers have tensors, and of what
 //! shape: a block has `conv.0`, a convolution `weight`; numbers without tensors are activations or upsamplings.
@@ -18,9 +18,9 @@ use super::{Autoencoder, AutoencoderError, Layout};
 
 /// The latents' soft clamp.
 const LIMIT: f64 = 3.0;
-/// Tensors of the first blocks: every half of the family has one of them in its own layout.
+/// Tensors of the first blocks, one of which every half of the family has in its own layout.
 pub(super) const MARKS: &[&str] = &["3.conv.0.weight", "4.conv.0.weight"];
-/// Of TAEF2's norms.
+/// Groups and epsilon of TAEF2's norms.
 const POOL_GROUPS: usize = 4;
 const POOL_EPS: f64 = 1e-5;
 
@@ -53,7 +53,7 @@ pub(super) fn read(
                 return Err(AutoencoderError::Unknown {
                     origin: checkpoint.origin().to_owned(),
                     found: format!(
-                        "this encoder divides sides by {factor}, and the decoder multiplies them by {}",
+                        "this encoder divides sides by {factor}, but the decoder multiplies them by {}",
                         sizes.factor
                     ),
                 });
@@ -183,7 +183,7 @@ impl<'a> Sequence<'a> {
         self.weights.has(&format!("{name}.pool.0.weight"))
     }
 
-    /// TAEF2's branch in front of a block: to four times the channels, a norm over all of the picture, and back.
+    /// TAEF2's branch before a block: to four times the channels, a norm over the whole picture, and back.
     fn pool(&self, name: &str, channels: usize) -> Result<Option<Chain>, CheckpointError> {
         if !self.pools(name) {
             return Ok(None);
@@ -209,7 +209,7 @@ impl<'a> Sequence<'a> {
         ])))
     }
 
-    /// Why a sequence is none that is built here.
+    /// The error for an unsupported sequence.
     fn unknown(&self, found: String) -> AutoencoderError {
         AutoencoderError::Unknown {
             origin: self.weights.checkpoint().origin().to_owned(),
@@ -242,8 +242,8 @@ impl<'a> Sequence<'a> {
         if channels != 3 {
             if self.shape(&format!("{}{last}", self.prefix)).is_some() {
                 return Err(self.unknown(format!(
-                    "its decoder gives {channels} channels, and those that give the three of a picture are read; TAEQI2.1 packs pixels with their opacity, \
-                     which is not built"
+                    "its decoder has {channels} output channels instead of 3; TAEQI2.1 packs pixels with their opacity, \
+                     which is not supported"
                 )));
             }
             // the last convolution is missing: ask for it

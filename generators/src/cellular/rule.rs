@@ -304,7 +304,7 @@ impl Rule {
             .collect();
         if !others.is_empty() {
             bail!(
-                "the rule holds tensors that nothing uses: {}; it is of another kind of automaton",
+                "the rule has unused tensors: {}; it belongs to another kind of automaton",
                 others.join(", ")
             );
         }

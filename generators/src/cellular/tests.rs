@@ -331,7 +331,7 @@ fn a_damaged_artifact_is_refused_by_name() {
         let bias = a.tensors["w1.bias"].clone();
         a.tensors.insert("w2.bias".to_owned(), bias);
     });
-    assert!(error.contains("nothing uses: w2.bias"), "{error}");
+    assert!(error.contains("unused tensors: w2.bias"), "{error}");
     let error = refused(&|a| drop(a.settings.insert("hidden".to_owned(), "17".to_owned())));
     assert!(
         error.contains("w1.weight") && error.contains("[17, 24, 1, 1]"),

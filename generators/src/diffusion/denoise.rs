@@ -45,7 +45,7 @@ pub trait Network: Send + Sync {
     /// What both sides of its images must be a multiple of.
     fn multiple(&self) -> usize;
 
-    /// What a person should know of its files: what lies in them and is not used, each a sentence.
+    /// Sentences for the user about its files, such as unused tensors.
     fn warnings(&self) -> &[String] {
         &[]
     }

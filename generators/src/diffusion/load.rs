@@ -225,7 +225,7 @@ const WEIGHTS: &[&str] = &[
 ];
 
 /// Where the network is: in the folder `unet` of a pipeline, whose own config.json is not the network's, or at the root. The place that has
-/// weights wins, since an incomplete `unet` may lie beside complete files at the root.
+/// weights wins, since there may be an incomplete `unet` next to complete files at the root.
 fn place(folder: &Path) -> PathBuf {
     let nested = folder.join("unet");
     let places = [nested.as_path(), folder];

@@ -58,7 +58,7 @@ impl StableDiffusion {
         })
     }
 
-    /// What a person should know of the files of the network and of the autoencoder, each a sentence.
+    /// Sentences for the user about the files of the network and of the autoencoder.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
         (self.unet.warnings().iter()).chain(self.autoencoder.warnings())
     }

@@ -107,8 +107,7 @@ impl UNet {
     /// a third more time.
     ///
     /// # Errors
-    /// Where the configuration asks for what is not built here, or the weights do not fit it: where tensors are missing, or there are some
-    /// that it has no place for.
+    /// Where the configuration requires something that is not supported, or the weights do not match it: tensors are missing or left over.
     pub fn new(
         config: UNetConfig,
         checkpoint: &Checkpoint,

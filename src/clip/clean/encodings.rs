@@ -1,16 +1,16 @@
-//! Encodings of one byte a character, in which UTF-8 is read by mistake.
+//! Single-byte encodings that UTF-8 is often decoded with by mistake.
 
-/// One of them.
+/// A single-byte encoding.
 pub(super) struct Encoding {
     /// Its usual name.
     pub name: &'static str,
-    /// Whether programs that read it put U+FFFD where a byte has no character; byte 1A stands for that here.
+    /// Whether decoders replace bytes without a character by U+FFFD; it is encoded as [`LOST`] here.
     pub lossy: bool,
-    /// The characters of the bytes from 80; where a byte has none, the control character of its number, as browsers read it.
+    /// The characters of the bytes from 80 on; for undefined bytes, the control character of the same number, as in browsers.
     upper: &'static str,
 }
 
-/// The byte that stands for a character that was lost.
+/// The byte that stands for a lost character.
 pub(super) const LOST: u8 = 0x1a;
 
 impl Encoding {
@@ -41,7 +41,7 @@ impl Encoding {
     }
 }
 
-/// The likely ones first.
+/// The encodings, the most likely first.
 pub(super) const ENCODINGS: [Encoding; 10] = [
     Encoding {
         name: "latin-1",

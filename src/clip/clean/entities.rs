@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use htmlize::ENTITIES;
 
-/// Longest name of a character that Python looks at.
+/// The longest name of a character that Python considers.
 const LONGEST_NAME: usize = 32;
-/// What a browser shows for the numbers 128 to 159: Windows-1252, and nothing where that has none.
+/// The characters of the numbers 128 to 159: those of Windows-1252, as in browsers.
 const WINDOWS: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
-/// Every reference as the character that it names, also where the semicolon is missing, as HTML allows it for older names.
+/// Replaces every reference by its character, including those without a semicolon, which HTML allows for older names.
 pub(super) fn unescape(text: &str) -> Cow<'_, str> {
     replace(text, |rest| {
         let (name, length) = reference(rest)?;
@@ -28,7 +28,7 @@ pub(super) fn unescape(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Every reference that ends in a semicolon as the character that it names, and small letters named in capitals (`&EACUTE;`), as ftfy reads them.
+/// Replaces every reference that ends in a semicolon by its character, including names in capitals (`&EACUTE;`), as ftfy does.
 pub(super) fn unescape_whole(text: &str) -> String {
     const LONGEST: usize = 24;
     replace(text, |rest| {
@@ -60,7 +60,7 @@ pub(super) fn unescape_whole(text: &str) -> String {
     .into_owned()
 }
 
-/// Lets `read` replace what begins with each `&`; it gives the replacement and how many bytes that stands for.
+/// Calls `read` with the rest of the text at each `&`; it returns the replacement and the length of what is replaced in bytes.
 fn replace(text: &str, read: impl Fn(&str) -> Option<(String, usize)>) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);
@@ -78,7 +78,7 @@ fn replace(text: &str, read: impl Fn(&str) -> Option<(String, usize)>) -> Cow<'_
     Cow::Owned(out)
 }
 
-/// The reference that a text begins with, without its `&`, and its length with it.
+/// The reference at the beginning of a text, without its `&`, and its length including it.
 fn reference(text: &str) -> Option<(&str, usize)> {
     let body = &text[1..];
     let digits = |from: usize, is: fn(&u8) -> bool| {
@@ -110,7 +110,7 @@ fn named(name: &str) -> Option<&'static str> {
     std::str::from_utf8(found).ok()
 }
 
-/// The character of a number, `65`, `x41` or `65;`.
+/// The character of a numeric reference: `65`, `x41` or `65;`.
 fn numbered(number: &str) -> Option<String> {
     let digits = number.trim_end_matches(';');
     let number = match digits.strip_prefix(['x', 'X']) {

@@ -1,14 +1,14 @@
-//! Text in UTF-8 that was read in another encoding, such as `cafÃ©`: found and read again.
+//! Mojibake: UTF-8 that was decoded with another encoding, such as `cafÃ©`, is recognised and decoded again.
 //!
-//! As ftfy does it: a text is suspicious where characters stand side by side that hardly ever do but in such a text, and then is read
-//! again if its bytes are UTF-8. What is suspicious follows ftfy 6's `badness`.
+//! As in ftfy: a text is suspicious if it has neighbouring characters that hardly ever occur together in other texts. A suspicious text is
+//! decoded again if its bytes are valid UTF-8. The rules follow ftfy 6's `badness`.
 
 use super::encodings::{ENCODINGS, Encoding, LOST};
 
-/// More rounds than any text needs until it stays as it is.
+/// The limit for repetitions; texts stop changing long before.
 const MOST_ROUNDS: usize = 8;
 
-/// The text, read again as often as it is suspicious and can be.
+/// Decodes a text again as long as it is suspicious and this is possible.
 pub(super) fn fix(text: &str) -> String {
     let mut text = text.to_owned();
     for _ in 0..MOST_ROUNDS {
@@ -20,7 +20,7 @@ pub(super) fn fix(text: &str) -> String {
     text
 }
 
-/// A control character of Latin-1 is one of Windows-1252's characters, as in browsers; another character stays.
+/// Replaces a control character of Latin-1 by the character of Windows-1252, as browsers do.
 pub(super) fn windows_control(c: char) -> char {
     match c {
         '\u{80}'..='\u{9f}' => ENCODINGS[1].char(c as u8),
@@ -39,10 +39,10 @@ fn step(text: &str) -> Option<String> {
         .or_else(|| Some(text.chars().map(windows_control).collect()))
 }
 
-/// The text's bytes in that encoding, as UTF-8.
+/// Encodes the text in that encoding and decodes the bytes as UTF-8.
 fn read_again(text: &str, encoding: &Encoding) -> Option<String> {
     let mut bytes = encoding.encode(text)?;
-    // an en dash with a space behind it would look like one of these
+    // in Mac Roman, an en dash and a space would look like a damaged hard space
     if encoding.name != "macroman" {
         bytes = with_hard_spaces(&bytes);
     }
@@ -52,7 +52,7 @@ fn read_again(text: &str, encoding: &Encoding) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// How many bytes follow a first byte of UTF-8.
+/// The number of continuation bytes after a first byte of UTF-8.
 fn following(first: u8) -> usize {
     match first {
         0xc2..=0xdf => 1,
@@ -66,7 +66,7 @@ fn follows(byte: u8) -> bool {
     (0x80..=0xbf).contains(&byte)
 }
 
-/// Spaces that were hard spaces, the byte A0, where that makes UTF-8 of what stands around them.
+/// Restores hard spaces (the byte A0) that were replaced by spaces, where this results in valid UTF-8.
 fn with_hard_spaces(bytes: &[u8]) -> Vec<u8> {
     // 85 is a line break and A0 what is looked for
     let inside = |byte: u8| follows(byte) && byte != 0x85 && byte != 0xa0;
@@ -105,7 +105,7 @@ fn with_hard_spaces(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// U+FFFD for each character of UTF-8 of which a byte was lost.
+/// Replaces each character of UTF-8 that lost a byte by U+FFFD.
 fn without_lost(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -116,7 +116,7 @@ fn without_lost(bytes: &[u8]) -> Vec<u8> {
         let fit = tail
             .iter()
             .all(|byte| follows(*byte) || matches!(*byte, LOST | b'?'));
-        // two bytes of which one is a question mark are likely to be just that
+        // two bytes with a question mark are probably not a damaged character
         let likely = tail.len() > 1 || lost == 1 || matches!(first, 0xc2 | 0xc3);
         if *first == LOST || (fit && likely && asked <= 1 && lost + asked > 0) {
             out.extend("\u{fffd}".bytes());
@@ -129,7 +129,7 @@ fn without_lost(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Which part of a character of UTF-8 a character can be that was read in one of the Latin, Greek or Cyrillic encodings.
+/// Which byte of a UTF-8 character a character can stand for in the Latin, Greek and Cyrillic encodings.
 fn parts(c: char) -> impl Fn(fn(u8) -> bool) -> bool {
     let bytes: Vec<u8> = ENCODINGS[..8]
         .iter()
@@ -138,7 +138,7 @@ fn parts(c: char) -> impl Fn(fn(u8) -> bool) -> bool {
     move |is| bytes.iter().any(|byte| is(*byte))
 }
 
-/// The text with what looks like UTF-8 in it read again, each part for itself.
+/// Decodes each part of the text that looks like UTF-8 on its own.
 fn read_parts_again(text: &str) -> Option<String> {
     let chars: Vec<char> = text.chars().collect();
     let tail = |at: usize, length: usize| {
@@ -177,7 +177,7 @@ fn read_parts_again(text: &str) -> Option<String> {
             continue;
         }
         let part: String = chars[at..end].iter().collect();
-        // shorter than the text, so that this comes to an end
+        // shorter than the text, so the recursion ends
         if part.len() < text.len() && is_suspicious(&part) {
             out.push_str(&fix(&part));
         } else {
@@ -188,30 +188,30 @@ fn read_parts_again(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// What a character means beside another.
+/// Classes of characters, by ftfy's criteria for neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     /// A control character of Latin-1.
     Control,
-    /// Signs that nobody types.
+    /// Symbols that are rarely typed.
     Rare,
-    /// Signs of the law.
+    /// Legal symbols.
     Law,
     Currency,
-    /// Signs that begin something, such as a quotation.
+    /// Opening punctuation, such as quotes.
     Opening,
-    /// Signs that end something.
+    /// Closing punctuation.
     Closing,
     Numeric,
-    /// Accented capitals that are first bytes of UTF-8 in some encoding.
+    /// Accented upper-case letters that are first bytes of UTF-8 in some encoding.
     Capital,
-    /// Accented small letters likewise.
+    /// Accented lower-case letters that are.
     Small,
-    /// Capitals of Greek and Cyrillic.
+    /// Upper-case Greek and Cyrillic letters.
     OtherCapital,
-    /// Small letters of Greek and Cyrillic.
+    /// Lower-case Greek and Cyrillic letters.
     OtherSmall,
-    /// Signs that tables are drawn with.
+    /// Box-drawing characters.
     Box,
     /// Anything else.
     Other,
@@ -219,7 +219,7 @@ enum Class {
 
 const CAPITALS: &str = "ØÜÝĂĀĄĆČĎĐĘĚĒĖĞĢİĪĶĹĽŁĻŃŇŅŒŘŚŞŠŢŤŮŰŸŹŻŽҐ";
 const SMALL: &str = "ßăąāćčďđęěēėğģįīķĺľłļœŕśşšťüźżžґﬁﬂ";
-/// What stands behind a first byte of two in many texts.
+/// Characters that often follow the first byte of a two-byte character.
 const TELLING: &str = "€œŠš¢£Ÿž\u{a0}\u{ad}®©°·»–—´";
 
 fn class(c: char) -> Class {
@@ -268,7 +268,7 @@ fn class(c: char) -> Class {
     }
 }
 
-/// Whether characters stand side by side that hardly ever do but in UTF-8 that was read in another encoding.
+/// Whether a text has neighbouring characters that hardly ever occur together except in mojibake.
 fn is_suspicious(text: &str) -> bool {
     let chars: Vec<char> = text.chars().collect();
     let classes: Vec<Class> = chars.iter().map(|c| class(*c)).collect();
@@ -280,7 +280,7 @@ fn is_suspicious(text: &str) -> bool {
     })
 }
 
-/// By what kind of characters they are.
+/// Judges two neighbours by their classes.
 fn strange_classes(before: Option<char>, chars: &[char], classes: &[Class]) -> bool {
     use Class::{
         Box, Capital, Closing, Currency, Law, Numeric, Opening, OtherCapital, OtherSmall, Rare,
@@ -303,7 +303,7 @@ fn strange_classes(before: Option<char>, chars: &[char], classes: &[Class]) -> b
         | (Box, Closing) => true,
         (Capital, Currency) => before.is_some_and(|c| c.is_whitespace() || c.is_ascii_lowercase()),
         (Capital, Opening) => before.is_some_and(|c| c.is_ascii_lowercase()),
-        // letters that faces are made of
+        // letters of emoticons
         (Box, _) => "ÒÓÔÕÖÙÚÛÜòóôõöøùúûüŐŌŪŲ°".contains(chars[1]),
         (OtherSmall | OtherCapital, Rare) => before.is_some_and(|c| c.is_ascii_alphabetic()),
         _ => false,
@@ -316,7 +316,7 @@ fn strange_classes(before: Option<char>, chars: &[char], classes: &[Class]) -> b
     }
 }
 
-/// By which characters they are: what common letters and signs come to in common encodings.
+/// Judges neighbours by the characters themselves: common letters and symbols as mojibake in common encodings.
 fn strange_words(before: Option<char>, chars: &[char], classes: &[Class]) -> bool {
     use Class::{Closing, Control, Currency, Numeric, Opening, Rare};
     let sign = |at: usize| {

@@ -11,28 +11,27 @@ use super::{
 };
 use crate::clip::preprocess::{Filter, Fit};
 
-/// The kinds of models that can be read, by their `model_type`.
+/// The supported values of `model_type`.
 pub(in crate::clip) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
 
-/// What configurations from before 2023 say that the end of a text is; it was never the token's number.
+/// `eos_token_id` in configurations from before 2023, which was never the id of the token that ends texts.
 const LEGACY_END: u32 = 2;
 
 impl ClipConfig {
-    /// From `config.json` of a Hugging Face CLIPModel; pictures are shown as CLIP's are, see [`ClipConfig::with_preprocessor`].
+    /// From `config.json` of a Hugging Face CLIPModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
     ///
     /// # Errors
-    /// Where it is of another kind of model, or a key has a value that is not built. Keys that transformers' CLIP does not read change
-    /// nothing here either.
+    /// Where it describes another kind of model, or a key has an unsupported value. Keys that transformers' CLIP ignores are ignored here too.
     pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(config)?;
         let kind = file.take::<String>("model_type")?;
-        if let Some(what) = kind::hugging_face(kind.as_deref(), config) {
-            return Err(format!("is of {what}; {}", kind::READ));
+        if let Some(what) = kind::hugging_face(kind.as_deref(), file.entries()) {
+            return Err(format!("describes {what}; {}", kind::READ));
         }
         not_quantized(&mut file)?;
         let text = tower(&mut file, "text_config")?;
         let mut text = text_tower(text)?;
-        // MetaCLIP 2 has no files from before 2023, and its end is 2 indeed
+        // MetaCLIP 2 has no files from before 2023, and its texts do end with token 2
         if kind.as_deref() != Some("metaclip_2") && text.pool == TextPool::Token(LEGACY_END) {
             text.pool = TextPool::Highest;
         }
@@ -55,7 +54,7 @@ impl ClipConfig {
 }
 
 impl TextConfig {
-    /// From `config.json` of a Hugging Face CLIPTextModel, a text tower alone, or that of a whole CLIPModel.
+    /// From `config.json` of a Hugging Face CLIPTextModel, or of a CLIPModel.
     ///
     /// # Errors
     /// As [`ClipConfig::hugging_face`].
@@ -67,7 +66,7 @@ impl TextConfig {
             Some("clip") => tower(&mut file, "text_config")?,
             Some(other) => {
                 return Err(format!(
-                    "is of a `{other}`; of text encoders, CLIP's (`clip_text_model`) is read"
+                    "describes a `{other}`; the only supported text encoder is CLIP's (`clip_text_model`)"
                 ));
             }
         };
@@ -75,7 +74,7 @@ impl TextConfig {
         let stack = &config.stack;
         if config.context < 2 || stack.heads == 0 || stack.width % stack.heads != 0 {
             return Err(format!(
-                "has {} tokens, and {} heads for a width of {}",
+                "has an unusable text tower: {} tokens, and {} heads for a width of {}",
                 config.context, stack.heads, stack.width
             ));
         }
@@ -85,15 +84,13 @@ impl TextConfig {
 
 fn not_quantized(file: &mut Section) -> Result<(), ConfigError> {
     if file.has("quantization_config") {
-        return Err(
-            "has `quantization_config`: its weights are quantised, and cannot be read".to_owned(),
-        );
+        return Err("has `quantization_config`: quantised weights are not supported".to_owned());
     }
     Ok(())
 }
 
-/// The section of a tower. Where its older form is there too, `text_config_dict`, that counts alone, with the defaults for what it
-/// leaves out, as in transformers.
+/// The section of a tower. As in transformers, its older form (`text_config_dict`) replaces it as a whole: keys that the older form leaves out
+/// have their defaults.
 fn tower(file: &mut Section, key: &str) -> Result<Section, ConfigError> {
     let section = file.section(key)?;
     let older = file.section(&format!("{key}_dict"))?;
@@ -106,7 +103,7 @@ fn tower(file: &mut Section, key: &str) -> Result<Section, ConfigError> {
 // The defaults are those of transformers' CLIPTextConfig and CLIPVisionConfig: configurations leave out what equals them.
 
 fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
-    // diffusers' pipelines pass the mask of the padding on where it is set
+    // with this key diffusers' pipelines mask the padding
     section.only("use_attention_mask", json!(false))?;
     Ok(TextConfig {
         vocabulary: section.take_or("vocab_size", 49408)?,
@@ -122,7 +119,7 @@ fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
 fn vision_tower(mut section: Section) -> Result<VisionConfig, ConfigError> {
     let channels: usize = section.take_or("num_channels", 3)?;
     if channels != 3 {
-        return Err(format!("wants {channels} channels, not 3"));
+        return Err(format!("has {channels} channels; only 3 are supported"));
     }
     Ok(VisionConfig {
         image_size: square(&mut section, "image_size", 224)?,
@@ -147,7 +144,7 @@ fn stack(section: &mut Section, defaults: [usize; 3]) -> Result<StackConfig, Con
         heads: section.take_or("num_attention_heads", heads)?,
         activation: activation(&act).ok_or_else(|| {
             format!(
-                "has {name} = `{act}`; quick_gelu, gelu, gelu_pytorch_tanh, silu and relu are known"
+                "has {name} = `{act}`; quick_gelu, gelu, gelu_pytorch_tanh, silu and relu are supported"
             )
         })?,
         eps: section.take_or("layer_norm_eps", 1e-5)?,

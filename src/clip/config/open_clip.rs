@@ -12,7 +12,7 @@ use super::{
 };
 use crate::clip::preprocess::{Filter, Fit};
 
-/// Keys of a tower that add tensors to its blocks. No published weights use them.
+/// Keys that add tensors to a tower's blocks. No published weights use them.
 const CUSTOM_BLOCKS: [&str; 6] = [
     "qk_norm",
     "scaled_cosine_attn",
@@ -33,12 +33,10 @@ impl ClipConfig {
     /// From `open_clip_config.json`.
     ///
     /// # Errors
-    /// Where the model is of another kind, or a key has a value that is not built; keys that open_clip does not know are
-    /// refused, as it does itself.
+    /// Where it describes another kind of model, or a key has an unsupported value. Unknown keys are refused, as open_clip does.
     pub fn open_clip(config: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(config)?;
-        let mut model =
-            (file.section("model_cfg")?).ok_or("has no `model_cfg`, which says what it is of")?;
+        let mut model = (file.section("model_cfg")?).ok_or("has no `model_cfg`")?;
         let vision = model.section("vision_cfg")?;
         let text = model.section("text_cfg")?;
         let (Some(mut vision), Some(mut text)) = (vision, text) else {
@@ -48,7 +46,7 @@ impl ClipConfig {
 
         let projection = (model.take("embed_dim")?).ok_or("has no `model_cfg.embed_dim`")?;
         let quick = model.take_or("quick_gelu", false)?;
-        // where the text tower's tensors stand, and what shape the scale and the bias have, is seen in the weights
+        // the weights show where the text tower's tensors are, and the shape of the scale and the bias
         model.ignore(&[
             "custom_text",
             "init_logit_scale",
@@ -56,9 +54,9 @@ impl ClipConfig {
             "nonscalar_logit_scale",
             "cast_dtype",
             "output_dict",
+            // CoCa's
+            "pad_id",
         ]);
-        // CoCa's
-        model.ignore(&["pad_id"]);
         model.finish()?;
 
         let vision = vision_tower(vision, quick)?;
@@ -83,16 +81,17 @@ impl ClipConfig {
     }
 }
 
-/// Names what kind of model it is, where it is none that is built.
+/// Refuses models of other families, by name.
 fn refuse_other_kinds(
     model: &mut Section,
     vision: &mut Section,
     text: &mut Section,
 ) -> Result<(), ConfigError> {
-    let of = |what: String| Err(format!("is of {what}; {}", kind::READ));
-    let custom = match model.has("custom_text") {
-        true => ", with the text tower of a CustomTextCLIP (`custom_text`)",
-        false => "",
+    let of = |what: String| Err(format!("describes {what}; {}", kind::READ));
+    let custom = if model.has("custom_text") {
+        ", with the text tower of a CustomTextCLIP (`custom_text`)"
+    } else {
+        ""
     };
     if model.has("multimodal_cfg") {
         return of("a CoCa (`multimodal_cfg`)".to_owned());
@@ -117,7 +116,7 @@ fn refuse_other_kinds(
     }
 }
 
-/// A name; an empty one is none to open_clip.
+/// A name; open_clip treats an empty one as missing.
 fn name(section: &mut Section, key: &str) -> Result<Option<String>, ConfigError> {
     let name: Option<String> = section.take(key)?;
     Ok(name.filter(|name| !name.is_empty()))
@@ -130,7 +129,7 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
     let image_size = square(&mut section, "image_size", 224)?;
     let patch = square(&mut section, "patch_size", 16)?;
     let ratio: f64 = section.take_or("mlp_ratio", 4.0)?;
-    // for training, for other outputs than the embedding, or of towers that were refused above
+    // for training, for outputs other than the embedding, or for towers that were refused above
     section.ignore(&[
         "patch_dropout",
         "output_tokens",
@@ -183,7 +182,7 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
     let positions = section.take_or("pos_embed_type", "learnable".to_owned())?;
     if !["learnable", "sin_cos_2d"].contains(&positions.as_str()) {
         return Err(format!(
-            "has {} = `{positions}`; learnable and sin_cos_2d are known",
+            "has {} = `{positions}`; learnable and sin_cos_2d are supported",
             section.name("pos_embed_type")
         ));
     }
@@ -194,7 +193,7 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
         "avg" => VisionPool::MeanOfNormalized,
         other => {
             return Err(format!(
-                "has {} = `{other}`; tok and avg are known",
+                "has {} = `{other}`; tok and avg are supported",
                 section.name("pool_type")
             ));
         }
@@ -233,7 +232,7 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
         "last" => TextPool::Last,
         other => {
             return Err(format!(
-                "has {} = `{other}`; argmax, eos, first and last are known",
+                "has {} = `{other}`; argmax, eos, first and last are supported",
                 section.name("pool_type")
             ));
         }
@@ -258,7 +257,7 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
         projection,
         tokens,
     };
-    // for other outputs, of towers that were refused above, or never passed on by open_clip (`final_ln_after_pool`)
+    // for outputs other than the embedding, for towers that were refused above, or never used by open_clip (`final_ln_after_pool`)
     section.ignore(&[
         "pad_id",
         "output_tokens",
@@ -271,12 +270,13 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
     Ok(config)
 }
 
-/// What is done to texts before and after they become tokens. `own`: the tokenizer is the folder's own, not CLIP's.
+/// What happens to texts before and to tokens after tokenization. `own`: whether the folder's tokenizer is used instead of CLIP's.
 fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError> {
     let mut rules = TokenRules {
-        cleaning: match own {
-            true => TextCleaning::Whitespace,
-            false => TextCleaning::Tokenizer,
+        cleaning: if own {
+            TextCleaning::Whitespace
+        } else {
+            TextCleaning::Tokenizer
         },
         own_tokenizer: own,
         strip_separator: false,
@@ -292,12 +292,12 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
         Some("whitespace") if own => rules.cleaning = TextCleaning::Whitespace,
         Some("whitespace") => {
             return Err(format!(
-                "has {name} = `whitespace` with CLIP's own tokenizer, whose tokens are of lower case alone"
+                "has {name} = `whitespace` with CLIP's own tokenizer, which has lower-case tokens only"
             ));
         }
         Some(other) => {
             return Err(format!(
-                "has {name} = `{other}`; canonicalize, lower and whitespace are known"
+                "has {name} = `{other}`; canonicalize, lower and whitespace are supported"
             ));
         }
     }
@@ -311,9 +311,10 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
 
 /// GELU, or its approximations.
 fn activation(tower: &mut Section, quick: bool) -> Result<Activation, ConfigError> {
-    let exact = match quick {
-        true => Activation::QuickGelu,
-        false => Activation::Gelu,
+    let exact = if quick {
+        Activation::QuickGelu
+    } else {
+        Activation::Gelu
     };
     let Some(mut section) = tower.section("act_kwargs")? else {
         return Ok(exact);
@@ -322,19 +323,23 @@ fn activation(tower: &mut Section, quick: bool) -> Result<Activation, ConfigErro
     let chosen = match section.take::<String>("approximate")?.as_deref() {
         None => exact,
         Some(_) if quick => {
-            return Err(format!("has {name} beside `quick_gelu`, which takes none"));
+            return Err(format!(
+                "has both {name} and `quick_gelu`, which has no approximations"
+            ));
         }
         Some("none") => Activation::Gelu,
         Some("tanh") => Activation::GeluTanh,
         Some(other) => {
-            return Err(format!("has {name} = `{other}`; tanh and none are known"));
+            return Err(format!(
+                "has {name} = `{other}`; tanh and none are supported"
+            ));
         }
     };
     section.finish()?;
     Ok(chosen)
 }
 
-/// What is added to the variance in layer norms.
+/// The epsilon of layer norms.
 fn eps(tower: &mut Section) -> Result<f64, ConfigError> {
     let Some(mut section) = tower.section("norm_kwargs")? else {
         return Ok(1e-5);
@@ -346,7 +351,7 @@ fn eps(tower: &mut Section) -> Result<f64, ConfigError> {
     Ok(eps)
 }
 
-/// Refuses blocks with more tensors than CLIP's.
+/// Refuses blocks that differ from CLIP's.
 fn plain_blocks(tower: &mut Section) -> Result<(), ConfigError> {
     tower.only("block_type", json!("default"))?;
     CUSTOM_BLOCKS
@@ -354,7 +359,7 @@ fn plain_blocks(tower: &mut Section) -> Result<(), ConfigError> {
         .try_for_each(|key| tower.only(key, json!(false)))
 }
 
-/// How pictures are brought to the input's size.
+/// How pictures are preprocessed.
 struct Shown {
     mean: [f64; 3],
     std: [f64; 3],
@@ -379,12 +384,12 @@ impl Shown {
     fn read(mut section: Section) -> Result<Self, ConfigError> {
         let interpolation = section.take_or("interpolation", "bicubic".to_owned())?;
         let filter = match interpolation.as_str() {
-            // in training alone is it random
+            // random in training only
             "bicubic" | "random" => Filter::Bicubic,
             "bilinear" => Filter::Bilinear,
             other => {
                 return Err(format!(
-                    "has the interpolation `{other}`; bicubic and bilinear are known"
+                    "has the interpolation `{other}`; bicubic and bilinear are supported"
                 ));
             }
         };
@@ -394,27 +399,19 @@ impl Shown {
             "longest" => Fit::Pad,
             other => {
                 return Err(format!(
-                    "has the resize mode `{other}`; shortest, longest and squash are known"
+                    "has the resize mode `{other}`; shortest, longest and squash are supported"
                 ));
             }
-        };
-        let fill = if section
-            .rest()
-            .any(|(key, value)| key == "fill_color" && value.is_number())
-        {
-            [section.take_or("fill_color", 0)?; 3]
-        } else {
-            section.take_or("fill_color", [0; 3])?
         };
         let shown = Self {
             mean: channels(&mut section, "mean", MEAN)?,
             std: channels(&mut section, "std", STD)?,
             filter,
             fit,
-            fill,
+            fill: channels(&mut section, "fill_color", [0; 3])?,
         };
         section.only("mode", json!("RGB"))?;
-        // always the image tower's, whatever it says
+        // open_clip always uses the image tower's size
         section.ignore(&["size"]);
         section.finish()?;
         Ok(shown)

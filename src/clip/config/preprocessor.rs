@@ -1,4 +1,4 @@
-//! How transformers shows pictures to a CLIP: `preprocessor_config.json`, or `image_processor` in `processor_config.json`.
+//! transformers' preprocessing of pictures: `preprocessor_config.json`, or `image_processor` in `processor_config.json`.
 
 use serde_json::Value;
 
@@ -6,14 +6,14 @@ use super::section::{Section, channels};
 use super::{ClipConfig, ConfigError, MEAN, STD};
 use crate::clip::preprocess::{Filter, Fit};
 
-/// What a class of transformers does where its file leaves a key out.
+/// The defaults of an image processor's class, for keys that its file leaves out.
 struct Defaults {
     mean: [f64; 3],
     std: [f64; 3],
     filter: u32,
-    /// Whether the middle is cut out.
+    /// Whether the picture is cropped to its centre.
     crop: bool,
-    /// Whether a size that is one number is that of both sides, and not of the shorter one.
+    /// Whether a size that is one number applies to both sides instead of the shorter one.
     square: bool,
 }
 
@@ -45,7 +45,7 @@ fn defaults(class: &str) -> Option<Defaults> {
     }
 }
 
-/// What a picture is brought to before the middle is cut out.
+/// What a picture is resized to before it is cropped.
 enum Size {
     /// The shorter side, the other in proportion.
     Shorter(usize),
@@ -54,10 +54,10 @@ enum Size {
 }
 
 impl ClipConfig {
-    /// This configuration with what `preprocessor_config.json` or transformers 5's `processor_config.json` says of how pictures are shown.
+    /// This configuration with the preprocessing of `preprocessor_config.json` or transformers 5's `processor_config.json`.
     ///
     /// # Errors
-    /// Where a key has a value that is not built, or pictures would come out in another size than the model's.
+    /// Where a key has an unsupported value, or the preprocessed pictures would not have the model's size.
     pub fn with_preprocessor(mut self, json: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(json)?;
         let mut section = match file.section("image_processor")? {
@@ -70,7 +70,7 @@ impl ClipConfig {
             None => CLIP,
             Some(class) => defaults(&class).ok_or_else(|| {
                 format!(
-                    "is of a `{class}`; CLIPImageProcessor, SiglipImageProcessor and ViTImageProcessor are known"
+                    "describes a `{class}`; CLIPImageProcessor, SiglipImageProcessor and ViTImageProcessor are supported"
                 )
             })?,
         };
@@ -80,33 +80,33 @@ impl ClipConfig {
             1 => Filter::Lanczos,
             other => {
                 return Err(format!(
-                    "has the resampling {other} ({}); 1 (Lanczos), 2 (bilinear) and 3 (bicubic) are known",
+                    "has the resampling {other} ({}); 1 (Lanczos), 2 (bilinear) and 3 (bicubic) are supported",
                     section.name("resample")
                 ));
             }
         };
         self.resize(&mut section, &defaults)?;
         self.normalize(&mut section, &defaults)?;
-        // whether a picture has colours is no question here: all are read as RGB
+        // all pictures are read as RGB
         section.ignore(&["do_convert_rgb"]);
-        let step = (section.rest())
+        let step = (section.entries().iter())
             .find(|(key, value)| key.starts_with("do_") && **value != Value::Bool(false));
         if let Some((step, value)) = step {
             return Err(format!(
-                "has {} = {value}, a step that is not built",
+                "has {} = {value}, a step that is not supported",
                 section.name(step)
             ));
         }
         self.checked()
     }
 
-    /// To what size a picture is brought, and which part of it is shown.
+    /// Reads how a picture is resized and cropped.
     fn resize(&mut self, section: &mut Section, defaults: &Defaults) -> Result<(), ConfigError> {
         let side = self.vision.image_size;
         let name = section.name("do_resize");
         if !section.take_or("do_resize", true)? {
             return Err(format!(
-                "has {name} = false: pictures of any size are shown here, and the model is shown {side} x {side}"
+                "has {name} = false; pictures have any size here, and the model takes {side} x {side} pixels"
             ));
         }
         let square = section.take_or("default_to_square", defaults.square)?;
@@ -114,22 +114,23 @@ impl ClipConfig {
         let size = match section.take::<Value>("size")? {
             Some(value) => size(&value, square).ok_or_else(|| {
                 format!(
-                    "has {named} = {value}; a number, `shortest_edge`, or equal `height` and `width` are known"
+                    "has {named} = {value}; a number, `shortest_edge`, or equal `height` and `width` are supported"
                 )
             })?,
             None if defaults.crop => Size::Shorter(side),
             None => Size::Square(side),
         };
         let crop = section.name("crop_size");
-        let cropped = match section.take_or("do_center_crop", defaults.crop)? {
-            false => None,
-            true => Some(match section.take::<Value>("crop_size")? {
+        let cropped = if section.take_or("do_center_crop", defaults.crop)? {
+            Some(match section.take::<Value>("crop_size")? {
                 None => side,
                 Some(value) => match self::size(&value, true) {
                     Some(Size::Square(side)) => side,
                     _ => return Err(format!("has {crop} = {value}, which is not a square")),
                 },
-            }),
+            })
+        } else {
+            None
         };
         let (before, fit) = match size {
             Size::Shorter(before) => (before, Fit::Cover),
@@ -137,20 +138,20 @@ impl ClipConfig {
         };
         let other = |name: &str, found: usize| {
             Err(format!(
-                "has {name} = {found}, and the model is shown {side} x {side} pixels"
+                "has {name} = {found}, and the model takes {side} x {side} pixels"
             ))
         };
         match cropped {
             Some(cropped) if cropped != side => return other(&crop, cropped),
             Some(_) if before < side => {
                 return Err(format!(
-                    "has {named} = {before}, below the {side} pixels that are cut out ({crop}); the black edge of that is not built"
+                    "has {named} = {before}, less than the {side} pixels of {crop}; padding with black is not supported"
                 ));
             }
             None if before != side => return other(&named, before),
             None if fit == Fit::Cover => {
                 return Err(format!(
-                    "has {} = false, and {named} is that of the shorter side: pictures that are not square would not fit the model",
+                    "has {} = false, and {named} is the size of the shorter side: pictures that are not square would not fit the model",
                     section.name("do_center_crop")
                 ));
             }
@@ -161,15 +162,16 @@ impl ClipConfig {
         Ok(())
     }
 
-    /// What the numbers of pixels become.
+    /// Reads how pixels are scaled and normalised.
     fn normalize(&mut self, section: &mut Section, defaults: &Defaults) -> Result<(), ConfigError> {
         let factor = section.take_or("rescale_factor", 1.0 / 255.0)?;
         // pixels are 0..=1 here, and 0..=255 there
-        let factor = match section.take_or("do_rescale", true)? {
-            true => 255.0 * factor,
-            false => 255.0,
+        let factor = if section.take_or("do_rescale", true)? {
+            255.0 * factor
+        } else {
+            255.0
         };
-        // 1/255 is written in as many ways as there are roundings
+        // 1/255 is rounded differently in different files
         let factor = if (factor - 1.0f64).abs() < 1e-6 {
             1.0
         } else {
@@ -183,9 +185,10 @@ impl ClipConfig {
         }
         let mean = channels(section, "image_mean", defaults.mean)?;
         let std = channels(section, "image_std", defaults.std)?;
-        let (mean, std) = match section.take_or("do_normalize", true)? {
-            true => (mean, std),
-            false => ([0.0; 3], [1.0; 3]),
+        let (mean, std) = if section.take_or("do_normalize", true)? {
+            (mean, std)
+        } else {
+            ([0.0; 3], [1.0; 3])
         };
         // (factor x - mean) / std
         self.mean = mean.map(|mean| mean / factor);
@@ -198,9 +201,10 @@ impl ClipConfig {
 fn size(value: &Value, square: bool) -> Option<Size> {
     let number = |value: &Value| value.as_u64().map(|number| number as usize);
     if let Some(side) = number(value) {
-        return Some(match square {
-            true => Size::Square(side),
-            false => Size::Shorter(side),
+        return Some(if square {
+            Size::Square(side)
+        } else {
+            Size::Shorter(side)
         });
     }
     if let Value::Array(sides) = value {

@@ -1,19 +1,19 @@
-//! Taking the keys out of a configuration one by one, so that none is passed over unnoticed.
+//! Reads a configuration key by key, so that unknown keys are noticed.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ConfigError;
 
-/// One object of a JSON file. What nobody has taken when it is finished is a key that is not known.
+/// One object of a JSON file. Keys that are left at the end are unknown.
 pub(super) struct Section {
-    /// The object's place in the file, such as `model_cfg.vision_cfg`; empty for the file's own.
+    /// The object's path in the file, such as `model_cfg.vision_cfg`; empty for the root.
     path: String,
     entries: Map<String, Value>,
 }
 
 impl Section {
-    /// The object that a file holds.
+    /// The root object of a file.
     pub(super) fn root(json: &str) -> Result<Self, ConfigError> {
         let entries =
             serde_json::from_str(json).map_err(|error| format!("cannot be read: {error}"))?;
@@ -23,7 +23,7 @@ impl Section {
         })
     }
 
-    /// A key as messages name it, with its place in the file.
+    /// A key as messages name it, with its path in the file.
     pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() {
             format!("`{key}`")
@@ -32,7 +32,7 @@ impl Section {
         }
     }
 
-    /// Takes a key's value; null is none.
+    /// Takes a key's value; `None` if it is missing or null.
     pub(super) fn take<T: DeserializeOwned>(
         &mut self,
         key: &str,
@@ -42,7 +42,7 @@ impl Section {
             .map_err(|error| format!("has an unusable {}: {error}", self.name(key)))
     }
 
-    /// Takes a key's value, or the default where it is not given.
+    /// Takes a key's value, or the default if it is missing or null.
     pub(super) fn take_or<T: DeserializeOwned>(
         &mut self,
         key: &str,
@@ -51,57 +51,55 @@ impl Section {
         Ok(self.take(key)?.unwrap_or(default))
     }
 
-    /// Takes an object.
+    /// Takes a nested object.
     pub(super) fn section(&mut self, key: &str) -> Result<Option<Self>, ConfigError> {
         let path = self.name(key).replace('`', "");
         let entries = self.take(key)?;
         Ok(entries.map(|entries| Self { path, entries }))
     }
 
-    /// Whether the key is there, and not null.
+    /// Whether the key is present and not null.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| !value.is_null())
     }
 
-    /// Takes keys that change nothing here.
+    /// Takes keys that do not change the result here.
     pub(super) fn ignore(&mut self, keys: &[&str]) {
         for key in keys {
             self.entries.remove(*key);
         }
     }
 
-    /// Takes a key of which one value alone is built: null and that value pass.
+    /// Takes a key with only one supported value, which is also its default.
     pub(super) fn only(&mut self, key: &str, built: Value) -> Result<(), ConfigError> {
         match self.entries.remove(key) {
             Some(value) if !value.is_null() && value != built => Err(format!(
-                "has {} = {value}, which is not built; it can be read without that key, or with {built}",
+                "has {} = {value}, which is not supported; only {built}, the default, is",
                 self.name(key)
             )),
             _ => Ok(()),
         }
     }
 
-    /// Refuses keys that nobody has taken.
+    /// Refuses keys that have not been taken.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         let unknown: Vec<String> = self.entries.keys().map(|key| self.name(key)).collect();
         if unknown.is_empty() {
             return Ok(());
         }
         Err(format!(
-            "has {}, which is not known here: what it changes would be lost",
+            "has {}, which is unknown and would be ignored",
             unknown.join(" and ")
         ))
     }
 
-    /// The keys that nobody has taken, with their values.
-    pub(super) fn rest(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+    /// The keys that have not been taken, with their values.
+    pub(super) fn entries(&self) -> &Map<String, Value> {
+        &self.entries
     }
 }
 
-/// A number, or one for each of two sides that have to be equal.
+/// A side in pixels: a number, or a pair of equal numbers.
 pub(super) fn square(
     section: &mut Section,
     key: &str,
@@ -118,9 +116,9 @@ pub(super) fn square(
             match sides.as_slice() {
                 [Some(side)] => Ok(*side as usize),
                 [Some(height), Some(width)] if height == width => Ok(*height as usize),
-                [Some(_), Some(_)] => Err(format!(
-                    "has {name} = {value}: only squares can be shown to a CLIP here"
-                )),
+                [Some(_), Some(_)] => {
+                    Err(format!("has {name} = {value}; only squares are supported"))
+                }
                 _ => Err(format!(
                     "has an unusable {name}: expected a whole number or a pair of them, found {value}"
                 )),
@@ -130,13 +128,14 @@ pub(super) fn square(
 }
 
 /// Three numbers, or one for all three channels.
-pub(super) fn channels(
+pub(super) fn channels<T: DeserializeOwned + Copy>(
     section: &mut Section,
     key: &str,
-    default: [f64; 3],
-) -> Result<[f64; 3], ConfigError> {
+    default: [T; 3],
+) -> Result<[T; 3], ConfigError> {
     if section.entries.get(key).is_some_and(Value::is_number) {
-        return Ok([section.take_or(key, 0.0)?; 3]);
+        let value = section.take(key)?;
+        return Ok(value.map_or(default, |value| [value; 3]));
     }
     section.take_or(key, default)
 }

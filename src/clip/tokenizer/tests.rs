@@ -251,7 +251,7 @@ fn a_vocabulary_of_all_bytes_reads_everything() {
 }
 
 #[test]
-fn a_token_for_the_unknown_is_kept_and_told() {
+fn unknown_tokens_are_kept_and_reported() {
     let words = json!({ "a": 0, "cat": 1, "?": 2 });
     let kept = made(&json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" }));
     let tokens = kept.encode("a zebra").expect("a text");
@@ -264,7 +264,7 @@ fn a_token_for_the_unknown_is_kept_and_told() {
 }
 
 #[test]
-fn a_long_text_is_cut_and_its_end_told() {
+fn a_long_text_is_cut_and_its_end_reported() {
     for layout in [Layout::HuggingFace, Layout::OpenClip] {
         let tokenizer = of_folder("tests/fixtures/open-clip-text/model", layout);
         let tokens = tokenizer
@@ -277,6 +277,30 @@ fn a_long_text_is_cut_and_its_end_told() {
             "{lost}"
         );
     }
+}
+
+#[test]
+fn a_cut_text_keeps_the_tokens_that_end_every_text() {
+    let words = json!({ "a": 0, "cat": 1, "?": 2 });
+    let model = json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" });
+    let text = "a a a a a a a cat a";
+    let mut tokenizer = made(&model);
+    tokenizer
+        .inner
+        .with_post_processor(None::<TemplateProcessing>);
+    let tokens = tokenizer.encode(text).expect("a text");
+    assert_eq!(tokens.ids, [0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(tokens.unread.lost.as_deref(), Some("a"));
+    let template = TemplateProcessing::builder()
+        .try_single("$A ] [")
+        .expect("a template")
+        .special_tokens(vec![("]", 101), ("[", 100)])
+        .build()
+        .expect("a template");
+    tokenizer.inner.with_post_processor(Some(template));
+    let tokens = tokenizer.encode(text).expect("a text");
+    assert_eq!(tokens.ids, [0, 0, 0, 0, 0, 0, 101, 100]);
+    assert_eq!(tokens.unread.lost.as_deref(), Some("a cat a"));
 }
 
 proptest! {

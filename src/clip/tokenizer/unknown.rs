@@ -1,48 +1,48 @@
-//! What a vocabulary does with words that it lacks.
+//! What happens to words that a vocabulary lacks.
 
 use std::collections::HashSet;
 
 use tokenizers::{Model, ModelWrapper, Token};
 
-/// How a word came out.
+/// How a word was tokenized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reads {
-    /// As it was written.
+    /// As written.
     All,
-    /// Some of it as the token for the unknown, as in the model's training.
+    /// Partly as the unknown token, as in the model's training.
     AsUnknown,
-    /// Without what the vocabulary lacks, as in the model's training.
+    /// Without the characters that the vocabulary lacks, as in the model's training.
     InPart,
-    /// As an error, or as tokens that say something else.
+    /// With an error, or as tokens with another meaning.
     Badly,
 }
 
-/// What is known of a tokenizer's vocabulary.
+/// Properties of a tokenizer's vocabulary.
 pub(super) struct Vocabulary {
     unknown: Unknown,
-    /// Signs that a vocabulary which lacks bytes has inside of a word and not at its end: no word of the training texts ended with them, so
-    /// that their tokens were never trained, but are there because a byte-pair encoding starts from all bytes.
+    /// Tokens of symbols that a vocabulary without all bytes has inside of a word but not at its end. A byte-pair encoding starts from all bytes,
+    /// but no word of the training texts ended with these, so their tokens were never trained.
     untrained: HashSet<u32>,
 }
 
-/// What becomes of a piece that the vocabulary lacks.
+/// How the model replaces a piece that the vocabulary lacks.
 enum Unknown {
-    /// This token.
+    /// By this token.
     Token(u32),
-    /// Nothing.
+    /// By nothing.
     Skipped,
-    /// An error; or this token, which would end the text in its middle.
+    /// By an error, or by this token, which would end the text prematurely.
     Refused(Option<u32>),
 }
 
 impl Vocabulary {
-    /// `frame` are the tokens at which every text begins and ends.
+    /// `frame` are the tokens that begin and end every text.
     pub fn of(model: &ModelWrapper, frame: &[u32]) -> Self {
         let token = match model {
             ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref(),
             ModelWrapper::WordPiece(words) => Some(words.unk_token.as_str()),
             ModelWrapper::WordLevel(words) => Some(words.unk_token.as_str()),
-            // it keeps the place of its own to itself
+            // its own unknown token is not public
             ModelWrapper::Unigram(_) => ["<unk>", "[UNK]"]
                 .into_iter()
                 .find(|token| model.token_to_id(token).is_some()),
@@ -55,7 +55,7 @@ impl Vocabulary {
         let untrained = match (&unknown, model) {
             (Unknown::Refused(_), ModelWrapper::BPE(bpe)) => {
                 let suffix = bpe.end_of_word_suffix.as_deref().unwrap_or_default();
-                // `'s` is a word, of which an apostrophe is the first sign
+                // an apostrophe begins words such as `'s`
                 let is_sign =
                     |token: &str| token != "'" && token.chars().all(|c| !c.is_ascii_alphanumeric());
                 let ends_words = |token: &str| {
@@ -67,7 +67,7 @@ impl Vocabulary {
                         is_sign(token) && !ends_words(token) && !frame.contains(id)
                     })
                     .collect();
-                // one that has all bytes at the end of words has merges of them that are only there for longer words
+                // a vocabulary with all bytes at the end of words may lack only merges of them, which then just begin longer words
                 let partial = signs.iter().any(|(token, _)| token.chars().count() == 1);
                 let ids = signs.into_iter().map(|(_, id)| id);
                 ids.filter(|_| partial).collect()
@@ -77,7 +77,7 @@ impl Vocabulary {
         Self { unknown, untrained }
     }
 
-    /// How `word` came out as these tokens; none where that failed.
+    /// How `word` was tokenized; `tokens` is `None` if that failed.
     pub fn reads(&self, tokens: Option<&[Token]>, word: &str) -> Reads {
         let Some(tokens) = tokens else {
             return Reads::Badly;

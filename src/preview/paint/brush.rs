@@ -1,4 +1,4 @@
-//! What draws the panel at one layout.
+//! Draws the panel at one layout.
 
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use super::super::layout::{Layout, MESSAGE_LINE};
 use super::super::panel::Panel;
 use super::super::text::{Fonts, Style, Weight};
 use super::numbers::{duration, factor, rate};
-use super::{ACCENT, CALM, FAINT, GROUND, LINE, PROBLEM, RAISED, SOFT, TEXT};
+use super::{ACCENT, CALM, FAINT, GROUND, LINE, PROBLEM, RAISED, SOFT, TEXT, one_line};
 
-/// What draws at one layout.
+/// Draws at one layout.
 pub(super) struct Brush<'a> {
     pub(super) fonts: &'a mut Fonts,
     pub(super) canvas: &'a mut Canvas,
@@ -249,20 +249,19 @@ impl Brush<'_> {
         self.canvas.line(&points, 1.5 * self.layout.scale, FAINT);
     }
 
-    /// What the person should know, the newest at the bottom. Returns whether there is something.
+    /// The messages, the newest at the bottom. Returns whether there are any.
     fn messages(&mut self, panel: &Panel, now: Instant) -> bool {
         let area = self.layout.message;
-        let plain = |text: &str| text.replace(['\n', '\r', '\t'], " ");
         let mut said: Vec<(Option<Severity>, String)> = (panel.messages(now))
-            .map(|said| (Some(said.severity), plain(&said.text)))
+            .map(|said| (Some(said.severity), one_line(&said.text)))
             .collect();
         if let Some(frame) = panel.frame().filter(|frame| frame.finished)
             && said.is_empty()
             && !self.layout.compact
         {
-            let words = match frame.goes_on {
+            let words = match frame.extension {
                 Some(steps) => {
-                    format!("Done and saved. An edit goes on painting for {steps} steps.")
+                    format!("Done and saved. An edit would continue painting for {steps} steps.")
                 }
                 None => "Done and saved. R begins again from this picture.".to_owned(),
             };
@@ -279,7 +278,7 @@ impl Brush<'_> {
             let room = (area.width - brush.indent(*severity)) as f32;
             elision::lines(brush.fonts, text, style, room, most)
         };
-        // each has a line at least; what went wrong has first claim on the others
+        // each has one line at least; errors take what they need of the others first
         let mut most = vec![1; said.len()];
         let mut spare = free - said.len();
         let mut order: Vec<usize> = (0..said.len()).collect();
@@ -312,7 +311,7 @@ impl Brush<'_> {
         true
     }
 
-    /// What is left free for the mark before a message.
+    /// The room for the mark before a message.
     fn indent(&self, severity: Option<Severity>) -> i32 {
         if severity > Some(Severity::Info) {
             self.px(20.0)
@@ -321,7 +320,7 @@ impl Brush<'_> {
         }
     }
 
-    /// An exclamation mark on a disc, left of a line: what went wrong is known without its colour, too.
+    /// An exclamation mark on a disc at the left of a line, so that errors are not marked by colour alone.
     fn mark(&mut self, x: i32, baseline: i32, color: Color) {
         let side = self.px(14.0);
         let disc = Rect::new(x, baseline - self.px(12.0), side, side);

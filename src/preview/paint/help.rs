@@ -1,4 +1,4 @@
-//! The card with all keys.
+//! The help: a card with all keys.
 
 use super::super::canvas::Rect;
 use super::brush::Brush;
@@ -23,11 +23,11 @@ pub const KEYS: [(&str, &str); 15] = [
     ("Q", "stop and save"),
 ];
 
-/// From one line to the next, at most and at least, and the letters' size there; in logical pixels.
+/// The largest and smallest line height, and the font sizes that go with them, in logical pixels.
 const LINES: (f32, f32) = (27.0, 15.0);
 const LETTERS: (f32, f32) = (13.5, 11.5);
 const WIDTH: f32 = 430.0;
-/// The column of the keys, for letters of the greatest size.
+/// The width of the keys' column at the largest font size.
 const COLUMN: f32 = 128.0;
 const HEADING: f32 = 44.0;
 
@@ -38,7 +38,7 @@ impl Brush<'_> {
         let scale = self.layout.scale;
         let high = bounds.height as f32 / scale;
         let count = KEYS.len() as f32;
-        // the lines move together first, then the heading goes, and at last the lines that have no room
+        // in small windows, first the line height shrinks, then the heading is left out, then lines
         let mut pad = 28.0_f32.min(high / 12.0);
         let mut heading = HEADING;
         let mut free = high - heading - 2.0 * pad;

@@ -12,7 +12,7 @@ use super::{
     prompt_style, words,
 };
 
-/// What the bars measure, in as many words as there is room for.
+/// What the bars measure, from the longest wording to the shortest.
 const MEASURES: [&str; 3] = [
     "bars: similarity to the picture, 0 to 1",
     "bars: similarity, 0 to 1",
@@ -113,7 +113,7 @@ impl Brush<'_> {
         } else if selected {
             self.canvas.fill_round(place.all, radius, RAISED);
         }
-        let style = prompt_style(self.layout);
+        let style = prompt_style(self.layout.scale);
         let baseline = place.text.y + self.px(17.0);
         match editing {
             Some(editing) => {

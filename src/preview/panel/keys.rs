@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use crate::live::{Command, Severity, View};
-use crate::prompt::weighted;
 
 use super::super::editor::Editor;
 use super::{Action, Held, Key, Panel, RATE_STEP, Shortcut, Target};
@@ -36,15 +35,13 @@ impl Panel {
                         from_image: c == 'r',
                     },
                 );
-                self.promise("It begins again after this step", now);
+                self.promise("The render begins again after this step", now);
             }
             'z' | 'Z' => {
-                // an edit that was not sent yet is sent, and then taken back with the rest
+                // an edit that was not sent yet is sent, then undone with the rest
                 actions.extend(self.settled(now, true));
-                // whatever the worker goes back to is what holds
-                self.prompts.asked = None;
-                self.rate.asked = None;
-                self.fade.asked = None;
+                // the worker's state after it holds
+                self.forget_requests();
                 send(actions, Command::Undo);
                 self.promise("The last edit is taken back after this step", now);
             }
@@ -60,7 +57,7 @@ impl Panel {
         actions.extend(self.settled(now, false));
     }
 
-    /// Says what will be done, where a step takes so long that one would think that nothing is.
+    /// Shows what will be done after the current step, if steps take so long that the user might think that nothing happens.
     fn promise(&mut self, text: &str, now: Instant) {
         let is_slow = (self.frame.as_ref()).is_some_and(|frame| {
             let working = !(frame.paused || frame.finished);
@@ -98,12 +95,8 @@ impl Panel {
     ) {
         let Held { shift, ctrl } = held;
         match key {
-            Key::Enter => match self
-                .editing
-                .as_ref()
-                .map(|editing| weighted(editing.line.text()))
-            {
-                // there is something to put right
+            Key::Enter => match self.typed_prompt() {
+                // the edit stays open, so that it can be corrected
                 Some(Err(why)) => self.say(&why, Severity::Error, now),
                 _ => self.commit(now),
             },

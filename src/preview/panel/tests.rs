@@ -2,6 +2,7 @@ use super::super::sample;
 use super::wish::GIVE_UP_STEPS;
 use super::*;
 use crate::live::{Message, PromptStatus};
+use crate::recipe::Number;
 
 const NO: Held = Held {
     shift: false,
@@ -140,6 +141,16 @@ fn a_weight_may_be_typed_behind_a_prompt() {
     bench.key(Key::Enter).typed("::x").click(Target::Elsewhere);
     assert_eq!(bench.sent.len(), sent + 1);
     assert_eq!(bench.texts()[0], FIRST);
+}
+
+#[test]
+fn an_edit_of_a_text_with_two_colons_may_be_ended_unchanged() {
+    let mut bench = Bench::new();
+    let mut frame = sample::frame(58);
+    frame.prompts[0].prompt = Prompt::new("std::vec");
+    bench.show(frame).key(Key::Enter).key(Key::Enter);
+    assert!(bench.panel.editing().is_none());
+    assert!(bench.sent.is_empty() && bench.said().is_empty());
 }
 
 #[test]

@@ -7,7 +7,7 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 /// After so many steps as well.
 pub(super) const GIVE_UP_STEPS: usize = 3;
 
-/// A value that was sent, until a frame shows it.
+/// When a value was sent that no frame has shown yet.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     when: Instant,

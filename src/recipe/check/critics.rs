@@ -51,7 +51,7 @@ impl Checker {
         }
     }
 
-    /// A nonlinearity that is asked of a model.
+    /// Refuses to override the nonlinearity of the embedded model.
     fn activation(&mut self, path: &str, model: &str, activation: Option<ClipActivation>) {
         if activation.is_some() && model == EMBEDDED {
             self.invalid(&format!("{path}.activation"), EMBEDDED_ACTIVATION);

@@ -11,12 +11,12 @@ use super::tensors::{Place, Storages};
 use super::value::Pickle;
 use crate::checkpoint::source::{SharedFile, Source, inflate};
 
-/// The archive's own lists may be this long: a state dict of 10,000 tensors takes about one MiB.
+/// The limit for the archive's own directory, in bytes: a state dict of 10,000 tensors takes about one MiB.
 const DIRECTORY_LIMIT: u64 = 16 << 20;
-/// Deflate packs no more bytes than that into one.
+/// The largest compression ratio of deflate.
 const MOST_DEFLATED: u64 = 1032;
 
-/// A reader that gives up after so many bytes.
+/// A reader that fails after `left` bytes.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -42,16 +42,16 @@ impl<R: Seek> Seek for Limited<R> {
     }
 }
 
-/// Where a part of the archive lies in the file.
+/// Where a part of the archive is in the file.
 struct Part {
     start: u64,
     packed: u64,
-    /// How many bytes it unfolds to; as many as it has where it is not compressed.
+    /// Its uncompressed size in bytes.
     size: u64,
     deflated: bool,
 }
 
-/// An archive whose pickle was run.
+/// An archive whose pickle has been interpreted.
 pub struct Archive {
     zip: ZipArchive<Limited<BufReader<File>>>,
     file: SharedFile,
@@ -65,7 +65,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens an archive and runs its pickle.
+    /// Opens an archive and interprets its pickle.
     pub fn open(file: SharedFile, length: u64) -> Result<(Self, Pickle), String> {
         let text = |error: io::Error| error.to_string();
         let own = (file.lock().unwrap_or_else(PoisonError::into_inner))
@@ -81,7 +81,7 @@ impl Archive {
             .map(|name| name.into_owned());
         let Some(pickle) = pickles.next() else {
             return Err(
-                "it is a zip archive without a data.pkl, so nothing that PyTorch saved".to_owned(),
+                "it is a zip archive without a data.pkl, so PyTorch did not write it".to_owned(),
             );
         };
         drop(pickles);
@@ -114,7 +114,7 @@ impl Archive {
         let length = self.length;
         let index = (self.zip.index_for_name(name))
             .ok_or_else(|| format!("its part {name} is not in the archive"))?;
-        // raw: what it is packed with is looked at here
+        // raw, because the compression is handled here
         let entry = (self.zip.by_index_raw(index)).map_err(|error| format!("{name}: {error}"))?;
         let deflated = match entry.compression() {
             CompressionMethod::Stored => false,
@@ -122,7 +122,7 @@ impl Archive {
             method if method == CompressionMethod::DEFLATE => true,
             method => {
                 return Err(format!(
-                    "its part {name} is compressed by {method}; those that are stored or deflated are read"
+                    "its part {name} is compressed with {method}; only stored and deflated parts are supported"
                 ));
             }
         };
@@ -130,14 +130,17 @@ impl Archive {
             return Err(format!("its part {name} is encrypted"));
         }
         let packed = entry.compressed_size();
-        let start = (entry.data_start()).ok_or_else(|| format!("its part {name} has no place"))?;
+        let start =
+            (entry.data_start()).ok_or_else(|| format!("its part {name} has no position"))?;
         if start.checked_add(packed).is_none_or(|end| end > length) {
-            return Err(format!("its part {name} would end behind the file's end"));
+            return Err(format!(
+                "its part {name} would end after the end of the file"
+            ));
         }
         let size = if deflated { entry.size() } else { packed };
         if deflated && size > (packed + 1).saturating_mul(MOST_DEFLATED) {
             return Err(format!(
-                "its part {name} of {packed} bytes would unfold to {size}"
+                "its part {name} of {packed} bytes claims to expand to {size} bytes"
             ));
         }
         Ok(Part {
@@ -148,7 +151,7 @@ impl Archive {
         })
     }
 
-    /// What is made of a part's bytes.
+    /// Calls `make` with a reader of a part's bytes.
     fn read<T>(
         &self,
         part: &Part,

@@ -1,7 +1,7 @@
 //! The stream that PyTorch saved before version 1.6, and still saves on request: five pickles, then the bytes of the storages.
 //!
-//! The pickles are a magic number, the version of the format, facts about the machine that wrote it, what was saved, and the storages'
-//! keys in the order in which they follow: for each the number of its elements in eight bytes, then the elements.
+//! The pickles are a magic number, the version of the format, properties of the machine that wrote it, the saved object, and the keys of the
+//! storages in their order. Each storage is the number of its elements in eight bytes, then the elements.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -11,19 +11,19 @@ use super::tensors::{Place, Storages, storage};
 use super::value::{Node, Pickle};
 use crate::checkpoint::source::{SharedFile, Source};
 
-/// What a stream begins with: 0x1950a86a20f9469cfc6c, little-endian.
+/// The first bytes of a stream: 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// The one version of the format that there has been.
+/// The only version of the format.
 const VERSION: i64 = 1001;
 
-/// A stream whose pickles were run.
+/// A stream whose pickles have been interpreted.
 pub struct Legacy {
     file: SharedFile,
     places: HashMap<String, Place>,
 }
 
 impl Legacy {
-    /// Opens a stream and runs its pickles.
+    /// Opens a stream and interprets its pickles.
     pub fn open(file: SharedFile, length: u64) -> Result<(Self, Pickle), String> {
         let shared = file.clone();
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,14 +39,14 @@ impl Legacy {
         let magic = next(&mut input)?;
         if !matches!(magic.node(magic.root()), Node::Wide(bytes) if **bytes == MAGIC) {
             return Err(
-                "it is a pickle that PyTorch's `save` did not write, such as one of numpy arrays; load it where it was made and save its tensors as safetensors"
+                "it is a pickle that PyTorch's `save` did not write, such as one of numpy arrays; load it in Python and save its tensors as safetensors"
                     .to_owned(),
             );
         }
         let version = next(&mut input)?;
         if !matches!(version.node(version.root()), Node::Int(VERSION)) {
             return Err(format!(
-                "it is of a version of PyTorch's format other than {VERSION}"
+                "it has a version of PyTorch's format other than {VERSION}"
             ));
         }
         let facts = next(&mut input)?;
@@ -64,20 +64,20 @@ impl Legacy {
             let key = keys.text(key).unwrap_or_default();
             let Some(&width) = widths.get(key) else {
                 return Err(format!(
-                    "its storage `{key}` is of a type that is not known, so what follows it cannot be found"
+                    "its storage `{key}` has an unknown type, so the storages after it cannot be found"
                 ));
             };
             let mut count = [0; 8];
             input
                 .seek(SeekFrom::Start(at))
                 .and_then(|_| input.read_exact(&mut count))
-                .map_err(|_| format!("its storage `{key}` is not there: the file is cut off"))?;
+                .map_err(|_| format!("its storage `{key}` is missing: the file is truncated"))?;
             let start = at + 8;
             let bytes = u64::from_le_bytes(count).checked_mul(width as u64);
             let end = bytes.and_then(|bytes| start.checked_add(bytes));
             let (Some(bytes), Some(end)) = (bytes, end.filter(|&end| end <= length)) else {
                 return Err(format!(
-                    "its storage `{key}` would end behind the file's end: the file is cut off"
+                    "its storage `{key}` would end after the end of the file: the file is truncated"
                 ));
             };
             let place = Place {
@@ -100,7 +100,7 @@ impl Legacy {
     }
 }
 
-/// How wide the elements of each storage are.
+/// Bytes of an element of each storage.
 fn widths(pickle: &Pickle) -> HashMap<String, usize> {
     pickle
         .nodes()
@@ -114,7 +114,7 @@ fn widths(pickle: &Pickle) -> HashMap<String, usize> {
         .collect()
 }
 
-/// Whether the facts of the machine say `little_endian: False`.
+/// Whether the machine's properties contain `little_endian: False`.
 fn big_endian(facts: &Pickle) -> bool {
     let Node::Dict(items) = facts.node(facts.root()) else {
         return false;
@@ -127,7 +127,7 @@ fn big_endian(facts: &Pickle) -> bool {
 impl Storages for Legacy {
     fn place(&mut self, key: &str) -> Result<Place, String> {
         (self.places.get(key).copied())
-            .ok_or_else(|| format!("lies in the storage `{key}`, which is not in the file"))
+            .ok_or_else(|| format!("is in the storage `{key}`, which is not in the file"))
     }
 
     fn into_sources(self: Box<Self>) -> Vec<Source> {

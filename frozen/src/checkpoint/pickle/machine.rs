@@ -1,27 +1,27 @@
-//! Runs a pickle and does nothing of what it says: a class is a name, a call is its parts, and no code is looked up or executed.
+//! Interprets a pickle symbolically: a class is a name, a call is its parts, and no code is looked up or executed.
 //!
-//! Every value is a node of one list, and values refer to each other by number. So a value that is used twice is held once, a value that
-//! contains itself is harmless, and dropping a value that is nested a million deep needs no recursion. What is kept is counted, and a
-//! program that asks for too much is refused. The opcodes are those of protocols 2 to 5 (Python's `pickletools` describes them).
+//! All values are in one list and refer to each other by index. So a value that is used twice is stored once, a value that contains itself is
+//! harmless, and dropping a value that is nested a million deep needs no recursion. Memory is counted, and a program that needs too much is
+//! refused. The opcodes are those of protocols 2 to 5 (Python's `pickletools` describes them).
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 
 use super::value::{Id, Node, Pickle};
 
-/// A larger pickle than this belongs to no state dict.
+/// The limit for a pickle, in bytes; those of state dicts are smaller.
 pub const PICKLE_LIMIT: u64 = 64 << 20;
-/// Bytes that the values of a program may take. The largest state dicts take a tenth of it.
+/// The limit for the memory of a program's values, in bytes. The largest state dicts need a tenth of it.
 const COST_LIMIT: usize = 128 << 20;
-/// What one value takes, without what it holds.
+/// Bytes of a value without its contents.
 const VALUE: usize = 48;
-/// What a reference to a value takes on the stack, in a list or in the memo.
+/// Bytes of a reference to a value on the stack, in a list or in the memo.
 const REFERENCE: usize = 8;
-/// Longer lines than this name no class.
+/// The longest name of a class, in bytes.
 const LINE_LIMIT: usize = 1000;
 
 impl Pickle {
-    /// Runs the program that the input begins with, and reads nothing behind it.
+    /// Interprets the program at the beginning of the input, and reads nothing after it.
     pub fn run(input: impl Read) -> Result<Self, String> {
         let mut machine = Machine {
             input,
@@ -99,7 +99,7 @@ impl<R: Read> Machine<R> {
 
     fn bytes(&mut self, length: u64) -> Result<Vec<u8>, String> {
         self.count(length)?;
-        // what a length claims is only held as far as it is there
+        // allocates only what is there, whatever the length claims
         let mut bytes = vec![];
         let mut part = self.input.by_ref().take(length);
         part.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -139,7 +139,7 @@ impl<R: Read> Machine<R> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > COST_LIMIT {
             return Err(format!(
-                "its pickle unfolds to more than {} MiB",
+                "its pickle expands to more than {} MiB",
                 COST_LIMIT >> 20
             ));
         }
@@ -152,7 +152,7 @@ impl<R: Read> Machine<R> {
         Ok(())
     }
 
-    /// A new value, which goes onto the stack; `held` is how many bytes it holds beside itself.
+    /// Pushes a new value onto the stack; `held` is the size of its contents in bytes.
     fn make(&mut self, node: Node, held: usize) -> Result<(), String> {
         self.spend(VALUE.saturating_add(held))?;
         // the limit on what is spent keeps the number within 32 bits
@@ -240,7 +240,7 @@ impl<R: Read> Machine<R> {
         self.make(Node::Class { module, name }, held)
     }
 
-    /// What `callee(*args)` would make: a dictionary where it is one of Python's own, else an object of which only the parts are known.
+    /// Pushes the result of `callee(*args)`: a dictionary for Python's own dictionary classes, otherwise an object that keeps the call.
     fn call(&mut self, callee: Id, args: Id) -> Result<(), String> {
         let is_dict = match &self.nodes[callee as usize] {
             Node::Class { module, name } => matches!(
@@ -294,7 +294,9 @@ impl<R: Read> Machine<R> {
                 kept.extend(pairs);
                 Ok(())
             }
-            _ => Err("its pickle adds to what is neither list nor dictionary".to_owned()),
+            _ => {
+                Err("its pickle adds to a value that is neither a list nor a dictionary".to_owned())
+            }
         }
     }
 
@@ -306,7 +308,11 @@ impl<R: Read> Machine<R> {
             Node::List(kept) => kept.extend_from_slice(parts),
             // a list of somebody's own class
             Node::Object { .. } => {}
-            _ => return Err("its pickle adds to what is neither list nor dictionary".to_owned()),
+            _ => {
+                return Err(
+                    "its pickle adds to a value that is neither a list nor a dictionary".to_owned(),
+                );
+            }
         }
         Ok(())
     }
@@ -319,8 +325,9 @@ impl<R: Read> Machine<R> {
     }
 
     fn get(&mut self, place: u32) -> Result<(), String> {
-        let value = *(self.memo.get(&place))
-            .ok_or_else(|| format!("its pickle wants value {place}, which it has not kept"))?;
+        let value = *(self.memo.get(&place)).ok_or_else(|| {
+            format!("its pickle refers to value {place} of its memo, which does not exist")
+        })?;
         self.push(value)
     }
 
@@ -333,7 +340,7 @@ impl<R: Read> Machine<R> {
                 0..=5 => {}
                 version => {
                     return Err(format!(
-                        "its pickle is of protocol {version}, and those up to 5 are read"
+                        "its pickle has protocol {version}; protocols up to 5 are supported"
                     ));
                 }
             },
@@ -471,7 +478,7 @@ impl<R: Read> Machine<R> {
             b'b' => {
                 let found = self.pop()?;
                 let top = self.top()? as usize;
-                // the attributes of a dictionary, such as PyTorch's `_metadata`, are none of its items
+                // the attributes of a dictionary, such as PyTorch's `_metadata`, are not items
                 if let Node::Object { state, .. } = &mut self.nodes[top] {
                     *state = Some(found);
                 }
@@ -503,7 +510,7 @@ impl<R: Read> Machine<R> {
             b'.' => return Ok(false),
             code => {
                 return Err(format!(
-                    "its pickle has opcode {code:#04x} at byte {place}, which no state dict needs"
+                    "its pickle has the unsupported opcode {code:#04x} at byte {place}"
                 ));
             }
         }

@@ -6,49 +6,52 @@ use super::value::{Id, Node, Pickle};
 use crate::checkpoint::source::Source;
 use crate::checkpoint::{Entry, Odd};
 
-/// Longer names than this belong to no tensor.
+/// The longest name of a tensor, in bytes.
 const NAME_LIMIT: usize = 1000;
-/// How deep dictionaries may be nested. TorchScript's modules within modules come to about thirty.
+/// The deepest nesting of dictionaries. TorchScript's modules reach about thirty.
 const DEPTH_LIMIT: usize = 200;
-/// Values that are looked at on the way, one that is used twice counted twice.
+/// The limit for visited values; one that is used twice counts twice.
 const VISIT_LIMIT: usize = 4 << 20;
-/// Tensors whose elements overlap are small: this many elements at most, however few bytes they have.
+/// The limit for the elements of a tensor whose elements overlap, because a few bytes could stand for any number of them.
 const OVERLAP_LIMIT: usize = 1 << 26;
-/// Elements that do not follow each other lie within so many bytes, which are read at once.
+/// The limit for the bytes that a non-contiguous tensor spans, because they are read at once.
 const SPAN_LIMIT: u64 = 4 << 30;
-/// A parameter around a tensor of a subclass around a tensor: three.
+/// The limit for nested wrappings: a parameter of a subclass of a tensor has three.
 const WRAPPINGS: usize = 8;
 
 /// Where a storage's bytes are.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Which of the sources.
+    /// The index of its source.
     pub source: usize,
     pub start: u64,
     pub length: u64,
 }
 
-/// What holds the storages that a pickle's tensors lie in.
+/// The storages of a pickle's tensors.
 pub trait Storages {
-    /// Where the storage of that key is, or what is wrong with it.
+    /// Where the storage of that key is.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
     fn place(&mut self, key: &str) -> Result<Place, String>;
 
-    /// What the storages are read from.
+    /// The sources that the storages are read from.
     fn into_sources(self: Box<Self>) -> Vec<Source>;
 }
 
-/// A storage as a pickle speaks of it.
+/// A pickle's reference to a storage.
 pub struct Storage<'a> {
     pub key: &'a str,
-    /// As safetensors names its elements, or else as PyTorch does.
+    /// The type of its elements by its name in safetensors, or else in PyTorch.
     pub dtype: &'a str,
     /// Bytes of an element, where they are known.
     pub width: Option<usize>,
-    /// Elements of the storage in front of its view: only very old files have views.
+    /// The offset of its view in elements; only very old files have views.
     pub offset: usize,
 }
 
-/// The storage that a persistent id names: `("storage", type, key, device, count)`, and in the old stream a view.
+/// The storage that a persistent id refers to: `("storage", type, key, device, count)`, in the old stream followed by a view.
 pub fn storage(pickle: &Pickle, id: Id) -> Option<Storage<'_>> {
     let parts = pickle.tuple(id)?;
     let &[kind, class, key, _, _, ref view @ ..] = parts else {
@@ -95,7 +98,7 @@ fn storage_type(class: &str) -> (&str, Option<usize>) {
     (dtype, Some(width))
 }
 
-/// The same for `torch.dtype`s, which newer types have alone.
+/// The same for a `torch.dtype`; newer types have no storage class.
 fn dtype(name: &str) -> (&str, Option<usize>) {
     let (dtype, width) = match name {
         "uint16" => ("U16", 2),
@@ -107,7 +110,7 @@ fn dtype(name: &str) -> (&str, Option<usize>) {
     (dtype, Some(width))
 }
 
-/// What was found: tensors, and what cannot be read, by name.
+/// The tensors of a pickle, and the values that cannot be read, by name.
 #[derive(Default)]
 pub struct Found {
     pub tensors: BTreeMap<String, Entry>,
@@ -139,7 +142,7 @@ impl Walk<'_> {
         self.visits += 1;
         if self.visits > VISIT_LIMIT {
             return Err(format!(
-                "its pickle unfolds to more than {VISIT_LIMIT} values"
+                "its pickle expands to more than {VISIT_LIMIT} values"
             ));
         }
         if depth > DEPTH_LIMIT {
@@ -151,7 +154,7 @@ impl Walk<'_> {
             Node::Dict(items) => self.items(&name, items, depth),
             Node::Tuple(parts) | Node::List(parts) => {
                 for (index, &part) in parts.iter().enumerate() {
-                    // numbers are by far the most, and are named for nothing
+                    // most parts are numbers, whose names would be built for nothing
                     if !matches!(
                         pickle.node(part),
                         Node::Int(_) | Node::Other | Node::Text(_)
@@ -187,7 +190,7 @@ impl Walk<'_> {
                 let class = class.map_or("unknown".to_owned(), |(module, class)| {
                     format!("{module}.{class}")
                 });
-                let what = format!("is an object of `{class}`, a class that is never run");
+                let what = format!("is an object of `{class}`; code in checkpoints is never run");
                 self.odd(name, what, false);
                 Ok(())
             }
@@ -214,7 +217,7 @@ impl Walk<'_> {
     /// The tensor of these arguments: storage, offset, size, strides, and more.
     fn entry(&mut self, args: &[Id]) -> Result<Entry, String> {
         let pickle = self.pickle;
-        let broken = || "is no whole tensor".to_owned();
+        let broken = || "is not a complete tensor".to_owned();
         let &[id, offset, shape, strides, ref more @ ..] = args else {
             return Err(broken());
         };
@@ -240,11 +243,11 @@ impl Walk<'_> {
             return Err(broken());
         }
         let place = self.storages.place(storage.key)?;
-        // of a type that is not known, nothing is ever read, so how wide it is does not matter
+        // tensors of unknown types are never read, so their width does not matter
         let width = width.unwrap_or(0);
         let bytes_of = |elements: usize| elements.checked_mul(width).map(|bytes| bytes as u64);
         let empty = shape.contains(&0);
-        // from the first to behind the last element, in elements
+        // from the first to the last element, in elements
         let span = (shape.iter().zip(&strides)).try_fold(1usize, |span, (&dim, &stride)| {
             span.checked_add(dim.saturating_sub(1).checked_mul(stride)?)
         });
@@ -258,7 +261,7 @@ impl Walk<'_> {
         };
         let length = place.length;
         if begin.checked_add(bytes).is_none_or(|end| end > length) {
-            return Err(format!("would end behind its {length} bytes"));
+            return Err(format!("would end after its {length} bytes"));
         }
         if count > span && count > OVERLAP_LIMIT {
             return Err(format!(
@@ -272,7 +275,7 @@ impl Walk<'_> {
             expected = expected.saturating_mul(dim);
         }
         if !contiguous && bytes > SPAN_LIMIT {
-            return Err(format!("has its elements in {bytes} bytes"));
+            return Err(format!("is not contiguous and spans {bytes} bytes"));
         }
         Ok(Entry {
             dtype: dtype.to_owned(),
@@ -295,12 +298,12 @@ fn join(name: &str, key: &str) -> Result<String, String> {
     })
 }
 
-/// The class that is called or made: at the end of so many calls at most.
+/// The class that is called or instantiated, through at most `calls` nested calls.
 pub fn class_of(pickle: &Pickle, callee: Id, calls: usize) -> Option<(&str, &str)> {
     match pickle.node(callee) {
         Node::Class { module, name } => Some((module, name)),
         Node::Object { callee, .. } => class_of(pickle, *callee, calls.checked_sub(1)?),
-        // the old stream keeps the source of a class beside it
+        // the old stream saves the source code of a class with it
         Node::Persistent(id) => match pickle.tuple(*id)? {
             &[kind, class, ..] if pickle.text(kind) == Some("module") => {
                 class_of(pickle, class, calls.checked_sub(1)?)
@@ -311,7 +314,7 @@ pub fn class_of(pickle: &Pickle, callee: Id, calls: usize) -> Option<(&str, &str
     }
 }
 
-/// The arguments of the tensor that this call makes; a parameter or a tensor of a subclass is one in a wrapping.
+/// The arguments of the tensor that this call makes. Parameters and tensors of subclasses wrap another such call.
 fn tensor_args(pickle: &Pickle, callee: Id, args: Id, wrappings: usize) -> Option<&[Id]> {
     let args = pickle.tuple(args)?;
     let wrappings = wrappings.checked_sub(1)?;

@@ -1,12 +1,12 @@
-//! The values of a pickle, as far as state dicts need them.
+//! The values of a pickle, reduced to what state dicts need.
 
-/// The number of a value.
+/// The index of a value.
 pub type Id = u32;
 
-/// A value, as far as state dicts need to be told apart from other things.
+/// A value.
 #[derive(Debug)]
 pub enum Node {
-    /// `None`, a fraction or bytes: nothing that a tensor is made of.
+    /// A value that tensors are not made of: `None`, a float, bytes.
     Other,
     Bool(bool),
     Int(i64),
@@ -21,34 +21,34 @@ pub enum Node {
         module: Box<str>,
         name: Box<str>,
     },
-    /// What a class or a function would make of its arguments.
+    /// The result of calling a class or a function, which is never done.
     Object {
         callee: Id,
         args: Id,
         state: Option<Id>,
         items: Vec<(Id, Id)>,
     },
-    /// What lies outside of the pickle; PyTorch's storages.
+    /// A reference to something outside the pickle; with PyTorch a storage.
     Persistent(Id),
 }
 
-/// The values of a pickle that was run.
+/// The values of an interpreted pickle.
 pub struct Pickle {
     pub(super) nodes: Vec<Node>,
     pub(super) root: Id,
-    /// How many bytes the program has.
+    /// The length of its program in bytes.
     pub length: u64,
 }
 
 impl Pickle {
-    /// What the program leaves.
+    /// The result of the program.
     pub fn root(&self) -> Id {
         self.root
     }
 
-    /// The value of that number.
+    /// The value of that index.
     pub fn node(&self, id: Id) -> &Node {
-        // numbers come from this list alone, and nothing is ever taken from it
+        // indices come from this list only, and no value is ever removed
         &self.nodes[id as usize]
     }
 

@@ -1,0 +1,141 @@
+//! The methods of a [`Recipe`] that read, check, change or write it as a whole.
+
+use std::path::{Path, PathBuf};
+
+use super::super::check::{self, FileOf, Finding};
+use super::super::emit;
+use super::super::error::{Place, Problem, RecipeError};
+use super::super::yaml::Node;
+use super::super::{Edit, Recipe};
+use super::Draft;
+
+impl Recipe {
+    /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
+    /// from the file's folder.
+    ///
+    /// # Errors
+    /// Tells all that is wrong, each with line and column.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        Draft::load(path)?.finish()
+    }
+
+    /// Reads and checks a recipe's text. `origin` names it in errors; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// Tells all that is wrong, each with line and column.
+    pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
+        Draft::parse(text, origin, folder)?.finish()
+    }
+
+    /// Checks what the types alone cannot hold: ranges, counts, files that must be there.
+    ///
+    /// # Errors
+    /// Tells all that is wrong.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        let problems: Vec<_> = check::all(self)
+            .into_iter()
+            .map(|finding| Problem {
+                place: Place::File,
+                path: finding.path,
+                fault: finding.fault,
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RecipeError::new("recipe", problems))
+        }
+    }
+
+    /// Checks an edit like those of the timeline, because a recipe with an edit that fails here could not be read again.
+    ///
+    /// # Errors
+    /// Tells all that is wrong.
+    pub fn check_edit(&self, edit: &Edit) -> Result<(), RecipeError> {
+        let edited = Self {
+            timeline: vec![edit.clone()],
+            ..self.clone()
+        };
+        let problems: Vec<_> = check::all(&edited)
+            .into_iter()
+            .filter_map(|Finding { path, fault }| {
+                Some(Problem {
+                    place: Place::File,
+                    path: path.strip_prefix("timeline.0.")?.to_owned(),
+                    fault,
+                })
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RecipeError::new("the edit", problems))
+        }
+    }
+
+    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`Draft::set`].
+    ///
+    /// # Errors
+    /// When the path or the value is wrong; the recipe is as before.
+    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
+        let value = serde_json::to_value(&*self).unwrap_or_default();
+        let mut draft = Draft {
+            root: Node::from_value(&value, &Place::File),
+            origin: "recipe".to_owned(),
+            folder: PathBuf::new(),
+            warnings: vec![],
+        };
+        draft.set(assignment)?;
+        *self = draft.finish()?;
+        Ok(())
+    }
+
+    /// The texts of all prompts, those of stages and of the timeline included, each with its path.
+    pub fn texts(&self) -> Vec<(String, &str)> {
+        let stages = self.generator.0.iter().enumerate().map(|(index, stage)| {
+            (
+                format!("generator.{index}.prompts"),
+                stage.prompts.as_deref(),
+            )
+        });
+        let edits =
+            self.timeline.iter().enumerate().map(|(index, edit)| {
+                (format!("timeline.{index}.prompts"), edit.prompts.as_deref())
+            });
+        let own = std::iter::once(("prompts".to_owned(), Some(self.prompts.as_slice())));
+        let mut texts = vec![];
+        for (path, prompts) in own.chain(stages).chain(edits) {
+            for (index, prompt) in prompts.unwrap_or_default().iter().enumerate() {
+                let text = prompt.text.as_deref();
+                texts.extend(text.map(|text| (format!("{path}.{index}.text"), text)));
+            }
+        }
+        texts
+    }
+
+    /// The images that it names.
+    pub fn images_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        check::files(self)
+            .into_iter()
+            .filter_map(|(_, file)| match file {
+                FileOf::Image(path) => Some(path),
+                FileOf::Model(_) => None,
+            })
+    }
+
+    /// The models that it names: by folder, by file or by a known name.
+    pub fn models_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        check::files(self)
+            .into_iter()
+            .filter_map(|(_, file)| match file {
+                FileOf::Model(name) => Some(name),
+                FileOf::Image(_) => None,
+            })
+    }
+
+    /// The complete recipe as YAML: it reads back as an equal recipe.
+    pub fn to_yaml(&self) -> String {
+        // A recipe's types serialise into plain values, numbers in them are finite: this cannot fail.
+        emit::write(&serde_json::to_value(self).unwrap_or_default())
+    }
+}
