@@ -138,9 +138,7 @@ impl GardenWindow {
 
     /// What was typed. Returns whether the window stays.
     fn typed(&mut self, asked: &mut Vec<Care>) -> bool {
-        if !self.window.is_active() {
-            self.keyboard.release();
-        }
+        self.keyboard.set_active(self.window.is_active());
         while let Some(meaning) = self.keyboard.read() {
             match meaning {
                 Meaning::Input(Input::Char(' ')) => asked.push(Care::Pause),

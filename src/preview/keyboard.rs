@@ -38,6 +38,8 @@ pub struct Keyboard {
     ctrl: [bool; 2],
     alt: [bool; 2],
     command: [bool; 2],
+    /// Whether the window had the keyboard at the last look.
+    active: bool,
 }
 
 struct Listener(Rc<RefCell<VecDeque<Event>>>);
@@ -72,8 +74,17 @@ impl Keyboard {
         self.shift.contains(&true)
     }
 
-    /// The window has lost the keyboard: nothing is held any more.
-    pub fn release(&mut self) {
+    /// Takes note of whether the window has the keyboard. Once it has lost it, no modifier is held any more: their release is not reported.
+    /// Where no window manager gives windows the focus, keys arrive all the same, and modifiers count as long as they are held.
+    pub fn set_active(&mut self, active: bool) {
+        let lost = self.active && !active;
+        self.active = active;
+        if lost {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
         for held in [
             &mut self.shift,
             &mut self.ctrl,
@@ -308,5 +319,30 @@ mod tests {
             meanings(&events),
             [Meaning::Zoom(std::cmp::Ordering::Greater)]
         );
+    }
+
+    #[test]
+    fn modifiers_are_let_go_when_the_focus_is_lost() {
+        let backspace = |keyboard: &mut Keyboard, active: bool| {
+            keyboard.set_active(active);
+            let mut listener = keyboard.listener();
+            listener.set_key_state(Pressed::Backspace, true);
+            listener.set_key_state(Pressed::Backspace, false);
+            keyboard.read()
+        };
+        let with = |ctrl| {
+            let held = Held { shift: false, ctrl };
+            Some(Meaning::Input(Input::Key(Key::Backspace, held)))
+        };
+        let mut keyboard = Keyboard::default();
+        keyboard
+            .listener()
+            .set_key_state(Pressed::LeftCtrl, true);
+        assert_eq!(keyboard.read(), None);
+        // without a window manager the window never has the focus
+        assert_eq!(backspace(&mut keyboard, false), with(true));
+        assert_eq!(backspace(&mut keyboard, false), with(true));
+        assert_eq!(backspace(&mut keyboard, true), with(true));
+        assert_eq!(backspace(&mut keyboard, false), with(false));
     }
 }

@@ -247,9 +247,7 @@ impl Window {
 
     /// Does what was typed. Returns whether there was something.
     fn typed(&mut self, now: Instant, open: &mut bool) -> bool {
-        if !self.window.is_active() {
-            self.keyboard.release();
-        }
+        self.keyboard.set_active(self.window.is_active());
         let mut some = false;
         while let Some(meaning) = self.keyboard.read() {
             some = true;
