@@ -217,9 +217,13 @@ fn a_candidate_whose_recipe_was_changed_is_not_judged() {
     let stop_now = |_: &Event<'_>| stop.store(true, Ordering::Relaxed);
     assert!(!stopped.play(&stop, stop_now).expect("a part"));
     let path = stopped.folder().to_owned();
-    let run = stopped.standings().candidates[0].run.clone();
+    let candidates = &stopped.standings().candidates;
+    let place = (candidates.iter())
+        .position(|candidate| candidate.run.is_some() && candidate.scores.is_empty())
+        .expect("a candidate that was stopped");
+    let run = candidates[place].run.clone().expect("a run");
     drop(stopped);
-    let recipe = path.join(run.expect("a run")).join("recipe.yaml");
+    let recipe = path.join(run).join("recipe.yaml");
     let other = fs::read_to_string(&recipe)
         .expect("a recipe")
         .replace("a red ball", "a green leaf");
@@ -230,7 +234,7 @@ fn a_candidate_whose_recipe_was_changed_is_not_judged() {
             .play(&AtomicBool::new(false), |_| {})
             .expect("an end")
     );
-    let candidate = &resumed.standings().candidates[0];
+    let candidate = &resumed.standings().candidates[place];
     let failed = candidate.failed.as_deref().expect("a failure");
     assert!(failed.contains("was changed"), "{failed}");
     assert!(candidate.scores.is_empty());

@@ -242,7 +242,7 @@ impl<'a> Sequence<'a> {
         if channels != 3 {
             if self.shape(&format!("{}{last}", self.prefix)).is_some() {
                 return Err(self.unknown(format!(
-                    "its decoder has {channels} output channels instead of 3; TAEQI2.1 packs pixels with their opacity, \
+                    "its decoder gives {channels} channels instead of 3; TAEQI2.1 packs pixels with their opacity, \
                      which is not supported"
                 )));
             }
