@@ -746,6 +746,10 @@ fn another_kind_of_generator_comes_with_its_defaults() {
     };
     let fft = parse("prompts: [a]\ngenerator: fft\n").generator;
     assert_eq!(changed(&["generator.kind=fft"]).expect("a recipe"), fft);
+    // a recipe that says nothing of its generator has the default one
+    let mut draft = Draft::parse("prompts: [a]\n", "r.yaml", Path::new("")).expect("a draft");
+    draft.set("generator.kind=fft").expect("a value");
+    assert_eq!(draft.finish().expect("a recipe").generator, fft);
     // the same kind again changes nothing
     let same = changed(&["generator.kind=pyramid"]).expect("a recipe");
     assert_eq!(same, parse(text).generator);
@@ -789,4 +793,16 @@ fn a_value_may_be_set_to_null() {
             parse("prompts: [a]\nterms: { mean: 0.5 }\n").terms
         );
     }
+}
+
+/// A run's folder holds the complete recipe, which is longer than what was written, and is to be read again.
+#[test]
+fn a_recipe_whose_complete_form_could_not_be_read_again_is_refused() {
+    let long = |length: usize| format!("prompts: [\"{}\"]\n", "a".repeat(length));
+    let told = Recipe::parse(&long((1 << 20) - 100), "long.yaml", Path::new(""))
+        .expect_err("too long")
+        .to_string();
+    assert!(told.contains("could not be read again"), "{told}");
+    let recipe = Recipe::parse(&long(900_000), "long.yaml", Path::new("")).expect("a long recipe");
+    Recipe::parse(&recipe.to_yaml(), "again.yaml", Path::new("")).expect("the same recipe");
 }

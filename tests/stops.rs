@@ -327,6 +327,30 @@ fn an_edit_that_a_recipe_could_not_hold_is_refused() {
     assert_eq!(painter.session().timeline(), []);
 }
 
+#[test]
+fn edits_that_would_make_the_recipe_too_long_to_be_read_are_refused() {
+    let folder = folder(BALL);
+    let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
+    let mut painter = Studio::default().begin(&recipe, folder.path());
+    let edit = |letter: &str| Edit {
+        prompts: Some(vec![
+            Prompt::new("ball"),
+            Prompt::new(&letter.repeat(200_000)),
+        ]),
+        ..Edit::default()
+    };
+    for letter in ["a", "b"] {
+        painter.edit(edit(letter)).expect("an edit");
+    }
+    let told = format!("{:#}", painter.edit(edit("c")).expect_err("too much"));
+    assert!(told.contains("could not be read again"), "{told}");
+    for _ in ["b", "a"] {
+        painter.undo(0, None).expect("room to take back");
+    }
+    let image = painter.finish().expect("a picture").image;
+    Recipe::load(&image.with_file_name(RECIPE)).expect("the run's recipe");
+}
+
 fn lines(run: &Path) -> usize {
     fs::read_to_string(run.join(METRICS)).map_or(0, |text| text.lines().count())
 }

@@ -6,6 +6,7 @@
 mod unknown;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 use tokenizers::models::bpe::BPE;
@@ -141,14 +142,18 @@ fn quoted(piece: &str) -> String {
 /// The first distinct pieces and the number of the others; `None` if there are none.
 fn listed(pieces: impl Iterator<Item = String>) -> Option<String> {
     const MOST: usize = 8;
+    // a long text may have thousands of them
+    let mut seen = HashSet::new();
     let mut kept: Vec<String> = vec![];
     for piece in pieces {
-        if !kept.contains(&piece) {
-            kept.push(piece);
+        if !seen.contains(&piece) {
+            if kept.len() < MOST {
+                kept.push(piece.clone());
+            }
+            seen.insert(piece);
         }
     }
-    let more = kept.len().saturating_sub(MOST);
-    kept.truncate(MOST);
+    let more = seen.len() - kept.len();
     match (kept.is_empty(), more) {
         (true, _) => None,
         (_, 0) => Some(kept.join(", ")),

@@ -1,13 +1,16 @@
 //! Commands from another program: one JSON object a line.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::sync::mpsc::SyncSender;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::{Command, View};
 use crate::recipe::{Prompt, TermOptions, prompts_from_json};
+
+/// No line is longer, in bytes.
+const LONGEST: usize = 1 << 18;
 
 /// A line. Several things may be asked for in one; they take effect in the order in which they stand here.
 #[derive(Default, Deserialize)]
@@ -43,20 +46,23 @@ enum Shown {
 /// Sends the commands of every line on, until the lines end or nobody listens any more. A line that cannot be understood is told to
 /// `complain` and changes nothing.
 pub fn read_commands(
-    lines: impl BufRead,
+    mut lines: impl BufRead,
     commands: &SyncSender<Command>,
     mut complain: impl FnMut(&str),
 ) {
-    for (number, line) in lines.lines().enumerate() {
-        let line = match line {
-            Ok(line) if line.trim().is_empty() => continue,
-            Ok(line) => line,
+    for number in 1.. {
+        let parsed = match next_line(&mut lines) {
+            Ok(None) => return,
+            Ok(Some(line)) => line.and_then(|line| match line.trim() {
+                "" => Ok(vec![]),
+                line => parse(line),
+            }),
             Err(error) => {
-                complain(&format!("commands end at line {}: {error}", number + 1));
+                complain(&format!("commands end at line {number}: {error}"));
                 return;
             }
         };
-        match parse(&line) {
+        match parsed {
             Ok(parsed) => {
                 for command in parsed {
                     if commands.send(command).is_err() {
@@ -64,12 +70,35 @@ pub fn read_commands(
                     }
                 }
             }
-            Err(error) => complain(&format!("command line {}: {error:#}", number + 1)),
+            Err(error) => complain(&format!("command line {number}: {error:#}")),
         }
     }
 }
 
+/// The next line; nothing at the end. One that is too long, or is no text, is an error of its own: the lines behind it are read all
+/// the same.
+fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>> {
+    let mut line = vec![];
+    let most = LONGEST as u64 + 1;
+    if lines.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() > LONGEST && !line.ends_with(b"\n") {
+        lines.skip_until(b'\n')?;
+        let refused = anyhow!("it is longer than {LONGEST} bytes: give it in fewer words");
+        return Ok(Some(Err(refused)));
+    }
+    Ok(Some(
+        String::from_utf8(line).context("it is not UTF-8 text"),
+    ))
+}
+
 fn parse(line: &str) -> Result<Vec<Command>> {
+    // editors of some systems begin a text with a byte order mark
+    let line = line.trim_start_matches('\u{feff}');
+    if !line.starts_with('{') {
+        bail!("it is not understood: a command is a JSON object, such as {{\"stop\":true}}");
+    }
     let line: Line = serde_json::from_str(line).context("it is not understood")?;
     let mut commands = vec![];
     if let Some(steps) = line.fade {
@@ -161,6 +190,8 @@ mod tests {
     fn what_is_not_understood_is_told_and_changes_nothing() {
         for (line, word) in [
             ("hello", "not understood"),
+            ("[]", "a JSON object"),
+            ("[7, [\"a cat\"]]", "a JSON object"),
             ("{\"jump\":true}", "jump"),
             ("{\"set_prompts\":[]}", "no prompt"),
             ("{\"set_prompts\":[{\"txt\":\"a\"}]}", "txt"),
@@ -172,5 +203,30 @@ mod tests {
             assert_eq!(complaints.len(), 1);
             assert!(complaints[0].contains(word), "{line}: {}", complaints[0]);
         }
+    }
+
+    #[test]
+    fn lines_behind_one_that_cannot_be_read_are_read() {
+        let mut lines = b"\xef\xbb\xbf{\"fade\":1}\n\xff\xfe\n".to_vec();
+        lines.extend(b"x".repeat(3 * LONGEST));
+        lines.extend(b"\n{\"fade\":2}\r\n");
+        lines.extend(b"[".repeat(LONGEST - 1));
+        lines.extend(b"\n{\"fade\":3}");
+        let (sender, receiver) = sync_channel(64);
+        let mut complaints = vec![];
+        read_commands(lines.as_slice(), &sender, |line| {
+            complaints.push(line.to_owned());
+        });
+        drop(sender);
+        let commands: Vec<_> = receiver.iter().collect();
+        assert_eq!(commands, [1, 2, 3].map(Command::Fade));
+        for (complaint, words) in complaints.iter().zip([
+            "command line 2: it is not UTF-8 text",
+            "command line 3: it is longer than",
+            "command line 5: it is not understood",
+        ]) {
+            assert!(complaint.starts_with(words), "{complaint}");
+        }
+        assert_eq!(complaints.len(), 3);
     }
 }

@@ -335,9 +335,7 @@ mod tests {
             Some(Meaning::Input(Input::Key(Key::Backspace, held)))
         };
         let mut keyboard = Keyboard::default();
-        keyboard
-            .listener()
-            .set_key_state(Pressed::LeftCtrl, true);
+        keyboard.listener().set_key_state(Pressed::LeftCtrl, true);
         assert_eq!(keyboard.read(), None);
         // without a window manager the window never has the focus
         assert_eq!(backspace(&mut keyboard, false), with(true));

@@ -119,9 +119,13 @@ impl Draft {
             }) => Node::null(place.clone()),
             Err(problem) => return Err(refuse(self, problem.fault)),
         };
-        let path = path.trim();
+        let mut path = path.trim();
         if let Content::Scalar { text, .. } = &node.content {
             self.forget_kind(path, text);
+        }
+        // another kind than the default has none of its settings
+        if path == "generator.kind" && self.root.child_mut("generator").is_none() {
+            path = "generator";
         }
         self.put(path, node).map_err(|fault| refuse(self, fault))
     }
@@ -174,7 +178,11 @@ impl Draft {
             .into_iter()
             .map(|finding| self.located(finding))
             .collect();
-        self.verdict(problems).map(|()| recipe)
+        self.verdict(problems)?;
+        (recipe.check_length(1)).map_err(|fault| {
+            RecipeError::new(&self.origin, vec![Problem::new(Place::File, fault)])
+        })?;
+        Ok(recipe)
     }
 
     /// The recipe with its defaults and resolved paths, without the checks of ranges and files: for comparison with a recipe that was valid

@@ -17,7 +17,10 @@ use super::hint;
 /// Deepest nesting of lists and maps.
 const DEEPEST: usize = 32;
 /// Most nodes of a tree, aliases written out.
-const MOST_NODES: usize = 50_000;
+pub(super) const MOST_NODES: usize = 50_000;
+
+/// Most bytes of text that aliases write out.
+const MOST_REPEATED: usize = 1 << 20;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -273,6 +276,7 @@ fn document(text: &str) -> Result<Node, Problem> {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         nodes: 0,
+        repeated: 0,
         depth: 0,
     };
     let root = reader.document()?;
@@ -289,6 +293,8 @@ struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// Bytes of the texts that aliases wrote out.
+    repeated: usize,
     depth: usize,
 }
 
@@ -368,6 +374,11 @@ impl<'a> Reader<'a> {
                     return Err(syntax(span, "an alias stands inside what it names"));
                 };
                 self.count(size(&node), span)?;
+                self.repeated += length(&node);
+                if self.repeated > MOST_REPEATED {
+                    let told = format!("aliases write out more than {MOST_REPEATED} bytes of text");
+                    return Err(syntax(span, &told));
+                }
                 return Ok(node);
             }
             _ => return Err(syntax(span, "a value should stand here")),
@@ -455,11 +466,28 @@ fn size(node: &Node) -> usize {
     }
 }
 
+/// The bytes of all texts in it.
+fn length(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar { text, .. } => text.len(),
+        Content::Removed => 0,
+        Content::List(items) => items.iter().map(length).sum(),
+        Content::Map(entries) => (entries.iter())
+            .map(|(key, node)| key.name.len() + length(node))
+            .sum(),
+    }
+}
+
+/// The tags of the core schema.
+const CORE_TAGS: [&str; 7] = ["str", "null", "bool", "int", "float", "seq", "map"];
+
 /// The name of a tag of the core schema; others have no meaning in a recipe.
 fn core_tag(tag: Option<Cow<'_, Tag>>, span: Span) -> Result<Option<String>, Problem> {
     match tag {
         None => Ok(None),
-        Some(tag) if tag.is_yaml_core_schema() => Ok(Some(tag.suffix.clone())),
+        Some(tag) if tag.is_yaml_core_schema() && CORE_TAGS.contains(&tag.suffix.as_str()) => {
+            Ok(Some(tag.suffix.clone()))
+        }
         Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok(Some("str".to_owned())),
         Some(tag) => Err(syntax(
             span,
@@ -552,6 +580,24 @@ mod tests {
             "{}",
             fault(&bomb)
         );
+    }
+
+    #[test]
+    fn aliases_of_long_texts_are_written_out_within_bounds() {
+        let long = "a".repeat(100_000);
+        let repeated = |times| format!("a: &x {long}\nb: [{}]\n", vec!["*x"; times].join(", "));
+        assert!(read(&repeated(10)).is_ok());
+        let told = fault(&repeated(11));
+        assert!(told.contains("bytes of text"), "{told}");
+    }
+
+    #[test]
+    fn a_tag_that_means_nothing_is_refused() {
+        assert!(read("a: !!str 5\nb: !!int 5\nc: !!seq []\n").is_ok());
+        for tag in ["!wow", "!!wow", "!!binary", "!!python/object:os.system"] {
+            let told = fault(&format!("a: {tag} a cat\n"));
+            assert!(told.contains("means nothing in a recipe"), "{told}");
+        }
     }
 
     #[test]

@@ -264,6 +264,17 @@ fn unknown_tokens_are_kept_and_reported() {
 }
 
 #[test]
+fn thousands_of_losses_are_listed_at_once() {
+    let pieces = || (0..200_000).map(|number| (number % 100_000).to_string());
+    let listed = super::listed(pieces()).unwrap();
+    assert_eq!(listed, "0, 1, 2, 3, 4, 5, 6, 7 and 99992 more");
+    assert_eq!(
+        super::listed(["a", "a"].map(String::from).into_iter()).unwrap(),
+        "a"
+    );
+}
+
+#[test]
 fn a_long_text_is_cut_and_its_end_reported() {
     for layout in [Layout::HuggingFace, Layout::OpenClip] {
         let tokenizer = of_folder("tests/fixtures/open-clip-text/model", layout);

@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::super::check::{self, FileOf, Finding};
 use super::super::emit;
-use super::super::error::{Place, Problem, RecipeError};
-use super::super::yaml::Node;
+use serde_json::Value;
+
+use super::super::error::{Fault, Place, Problem, RecipeError};
+use super::super::yaml::{self, Node};
 use super::super::{Edit, Recipe};
-use super::Draft;
+use super::{Draft, LARGEST};
+
+/// A run's file has a heading above its recipe, of fewer bytes than this.
+const HEADING: usize = 256;
 
 impl Recipe {
     /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
@@ -66,11 +71,29 @@ impl Recipe {
                 })
             })
             .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(RecipeError::new("the edit", problems))
+        if !problems.is_empty() {
+            return Err(RecipeError::new("the edit", problems));
         }
+        let mut edited = self.clone();
+        edited.timeline.push(edit.clone());
+        // half, so that every edit can be undone, and the render stopped
+        edited
+            .check_length(2)
+            .map_err(|fault| RecipeError::new("the edit", vec![Problem::new(Place::File, fault)]))
+    }
+
+    /// Checks that the complete recipe, with every value written out, can be read again; it may take one `part`th of what any recipe may.
+    pub(super) fn check_length(&self, part: usize) -> Result<(), Fault> {
+        let most = LARGEST as usize / part;
+        let values = yaml::MOST_NODES / part;
+        let value = serde_json::to_value(self).unwrap_or_default();
+        if count(&value) <= values && emit::write(&value).len() + HEADING <= most {
+            return Ok(());
+        }
+        Err(Fault::Invalid(format!(
+            "the complete recipe, with every value and every edit written out, would have more than {most} bytes or {values} values, and \
+             could not be read again: use fewer or shorter prompts and edits"
+        )))
     }
 
     /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`Draft::set`].
@@ -137,5 +160,14 @@ impl Recipe {
     pub fn to_yaml(&self) -> String {
         // A recipe's types serialise into plain values, numbers in them are finite: this cannot fail.
         emit::write(&serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+/// The number of values in `value`, including itself.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(entries) => entries.values().map(count).sum::<usize>(),
+        _ => 0,
     }
 }
