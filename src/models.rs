@@ -212,6 +212,8 @@ pub struct Wanted {
     pub layouts: &'static [Files],
     /// The repository of its tokenizer, if its own has none.
     pub tokenizer: Option<&'static str>,
+    /// What it is, if it is known.
+    pub kind: Option<Kind>,
 }
 
 /// What to fetch for a name: a known model, or a repository in any supported layout.
@@ -230,6 +232,7 @@ pub fn wanted(name: &str) -> Result<Wanted, ModelError> {
         tokenizer: (reference.model)
             .and_then(|model| find(model.tokenizer?))
             .map(|model| model.repository),
+        kind: reference.model.map(|model| model.kind),
         repository: reference.repository,
     })
 }
@@ -246,6 +249,7 @@ pub fn wanted_tokenizer(model: &Model) -> Option<Wanted> {
             .collect(),
         layouts: table::TOKENIZER,
         tokenizer: None,
+        kind: None,
     })
 }
 

@@ -146,7 +146,7 @@ fn files(located: &Located) -> Result<ClipFiles> {
     let mut files = if located.path.is_dir() {
         ClipFiles::in_folder(&located.path)?
     } else {
-        ClipFiles::single(&located.path)
+        ClipFiles::of_file(&located.path)
     };
     if let Some(model) = located.model {
         files.activation = match (model.quick_gelu, files.config.is_some()) {

@@ -194,6 +194,7 @@ fn fetch_within(server: &Server, folder: &Path, patience: Duration) -> Result<Fe
         revisions: vec!["refs/pr/15".to_owned(), "main".to_owned()],
         layouts: &[FILES],
         tokenizer: None,
+        kind: None,
     };
     Hub::new(&server.endpoint, Cache::at(folder))
         .with_patience(patience)

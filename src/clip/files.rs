@@ -141,6 +141,9 @@ impl ClipFiles {
                     ..Self::single(&weights)
                 });
             }
+            if let (None, None, Some(weights)) = (&hugging_face, &open, only_weights(folder)) {
+                return Ok(Self::single(&weights));
+            }
             return Err(missing(match (hugging_face, open) {
                 (_, Some(_)) => "open_clip_model.safetensors",
                 (Some(_), None) => "model.safetensors",
@@ -158,6 +161,27 @@ impl ClipFiles {
             activation: None,
             pads: false,
         })
+    }
+
+    /// A file of weights that was named itself, with the configuration next to it: OpenCLIP's, unless the file has a name of transformers' layout
+    /// and lies next to that library's configuration of a CLIP. Without one, the shape is taken from the tensors.
+    pub fn of_file(weights: &Path) -> Self {
+        let beside = |name: &str| weights.parent().and_then(|folder| file_in(folder, &[name]));
+        let name = weights.file_name().unwrap_or_default().to_string_lossy();
+        let of_transformers = !name.starts_with("open_clip") && WEIGHTS.contains(&&*name);
+        let hugging_face = beside("config.json").filter(|path| of_transformers && is_of_clip(path));
+        let config = match (hugging_face, beside("open_clip_config.json")) {
+            (Some(path), _) => Some((path, Layout::HuggingFace)),
+            (None, Some(path)) => Some((path, Layout::OpenClip)),
+            (None, None) => None,
+        };
+        Self {
+            preprocessor: (config.as_ref())
+                .filter(|(_, layout)| *layout == Layout::HuggingFace)
+                .and_then(|_| weights.parent().and_then(preprocessor)),
+            config,
+            ..Self::single(weights)
+        }
     }
 
     /// One file of weights alone, in OpenAI's and OpenCLIP's layout; a tokenizer may lie beside it.
@@ -270,6 +294,19 @@ fn is_of_clip(path: &Path) -> bool {
         .and_then(|text| serde_json::from_str::<Value>(&text).ok())
         .map(|json| json["model_type"].clone());
     kind.is_some_and(|kind| MODEL_TYPES.iter().any(|known| kind == *known))
+}
+
+/// The weights of a folder that holds a single file of them, under any name.
+fn only_weights(folder: &Path) -> Option<PathBuf> {
+    const ENDINGS: [&str; 4] = ["safetensors", "bin", "pt", "pth"];
+    let mut found = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.is_file()
+                && (path.extension()).is_some_and(|end| ENDINGS.iter().any(|e| end == *e))
+        });
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// The file with transformers' preprocessing. Version 5 writes it to `processor_config.json`, which takes precedence; in older versions that file

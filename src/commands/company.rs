@@ -235,12 +235,17 @@ pub fn watch(
     RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
 }
 
-/// A flag that the first Ctrl-C sets. The second ends the program at once.
+/// Signals within this time of the first one are the same Ctrl-C: some programs send it to a process and to its group.
+const SAME_INTERRUPT: Duration = Duration::from_secs(1);
+
+/// A flag that the first Ctrl-C sets, so that the render stops and is saved. The second, a second later or more, ends the program at once.
 pub fn interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
+    let mut first: Option<Instant> = None;
     ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
+        if first.get_or_insert_with(Instant::now).elapsed() > SAME_INTERRUPT {
             terminal::restore();
             std::process::exit(INTERRUPTED.into());
         }

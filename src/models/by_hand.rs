@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::divided::is_list;
-use super::{Files, Wanted};
+use super::{Files, Kind, Wanted};
 
 /// Describes how to get a model's files anyway: a proxy, a mirror, a manual download, a copy of another machine's cache. `proxy` describes
 /// the proxy in use, `cache` is the cache's folder.
@@ -13,6 +13,7 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
         revisions,
         layouts,
         tokenizer,
+        kind,
     } = wanted;
     let revision = revisions.first().map_or("main", String::as_str);
     let single = matches!(layouts, [files] if files.is_single());
@@ -31,6 +32,19 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
         let condition = if single { "" } else { ", if it has none," };
         format!(" and{condition} tokenizer.json of {owner}")
     });
+    let used = match kind {
+        Some(Kind::Clip) | None => {
+            format!("`model: {holder}` in the recipe or `--clip {holder}`")
+        }
+        Some(Kind::Aesthetic) => {
+            format!(
+                "`terms: {{ aesthetic: {{ model: {holder} }} }}` in the recipe or `--aesthetic={holder}`"
+            )
+        }
+        Some(Kind::Vqgan | Kind::Latent | Kind::Diffusion) => {
+            format!("`model: {holder}` in the recipe's generator")
+        }
+    };
     let machine = cache.map_or(String::new(), |cache| {
         let name = repository.replace('/', "--");
         format!(
@@ -42,8 +56,7 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
         "what you can do:\n  \
          - proxy: set HTTPS_PROXY or ALL_PROXY; NO_PROXY lists hosts to reach directly ({proxy})\n  \
          - mirror: set HF_ENDPOINT (now {endpoint})\n  \
-         - by hand: from {endpoint}/{repository}/tree/{revision} download {files}{tokenizer} {place}, and use `model: {holder}` in the recipe or \
-         `--clip {holder}`{machine}"
+         - by hand: from {endpoint}/{repository}/tree/{revision} download {files}{tokenizer} {place}, and use {used}{machine}"
     )
 }
 
@@ -112,6 +125,8 @@ mod tests {
             text.contains("HPS_v2.1_compressed.pt and tokenizer.json of openai")
                 && text.contains("`model: FILE`")
         );
+        assert!(ways_to("laion-aesthetic").contains("`--aesthetic=FILE`"));
+        assert!(!ways_to("f16_1024").contains("--clip"));
         assert!(ways_to("RN50/openai").contains("tokenizer.json of openai/clip-vit-base-patch32"));
     }
 }

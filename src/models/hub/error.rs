@@ -8,7 +8,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// HF_HUB_OFFLINE is set.
-    #[error("`{repository}` cannot be fetched while {variable} is set; {ways}")]
+    #[error(
+        "`{repository}` cannot be fetched while {variable} is set: unset it to use the network; else, {ways}"
+    )]
     Offline {
         /// The repository.
         repository: String,
