@@ -428,6 +428,22 @@ fn ctrl_c_is_a_stop() {
 }
 
 #[test]
+fn a_ctrl_c_that_arrives_twice_is_one_stop() {
+    let folder = folder(&long());
+    let folder = folder.path();
+    let mut child = spawn(folder, &["render", "ball.yaml"]);
+    let path = folder.join("outputs/ball-001");
+    wait_for("steps", || lines(&path) >= 4);
+    interrupt(&child);
+    interrupt(&child);
+    drop(child.stdin.take());
+    let output = end(child);
+    assert_eq!(output.status.code(), Some(130));
+    let recipe = Recipe::load(&path.join(RECIPE)).expect("a recipe");
+    assert_eq!(recipe.stops_at(), Some(lines(&path)));
+}
+
+#[test]
 fn a_command_stops_even_a_paused_render() {
     let folder = folder(&long());
     let folder = folder.path();
