@@ -129,11 +129,14 @@ impl Painter {
         if let Some(place) = layout.rows.iter().find(|place| place.all.contains(x, y)) {
             return Target::Prompt(place.index, self.offset(panel, place, layout, (x, y)));
         }
-        match () {
-            () if layout.add.contains(x, y) => Target::Add,
-            () if layout.footer.contains(x, y) => Target::Help,
-            () if layout.picture.contains(x, y) => Target::Picture,
-            () => Target::Elsewhere,
+        if layout.add.contains(x, y) {
+            Target::Add
+        } else if layout.footer.contains(x, y) {
+            Target::Help
+        } else if layout.picture.contains(x, y) {
+            Target::Picture
+        } else {
+            Target::Elsewhere
         }
     }
 

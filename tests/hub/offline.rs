@@ -1,4 +1,4 @@
-//! No network, proxies, and endpoints that are none.
+//! Behaviour without a network, behind proxies, and with invalid endpoints.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -153,10 +153,12 @@ impl Brush<'_> {
         let (strong, soft) = (self.semibold(number), self.regular(words));
         let x = self.text(area.x, baseline, &frame.step.to_string(), strong, TEXT);
         let x = x + self.px(if compact { 5.0 } else { 7.0 });
-        let state = match () {
-            () if frame.finished => Some(("Done", CALM)),
-            () if paused => Some(("Paused", ACCENT)),
-            () => None,
+        let state = if frame.finished {
+            Some(("Done", CALM))
+        } else if paused {
+            Some(("Paused", ACCENT))
+        } else {
+            None
         };
         let mut right = area.right();
         if let Some((word, color)) = state {

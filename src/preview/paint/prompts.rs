@@ -161,10 +161,12 @@ impl Brush<'_> {
                 }
             }
         }
-        let color = match () {
-            () if against => AGAINST,
-            () if (weight - 1.0).abs() < 1e-9 => SOFT,
-            () => TEXT,
+        let color = if against {
+            AGAINST
+        } else if (weight - 1.0).abs() < 1e-9 {
+            SOFT
+        } else {
+            TEXT
         };
         let right = place.numbers.right();
         self.text_to(

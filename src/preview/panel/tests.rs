@@ -578,7 +578,7 @@ fn a_message_that_is_over_changes_nothing_any_more() {
         bench.panel.next_change(),
         Some(bench.now + MESSAGE - SETTLE)
     );
-    // also where nobody looked for a long time, as while the machine slept
+    // even if the panel was not drawn for a long time, such as while the machine slept
     for time in [MESSAGE, PROBLEM, Duration::from_secs(1_000_000)] {
         bench.wait(time);
         assert_eq!(bench.panel.next_change(), None);

@@ -306,7 +306,7 @@ impl<R: Read> Machine<R> {
         let top = self.top()? as usize;
         match &mut self.nodes[top] {
             Node::List(kept) => kept.extend_from_slice(parts),
-            // a list of somebody's own class
+            // a subclass of list
             Node::Object { .. } => {}
             _ => {
                 return Err(
