@@ -290,7 +290,7 @@ fn a_weight_means_the_same_in_every_command() {
         &["score", "--prompt", "a cat::heavy", "a.png"],
     ] {
         let output = run(folder.path(), args);
-        assert_refused(&output, 2, "`heavy` is no weight");
+        assert_refused(&output, 2, "`heavy` is not a weight");
         assert_refused(&output, 2, "`a cat::heavy::1`");
     }
 }
