@@ -220,8 +220,8 @@ impl Tokenizer {
     /// The tokenizer of a CLIP with these files and that configuration. `name` is what messages call the model.
     ///
     /// # Errors
-    /// As [`Tokenizer::read`]; where there is no tokenizer, or the standard one, which does not fit the model; where its files do not name a
-    /// special token that the configuration requires.
+    /// As [`Tokenizer::read`]. Also if the model has no tokenizer of its own and CLIP's standard one does not fit it, or if its files do not
+    /// name a special token that the configuration requires.
     pub fn of_clip(name: &str, files: &ClipFiles, config: &ClipConfig) -> Result<Self, ClipError> {
         let failed = |what| failed(name, what);
         let text = &config.text;
@@ -273,7 +273,7 @@ impl Tokenizer {
     /// The tokens of any text, and what of it they do not say.
     ///
     /// # Errors
-    /// Where the tokenizer's file holds rules that cannot be followed; never for the sake of the text.
+    /// If the tokenizer's file contains rules that cannot be applied. No text causes an error.
     pub fn encode(&self, text: &str) -> Result<Tokens, String> {
         let cleaned = match (&self.cleaning, self.clean) {
             (Cleaning::Own, _) => text.to_owned(),

@@ -18,8 +18,8 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// `me/pinned`, which somebody downloaded by its commit; `me/moved`, whose `main` went on, and only config.json of it came. Copies, as where
-/// there are no links.
+/// A cache with `me/pinned`, downloaded by its commit, and `me/moved`, whose `main` has moved on to a snapshot that holds only config.json. The
+/// snapshots are copies, as on file systems without links.
 fn left_by_others() -> TempDir {
     let folder = folder();
     let cache = folder.path().join("home/hub");

@@ -50,7 +50,7 @@ fn an_address_that_cannot_be_reached_behind_a_mirror_is_named() {
     let mirror =
         serve(move |_, path| Answer::to("308 Permanent Redirect", &format!("{target}{path}")));
     let start = Instant::now();
-    let error = fetch(&mirror, folder.path(), "owner/name").expect_err("nobody there");
+    let error = fetch(&mirror, folder.path(), "owner/name").expect_err("no server");
     assert!(start.elapsed() < SOON);
     let expected = format!(
         "cannot reach {closed} (redirected from {})",
@@ -91,7 +91,7 @@ fn a_hub_that_does_not_answer_is_told_while_it_is_tried_again() {
 }
 
 #[test]
-fn offline_says_what_to_do_and_asks_nobody() {
+fn offline_says_what_to_do_and_sends_no_request() {
     let (folder, hub) = (folder(), clip());
     for variable in ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
         let output = run(
@@ -140,7 +140,7 @@ fn a_proxy_of_the_environment_is_used_but_for_excepted_hosts() {
             "{asked:?}"
         );
     }
-    // an address of the machine itself, so that nobody's name server is asked
+    // an address of this machine, so that no name server is queried
     let (folder, before) = (folder(), plain.log().len());
     let variables = [
         ("HF_ENDPOINT", hub.endpoint.as_str()),

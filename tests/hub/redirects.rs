@@ -81,7 +81,7 @@ fn a_move_to_another_host_is_refused_by_name() {
 fn an_address_that_begins_like_the_hubs_is_not_the_hubs() {
     let folder = folder();
     let mirror = serve(|_, _| Answer::nothing());
-    // the same letters, and then more: a host of somebody else
+    // a foreign host whose name begins with the hub's
     let target = format!("{}.elsewhere.invalid/a", mirror.endpoint);
     let to = target.clone();
     let mirror = serve(move |_, _| Answer::to("308 Permanent Redirect", &to));
