@@ -6,7 +6,6 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor};
-use frozen::checkpoint::Checkpoint;
 use frozen::{Activation, Layer};
 use phantasia::clip::config::{
     ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
@@ -16,6 +15,7 @@ use phantasia::clip::preprocess::{Filter, Fit};
 use phantasia::clip::{Numbers, Tower};
 use phantasia::objective::{Target, judge};
 use phantasia::recipe::{Distance, Select};
+use weights::checkpoint::Checkpoint;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

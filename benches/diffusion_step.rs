@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::Checkpoint;
 use generators::diffusion::{
     Denoise, Discrete, OneOrMany, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
 };
+use weights::checkpoint::Checkpoint;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::{Branch, Checkpoint};
 use generators::Autoencoder;
 use generators::autoencoder::VqganConfig;
+use weights::checkpoint::{Branch, Checkpoint};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

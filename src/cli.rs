@@ -6,10 +6,10 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phantasia::aesthetic;
 use phantasia::clip::ClipActivation;
+use phantasia::load::EMBEDDED;
 use phantasia::prompt::weighted;
 use phantasia::rank::query::Query;
 use phantasia::recipe::MOST_STEPS;
-use phantasia::weights::EMBEDDED;
 
 /// CLIP-guided generative art: write what you want to see, and the gradient paints it.
 #[derive(Debug, Parser)]

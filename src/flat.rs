@@ -104,7 +104,7 @@ fn has_one_colour(options: &GeneratorOptions) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{CellularOptions, Number, Prompt};
+    use crate::recipe::{CellularOptions, Prompt, Schedule};
     use image::Rgb;
 
     fn recipe(options: GeneratorOptions) -> Recipe {
@@ -149,7 +149,7 @@ mod tests {
         let words = warning(&image(2), &slow, 400).expect("a warning");
         assert!(words.contains("`generator.batch`: 1"), "{words}");
         let mut firm = cellular();
-        firm.terms.contrast = Some(Number::from(0.2));
+        firm.terms.contrast = Some(Schedule::from(0.2));
         let words = warning(&image(2), &firm, 4000).expect("a warning");
         assert!(!words.contains("contrast"), "{words}");
         assert!(!words.contains("steps"), "{words}");
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(warning(&image(0), &cellular(), 0), None);
         assert_eq!(warning(&image(0), &cellular(), 3), None);
         let mut calm = cellular();
-        calm.terms.contrast = Some(Number::from(0.01));
+        calm.terms.contrast = Some(Schedule::from(0.01));
         assert_eq!(warning(&image(0), &calm, 100), None);
         let one = PixelsOptions {
             palette: Some(Palette::Learned(1)),

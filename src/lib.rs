@@ -1,27 +1,27 @@
 //! Phantasia: CLIP-guided generative art.
 
-pub mod aesthetic;
+pub use clip;
+pub use guidance as objective;
+pub use guidance::aesthetic_head as aesthetic;
+pub use phantasia_core as prompt;
+use phantasia_core::files;
+pub use phantasia_core::{picture, random};
+pub use weights::models;
+
 pub mod artifact;
-pub mod clip;
-mod files;
 pub mod flat;
 pub mod frames;
 pub mod grow;
 pub mod live;
+pub mod load;
 pub mod metadata;
-pub mod models;
 pub mod names;
-pub mod objective;
 pub mod output;
 pub mod paint;
-pub mod picture;
 pub mod preview;
-pub mod prompt;
 pub mod proofread;
-pub mod random;
 pub mod rank;
 pub mod recipe;
 pub mod session;
 pub mod text;
 pub mod video;
-pub mod weights;

@@ -18,9 +18,9 @@ use image::RgbImage;
 use serde::Serialize;
 
 use crate::files::{CREATE_FOLDER, failed, write_whole};
+use crate::load::EMBEDDED;
 use crate::metadata;
 use crate::recipe::Recipe;
-use crate::weights::EMBEDDED;
 
 use copies::Copies;
 use lock::Lock;

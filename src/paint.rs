@@ -372,7 +372,7 @@ mod tests {
     use super::*;
     use crate::objective::{Objective, Term, Verdict};
     use crate::output::METRICS;
-    use crate::prompt::At;
+    use crate::prompt::StepContext;
     use crate::recipe::Prompt;
     use candle_core::{Device, Tensor};
     use generators::{Generator, Progress, State};
@@ -409,7 +409,7 @@ mod tests {
             "content"
         }
 
-        fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict> {
+        fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
             Ok(Verdict {
                 loss: if at.step < self.until { 0.25 } else { f64::NAN },
                 grad: image.zeros_like()?,

@@ -1,19 +1,19 @@
 //! Checks, before anything is painted, how the CLIPs of a recipe read its texts.
 
-use crate::recipe::{Draft, Recipe, RecipeError};
-use crate::weights;
+use crate::load;
+use crate::recipe::{PartialRecipe, Recipe, RecipeError};
 
 /// Tokenizes all texts of a recipe, those of stages and of the timeline included, with the tokenizers of those of its CLIPs that are on
 /// this machine. Returns a warning, with its place in the recipe, for each part of a text that is not read as written.
 ///
 /// # Errors
 /// When a CLIP can read no part of a text.
-pub fn proofread(draft: &Draft, recipe: &Recipe) -> Result<Vec<String>, RecipeError> {
+pub fn proofread(draft: &PartialRecipe, recipe: &Recipe) -> Result<Vec<String>, RecipeError> {
     let mut problems = vec![];
     let mut warnings = vec![];
     for (index, clip) in recipe.clip.iter().enumerate() {
         let name = &clip.model;
-        let tokenizer = match weights::tokenizer(name) {
+        let tokenizer = match load::tokenizer(name) {
             Ok(Some(tokenizer)) => tokenizer,
             Ok(None) => continue,
             Err(error) => {

@@ -20,7 +20,7 @@ pub use state::{SavedSession, SavedState, Source};
 pub use studio::{Library, SessionOptions, Studio};
 
 use crate::objective::Objective;
-use crate::prompt::{At, Fade, Influence};
+use crate::prompt::{Fade, PromptSchedule, StepContext};
 use crate::recipe::{Edit, Prompt, Recipe};
 use studio::{RecipeStudio, cover};
 
@@ -226,7 +226,7 @@ impl Session {
     pub fn weights(&self) -> Vec<f64> {
         let at = self.at();
         (self.prompts.iter())
-            .map(|prompt| Influence::of(prompt).at(at))
+            .map(|prompt| PromptSchedule::of(prompt).at(at))
             .collect()
     }
 
@@ -271,8 +271,8 @@ impl Session {
         Ok(self.step.saturating_sub(self.course.origin) + more)
     }
 
-    fn at(&self) -> At {
-        At {
+    fn at(&self) -> StepContext {
+        StepContext {
             step: self.step.saturating_sub(self.course.origin),
             steps: self.course.steps,
             clock: self.step,
@@ -403,7 +403,7 @@ mod tests {
             "downwards"
         }
 
-        fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict> {
+        fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
             let broken = at.step >= self.breaks_at;
             Ok(Verdict {
                 loss: if broken { f64::NAN } else { 1.0 },

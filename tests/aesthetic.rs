@@ -12,8 +12,8 @@ use phantasia::aesthetic::Head;
 use phantasia::clip::Clip;
 use phantasia::clip::config::{MEAN, STD};
 use phantasia::objective::{AestheticTerm, AestheticTermOptions, Term, embed_images};
-use phantasia::prompt::At;
-use phantasia::recipe::{Augment, CutoutOptions, Number};
+use phantasia::prompt::StepContext;
+use phantasia::recipe::{Augment, CutoutOptions, Schedule};
 use tempfile::TempDir;
 
 use program::{assert_refused, json, run, text};
@@ -51,8 +51,8 @@ fn pictures() -> Result<(Tensor, Tensor)> {
 /// So many views, all of the whole picture as it is.
 fn whole(count: usize) -> CutoutOptions {
     CutoutOptions {
-        count: Some(Number::from(count as f64)),
-        overview: Number::from(count as f64),
+        count: Some(Schedule::from(count as f64)),
+        overview: Schedule::from(count as f64),
         augment: vec![],
         ..CutoutOptions::default()
     }
@@ -60,7 +60,7 @@ fn whole(count: usize) -> CutoutOptions {
 
 fn term(name: &str, cutouts: CutoutOptions, memory: usize) -> Result<AestheticTerm> {
     let options = AestheticTermOptions {
-        weight: Number::from(1.0),
+        weight: Schedule::from(1.0),
         cutouts,
         seed: 3,
         memory,
@@ -90,7 +90,7 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
                 "{name} {index}"
             );
             let picture = pictures.narrow(0, index, 1)?;
-            let found = term.judge(&picture, At::new(0, 1))?;
+            let found = term.judge(&picture, StepContext::new(0, 1))?;
             assert!(
                 (found.loss - (1.0 - expected / 10.0)).abs() < 1e-6,
                 "{}",
@@ -112,7 +112,7 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
 #[test]
 fn the_gradient_through_cutouts_matches_finite_differences() -> Result<()> {
     let cutouts = CutoutOptions {
-        count: Some(Number::from(5.0)),
+        count: Some(Schedule::from(5.0)),
         augment: vec![Augment::Flip { p: 0.5 }],
         ..CutoutOptions::default()
     };
@@ -123,7 +123,7 @@ fn the_gradient_through_cutouts_matches_finite_differences() -> Result<()> {
         .affine(0.3, 0.5)?
         .reshape((1, 3, 44, 36))?;
     let mut critic = term("mlp", cutouts.clone(), usize::MAX)?;
-    let at = At::new(4, 10);
+    let at = StepContext::new(4, 10);
     let whole = critic.judge(&image, at)?;
     let length = whole.grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?;
     let along = (&whole.grad / f64::from(length))?;

@@ -335,7 +335,7 @@ fn the_cases_of_pickles_and_wrappers_score_as_the_reference() {
 
 /// A configuration with the sizes of a checkpoint.
 fn sized(file: &Path) -> serde_json::Value {
-    let mut checkpoint = frozen::checkpoint::Checkpoint::open(file).expect("a checkpoint");
+    let mut checkpoint = weights::checkpoint::Checkpoint::open(file).expect("a checkpoint");
     checkpoint.locate(&["visual.conv1.weight"]).expect("a CLIP");
     let shape = |key: &str| checkpoint.shape(key).expect("a tensor").to_vec();
     let conv = shape("visual.conv1.weight");

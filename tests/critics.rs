@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use phantasia::recipe::{Border, CutoutChanges, Number, Recipe};
+use phantasia::recipe::{Border, CutoutChanges, Recipe, Schedule};
 use phantasia::session::{Session, SessionOptions};
 
 fn fixture(name: &str) -> PathBuf {
@@ -66,7 +66,7 @@ fn what_an_entry_does_not_say_is_the_recipes() {
     );
     let changes = recipe.clip[0].cutouts.as_ref();
     let own = recipe.cutouts.with(changes);
-    assert_eq!(own.count, Some(Number::from(2.0)));
+    assert_eq!(own.count, Some(Schedule::from(2.0)));
     assert_eq!(
         (own.border, &own.augment),
         (Border::Wrap, &recipe.cutouts.augment)
@@ -79,7 +79,7 @@ fn what_an_entry_does_not_say_is_the_recipes() {
     let mut changed = recipe.clone();
     changed.set("clip.1.cutouts.power=2").expect("set");
     let power = CutoutChanges {
-        power: Some(Number::from(2.0)),
+        power: Some(Schedule::from(2.0)),
         ..CutoutChanges::default()
     };
     assert_eq!(changed.clip[1].cutouts, Some(power));
@@ -131,7 +131,7 @@ fn beauty_may_be_a_weight_or_a_map() {
     let aesthetic = set.terms.aesthetic.expect("the term");
     assert_eq!(
         (aesthetic.weight, aesthetic.clip.as_str()),
-        (Number::from(2.0), "embedded")
+        (Schedule::from(2.0), "embedded")
     );
     assert_eq!(
         parse("prompts: a\nterms: { aesthetic: null }\n")

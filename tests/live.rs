@@ -15,7 +15,7 @@ use phantasia::live::{Command, Event, Frame, Message, Severity, Worker, WorkerOp
 use phantasia::objective::{Term, Verdict};
 use phantasia::output::{CHECKPOINT, IMAGE, METRICS, RECIPE, RunFolder};
 use phantasia::paint::Painter;
-use phantasia::prompt::{At, Fade};
+use phantasia::prompt::{Fade, StepContext};
 use phantasia::recipe::{Edit, Prompt, Recipe, Restart, TermOptions};
 use phantasia::session::{Course, Session, Studio};
 
@@ -92,7 +92,7 @@ impl Term for Lighter {
         "lighter"
     }
 
-    fn judge(&mut self, image: &Tensor, at: At) -> Result<Verdict> {
+    fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
         // whatever a test sends from here on comes after this step
         self.log.note(format!("asked {}", at.clock));
         let start = Instant::now();

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::Layer;
-use frozen::checkpoint::Checkpoint;
 use phantasia::clip::memory::{Memory, MemoryConfig};
 use phantasia::clip::{Clip, Shown, Tower};
+use weights::checkpoint::Checkpoint;
 
 const CONFIG: MemoryConfig = MemoryConfig {
     image_size: 4,

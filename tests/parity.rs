@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use frozen::{Filter, Layer};
-use generators::{Generator, OptimizerKind, Pyramid, PyramidConfig, Schedule, pyramid};
+use generators::{Generator, LearningRate, OptimizerKind, Pyramid, PyramidConfig, pyramid};
 use phantasia::clip::Clip;
 use phantasia::clip::config::{MEAN, STD};
 use phantasia::objective::{Target, judge};
@@ -202,7 +202,7 @@ fn config(
         squash,
         filter,
         optimizer,
-        lr: Schedule::from(lr),
+        lr: LearningRate::from(lr),
         normalize: false,
         progressive: 0.0,
         steps: 100,

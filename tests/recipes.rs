@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use phantasia::recipe::{
-    Augment, ClipOptions, Color, Draft, Fault, GeneratorOptions, Moment, Number, Palette,
-    PixelsOptions, Place, Prompt, PyramidOptions, Recipe, Restart, Select, Sides,
+    Augment, ClipOptions, Color, DiagnosticKind, GeneratorOptions, Location, Palette,
+    PartialRecipe, PixelsOptions, Prompt, PyramidOptions, Recipe, Restart, Schedule, Select, Sides,
+    StepOrPercent,
 };
 use serde_json::Value;
 
@@ -93,7 +94,7 @@ fn generators_may_form_a_chain() {
     assert_eq!(second.prompts, Some(vec![Prompt::new("a dog")]));
     assert_eq!(
         second.terms.as_ref().and_then(|terms| terms.mean.clone()),
-        Some(Number::from(0.5))
+        Some(Schedule::from(0.5))
     );
     assert_eq!((recipe.stage_steps(0), recipe.stage_steps(1)), (200, 7));
     assert_eq!(recipe.stage_size(1), [64, 32]);
@@ -115,8 +116,8 @@ fn numbers_may_be_expressions_of_t() {
     let recipe = parse("prompts: { text: a cat, weight: 1 - t^2, from: 10%, until: 150 }\n");
     let prompt = &recipe.prompts[0];
     assert_eq!(prompt.weight.at(0.5), 0.75);
-    assert_eq!(prompt.from, Some(Moment::Share(0.1)));
-    assert_eq!(prompt.until, Some(Moment::Steps(150)));
+    assert_eq!(prompt.from, Some(StepOrPercent::Share(0.1)));
+    assert_eq!(prompt.until, Some(StepOrPercent::Steps(150)));
 }
 
 /// Each with its line, its column, what was expected and the nearest key.
@@ -406,8 +407,8 @@ fn the_faults_are_typed() {
     let [problem] = &error.problems[..] else {
         panic!("{error}");
     };
-    assert_eq!(problem.place, Place::Text { line: 2, column: 1 });
-    assert!(matches!(&problem.fault, Fault::UnknownKey { key, .. } if key == "setps"));
+    assert_eq!(problem.place, Location::Text { line: 2, column: 1 });
+    assert!(matches!(&problem.fault, DiagnosticKind::UnknownKey { key, .. } if key == "setps"));
 }
 
 #[test]
@@ -470,7 +471,7 @@ fn files_that_are_no_recipes_are_refused() {
 
 fn set(assignments: &[&str]) -> Result<Recipe, String> {
     let text = "prompts: [a cat, { text: a dog }]\ncutouts: { augment: [flip] }\n";
-    let mut draft = Draft::parse(text, "r.yaml", Path::new("")).expect("a draft");
+    let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
     for assignment in assignments {
         draft.set(assignment).map_err(|error| error.to_string())?;
     }
@@ -494,14 +495,14 @@ fn single_values_can_be_set() {
     ])
     .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(recipe.prompts[0].text.as_deref(), Some("a cat"));
-    assert_eq!(recipe.prompts[0].weight, Number::from(2.0));
+    assert_eq!(recipe.prompts[0].weight, Schedule::from(2.0));
     assert_eq!(recipe.prompts[1].text.as_deref(), Some("a fox, red"));
     assert_eq!(recipe.prompts[2], Prompt::new("a bird"));
     assert_eq!(recipe.size, [64, 32]);
     let pyramid = pyramid(&recipe);
     assert_eq!(pyramid.lr.at(0.25), 0.75);
     assert_eq!(recipe.clip[0].model, "embedded");
-    assert_eq!(recipe.clip[0].weight, Number::from(3.0));
+    assert_eq!(recipe.clip[0].weight, Schedule::from(3.0));
     assert_eq!(recipe.cutouts.augment[0], Augment::Flip { p: 0.25 });
     assert!(matches!(recipe.cutouts.augment[1], Augment::Noise { .. }));
     assert_eq!(recipe.select, Select::Mix);
@@ -687,7 +688,7 @@ fn texts_that_yaml_takes_for_something_else_come_with_advice() {
 #[test]
 fn a_comment_after_a_prompt_is_reported() {
     let draft = |text: &str| {
-        Draft::parse(text, "r.yaml", Path::new(""))
+        PartialRecipe::parse(text, "r.yaml", Path::new(""))
             .expect("a draft")
             .warnings()
     };
@@ -738,7 +739,7 @@ fn a_path_from_the_home_folder_is_one() {
 fn another_kind_of_generator_comes_with_its_defaults() {
     let text = "prompts: [a]\ngenerator: { kind: pyramid, lr: 0.3, sides: all }\n";
     let changed = |assignments: &[&str]| {
-        let mut draft = Draft::parse(text, "r.yaml", Path::new("")).expect("a draft");
+        let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
         for assignment in assignments {
             draft.set(assignment).expect("a value");
         }
@@ -747,7 +748,8 @@ fn another_kind_of_generator_comes_with_its_defaults() {
     let fft = parse("prompts: [a]\ngenerator: fft\n").generator;
     assert_eq!(changed(&["generator.kind=fft"]).expect("a recipe"), fft);
     // a recipe that says nothing of its generator has the default one
-    let mut draft = Draft::parse("prompts: [a]\n", "r.yaml", Path::new("")).expect("a draft");
+    let mut draft =
+        PartialRecipe::parse("prompts: [a]\n", "r.yaml", Path::new("")).expect("a draft");
     draft.set("generator.kind=fft").expect("a value");
     assert_eq!(draft.finish().expect("a recipe").generator, fft);
     // the same kind again changes nothing
@@ -761,7 +763,7 @@ fn another_kind_of_generator_comes_with_its_defaults() {
     );
     assert!(changed(&["generator.kind=ftf"]).is_err());
     // a stage keeps what is its own
-    let mut draft = Draft::parse(
+    let mut draft = PartialRecipe::parse(
         "prompts: [a]\ngenerator: [pyramid, { kind: pyramid, lr: 0.3, steps: 7 }]\n",
         "r.yaml",
         Path::new(""),

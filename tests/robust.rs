@@ -6,8 +6,8 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use phantasia::metadata;
 use phantasia::picture::decode_rgb;
 use phantasia::recipe::{
-    Augment, ClipOptions, Distance, Draft, GeneratorOptions, Moment, Number, Prompt,
-    PyramidOptions, Recipe, Select, Sides, Stages,
+    Augment, ClipOptions, Distance, GeneratorOptions, PartialRecipe, Prompt, PyramidOptions,
+    Recipe, Schedule, Select, Sides, Stages, StepOrPercent,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -27,27 +27,27 @@ fn read(text: &str) -> Result<Recipe, phantasia::recipe::RecipeError> {
     Recipe::parse(text, "r.yaml", Path::new(""))
 }
 
-fn number() -> impl Strategy<Value = Number> {
+fn number() -> impl Strategy<Value = Schedule> {
     prop_oneof![
-        (0.001..100.0).prop_map(Number::from),
-        Just(Number::parse("0.05 * (1 - 0.9 * t^4)").expect("an expression")),
-        Just(Number::parse("2").expect("a constant")),
+        (0.001..100.0).prop_map(Schedule::from),
+        Just(Schedule::parse("0.05 * (1 - 0.9 * t^4)").expect("an expression")),
+        Just(Schedule::parse("2").expect("a constant")),
     ]
 }
 
-fn share() -> impl Strategy<Value = Number> {
-    (0.0..=0.5).prop_map(Number::from)
+fn share() -> impl Strategy<Value = Schedule> {
+    (0.0..=0.5).prop_map(Schedule::from)
 }
 
 fn prompt() -> impl Strategy<Value = Prompt> {
     let text = any::<String>().prop_map(|text| text + "x");
     let from = prop_oneof![
-        (0..5usize).prop_map(Moment::Steps),
-        (0.0..0.4).prop_map(Moment::Share)
+        (0..5usize).prop_map(StepOrPercent::Steps),
+        (0.0..0.4).prop_map(StepOrPercent::Share)
     ];
     let fade = prop_oneof![
-        (0..500usize).prop_map(Moment::Steps),
-        (0.0..=1.0).prop_map(Moment::Share)
+        (0..500usize).prop_map(StepOrPercent::Steps),
+        (0.0..=1.0).prop_map(StepOrPercent::Share)
     ];
     (
         text,
@@ -160,7 +160,7 @@ proptest! {
 
     #[test]
     fn any_expression_is_a_number_or_an_error(text in "([0-9.te+*/^(), -]|sin|min|pow|e){0,40}") {
-        if let Ok(number) = Number::parse(&text) {
+        if let Ok(number) = Schedule::parse(&text) {
             prop_assert!(number.at(0.5).is_finite());
         }
     }
@@ -168,7 +168,7 @@ proptest! {
     #[test]
     fn any_assignment_is_taken_or_refused(path in "[a-z.0-9]{0,12}", value in any::<String>()) {
         for path in [&path, "prompts.0.text", "cutouts.augment.0", "generator.lr"] {
-            let mut draft = Draft::parse(VALID, "r.yaml", Path::new("")).expect("a draft");
+            let mut draft = PartialRecipe::parse(VALID, "r.yaml", Path::new("")).expect("a draft");
             if draft.set(&format!("{path}={value}")).is_ok() {
                 let _ = draft.finish();
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use image::{Rgb, RgbImage};
-use phantasia::recipe::{Edit, Number, Prompt, Recipe};
+use phantasia::recipe::{Edit, Prompt, Recipe, Schedule};
 use phantasia::session::Session;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -201,7 +201,7 @@ fn recipe_check_reads_the_prompts_with_the_recipes_own_clips() {
 fn an_unreadable_edit_is_refused_and_losses_are_reported_once() {
     let mut recipe = Recipe::new(vec![Prompt::new("a fox")]);
     recipe.size = [32, 32];
-    recipe.cutouts.count = Some(Number::from(1.0));
+    recipe.cutouts.count = Some(Schedule::from(1.0));
     let mut session = Session::new(&recipe, &Device::Cpu).expect("a session");
     let edit = |text: &str| Edit {
         prompts: Some(vec![Prompt::new(text)]),

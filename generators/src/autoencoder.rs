@@ -17,9 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError, Scope, file_in};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
+use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope, file_in};
 
 pub use codebook::Codebook;
 pub use vqgan::VqganConfig;

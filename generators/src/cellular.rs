@@ -23,7 +23,9 @@ use rand_chacha::ChaCha8Rng;
 pub use rollout::{RolloutPullback, RuleGradient};
 pub use rule::{Padding, Rule, RuleConfig, key};
 
-use crate::{Artifact, Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done};
+use crate::{
+    Artifact, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done,
+};
 
 /// What random numbers are drawn for.
 #[derive(Clone, Copy)]
@@ -56,7 +58,7 @@ pub struct CellularConfig {
     /// The weight of `sum |x - clamp(x, -1, 1)|` of the states, which keeps them from growing without end.
     pub overflow: f64,
     /// The learning rate of Adam.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// How many steps the render has.
     pub steps: usize,
     /// Decides the rule at the start, and every random number of the training.

@@ -31,7 +31,7 @@ pub use sampler::{Move, Sampler};
 pub use stable::StableDiffusion;
 pub use unet::{Conditioned, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
-use crate::{Generator, Progress, Schedule, State, check_gradient};
+use crate::{Generator, LearningRate, Progress, State, check_gradient};
 
 /// What the gradient of the clean image says of the noisy one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct DiffusionConfig {
     /// What a gradient of the clean image says of the noisy one.
     pub mode: GuidanceMode,
     /// The factor of the gradient, over the share of the walk that is done.
-    pub scale: Schedule,
+    pub scale: LearningRate,
     /// The largest root mean square of the scaled gradient; see [`Guide::clamp`].
     pub clamp: Option<f64>,
     /// Show, and guide by, a mixture of the clean and the noisy image that goes from the one to the other as the noise goes: `clean * f + noisy * (1 - f)`, where

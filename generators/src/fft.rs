@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::pyramid::normals;
-use crate::{Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done};
+use crate::{Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done};
 
 /// The square root of the covariance of colours in natural images (Lucid): rows are red, green and blue, columns lightness, blue against
 /// red, green against magenta.
@@ -31,7 +31,7 @@ pub struct FftConfig {
     /// How colourful it is: the first of the decorrelated channels, lightness, is divided by it.
     pub colors: f64,
     /// The learning rate of Adam.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// How many steps the render has.
     pub steps: usize,
     /// Decides the spectrum at the start.
@@ -284,7 +284,7 @@ mod tests {
             decay: 1.5,
             contrast: 1.0,
             colors: 1.5,
-            lr: Schedule::from(0.05),
+            lr: LearningRate::from(0.05),
             steps: 20,
             seed: 3,
         }

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::pyramid::normals;
 use crate::{
-    Autoencoder, ClampWithGrad, Generator, Optimizer, OptimizerKind, Progress, Schedule, State,
+    Autoencoder, ClampWithGrad, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State,
     share_done,
 };
 
@@ -43,7 +43,7 @@ pub struct LatentConfig {
     /// How a gradient becomes a step.
     pub optimizer: OptimizerKind,
     /// The learning rate over the render.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// Decode in tiles of so many latents a side.
     pub tile: Option<usize>,
     /// Steps in all.

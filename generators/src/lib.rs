@@ -9,12 +9,12 @@ mod clamp;
 pub mod diffusion;
 pub mod fft;
 mod latent;
+mod learning_rate;
 mod noise;
 mod optimizer;
 mod pad;
 pub mod pixels;
 pub mod pyramid;
-mod schedule;
 mod state;
 
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ pub use clamp::ClampWithGrad;
 pub use diffusion::{Diffusion, DiffusionConfig};
 pub use fft::{Fft, FftConfig};
 pub use latent::{Latent, LatentConfig, LatentStart};
+pub use learning_rate::LearningRate;
 pub use noise::{Noise, NoiseConfig};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use pixels::{Pixels, PixelsConfig};
 pub use pyramid::{Pyramid, PyramidConfig};
-pub use schedule::Schedule;
 pub use state::State;
 
 /// Whether there is more to do.

@@ -8,7 +8,7 @@ use frozen::Pullback;
 
 use crate::diffusion::{Canvas, Denoise, Space, noise};
 use crate::{
-    Generator, Optimizer, OptimizerKind, Progress, Schedule, State, check_gradient, share_done,
+    Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, check_gradient, share_done,
 };
 
 /// All that decides how [`Noise`] paints.
@@ -24,7 +24,7 @@ pub struct NoiseConfig {
     /// Where the network makes its picture.
     pub space: Space,
     /// The learning rate over the render, of gradient descent with Nesterov's momentum.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// How much of the last direction goes on, 0..1.
     pub momentum: f64,
     /// The largest length of the gradient, above 0.

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::pyramid::normals;
 use crate::{
-    ClampWithGrad, Generator, Optimizer, OptimizerKind, Progress, Schedule, State, share_done,
+    ClampWithGrad, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done,
 };
 
 /// Which colours a picture may have.
@@ -36,7 +36,7 @@ pub struct PixelsConfig {
     /// Standard deviation of the noise around mid-grey at the start.
     pub noise: f64,
     /// The learning rate of Adam.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// How many steps the render has.
     pub steps: usize,
     /// Decides the noise and a learned palette at the start.
@@ -254,7 +254,7 @@ mod tests {
             height: 4,
             palette,
             noise: 0.2,
-            lr: Schedule::from(0.03),
+            lr: LearningRate::from(0.03),
             steps: 300,
             seed: 5,
         };

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::optimizer::{Optimizer, OptimizerKind};
-use crate::{ClampWithGrad, Generator, Progress, Schedule, State, share_done};
+use crate::{ClampWithGrad, Generator, LearningRate, Progress, State, share_done};
 
 /// What brings a sum of layers to 0..=1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub struct PyramidConfig {
     /// How a gradient becomes a step.
     pub optimizer: OptimizerKind,
     /// The learning rate.
-    pub lr: Schedule,
+    pub lr: LearningRate,
     /// Weigh each layer by the area of its cells, and scale the step so that the sum of the layers changes with a root mean square of
     /// the learning rate (exactly so without momentum). The size of the picture and of the loss then no longer matter.
     pub normalize: bool,
@@ -371,7 +371,7 @@ mod tests {
             squash: Squash::Sigmoid,
             filter: Filter::Bicubic,
             optimizer,
-            lr: Schedule::from(0.1),
+            lr: LearningRate::from(0.1),
             normalize: false,
             progressive: 0.0,
             steps: 10,
@@ -405,7 +405,7 @@ mod tests {
             let mut config = config(SGD);
             config.squash = squash;
             config.noise = 0.1;
-            config.lr = Schedule::from(1.0);
+            config.lr = LearningRate::from(1.0);
             let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
             let before: Vec<Tensor> = (pyramid.parameters().iter())
                 .map(|p| p.as_detached_tensor().copy())
@@ -501,7 +501,7 @@ mod tests {
         config.normalize = true;
         config.squash = Squash::Clamp;
         config.noise = 0.0;
-        config.lr = Schedule::from(0.03);
+        config.lr = LearningRate::from(0.03);
         let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
         let before = pyramid.render()?;
         let upstream = grad(&pyramid)?;

@@ -9,7 +9,7 @@ use candle_core::{Device, Result, Tensor};
 use phantasia_generators as generators;
 
 use generators::{
-    Autoencoder, Generator, Latent, LatentConfig, LatentStart, OptimizerKind, Schedule,
+    Autoencoder, Generator, Latent, LatentConfig, LatentStart, LearningRate, OptimizerKind,
 };
 
 type Shapes = BTreeMap<String, Vec<usize>>;
@@ -397,7 +397,7 @@ fn painting(name: &str, start: LatentStart, init: Option<&Tensor>, seed: u64) ->
         start,
         noise: 1.0,
         optimizer: OptimizerKind::Adam { weight_decay: 0.0 },
-        lr: Schedule::from(0.03),
+        lr: LearningRate::from(0.03),
         tile: None,
         steps: 6,
         seed,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
-use frozen::checkpoint::Checkpoint;
 use phantasia_generators::diffusion::{
     Betas, Denoise, Diffusion, DiffusionConfig, Discrete, GuidanceMode, Levels, LoadOptions, Move,
     Prediction, Sampler, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
 };
-use phantasia_generators::{Generator, Progress, Schedule, State};
+use phantasia_generators::{Generator, LearningRate, Progress, State};
+use weights::checkpoint::Checkpoint;
 
 use common::{assert_close, numbers};
 
@@ -276,7 +276,7 @@ fn config(steps: usize) -> DiffusionConfig {
         steps,
         skip: 0,
         mode: GuidanceMode::Through,
-        scale: Schedule::from(1.0),
+        scale: LearningRate::from(1.0),
         clamp: None,
         blend: false,
         seed: 7,
@@ -326,12 +326,12 @@ fn guided_alike(name: &str, config: DiffusionConfig) -> Result<()> {
 #[test]
 fn guidance_through_the_network_walks_as_in_pytorch() -> Result<()> {
     let mut guided = config(10);
-    guided.scale = Schedule::from(3000.0);
+    guided.scale = LearningRate::from(3000.0);
     guided.clamp = Some(0.05);
     guided.blend = true;
     guided_alike("through", guided)?;
     let mut free = config(10);
-    free.scale = Schedule::from(20.0);
+    free.scale = LearningRate::from(20.0);
     guided_alike("through_free", free)
 }
 
@@ -339,7 +339,7 @@ fn guidance_through_the_network_walks_as_in_pytorch() -> Result<()> {
 fn guidance_around_the_network_walks_as_in_pytorch() -> Result<()> {
     let mut guided = config(10);
     guided.mode = GuidanceMode::Around;
-    guided.scale = Schedule::from(200.0);
+    guided.scale = LearningRate::from(200.0);
     guided_alike("around", guided)
 }
 
@@ -405,7 +405,7 @@ fn the_end_is_said_and_a_further_step_changes_nothing() -> Result<()> {
 fn an_init_picture_survives_late_steps() -> Result<()> {
     let mut config = config(50);
     config.skip = 49;
-    config.scale = Schedule::from(0.0);
+    config.scale = LearningRate::from(0.0);
     let init = (&reference()["target"] * 0.5)?;
     let mut diffusion = Diffusion::new(config, model(false), Some(&init), &Device::Cpu)?;
     assert_eq!(diffusion.steps(), 1);
@@ -440,7 +440,7 @@ fn guidance_brings_the_picture_closer() -> Result<()> {
     let distance = |mode, scale: f64| -> Result<f64> {
         let mut config = config(10);
         config.mode = mode;
-        config.scale = Schedule::from(scale);
+        config.scale = LearningRate::from(scale);
         let mut diffusion = Diffusion::new(config, model(true), None, &Device::Cpu)?;
         let end = walked(&mut diffusion, 10)?;
         Ok(end.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / end.len() as f64)

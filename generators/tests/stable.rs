@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
-use frozen::checkpoint::Checkpoint;
 use phantasia_generators::diffusion::{
     Denoise, Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, OneOrMany, Sampler, Spacing,
     StableDiffusion, UNet, UNetConfig, is_conditional,
 };
-use phantasia_generators::{Autoencoder, Generator, Noise, NoiseConfig, Progress, Schedule, State};
+use phantasia_generators::{
+    Autoencoder, Generator, LearningRate, Noise, NoiseConfig, Progress, State,
+};
+use weights::checkpoint::Checkpoint;
 
 use common::numbers;
 
@@ -172,7 +174,7 @@ fn config(steps: usize) -> DiffusionConfig {
         steps,
         skip: 0,
         mode: GuidanceMode::Through,
-        scale: Schedule::from(0.0),
+        scale: LearningRate::from(0.0),
         clamp: None,
         blend: false,
         seed: 7,
@@ -190,7 +192,7 @@ fn walks_alike(name: &str, mode: GuidanceMode, scale: f64) -> Result<()> {
     let sigma = model.levels().walk(Spacing::Leading, 5)?[0];
     let config = DiffusionConfig {
         mode,
-        scale: Schedule::from(scale),
+        scale: LearningRate::from(scale),
         ..config(5)
     };
     let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
@@ -265,7 +267,7 @@ fn a_picture_of_another_size_is_resized() -> Result<()> {
     let reference = reference("sd1");
     let mut config = config(3);
     (config.width, config.height) = (10, 21);
-    config.scale = Schedule::from(50.0);
+    config.scale = LearningRate::from(50.0);
     let model = guided(&reference, 3.0);
     let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
     // the autoencoder halves the sides, and so does the network
@@ -285,7 +287,7 @@ fn painting(start: bool) -> Result<(Noise, HashMap<String, Tensor>)> {
         height: 16,
         inner: None,
         space: pipeline().space(),
-        lr: Schedule::from(5.0),
+        lr: LearningRate::from(5.0),
         momentum: 0.9,
         clip: 0.1,
         regularize: 0.01,

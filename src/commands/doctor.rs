@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
+use phantasia::load;
 use phantasia::preview::Surroundings;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::session::Session;
 use phantasia::video;
-use phantasia::weights;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -188,7 +188,7 @@ fn ffmpeg() -> Value {
 
 fn embedded_model() -> Result<String> {
     let start = Instant::now();
-    weights::load(weights::EMBEDDED, std::path::Path::new(""), &Device::Cpu)?;
+    load::load(load::EMBEDDED, std::path::Path::new(""), &Device::Cpu)?;
     Ok(format!(
         "loads in {:.0} ms",
         start.elapsed().as_secs_f64() * 1e3

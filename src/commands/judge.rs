@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use phantasia::clip::ClipActivation;
+use phantasia::clip::{ClipActivation, ClipChoice};
+use phantasia::load::{self, EMBEDDED, EMBEDDED_ACTIVATION};
 use phantasia::names::{encoded_if_needed, one_line, percent_encoded};
 use phantasia::rank::Panel;
 use phantasia::rank::gallery::{self, Digest, Gallery, Skipped};
-use phantasia::weights::{self, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION};
 use serde_json::{Map, Value, json};
 
 use super::console::{Misuse, note, warn};
@@ -40,7 +40,7 @@ pub fn panel(clips: &[String], args: &JudgeArgs) -> Result<Panel> {
             activation: args.activation.filter(|_| name != EMBEDDED),
             ..ClipChoice::default()
         };
-        let clip = weights::load_as(name, Path::new("."), choice, &device)?;
+        let clip = load::load_as(name, Path::new("."), choice, &device)?;
         Ok(Arc::new(clip))
     };
     let clips = clips.iter().map(load).collect::<Result<_>>()?;

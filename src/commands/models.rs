@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use phantasia::load::{self, EMBEDDED};
 use phantasia::models::{self, Cache, Hub, Model, ModelError, Reference, Snapshot, Wanted};
 use phantasia::recipe::Recipe;
-use phantasia::weights::{self, EMBEDDED};
 use serde::Serialize;
 
 use super::console::{note, say};
@@ -194,7 +194,7 @@ fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
 /// Downloads the tokenizer that CLIPs share, where a model has none of its own.
 fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
     if let Some(tokenizer) = models::find(name).and_then(models::wanted_tokenizer)
-        && !weights::has_tokenizer(name)
+        && !load::has_tokenizer(name)
     {
         download(hub, &tokenizer, quiet)?;
     }
@@ -212,7 +212,7 @@ pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> 
         if !asked.insert(name.clone()) {
             continue;
         }
-        match weights::at_hand(&name) {
+        match load::at_hand(&name) {
             Ok(about) => {
                 if let Some(about) = about {
                     note(about);

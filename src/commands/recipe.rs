@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use phantasia::proofread::proofread;
-use phantasia::recipe::{Draft, Recipe, RecipeError};
+use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
 use phantasia::video;
 
 use super::console::{note, problems, say, warn};
@@ -81,7 +81,7 @@ fn read(file: &Path) -> Result<Recipe, RecipeError> {
             warn(warning);
         }
     };
-    let draft = Draft::load(file)?;
+    let draft = PartialRecipe::load(file)?;
     // before errors, whose cause they may explain
     print(draft.warnings());
     let recipe = draft.finish()?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use phantasia::output::{self, RunFolder};
 use phantasia::paint::Painter;
 use phantasia::proofread::proofread;
-use phantasia::recipe::{Draft, Recipe, RecipeError};
+use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
 use phantasia::session::{Session, SessionOptions};
 use phantasia::video;
 use serde_json::{Value, json};
@@ -91,8 +91,8 @@ pub(super) fn recipe(args: &RenderArgs) -> Result<Recipe, RecipeError> {
 }
 
 /// The recipe as a draft, with what the flags change in it.
-fn draft(args: &RenderArgs) -> Result<Draft, RecipeError> {
-    let mut draft = Draft::load(&args.recipe)?;
+fn draft(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
+    let mut draft = PartialRecipe::load(&args.recipe)?;
     for assignment in &args.set {
         draft.set(assignment)?;
     }
@@ -118,7 +118,10 @@ fn draft(args: &RenderArgs) -> Result<Draft, RecipeError> {
 }
 
 /// The recipe, and the step of its timeline's stop if that is ignored because the flags ask for a number of steps.
-fn finished(args: &RenderArgs, draft: &Draft) -> Result<(Recipe, Option<usize>), RecipeError> {
+fn finished(
+    args: &RenderArgs,
+    draft: &PartialRecipe,
+) -> Result<(Recipe, Option<usize>), RecipeError> {
     let recipe = draft.finish()?;
     let steps_asked = args.steps.is_some()
         || (args.set.iter())

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use phantasia::aesthetic::Head;
+use phantasia::load;
 use phantasia::rank::Panel;
 use phantasia::rank::gallery::Skipped;
 use phantasia::rank::query::{Queries, Query};
 use phantasia::rank::score::{Combine, Rated, best_first, rate};
 use phantasia::rank::sheet::{self, Tile};
-use phantasia::weights;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -75,7 +75,7 @@ impl Jury {
                     clips.len() - 1
                 });
                 models::need([name.clone()], args.judge.yes, args.judge.quiet)?;
-                Some((weights::aesthetic(name)?, place))
+                Some((load::aesthetic(name)?, place))
             }
         };
         let panel = judge::panel(&clips, &args.judge)?;

@@ -171,7 +171,7 @@ mod tests {
         ));
         assert_eq!(complaints, [""; 0]);
         let mut dog = Prompt::new("a dog");
-        dog.weight = crate::recipe::Number::from(-0.5);
+        dog.weight = crate::recipe::Schedule::from(-0.5);
         assert_eq!(
             commands,
             [

@@ -5,7 +5,7 @@ use candle_core::Device;
 
 use super::Painter;
 use crate::output::{RECIPE, RunFolder};
-use crate::recipe::{Draft, Edit, Recipe};
+use crate::recipe::{Edit, PartialRecipe, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 
 /// A run that is about to resume: its checkpoint and recipe are read and fit each other. No model is loaded yet.
@@ -27,7 +27,7 @@ impl Resumption {
     /// When the recipe or the checkpoint cannot be read. If anything else in the recipe was changed, a
     /// [`RecipeError`](crate::recipe::RecipeError) that names it, because the picture so far was painted by another recipe.
     pub fn read(folder: RunFolder, previous: bool, device: &Device) -> Result<Self> {
-        let draft = Draft::load(&folder.path().join(RECIPE))?;
+        let draft = PartialRecipe::load(&folder.path().join(RECIPE))?;
         let now = draft.finish()?;
         let saved = folder.read_checkpoint(previous, device)?;
         let mut until = saved.session.step;
@@ -38,7 +38,7 @@ impl Resumption {
         let mut recipe = now.without_stops(until);
         let mut changes = Edit::default();
         if let Some(text) = &saved.recipe {
-            let before = Draft::parse(text, "the recipe in the checkpoint", folder.path())?
+            let before = PartialRecipe::parse(text, "the recipe in the checkpoint", folder.path())?
                 .unchecked()?
                 .without_stops(until);
             let refused = reconcile(before, &mut recipe, &saved.session, &mut changes)?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::live::{Frame, PromptStatus, View};
-use crate::recipe::{Number, Prompt};
+use crate::recipe::{Prompt, Schedule};
 
 use super::panel::Panel;
 
@@ -26,7 +26,7 @@ pub fn frame(step: usize) -> Frame {
     }
     let prompt = |text: &str, weight: f64, similarity: f64| PromptStatus {
         prompt: Prompt {
-            weight: Number::from(weight),
+            weight: Schedule::from(weight),
             ..Prompt::new(text)
         },
         weight,

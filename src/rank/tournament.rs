@@ -25,15 +25,15 @@ use super::eye::Panel;
 use super::query::{Queries, Query};
 use super::score::{Combine, rate};
 use crate::clip::ClipActivation;
+use crate::clip::{ClipChoice, EMBEDDED};
 use crate::files::write_whole;
 use crate::metadata;
 use crate::output::{CHECKPOINT, RECIPE, RunFolder};
 use crate::paint::{Painter, Resumption};
 use crate::picture;
-use crate::prompt::{At, Influence};
-use crate::recipe::{ClipOptions, Draft, Prompt, Recipe};
+use crate::prompt::{PromptSchedule, StepContext};
+use crate::recipe::{ClipOptions, PartialRecipe, Prompt, Recipe};
 use crate::session::{Session, SessionOptions, Tick};
-use crate::weights::{ClipChoice, EMBEDDED};
 
 /// The standings' file name in a tournament's folder.
 pub const STANDINGS: &str = "standings.json";
@@ -145,12 +145,13 @@ impl Standings {
     /// # Errors
     /// When it cannot be read, or was changed.
     pub fn recipe_in(&self, folder: &Path) -> Result<Recipe> {
-        let draft = Draft::load(&folder.join(RECIPE))?;
+        let draft = PartialRecipe::load(&folder.join(RECIPE))?;
         let now = draft.finish()?;
         let Some(text) = &self.recipe else {
             return Ok(now);
         };
-        let mut before = Draft::parse(text, "the recipe in the standings", folder)?.unchecked()?;
+        let mut before =
+            PartialRecipe::parse(text, "the recipe in the standings", folder)?.unchecked()?;
         if self.is_finished() {
             before.seed = now.seed;
         }
@@ -624,7 +625,7 @@ fn aims(recipe: &Recipe) -> Vec<Query> {
     let by_stage = (recipe.generator.0.iter().rev()).find_map(|stage| stage.prompts.as_deref());
     let prompts: &[Prompt] = by_edit.or(by_stage).unwrap_or(&recipe.prompts);
     let steps = recipe.steps.max(1);
-    let at = At {
+    let at = StepContext {
         step: steps - 1,
         steps,
         clock: steps - 1,
@@ -636,7 +637,7 @@ fn aims(recipe: &Recipe) -> Vec<Query> {
                 (None, Some(path)) => Query::picture(path),
                 (None, None) => return None,
             };
-            let weight = Influence::of(prompt).at(at);
+            let weight = PromptSchedule::of(prompt).at(at);
             Some(Query { weight, ..query })
         })
         .collect();
@@ -721,7 +722,7 @@ mod tests {
     #[test]
     fn the_judge_aims_at_what_the_recipe_asks_for_in_the_end() {
         let mut gone = Prompt::new("gone");
-        gone.until = Some(crate::recipe::Moment::Steps(3));
+        gone.until = Some(crate::recipe::StepOrPercent::Steps(3));
         let mut recipe = Recipe::new(vec![Prompt::new("stays"), gone]);
         recipe.steps = 10;
         let weights: Vec<f64> = aims(&recipe).iter().map(|query| query.weight).collect();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Number, defaults};
+use super::{Schedule, defaults};
 
 /// A neural cellular automaton: what is learned is a rule that every pixel follows, so that the picture grows by itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub struct CellularOptions {
     /// The weight of what keeps states within -1..=1.
     pub overflow: f64,
     /// The learning rate.
-    pub lr: Number,
+    pub lr: Schedule,
 }
 
 /// What lies beyond the edge of the cells.

@@ -5,10 +5,10 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
-use super::error::Fault;
 use super::{
-    AestheticOptions, GeneratorOptions, Moment, Number, Prompt, Recipe, Select, VqganStart,
+    AestheticOptions, GeneratorOptions, Prompt, Recipe, Schedule, Select, StepOrPercent, VqganStart,
 };
+use phantasia_core::diagnostic::DiagnosticKind;
 
 /// Longest side of a picture, of a layer.
 const LONGEST_SIDE: usize = 16_384;
@@ -20,7 +20,7 @@ pub const MOST_STEPS: usize = 10_000_000;
 /// A fault, and the value that it is about.
 pub(super) struct Finding {
     pub path: String,
-    pub fault: Fault,
+    pub fault: DiagnosticKind,
 }
 
 /// A file or folder that a recipe names.
@@ -273,7 +273,8 @@ impl Checker {
         {
             self.unexpected(&format!("{path}.stop"), "a finite number", stop);
         }
-        let step = |moment: Option<Moment>, default: f64| moment.map_or(default, |m| m.step(steps));
+        let step =
+            |moment: Option<StepOrPercent>, default: f64| moment.map_or(default, |m| m.step(steps));
         if step(prompt.from, 0.0) >= steps as f64 && steps > 0 {
             self.invalid(
                 &format!("{path}.from"),
@@ -331,7 +332,7 @@ impl Checker {
     }
 
     /// Whether the number is in range at every time.
-    fn number(&mut self, path: &str, number: &Number, least: f64, most: f64) -> bool {
+    fn number(&mut self, path: &str, number: &Schedule, least: f64, most: f64) -> bool {
         let (lowest, highest) = number.bounds();
         let fits = lowest >= least && highest <= most;
         if !fits {
@@ -350,14 +351,14 @@ impl Checker {
         fits
     }
 
-    fn positive(&mut self, path: &str, number: &Number) {
+    fn positive(&mut self, path: &str, number: &Schedule) {
         let (lowest, _) = number.bounds();
         if lowest <= 0.0 {
             self.out_of_bounds(path, number, "a number above 0", lowest);
         }
     }
 
-    fn out_of_bounds(&mut self, path: &str, number: &Number, expected: &str, worst: f64) {
+    fn out_of_bounds(&mut self, path: &str, number: &Schedule, expected: &str, worst: f64) {
         if number.constant().is_some() {
             self.unexpected(path, expected, worst);
         } else {
@@ -371,11 +372,11 @@ impl Checker {
 
     fn missing(&mut self, path: &str, what: &'static str, file: &Path) {
         let resolved = file.to_owned();
-        self.push(path, Fault::MissingFile { what, resolved });
+        self.push(path, DiagnosticKind::MissingFile { what, resolved });
     }
 
     fn unexpected(&mut self, path: &str, expected: &str, found: impl std::fmt::Display) {
-        let fault = Fault::Unexpected {
+        let fault = DiagnosticKind::Unexpected {
             expected: expected.to_owned(),
             found: found.to_string(),
         };
@@ -383,10 +384,10 @@ impl Checker {
     }
 
     fn invalid(&mut self, path: &str, message: &str) {
-        self.push(path, Fault::Invalid(message.to_owned()));
+        self.push(path, DiagnosticKind::Invalid(message.to_owned()));
     }
 
-    fn push(&mut self, path: &str, fault: Fault) {
+    fn push(&mut self, path: &str, fault: DiagnosticKind) {
         self.findings.push(Finding {
             path: path.to_owned(),
             fault,

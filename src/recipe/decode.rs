@@ -13,8 +13,8 @@ use serde::de::{
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::error::{Fault, Place, Problem};
 use super::yaml::{Content, Key, Node, Scalar, resolve};
+use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location};
 
 /// The key that names a map's kind.
 const KIND: &str = "kind";
@@ -27,8 +27,8 @@ pub(super) fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, DecodeError>
 /// A fault, with its place once that is known.
 #[derive(Debug)]
 pub(super) struct DecodeError {
-    fault: Box<Fault>,
-    place: Option<Place>,
+    fault: Box<DiagnosticKind>,
+    place: Option<Location>,
     /// From the innermost to the outermost.
     path: Vec<String>,
 }
@@ -40,19 +40,19 @@ impl DecodeError {
     }
 
     /// Whether the path leads to a key that should not be there, rather than to a value.
-    pub fn into_problem(self) -> Problem {
+    pub fn into_problem(self) -> Diagnostic {
         let mut path = self.path();
-        if matches!(*self.fault, Fault::UnknownKey { .. }) {
+        if matches!(*self.fault, DiagnosticKind::UnknownKey { .. }) {
             path.pop();
         }
-        Problem {
-            place: self.place.unwrap_or(Place::start()),
+        Diagnostic {
+            place: self.place.unwrap_or(Location::start()),
             path: path.join("."),
             fault: *self.fault,
         }
     }
 
-    fn at(mut self, place: &Place) -> Self {
+    fn at(mut self, place: &Location) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
     }
@@ -63,8 +63,8 @@ impl DecodeError {
     }
 }
 
-impl From<Fault> for DecodeError {
-    fn from(fault: Fault) -> Self {
+impl From<DiagnosticKind> for DecodeError {
+    fn from(fault: DiagnosticKind) -> Self {
         Self {
             fault: Box::new(fault),
             place: None,
@@ -83,11 +83,11 @@ impl std::error::Error for DecodeError {}
 
 impl de::Error for DecodeError {
     fn custom<T: Display>(message: T) -> Self {
-        Fault::Invalid(message.to_string()).into()
+        DiagnosticKind::Invalid(message.to_string()).into()
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Fault::Unexpected {
+        DiagnosticKind::Unexpected {
             expected: plain_words(&expected.to_string()),
             found: described(found),
         }
@@ -99,7 +99,7 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Fault::Unexpected {
+        DiagnosticKind::Unexpected {
             expected: plain_words(&expected.to_string()),
             found: format!("{length} entries"),
         }
@@ -107,7 +107,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_variant(word: &str, valid: &'static [&'static str]) -> Self {
-        Fault::UnknownWord {
+        DiagnosticKind::UnknownWord {
             what: "value",
             word: word.to_owned(),
             valid: valid.iter().map(ToString::to_string).collect(),
@@ -116,7 +116,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_field(key: &str, valid: &'static [&'static str]) -> Self {
-        Fault::UnknownKey {
+        DiagnosticKind::UnknownKey {
             key: key.to_owned(),
             valid: valid.iter().map(ToString::to_string).collect(),
         }
@@ -124,7 +124,7 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Fault::MissingKey {
+        DiagnosticKind::MissingKey {
             key: key.to_owned(),
         }
         .into()
@@ -206,7 +206,7 @@ impl<'a> Decoder<'a> {
             _ => value.to_string(),
         };
         let digits = format!("{value:.0}");
-        DecodeError::from(Fault::NotInDigits { written, digits }).at(&self.node.place)
+        DecodeError::from(DiagnosticKind::NotInDigits { written, digits }).at(&self.node.place)
     }
 
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -224,7 +224,7 @@ impl<'a> Decoder<'a> {
                 Scalar::Bool(value) => visitor.visit_bool(value),
                 Scalar::Unsigned(value) => visitor.visit_u64(value),
                 Scalar::Signed(value) => visitor.visit_i64(value),
-                Scalar::Float(value) if !value.is_finite() => Err(Fault::Unexpected {
+                Scalar::Float(value) if !value.is_finite() => Err(DiagnosticKind::Unexpected {
                     expected: "a finite number".to_owned(),
                     found: text.to_string(),
                 }
@@ -317,7 +317,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                     Content::Map(entries) => format!("a map of {} keys", entries.len()),
                 };
                 let expected = format!("one of {}", variants.join(", "));
-                let error = DecodeError::from(Fault::Unexpected { expected, found });
+                let error = DecodeError::from(DiagnosticKind::Unexpected { expected, found });
                 return Err(error.at(&self.node.place));
             }
         };
@@ -414,7 +414,7 @@ impl<'de> MapAccess<'de> for Map<'_> {
 /// A variant by its word, with what belongs to it.
 struct Tagged<'a> {
     word: &'a str,
-    place: &'a Place,
+    place: &'a Location,
     content: Option<&'a Node>,
 }
 
@@ -456,7 +456,7 @@ impl<'de> VariantAccess<'de> for Tagged<'_> {
         match self.content {
             None => Ok(()),
             Some(node) => {
-                let fault = Fault::Unexpected {
+                let fault = DiagnosticKind::Unexpected {
                     expected: format!("the bare word `{}`", self.word),
                     found: "a map".to_owned(),
                 };

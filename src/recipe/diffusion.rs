@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Number, defaults};
+use super::{Schedule, StepOrPercent, defaults};
 
 /// Guided diffusion: a sampler walks from noise to a picture, and the prompts bend its way. The steps of the render are the sampler's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,11 +31,11 @@ pub struct DiffusionOptions {
     pub eta: Option<f64>,
     /// How many noise levels are left out at the noisy end, beside the steps that are made: a number, or a share of all levels. Null leaves
     /// out none, and half of them where there is a picture to start from, so that something of it is kept.
-    pub skip: Option<Moment>,
+    pub skip: Option<StepOrPercent>,
     /// Whether the gradient goes through the network.
     pub guidance: DiffusionGuidance,
     /// The factor of the gradient.
-    pub scale: Number,
+    pub scale: Schedule,
     /// The largest root mean square of the gradient after that; null has no bound.
     pub clamp: Option<f64>,
     /// Show CLIP a mixture of the clean and the noisy picture, that goes from the one to the other as the noise goes.
@@ -126,7 +126,7 @@ pub struct NoiseOptions {
     /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
     pub vae: Option<String>,
     /// The learning rate, of gradient descent with Nesterov's momentum.
-    pub lr: Number,
+    pub lr: Schedule,
     /// The share of the last step that goes on.
     #[schemars(range(min = 0, max = 1))]
     pub momentum: f64,
@@ -148,7 +148,7 @@ impl Default for NoiseOptions {
             negative_prompt: None,
             cfg: 1.0,
             vae: None,
-            lr: Number::from(5.0),
+            lr: Schedule::from(5.0),
             momentum: 0.9,
             clip: 0.1,
             regularize: 0.01,

@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::check::{self, Finding};
 use super::decode::decode;
-use super::error::{Fault, Place, Problem, RecipeError, nearest};
 use super::hint;
 use super::stage::STAGE_KEYS;
 use super::yaml::{self, Content, Key, Node};
 use super::{Prompt, Recipe};
 use crate::metadata;
 use crate::output::RECIPE;
+use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError, nearest};
 
 /// No recipe is larger.
 const LARGEST: u64 = 1 << 20;
@@ -26,7 +26,7 @@ const MOST_PROBLEMS: usize = 20;
 
 /// A recipe that was read but not yet checked, so that single values can be changed first.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct PartialRecipe {
     root: Node,
     origin: String,
     folder: PathBuf,
@@ -34,7 +34,7 @@ pub struct Draft {
     warnings: Vec<String>,
 }
 
-impl Draft {
+impl PartialRecipe {
     /// Reads a recipe file, or the recipe in a PNG that Phantasia wrote.
     ///
     /// # Errors
@@ -43,10 +43,14 @@ impl Draft {
         let origin = path.display().to_string();
         let text = read_text(path)
             .map_err(|fault| match fault {
-                Fault::Folder if path.join(RECIPE).is_file() => Fault::RunFolder(path.to_owned()),
+                DiagnosticKind::Folder if path.join(RECIPE).is_file() => {
+                    DiagnosticKind::RunFolder(path.to_owned())
+                }
                 fault => fault,
             })
-            .map_err(|fault| RecipeError::new(&origin, vec![Problem::new(Place::File, fault)]))?;
+            .map_err(|fault| {
+                RecipeError::new(&origin, vec![Diagnostic::new(Location::File, fault)])
+            })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &origin, folder)
     }
@@ -58,8 +62,8 @@ impl Draft {
     pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
         let refuse = |problem| RecipeError::new(origin, vec![problem]);
         if text.len() as u64 > LARGEST {
-            let fault = Fault::TooLarge { most: LARGEST };
-            return Err(refuse(Problem::new(Place::File, fault)));
+            let fault = DiagnosticKind::TooLarge { most: LARGEST };
+            return Err(refuse(Diagnostic::new(Location::File, fault)));
         }
         let mut draft = Self {
             root: yaml::read(text).map_err(refuse)?,
@@ -83,11 +87,11 @@ impl Draft {
         self.located_text(&self.place(path), path, words)
     }
 
-    fn located_text(&self, place: &Place, path: &str, words: &str) -> String {
-        let problem = Problem {
+    fn located_text(&self, place: &Location, path: &str, words: &str) -> String {
+        let problem = Diagnostic {
             place: place.clone(),
             path: path.to_owned(),
-            fault: Fault::Invalid(words.to_owned()),
+            fault: DiagnosticKind::Invalid(words.to_owned()),
         };
         RecipeError::new(&self.origin, vec![problem]).to_string()
     }
@@ -97,15 +101,15 @@ impl Draft {
     ///
     /// # Errors
     /// When there is no `=`, the value is no YAML or the path leads through a single value. Whether the key exists
-    /// and the value fits is found out by [`Draft::finish`].
+    /// and the value fits is found out by [`PartialRecipe::finish`].
     pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
-        let place = Place::Flag(format!("--set {assignment}").into());
+        let place = Location::Flag(format!("--set {assignment}").into());
         let refuse = |draft: &Self, fault| {
-            RecipeError::new(&draft.origin, vec![Problem::new(place.clone(), fault)])
+            RecipeError::new(&draft.origin, vec![Diagnostic::new(place.clone(), fault)])
         };
         let Some((path, value)) = assignment.split_once('=') else {
             let message = "expected path=value, such as generator.lr=0.1".to_owned();
-            return Err(refuse(self, Fault::Invalid(message)));
+            return Err(refuse(self, DiagnosticKind::Invalid(message)));
         };
         let node = match yaml::read(value) {
             Ok(mut node) => {
@@ -113,8 +117,8 @@ impl Draft {
                 node
             }
             // an empty value is `null`
-            Err(Problem {
-                fault: Fault::Empty,
+            Err(Diagnostic {
+                fault: DiagnosticKind::Empty,
                 ..
             }) => Node::null(place.clone()),
             Err(problem) => return Err(refuse(self, problem.fault)),
@@ -154,7 +158,7 @@ impl Draft {
         }
         // the stage's own keys stay, and so do those of the command line
         entries.retain(|(key, node)| {
-            STAGE_KEYS.contains(&key.name.as_str()) || matches!(node.place, Place::Flag(_))
+            STAGE_KEYS.contains(&key.name.as_str()) || matches!(node.place, Location::Flag(_))
         });
     }
 
@@ -163,9 +167,9 @@ impl Draft {
     /// # Errors
     /// When the path leads through a single value.
     pub fn replace(&mut self, path: &str, value: &Value, flag: &str) -> Result<(), RecipeError> {
-        let place = Place::Flag(flag.into());
+        let place = Location::Flag(flag.into());
         self.put(path, Node::from_value(value, &place))
-            .map_err(|fault| RecipeError::new(&self.origin, vec![Problem::new(place, fault)]))
+            .map_err(|fault| RecipeError::new(&self.origin, vec![Diagnostic::new(place, fault)]))
     }
 
     /// Checks everything and fills in the defaults.
@@ -180,7 +184,7 @@ impl Draft {
             .collect();
         self.verdict(problems)?;
         (recipe.check_length(1)).map_err(|fault| {
-            RecipeError::new(&self.origin, vec![Problem::new(Place::File, fault)])
+            RecipeError::new(&self.origin, vec![Diagnostic::new(Location::File, fault)])
         })?;
         Ok(recipe)
     }
@@ -193,7 +197,7 @@ impl Draft {
     pub fn unchecked(&self) -> Result<Recipe, RecipeError> {
         let mut recipe = self.decode()?;
         for (path, file) in check::files(&mut recipe) {
-            let from_flag = matches!(self.place(&path), Place::Flag(_));
+            let from_flag = matches!(self.place(&path), Location::Flag(_));
             let base = if from_flag {
                 Path::new("")
             } else {
@@ -208,7 +212,7 @@ impl Draft {
     pub fn refusal(&self, reasons: Vec<(String, String)>) -> RecipeError {
         let problems = (reasons.into_iter())
             .map(|(path, why)| {
-                let fault = Fault::Invalid(why);
+                let fault = DiagnosticKind::Invalid(why);
                 self.located(Finding { path, fault })
             })
             .collect();
@@ -232,21 +236,21 @@ impl Draft {
             };
             let path = error.path();
             let problem = error.into_problem();
-            if let Fault::NotInDigits { digits, .. } = &problem.fault
+            if let DiagnosticKind::NotInDigits { digits, .. } = &problem.fault
                 && root.write(&path, digits)
             {
                 problems.push(problem);
                 continue;
             }
             let consequence = match &problem.fault {
-                Fault::MissingKey { key } => {
+                DiagnosticKind::MissingKey { key } => {
                     let mut missing = path.clone();
                     missing.push(key.clone());
                     removed.contains(&missing) || misspelled.contains(&missing)
                 }
                 _ => removed.iter().any(|gone| gone.starts_with(&path)),
             };
-            if let Fault::UnknownKey { key, valid } = &problem.fault
+            if let DiagnosticKind::UnknownKey { key, valid } = &problem.fault
                 && let Some(meant) = nearest(key, valid)
             {
                 let mut meant_path = path.clone();
@@ -267,19 +271,19 @@ impl Draft {
         Err(RecipeError::new(&self.origin, vec![]))
     }
 
-    fn verdict(&self, mut problems: Vec<Problem>) -> Result<(), RecipeError> {
+    fn verdict(&self, mut problems: Vec<Diagnostic>) -> Result<(), RecipeError> {
         if problems.is_empty() {
             return Ok(());
         }
         problems.sort_by_key(|problem| match problem.place {
-            Place::Text { line, column } => (line, column),
-            Place::Flag(_) | Place::File => (usize::MAX, 0),
+            Location::Text { line, column } => (line, column),
+            Location::Flag(_) | Location::File => (usize::MAX, 0),
         });
         Err(RecipeError::new(&self.origin, problems))
     }
 
-    fn located(&self, finding: Finding) -> Problem {
-        Problem {
+    fn located(&self, finding: Finding) -> Diagnostic {
+        Diagnostic {
             place: self.place(&finding.path),
             path: finding.path,
             fault: finding.fault,
@@ -287,7 +291,7 @@ impl Draft {
     }
 
     /// Where the value at `path` stands, or the nearest that holds it.
-    fn place(&self, path: &str) -> Place {
+    fn place(&self, path: &str) -> Location {
         let mut node = &self.root;
         for segment in path.split('.') {
             match node.child(segment) {
@@ -298,13 +302,13 @@ impl Draft {
         node.place.clone()
     }
 
-    fn put(&mut self, path: &str, value: Node) -> Result<(), Fault> {
+    fn put(&mut self, path: &str, value: Node) -> Result<(), DiagnosticKind> {
         let place = value.place.clone();
         let mut node = &mut self.root;
         let mut walked: Vec<&str> = vec![];
         for segment in path.split('.') {
             if segment.is_empty() {
-                return Err(Fault::Invalid(format!(
+                return Err(DiagnosticKind::Invalid(format!(
                     "`{path}` is not a path of keys and indices, such as prompts.0.weight"
                 )));
             }
@@ -332,7 +336,7 @@ impl Draft {
                             &mut items[index]
                         }
                         _ => {
-                            return Err(Fault::Invalid(format!(
+                            return Err(DiagnosticKind::Invalid(format!(
                                 "`{}` has {count} entries, counted from 0: there is no `{segment}`",
                                 walked.join(".")
                             )));
@@ -340,7 +344,7 @@ impl Draft {
                     }
                 }
                 Content::Scalar { .. } | Content::Removed => {
-                    return Err(Fault::Invalid(format!(
+                    return Err(DiagnosticKind::Invalid(format!(
                         "`{}` is a single value: there is no `{segment}` in it",
                         walked.join(".")
                     )));
@@ -354,11 +358,11 @@ impl Draft {
 }
 
 /// If a number that is not written in digits is also out of range, only the range is reported.
-fn state_limits(recipe: &Recipe, problems: &mut [Problem]) {
+fn state_limits(recipe: &Recipe, problems: &mut [Diagnostic]) {
     let mut findings = check::all(recipe);
     for problem in problems {
         let same = |finding: &Finding| finding.path == problem.path;
-        if let Fault::NotInDigits { .. } = problem.fault
+        if let DiagnosticKind::NotInDigits { .. } = problem.fault
             && let Some(place) = findings.iter().position(same)
         {
             problem.fault = findings.swap_remove(place).fault;
@@ -368,7 +372,7 @@ fn state_limits(recipe: &Recipe, problems: &mut [Problem]) {
 
 /// Brings what stands at `path` to the form that has keys or indices: short forms are written out, and what is not
 /// given becomes the default.
-fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
+fn lengthen(node: &mut Node, path: &[&str], place: &Location) {
     if node.is_null() {
         let defaults = serde_json::to_value(Recipe::new(vec![Prompt::new("")])).unwrap_or_default();
         let default = path
@@ -412,37 +416,37 @@ fn lengthen(node: &mut Node, path: &[&str], place: &Place) {
     node.content = Content::Map(vec![(key, value)]);
 }
 
-fn read_text(path: &Path) -> Result<String, Fault> {
-    let mut file = File::open(path).map_err(Fault::Unreadable)?;
-    let about = file.metadata().map_err(Fault::Unreadable)?;
+fn read_text(path: &Path) -> Result<String, DiagnosticKind> {
+    let mut file = File::open(path).map_err(DiagnosticKind::Unreadable)?;
+    let about = file.metadata().map_err(DiagnosticKind::Unreadable)?;
     if about.is_dir() {
-        return Err(Fault::Folder);
+        return Err(DiagnosticKind::Folder);
     }
     let mut bytes = vec![];
     let mut read = |bytes: &mut Vec<u8>, most: u64| {
         (&mut file)
             .take(most)
             .read_to_end(bytes)
-            .map_err(Fault::Unreadable)
+            .map_err(DiagnosticKind::Unreadable)
     };
     read(&mut bytes, metadata::SIGNATURE.len() as u64)?;
     if bytes == metadata::SIGNATURE {
-        file.rewind().map_err(Fault::Unreadable)?;
+        file.rewind().map_err(DiagnosticKind::Unreadable)?;
         return metadata::read(std::io::BufReader::new(file))
-            .map_err(|error| Fault::NoRecipe(format!("cannot read this PNG: {error}")))?
+            .map_err(|error| DiagnosticKind::NoRecipe(format!("cannot read this PNG: {error}")))?
             .remove(metadata::RECIPE)
             .ok_or_else(|| {
-                Fault::NoRecipe("there is no recipe in this PNG: Phantasia did not write it, or another program has rewritten it".to_owned())
+                DiagnosticKind::NoRecipe("there is no recipe in this PNG: Phantasia did not write it, or another program has rewritten it".to_owned())
             });
     }
     if about.len() > LARGEST {
-        return Err(Fault::TooLarge { most: LARGEST });
+        return Err(DiagnosticKind::TooLarge { most: LARGEST });
     }
     read(&mut bytes, LARGEST)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Fault::TooLarge { most: LARGEST });
+        return Err(DiagnosticKind::TooLarge { most: LARGEST });
     }
-    String::from_utf8(bytes).map_err(|error| Fault::NotText {
+    String::from_utf8(bytes).map_err(|error| DiagnosticKind::NotText {
         byte: error.utf8_error().valid_up_to(),
     })
 }
@@ -454,8 +458,8 @@ fn read_text(path: &Path) -> Result<String, Fault> {
 /// Tells all that is wrong with them.
 pub fn prompts_from_json(prompts: &Value) -> Result<Vec<Prompt>, RecipeError> {
     let recipe = serde_json::json!({ "prompts": prompts });
-    let draft = Draft {
-        root: Node::from_value(&recipe, &Place::File),
+    let draft = PartialRecipe {
+        root: Node::from_value(&recipe, &Location::File),
         origin: "the new prompts".to_owned(),
         folder: PathBuf::new(),
         warnings: vec![],

@@ -3,19 +3,20 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::value::{
+    MapAccessDeserializer, MapDeserializer, SeqAccessDeserializer, StrDeserializer,
+};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CellularOptions, DiffusionOptions, FftOptions, NoiseOptions, Number, PixelsOptions, defaults,
-    schema,
+    CellularOptions, DiffusionOptions, FftOptions, NoiseOptions, PixelsOptions, Schedule, defaults,
 };
 
 /// What is optimised, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[schemars(transform = schema::or_bare_kinds)]
+#[schemars(transform = phantasia_core::schema::or_bare_kinds)]
 pub enum GeneratorOptions {
     /// Layers of several sizes, each enlarged to the picture's and summed.
     Pyramid(PyramidOptions),
@@ -87,7 +88,7 @@ pub struct PyramidOptions {
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
     /// The learning rate.
-    pub lr: Number,
+    pub lr: Schedule,
     /// The share of the last step that goes on (`sgd`).
     pub momentum: f64,
     /// Scale the picture's gradient to a root mean square of 1 before the step.
@@ -184,7 +185,7 @@ pub struct VqganOptions {
     /// there is an image to start from, else `codes`.
     pub start: Option<VqganStart>,
     /// The learning rate, in units of the codes.
-    pub lr: Number,
+    pub lr: Schedule,
     /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
     /// gigabytes.
     #[schemars(range(min = 1))]
@@ -208,7 +209,7 @@ impl Default for VqganOptions {
         Self {
             model: "vqgan-imagenet-f16-16384".to_owned(),
             start: None,
-            lr: Number::from(0.1),
+            lr: Schedule::from(0.1),
             tile: None,
         }
     }
@@ -224,7 +225,7 @@ pub struct LatentOptions {
     /// have.
     pub noise: f64,
     /// The learning rate.
-    pub lr: Number,
+    pub lr: Schedule,
     /// Decay of the latents towards 0, times the learning rate (AdamW's).
     pub weight_decay: f64,
     /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
@@ -238,7 +239,7 @@ impl Default for LatentOptions {
         Self {
             model: "madebyollin/taesd".to_owned(),
             noise: 1.0,
-            lr: Number::from(0.05),
+            lr: Schedule::from(0.05),
             weight_decay: 0.0,
             tile: None,
         }
@@ -311,5 +312,33 @@ impl<'de> Deserialize<'de> for GeneratorOptions {
         }
 
         deserializer.deserialize_any(GeneratorVisitor)
+    }
+}
+
+/// A list of sides, or `all`.
+impl<'de> Deserialize<'de> for Sides {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SidesVisitor;
+
+        impl<'de> Visitor<'de> for SidesVisitor {
+            type Value = Sides;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of whole numbers, or the word `all`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Sides, E> {
+                match word {
+                    "all" => Ok(Sides::Word(AllSides::All)),
+                    _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Sides, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Sides::List)
+            }
+        }
+
+        deserializer.deserialize_any(SidesVisitor)
     }
 }

@@ -1,7 +1,7 @@
 //! Advice about texts that YAML reads as something else.
 
-use super::error::Place;
 use super::yaml::{Content, Node};
+use phantasia_core::diagnostic::Location;
 
 /// Characters with a meaning in YAML, which cannot begin a text without quotes.
 const INDICATORS: &str = "@`%*&|>?[{";
@@ -79,13 +79,13 @@ fn values(line: &str) -> Vec<&str> {
 }
 
 /// Warnings about a recipe's prompts that YAML reads as something else, each with the prompt's place.
-pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Place, String)> {
+pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Location, String)> {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let mut texts = vec![];
     prompts(root, false, &mut texts);
     let mut found = vec![];
     for node in texts {
-        let (Content::Scalar { text, plain: true }, Place::Text { line, column }) =
+        let (Content::Scalar { text, plain: true }, Location::Text { line, column }) =
             (&node.content, &node.place)
         else {
             continue;

@@ -7,7 +7,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserializer, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Number, defaults};
+use super::{Schedule, defaults};
 
 /// Pixels, each of any colour or one of a palette's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +18,7 @@ pub struct PixelsOptions {
     /// Standard deviation of the noise at the start.
     pub noise: f64,
     /// The learning rate.
-    pub lr: Number,
+    pub lr: Schedule,
 }
 
 /// The colours that a picture may have.
@@ -123,7 +123,7 @@ pub struct FftOptions {
     /// How colourful it is.
     pub colors: f64,
     /// The learning rate.
-    pub lr: Number,
+    pub lr: Schedule,
 }
 
 impl Default for FftOptions {

@@ -280,8 +280,8 @@ impl JsonSchema for Stages {
                                 "required": ["kind"],
                                 "properties": {
                                     "steps": { "type": "integer", "minimum": 0 },
-                                    "size": super::schema::size(generator),
-                                    "prompts": super::schema::prompts(generator),
+                                    "size": phantasia_core::schema::size(generator),
+                                    "prompts": phantasia_core::schema::entries::<Prompt>(generator),
                                     "terms": terms,
                                 },
                             },

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prompt, Recipe, TermOptions, forms, schema};
+use super::{Prompt, Recipe, TermOptions, forms};
 
 /// One change, between two steps. Several things may change at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub struct Edit {
         deserialize_with = "forms::some_entries",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(schema_with = "schema::prompts")]
+    #[schemars(schema_with = "phantasia_core::schema::entries::<Prompt>")]
     pub prompts: Option<Vec<Prompt>>,
     /// Over how many steps the prompts before go out and these come in; 0 changes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::Value;
 
-use super::error::{Fault, Place, Problem};
 use super::hint;
+use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location};
 
 /// Deepest nesting of lists and maps.
 const DEEPEST: usize = 32;
@@ -25,7 +25,7 @@ const MOST_REPEATED: usize = 1 << 20;
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub place: Place,
+    pub place: Location,
     pub content: Content,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Content {
 /// A key and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    pub place: Place,
+    pub place: Location,
     pub name: String,
 }
 
@@ -62,7 +62,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Node {
-    pub fn text(text: &str, place: Place) -> Self {
+    pub fn text(text: &str, place: Location) -> Self {
         let content = Content::Scalar {
             text: text.into(),
             plain: false,
@@ -70,7 +70,7 @@ impl Node {
         Self { place, content }
     }
 
-    pub fn null(place: Place) -> Self {
+    pub fn null(place: Location) -> Self {
         let content = Content::Scalar {
             text: "null".into(),
             plain: true,
@@ -78,7 +78,7 @@ impl Node {
         Self { place, content }
     }
 
-    pub fn map(place: Place) -> Self {
+    pub fn map(place: Location) -> Self {
         Self {
             place,
             content: Content::Map(vec![]),
@@ -154,7 +154,7 @@ impl Node {
     }
 
     /// Moves the whole tree to `place`.
-    pub fn relocate(&mut self, place: &Place) {
+    pub fn relocate(&mut self, place: &Location) {
         self.place = place.clone();
         match &mut self.content {
             Content::Scalar { .. } | Content::Removed => {}
@@ -169,7 +169,7 @@ impl Node {
     }
 
     /// A tree of values that all stand at `place`.
-    pub fn from_value(value: &Value, place: &Place) -> Self {
+    pub fn from_value(value: &Value, place: &Location) -> Self {
         let content = match value {
             Value::String(text) => return Self::text(text, place.clone()),
             Value::Null => return Self::null(place.clone()),
@@ -249,11 +249,11 @@ pub(super) fn resolve(text: &str, plain: bool) -> Scalar<'_> {
 }
 
 /// Reads one document. Errors that a text without quotes causes come with advice.
-pub(super) fn read(text: &str) -> Result<Node, Problem> {
+pub(super) fn read(text: &str) -> Result<Node, Diagnostic> {
     // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     document(text).map_err(|mut problem| {
-        if let (Fault::Syntax(message), Place::Text { line, .. }) =
+        if let (DiagnosticKind::Syntax(message), Location::Text { line, .. }) =
             (&mut problem.fault, &problem.place)
         {
             let lines: Vec<&str> = text.lines().take(*line).collect();
@@ -271,7 +271,7 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     })
 }
 
-fn document(text: &str) -> Result<Node, Problem> {
+fn document(text: &str) -> Result<Node, Diagnostic> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
@@ -282,9 +282,11 @@ fn document(text: &str) -> Result<Node, Problem> {
     let root = reader.document()?;
     match reader.next()? {
         (Event::StreamEnd, _) => Ok(root),
-        (_, span) => Err(Problem::new(
+        (_, span) => Err(Diagnostic::new(
             place(span),
-            Fault::Syntax("a second document begins here; a recipe is one document".to_owned()),
+            DiagnosticKind::Syntax(
+                "a second document begins here; a recipe is one document".to_owned(),
+            ),
         )),
     }
 }
@@ -298,38 +300,41 @@ struct Reader<'a> {
     depth: usize,
 }
 
-fn place(span: Span) -> Place {
-    Place::Text {
+fn place(span: Span) -> Location {
+    Location::Text {
         line: span.start.line(),
         column: span.start.col() + 1,
     }
 }
 
-fn syntax(span: Span, message: &str) -> Problem {
-    Problem::new(place(span), Fault::Syntax(message.to_owned()))
+fn syntax(span: Span, message: &str) -> Diagnostic {
+    Diagnostic::new(place(span), DiagnosticKind::Syntax(message.to_owned()))
 }
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Diagnostic> {
         loop {
             match self.parser.next_event() {
                 Some(Ok((Event::Nothing, _))) => {}
                 Some(Ok(event)) => return Ok(event),
                 Some(Err(error)) => {
                     let mark = error.marker();
-                    let place = Place::Text {
+                    let place = Location::Text {
                         line: mark.line(),
                         column: mark.col() + 1,
                     };
-                    return Err(Problem::new(place, Fault::Syntax(error.info().to_owned())));
+                    return Err(Diagnostic::new(
+                        place,
+                        DiagnosticKind::Syntax(error.info().to_owned()),
+                    ));
                 }
                 None => return Ok((Event::StreamEnd, Span::default())),
             }
         }
     }
 
-    fn document(&mut self) -> Result<Node, Problem> {
-        let empty = || Problem::new(Place::start(), Fault::Empty);
+    fn document(&mut self) -> Result<Node, Diagnostic> {
+        let empty = || Diagnostic::new(Location::start(), DiagnosticKind::Empty);
         loop {
             match self.next()? {
                 (Event::StreamStart, _) => {}
@@ -348,7 +353,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn node(&mut self, (event, span): (Event<'a>, Span)) -> Result<Node, Problem> {
+    fn node(&mut self, (event, span): (Event<'a>, Span)) -> Result<Node, Diagnostic> {
         self.count(1, span)?;
         let (anchor, content) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -393,7 +398,7 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    fn list(&mut self) -> Result<Vec<Node>, Problem> {
+    fn list(&mut self) -> Result<Vec<Node>, Diagnostic> {
         let mut items = vec![];
         loop {
             match self.next()? {
@@ -406,9 +411,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn map(&mut self) -> Result<Vec<(Key, Node)>, Problem> {
+    fn map(&mut self) -> Result<Vec<(Key, Node)>, Diagnostic> {
         let mut entries: Vec<(Key, Node)> = vec![];
-        let mut seen: HashMap<String, Place> = HashMap::new();
+        let mut seen: HashMap<String, Location> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let key = match event {
@@ -423,11 +428,11 @@ impl<'a> Reader<'a> {
                 _ => return Err(syntax(span, "a key should be a word")),
             };
             if let Some(first) = seen.insert(key.name.clone(), key.place.clone()) {
-                let fault = Fault::DuplicateKey {
+                let fault = DiagnosticKind::DuplicateKey {
                     key: key.name,
                     first,
                 };
-                return Err(Problem::new(key.place, fault));
+                return Err(Diagnostic::new(key.place, fault));
             }
             let value = self.next()?;
             let node = self.node(value)?;
@@ -435,7 +440,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn enter(&mut self, span: Span) -> Result<(), Problem> {
+    fn enter(&mut self, span: Span) -> Result<(), Diagnostic> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(syntax(
@@ -446,7 +451,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Problem> {
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Diagnostic> {
         self.nodes += nodes;
         if self.nodes > MOST_NODES {
             return Err(syntax(
@@ -482,7 +487,7 @@ fn length(node: &Node) -> usize {
 const CORE_TAGS: [&str; 7] = ["str", "null", "bool", "int", "float", "seq", "map"];
 
 /// The name of a tag of the core schema; others have no meaning in a recipe.
-fn core_tag(tag: Option<Cow<'_, Tag>>, span: Span) -> Result<Option<String>, Problem> {
+fn core_tag(tag: Option<Cow<'_, Tag>>, span: Span) -> Result<Option<String>, Diagnostic> {
     match tag {
         None => Ok(None),
         Some(tag) if tag.is_yaml_core_schema() && CORE_TAGS.contains(&tag.suffix.as_str()) => {

@@ -41,7 +41,7 @@ mod tests {
     use crate::flat;
     use crate::objective::{Objective, Regular};
     use crate::picture;
-    use crate::recipe::{GeneratorOptions, Number, TermOptions};
+    use crate::recipe::{GeneratorOptions, Schedule, TermOptions};
     use crate::session::Session;
     use crate::session::generator::Rate;
 
@@ -64,8 +64,8 @@ mod tests {
             rate: &Rate::default(),
         };
         let terms = TermOptions {
-            mean: Some(Number::from(0.4)),
-            contrast: Some(Number::from(0.2)),
+            mean: Some(Schedule::from(0.4)),
+            contrast: Some(Schedule::from(0.2)),
             ..TermOptions::default()
         };
         let terms = Regular::of(&terms).into_iter();

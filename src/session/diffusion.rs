@@ -13,23 +13,23 @@ use generators::{Noise, NoiseConfig};
 
 use super::generator::Order;
 use crate::clip::TextEncoder;
+use crate::load;
 use crate::recipe::{
-    DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, Moment, NoiseOptions,
-    Prompt,
+    DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, NoiseOptions, Prompt,
+    StepOrPercent,
 };
-use crate::weights;
 
 /// How much is skipped of a walk that starts from a picture.
-const SKIP_FROM_PICTURE: Moment = Moment::Share(0.5);
+const SKIP_FROM_PICTURE: StepOrPercent = StepOrPercent::Share(0.5);
 
 /// Classifier-free guidance where the recipe does not say.
 const CFG: f64 = 7.5;
 
 /// How many noise levels a walk of that many steps has in all, and how many of them are skipped.
-fn levels(steps: usize, skip: Moment) -> (usize, usize) {
+fn levels(steps: usize, skip: StepOrPercent) -> (usize, usize) {
     let all = match skip {
-        Moment::Steps(skipped) => steps.saturating_add(skipped),
-        Moment::Share(share) => (steps as f64 / (1.0 - share)).round() as usize,
+        StepOrPercent::Steps(skipped) => steps.saturating_add(skipped),
+        StepOrPercent::Share(share) => (steps as f64 / (1.0 - share)).round() as usize,
     };
     (all, all - steps)
 }
@@ -39,7 +39,7 @@ pub(super) fn diffusion(
     order: &Order<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Diffusion> {
-    let folder = weights::diffusion(&options.model)?;
+    let folder = load::diffusion(&options.model)?;
     let loading = LoadOptions {
         recompute: options.gradient_checkpointing,
         clip: options.clip_sample,
@@ -64,7 +64,7 @@ pub(super) fn diffusion(
     };
     let [width, height] = order.size;
     let none = match order.init {
-        None => Moment::Steps(0),
+        None => StepOrPercent::Steps(0),
         Some(_) => SKIP_FROM_PICTURE,
     };
     let (steps, skip) = levels(order.steps, options.skip.unwrap_or(none));
@@ -147,7 +147,7 @@ pub(super) fn noise(
     order: &Order<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Noise> {
-    let folder = weights::diffusion(&options.model)?;
+    let folder = load::diffusion(&options.model)?;
     let context = || format!("cannot load the diffusion model `{}`", options.model);
     if !is_conditional(&folder).with_context(context)? {
         bail!(
@@ -233,7 +233,7 @@ fn stable_diffusion(
         false => encode(&negative_prompt)?,
     };
     drop(encoder);
-    let vae = texts.vae.map(weights::autoencoder_path).transpose()?;
+    let vae = texts.vae.map(load::autoencoder_path).transpose()?;
     let pipeline = StableDiffusion::load(folder, vae.as_deref(), loading, order.device)?;
     warnings.extend(pipeline.warnings().cloned());
     let model = pipeline.guided(wanted, unwanted, texts.cfg)?;
@@ -252,12 +252,12 @@ fn joined(prompts: &[Prompt], wanted: fn(f64) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Number;
+    use crate::recipe::Schedule;
 
     #[test]
     fn the_texts_of_the_prompts_are_told_by_their_weight() {
         let weighted = |text: &str, weight: f64| Prompt {
-            weight: Number::from(weight),
+            weight: Schedule::from(weight),
             ..Prompt::new(text)
         };
         let prompts = [
@@ -273,9 +273,9 @@ mod tests {
 
     #[test]
     fn the_steps_that_are_made_are_those_asked_for() {
-        assert_eq!(levels(40, Moment::Steps(0)), (40, 0));
-        assert_eq!(levels(40, Moment::Steps(10)), (50, 10));
-        assert_eq!(levels(30, Moment::Share(0.4)), (50, 20));
-        assert_eq!(levels(1, Moment::Share(0.99)), (100, 99));
+        assert_eq!(levels(40, StepOrPercent::Steps(0)), (40, 0));
+        assert_eq!(levels(40, StepOrPercent::Steps(10)), (50, 10));
+        assert_eq!(levels(30, StepOrPercent::Share(0.4)), (50, 20));
+        assert_eq!(levels(1, StepOrPercent::Share(0.99)), (100, 99));
     }
 }

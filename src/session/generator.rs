@@ -7,15 +7,15 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::Filter;
 use generators::{
-    Fft, FftConfig, Generator, OptimizerKind, Pixels, PixelsConfig, Pyramid, PyramidConfig,
-    Schedule, pixels, pyramid,
+    Fft, FftConfig, Generator, LearningRate, OptimizerKind, Pixels, PixelsConfig, Pyramid,
+    PyramidConfig, pixels, pyramid,
 };
 
 use super::cellular::cellular;
 use super::diffusion::{diffusion, noise};
 use super::latent::{latent, vqgan};
 use crate::recipe::{
-    self, FftOptions, GeneratorOptions, Number, PixelsOptions, Prompt, PyramidOptions,
+    self, FftOptions, GeneratorOptions, PixelsOptions, Prompt, PyramidOptions, Schedule,
 };
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
@@ -60,9 +60,9 @@ pub(super) struct Order<'a> {
 
 impl Order<'_> {
     /// A learning rate, as a function of the share of the stage that is done.
-    pub(super) fn learning_rate(&self, number: &Number) -> Schedule {
+    pub(super) fn learning_rate(&self, number: &Schedule) -> LearningRate {
         let (number, rate) = (number.clone(), self.rate.clone());
-        Schedule::new(move |t| number.at(t) * rate.get())
+        LearningRate::new(move |t| number.at(t) * rate.get())
     }
 }
 

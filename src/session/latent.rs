@@ -7,8 +7,8 @@ use generators::{Autoencoder, Latent, LatentConfig, LatentStart, OptimizerKind};
 
 use super::generator::Order;
 use super::studio::cover;
-use crate::recipe::{LatentOptions, Number, VqganOptions, VqganStart};
-use crate::weights;
+use crate::load;
+use crate::recipe::{LatentOptions, Schedule, VqganOptions, VqganStart};
 
 /// Bytes that decoding a picture may take before it is done in tiles.
 const DECODING: usize = 3 << 30;
@@ -18,7 +18,7 @@ pub(super) fn vqgan(
     order: &Order<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Latent> {
-    let autoencoder = weights::autoencoder(&options.model, order.device)?;
+    let autoencoder = load::autoencoder(&options.model, order.device)?;
     warnings.extend(autoencoder.warnings().iter().cloned());
     if autoencoder.codebook().is_none() {
         bail!(
@@ -43,7 +43,7 @@ pub(super) fn latent(
     order: &Order<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Latent> {
-    let autoencoder = weights::autoencoder(&options.model, order.device)?;
+    let autoencoder = load::autoencoder(&options.model, order.device)?;
     warnings.extend(autoencoder.warnings().iter().cloned());
     let start = match order.init {
         None => LatentStart::Noise,
@@ -62,7 +62,7 @@ pub(super) fn latent(
 /// What both kinds have in common; the size is not yet one of whole latents, and the tile is in pixels.
 fn latent_config(
     start: LatentStart,
-    lr: &Number,
+    lr: &Schedule,
     tile: Option<usize>,
     order: &Order<'_>,
 ) -> LatentConfig {

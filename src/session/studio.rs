@@ -14,17 +14,18 @@ use rand::RngCore;
 use super::Course;
 use super::generator::{Order, Rate, generator};
 use crate::aesthetic::Head;
+use crate::clip::ClipChoice;
 use crate::clip::preprocess::stack;
 use crate::clip::{Aim, Clip, Tower};
+use crate::load;
 use crate::objective::{
     AestheticTerm, AestheticTermOptions, ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term,
     embed_images,
 };
 use crate::picture;
-use crate::prompt::{Fade, Influence};
+use crate::prompt::{Fade, PromptSchedule};
 use crate::random::{self, Purpose};
 use crate::recipe::{AestheticOptions, ClipOptions, Edit, Precision, Prompt, Recipe, TermOptions};
-use crate::weights::{self, ClipChoice};
 
 /// How much is taken off a text's embedding where a recipe does not say; the embedded model's texts have much in common.
 const EMBEDDED_CENTER: f64 = 0.5;
@@ -44,14 +45,14 @@ impl Library {
     /// The model of that name, loaded if it was not yet.
     ///
     /// # Errors
-    /// As [`weights::load_as`].
+    /// As [`load::load_as`].
     pub fn clip(&self, name: &str, choice: ClipChoice, device: &Device) -> Result<Arc<Clip>> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.to_owned(), choice);
         if let Some(clip) = loaded.get(&key) {
             return Ok(Arc::clone(clip));
         }
-        let clip = Arc::new(weights::load_as(name, Path::new("."), choice, device)?);
+        let clip = Arc::new(load::load_as(name, Path::new("."), choice, device)?);
         loaded.insert(key, Arc::clone(&clip));
         Ok(clip)
     }
@@ -207,7 +208,7 @@ impl RecipeStudio {
         if self.beauty.contains_key(&key) {
             return Ok(());
         }
-        let head = weights::aesthetic(&aesthetic.model)?;
+        let head = load::aesthetic(&aesthetic.model)?;
         let library = &self.options.library;
         let clip = library.clip(&aesthetic.clip, aesthetic.choice(), &self.device)?;
         self.warnings.extend(clip.warnings().iter().cloned());
@@ -367,7 +368,7 @@ impl Studio for RecipeStudio {
 
 impl Judge {
     fn new(clip: Arc<Clip>, options: &ClipOptions) -> Result<Self> {
-        let automatic = match options.model == weights::EMBEDDED {
+        let automatic = match options.model == load::EMBEDDED {
             true => EMBEDDED_CENTER,
             false => 0.0,
         };
@@ -414,7 +415,7 @@ impl Judge {
                 aims: embedded.aims,
                 plain: embedded.plain,
                 stop: prompt.stop,
-                influence: Influence::of(prompt),
+                influence: PromptSchedule::of(prompt),
             });
         }
         Ok(encoded)

@@ -88,7 +88,7 @@ def network(config=None):
 class Tower(nn.Module):
     """Features of the embedded CLIP's ResNet, whose gradients follow what a picture shows (it was trained adversarially)."""
 
-    def __init__(self, folder=HERE.parents[1] / "embedded-resnet/src"):
+    def __init__(self, folder=HERE.parents[1] / "crates/embedded-resnet/src"):
         super().__init__()
         cfg = json.load(open(folder / "open_clip_config.json"))["model_cfg"]
         v = cfg["vision_cfg"]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use frozen::checkpoint::file_in;
+use weights::checkpoint::file_in;
 
 use super::AutoencoderError;
 

@@ -1,8 +1,8 @@
 //! Layers that only autoencoders have.
 
 use candle_core::{Result, Tensor};
-use frozen::checkpoint::{Branch, CheckpointError};
 use frozen::{Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Pullback, SelfAttention};
+use weights::checkpoint::{Branch, CheckpointError};
 
 /// `scale x + shift`.
 pub(super) struct Affine {

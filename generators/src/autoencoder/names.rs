@@ -1,6 +1,6 @@
 //! What each layout calls the parts of a VQGAN.
 
-use frozen::checkpoint::Branch;
+use weights::checkpoint::Branch;
 
 use super::Layout;
 

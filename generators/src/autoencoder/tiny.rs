@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use frozen::{
     Activation, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, UpsampleNearest,
 };
+use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 use super::layers::{SoftClamp, convolution};
 use super::{Autoencoder, AutoencoderError, Layout};

@@ -1,9 +1,9 @@
 //! The convolutional encoder and decoder of VQGAN (Esser et al. 2021, appendix A), which latent diffusion took over.
 
-use frozen::checkpoint::{Branch, Checkpoint, CheckpointError};
 use frozen::{
     Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention, UpsampleNearest,
 };
+use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 use super::layers::{FirstChannels, SpatialAttention, convolution, convolution_with, projection};
 use super::names::{Half, Names};

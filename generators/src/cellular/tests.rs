@@ -173,7 +173,7 @@ fn training(seed: u64) -> CellularConfig {
         reseed: 3,
         damage: 0.3,
         overflow: 1.0,
-        lr: Schedule::from(0.02),
+        lr: LearningRate::from(0.02),
         steps: 200,
         seed,
     }
@@ -261,7 +261,7 @@ fn it_starts_from_a_picture() {
 fn what_outgrows_its_bounds_is_pulled_back() {
     let mut config = training(1);
     (config.damage, config.reseed, config.pool, config.batch) = (0.0, 0, 1, 1);
-    config.lr = Schedule::from(0.003);
+    config.lr = LearningRate::from(0.003);
     let mut automaton = automaton(config);
     let wide = automaton.start.affine(1.0, 2.0).expect("a state");
     for _ in 0..40 {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use frozen::checkpoint::Branch;
 use frozen::{
     Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Parallel,
     Pullback, Residual, SelfAttention, UpsampleNearest,
 };
+use weights::checkpoint::Branch;
 
 use super::load::Loaded;
 

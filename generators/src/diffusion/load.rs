@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use frozen::checkpoint::{Checkpoint, CheckpointError, file_in};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use weights::checkpoint::{Checkpoint, CheckpointError, file_in};
 
 use crate::AutoencoderError;
 

@@ -1,11 +1,11 @@
 //! The transformers of Stable Diffusion's U-Net: pixels look at each other, then at a text (Rombach et al. 2022, section 3.3).
 
 use candle_core::{D, Result, Tensor, bail};
-use frozen::checkpoint::{Branch, CheckpointError};
 use frozen::{
     Activation, Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention,
     scaled_dot_product,
 };
+use weights::checkpoint::{Branch, CheckpointError};
 
 use super::blocks::{Norm, NormStyle, OverPixels, linear};
 use super::load::Loaded;

@@ -7,8 +7,8 @@ mod config;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, bail};
-use frozen::checkpoint::{Branch, Checkpoint, Scope};
 use frozen::{Activation, Chain, Conv2d, Layer, Linear, Pullback, UpsampleNearest};
+use weights::checkpoint::{Branch, Checkpoint, Scope};
 
 pub(super) use config::{CONDITIONAL, UNCONDITIONAL};
 pub use config::{OneOrMany, Side, UNetConfig};

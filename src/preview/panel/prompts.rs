@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::live::Severity;
 use crate::prompt::weighted;
-use crate::recipe::{Number, Prompt};
+use crate::recipe::{Prompt, Schedule};
 
 use super::super::editor::Editor;
 use super::{Editing, Panel, SETTLE};
@@ -133,7 +133,7 @@ impl Panel {
                         prompt.text = Some(text);
                         // without a typed weight it keeps its own
                         if let Some(weight) = weight {
-                            prompt.weight = Number::from(weight);
+                            prompt.weight = Schedule::from(weight);
                         }
                         self.prompts.due = Some(now);
                     }
@@ -184,7 +184,7 @@ impl Panel {
         let weight = prompt.weight.at(t) + if up { step } else { -step };
         // tenths, without what rounding leaves
         let weight = (weight * 10.0).round() / 10.0 + 0.0;
-        prompt.weight = Number::from(weight.clamp(-MOST_WEIGHT, MOST_WEIGHT));
+        prompt.weight = Schedule::from(weight.clamp(-MOST_WEIGHT, MOST_WEIGHT));
         self.prompts.due = Some(now + SETTLE);
     }
 }

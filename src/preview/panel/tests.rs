@@ -2,7 +2,7 @@ use super::super::sample;
 use super::wish::GIVE_UP_STEPS;
 use super::*;
 use crate::live::{Message, PromptStatus};
-use crate::recipe::Number;
+use crate::recipe::Schedule;
 
 const NO: Held = Held {
     shift: false,
@@ -441,7 +441,7 @@ fn an_undo_comes_after_what_it_undoes() {
     ));
     // and what the worker says then holds
     bench.show(sample::frame(58));
-    assert_eq!(bench.panel.rows()[0].prompt.weight, Number::from(1.0));
+    assert_eq!(bench.panel.rows()[0].prompt.weight, Schedule::from(1.0));
 }
 
 #[test]

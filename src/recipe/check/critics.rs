@@ -2,8 +2,8 @@
 
 use super::Checker;
 use crate::clip::ClipActivation;
-use crate::recipe::{Augment, CutoutChanges, CutoutOptions, Number, Recipe, TermOptions};
-use crate::weights::{EMBEDDED, EMBEDDED_ACTIVATION};
+use crate::load::{EMBEDDED, EMBEDDED_ACTIVATION};
+use crate::recipe::{Augment, CutoutChanges, CutoutOptions, Recipe, Schedule, TermOptions};
 
 const MOST_CUTOUTS: f64 = 65_536.0;
 
@@ -100,7 +100,7 @@ impl Checker {
     }
 
     fn augment(&mut self, path: &str, augment: &Augment) {
-        let (name, p, numbers): (_, _, &[(&str, &Number, f64)]) = match augment {
+        let (name, p, numbers): (_, _, &[(&str, &Schedule, f64)]) = match augment {
             Augment::Flip { p } => ("flip", Some(p), &[]),
             Augment::Affine {
                 degrees,

@@ -6,8 +6,8 @@ use super::{Checker, LONGEST_SIDE, looks_like_path};
 use crate::models::{ModelError, Reference};
 use crate::recipe::{
     CellularOptions, DiffusionOptions, DiffusionSampler, FftOptions, GeneratorOptions,
-    LatentOptions, Moment, NoiseOptions, Number, Palette, PixelsOptions, PyramidOptions, Sides,
-    VqganOptions,
+    LatentOptions, NoiseOptions, Palette, PixelsOptions, PyramidOptions, Schedule, Sides,
+    StepOrPercent, VqganOptions,
 };
 
 const MOST_LAYERS: usize = 64;
@@ -37,7 +37,7 @@ impl Checker {
     }
 
     /// A learning rate: never below 0, and not 0 throughout.
-    fn learning_rate(&mut self, path: &str, lr: &Number) {
+    fn learning_rate(&mut self, path: &str, lr: &Schedule) {
         if self.number(path, lr, 0.0, f64::MAX) && lr.bounds().1 == 0.0 {
             self.invalid(path, "it is 0 throughout, so that nothing would change");
         }
@@ -105,13 +105,13 @@ impl Checker {
             }
         }
         match skip {
-            Some(Moment::Steps(steps)) => {
+            Some(StepOrPercent::Steps(steps)) => {
                 self.count(&format!("{path}.skip"), *steps, 0, MOST_LEVELS);
             }
-            Some(Moment::Share(share)) if *share > MOST_SKIPPED => self.unexpected(
+            Some(StepOrPercent::Share(share)) if *share > MOST_SKIPPED => self.unexpected(
                 &format!("{path}.skip"),
                 "at most 99 %",
-                Moment::Share(*share),
+                StepOrPercent::Share(*share),
             ),
             _ => {}
         }

@@ -6,10 +6,10 @@ use super::super::check::{self, FileOf, Finding};
 use super::super::emit;
 use serde_json::Value;
 
-use super::super::error::{Fault, Place, Problem, RecipeError};
 use super::super::yaml::{self, Node};
 use super::super::{Edit, Recipe};
-use super::{Draft, LARGEST};
+use super::{LARGEST, PartialRecipe};
+use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError};
 
 /// A run's file has a heading above its recipe, of fewer bytes than this.
 const HEADING: usize = 256;
@@ -21,7 +21,7 @@ impl Recipe {
     /// # Errors
     /// Tells all that is wrong, each with line and column.
     pub fn load(path: &Path) -> Result<Self, RecipeError> {
-        Draft::load(path)?.finish()
+        PartialRecipe::load(path)?.finish()
     }
 
     /// Reads and checks a recipe's text. `origin` names it in errors; relative paths start from `folder`.
@@ -29,7 +29,7 @@ impl Recipe {
     /// # Errors
     /// Tells all that is wrong, each with line and column.
     pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
-        Draft::parse(text, origin, folder)?.finish()
+        PartialRecipe::parse(text, origin, folder)?.finish()
     }
 
     /// Checks what the types alone cannot hold: ranges, counts, files that must be there.
@@ -39,8 +39,8 @@ impl Recipe {
     pub fn check(&self) -> Result<(), RecipeError> {
         let problems: Vec<_> = check::all(self)
             .into_iter()
-            .map(|finding| Problem {
-                place: Place::File,
+            .map(|finding| Diagnostic {
+                place: Location::File,
                 path: finding.path,
                 fault: finding.fault,
             })
@@ -64,8 +64,8 @@ impl Recipe {
         let problems: Vec<_> = check::all(&edited)
             .into_iter()
             .filter_map(|Finding { path, fault }| {
-                Some(Problem {
-                    place: Place::File,
+                Some(Diagnostic {
+                    place: Location::File,
                     path: path.strip_prefix("timeline.0.")?.to_owned(),
                     fault,
                 })
@@ -77,33 +77,33 @@ impl Recipe {
         let mut edited = self.clone();
         edited.timeline.push(edit.clone());
         // half, so that every edit can be undone, and the render stopped
-        edited
-            .check_length(2)
-            .map_err(|fault| RecipeError::new("the edit", vec![Problem::new(Place::File, fault)]))
+        edited.check_length(2).map_err(|fault| {
+            RecipeError::new("the edit", vec![Diagnostic::new(Location::File, fault)])
+        })
     }
 
     /// Checks that the complete recipe, with every value written out, can be read again; it may take one `part`th of what any recipe may.
-    pub(super) fn check_length(&self, part: usize) -> Result<(), Fault> {
+    pub(super) fn check_length(&self, part: usize) -> Result<(), DiagnosticKind> {
         let most = LARGEST as usize / part;
         let values = yaml::MOST_NODES / part;
         let value = serde_json::to_value(self).unwrap_or_default();
         if count(&value) <= values && emit::write(&value).len() + HEADING <= most {
             return Ok(());
         }
-        Err(Fault::Invalid(format!(
+        Err(DiagnosticKind::Invalid(format!(
             "the complete recipe, with every value and every edit written out, would have more than {most} bytes or {values} values, and \
              could not be read again: use fewer or shorter prompts and edits"
         )))
     }
 
-    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`Draft::set`].
+    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`PartialRecipe::set`].
     ///
     /// # Errors
     /// When the path or the value is wrong; the recipe is as before.
     pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
         let value = serde_json::to_value(&*self).unwrap_or_default();
-        let mut draft = Draft {
-            root: Node::from_value(&value, &Place::File),
+        let mut draft = PartialRecipe {
+            root: Node::from_value(&value, &Location::File),
             origin: "recipe".to_owned(),
             folder: PathBuf::new(),
             warnings: vec![],

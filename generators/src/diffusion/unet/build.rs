@@ -1,7 +1,7 @@
 //! A U-Net's parts from a checkpoint.
 
 use frozen::Conv2dOptions;
-use frozen::checkpoint::Branch;
+use weights::checkpoint::Branch;
 
 use super::config::{AttentionKind, BlockKind, UNetConfig};
 use super::{Attention, Unit};

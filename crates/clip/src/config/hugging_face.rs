@@ -1,0 +1,164 @@
+//! `config.json` of transformers' CLIPModel and CLIPTextModel.
+
+use frozen::Activation;
+use serde_json::json;
+
+use super::super::kind;
+use super::section::{Section, square};
+use super::{
+    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
+    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+};
+use crate::preprocess::{Filter, Fit};
+
+/// The supported values of `model_type`.
+pub(crate) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
+
+/// `eos_token_id` in configurations from before 2023, which was never the id of the token that ends texts.
+const LEGACY_END: u32 = 2;
+
+impl ClipConfig {
+    /// From `config.json` of a Hugging Face CLIPModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
+    ///
+    /// # Errors
+    /// Where it describes another kind of model, or a key has an unsupported value. Keys that transformers' CLIP ignores are ignored here too.
+    pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
+        let mut file = Section::root(config)?;
+        let kind = file.take::<String>("model_type")?;
+        if let Some(what) = kind::hugging_face(kind.as_deref(), file.entries()) {
+            return Err(format!("describes {what}; {}", kind::READ));
+        }
+        not_quantized(&mut file)?;
+        let text = tower(&mut file, "text_config")?;
+        let mut text = text_tower(text)?;
+        // MetaCLIP 2 has no files from before 2023, and its texts do end with token 2
+        if kind.as_deref() != Some("metaclip_2") && text.pool == TextPool::Token(LEGACY_END) {
+            text.pool = TextPool::Highest;
+        }
+        let vision = tower(&mut file, "vision_config")?;
+        let vision = vision_tower(vision)?;
+        Self {
+            layout: Layout::HuggingFace,
+            projection: file.take_or("projection_dim", 512)?,
+            resized: vision.image_size,
+            vision,
+            text,
+            mean: MEAN,
+            std: STD,
+            filter: Filter::Bicubic,
+            fit: Fit::Cover,
+            fill: [0; 3],
+        }
+        .checked()
+    }
+}
+
+impl TextConfig {
+    /// From `config.json` of a Hugging Face CLIPTextModel, or of a CLIPModel.
+    ///
+    /// # Errors
+    /// As [`ClipConfig::hugging_face`].
+    pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
+        let mut file = Section::root(config)?;
+        not_quantized(&mut file)?;
+        let text = match file.take::<String>("model_type")?.as_deref() {
+            None | Some("clip_text_model") => file,
+            Some("clip") => tower(&mut file, "text_config")?,
+            Some(other) => {
+                return Err(format!(
+                    "describes a `{other}`; the only supported text encoder is CLIP's (`clip_text_model`)"
+                ));
+            }
+        };
+        let config = text_tower(text)?;
+        let stack = &config.stack;
+        if config.context < 2 || stack.heads == 0 || stack.width % stack.heads != 0 {
+            return Err(format!(
+                "has an unusable text tower: {} tokens, and {} heads for a width of {}",
+                config.context, stack.heads, stack.width
+            ));
+        }
+        Ok(config)
+    }
+}
+
+fn not_quantized(file: &mut Section) -> Result<(), ConfigError> {
+    if file.has("quantization_config") {
+        return Err("has `quantization_config`: quantised weights are not supported".to_owned());
+    }
+    Ok(())
+}
+
+/// The section of a tower. As in transformers, its older form (`text_config_dict`) replaces it as a whole: keys that the older form leaves out
+/// have their defaults.
+fn tower(file: &mut Section, key: &str) -> Result<Section, ConfigError> {
+    let section = file.section(key)?;
+    let older = file.section(&format!("{key}_dict"))?;
+    match older.or(section) {
+        Some(section) => Ok(section),
+        None => Section::root("{}"),
+    }
+}
+
+// The defaults are those of transformers' CLIPTextConfig and CLIPVisionConfig: configurations leave out what equals them.
+
+fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
+    // with this key diffusers' pipelines mask the padding
+    section.only("use_attention_mask", json!(false))?;
+    Ok(TextConfig {
+        vocabulary: section.take_or("vocab_size", 49408)?,
+        context: section.take_or("max_position_embeddings", 77)?,
+        stack: stack(&mut section, [512, 2048, 8])?,
+        causal: true,
+        pool: TextPool::Token(section.take_or("eos_token_id", 49407)?),
+        projection: TextProjection::Matrix,
+        tokens: TokenRules::default(),
+    })
+}
+
+fn vision_tower(mut section: Section) -> Result<VisionConfig, ConfigError> {
+    let channels: usize = section.take_or("num_channels", 3)?;
+    if channels != 3 {
+        return Err(format!("has {channels} channels; only 3 are supported"));
+    }
+    Ok(VisionConfig {
+        image_size: square(&mut section, "image_size", 224)?,
+        kind: VisionKind::Transformer(VitConfig {
+            patch: square(&mut section, "patch_size", 32)?,
+            stack: stack(&mut section, [768, 3072, 12])?,
+            pre_norm: true,
+            pool: VisionPool::ClassToken,
+        }),
+    })
+}
+
+/// `defaults`: the width, that of the hidden layer, and the heads.
+fn stack(section: &mut Section, defaults: [usize; 3]) -> Result<StackConfig, ConfigError> {
+    let [width, hidden, heads] = defaults;
+    let name = section.name("hidden_act");
+    let act = section.take_or("hidden_act", "quick_gelu".to_owned())?;
+    Ok(StackConfig {
+        width: section.take_or("hidden_size", width)?,
+        hidden: section.take_or("intermediate_size", hidden)?,
+        layers: section.take_or("num_hidden_layers", 12)?,
+        heads: section.take_or("num_attention_heads", heads)?,
+        activation: activation(&act).ok_or_else(|| {
+            format!(
+                "has {name} = `{act}`; quick_gelu, gelu, gelu_pytorch_tanh, silu and relu are supported"
+            )
+        })?,
+        eps: section.take_or("layer_norm_eps", 1e-5)?,
+        layer_scale: false,
+    })
+}
+
+fn activation(name: &str) -> Option<Activation> {
+    Some(match name {
+        "quick_gelu" => Activation::QuickGelu,
+        "gelu" => Activation::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "silu" | "swish" => Activation::Silu,
+        "relu" => Activation::Relu,
+        _ => return None,
+    })
+}

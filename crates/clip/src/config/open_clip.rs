@@ -1,0 +1,419 @@
+//! `open_clip_config.json`: the keys of open_clip 3.3, with its defaults.
+
+use frozen::Activation;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::kind;
+use super::section::{Section, channels, square};
+use super::{
+    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextCleaning, TextConfig, TextPool,
+    TextProjection, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+};
+use crate::preprocess::{Filter, Fit};
+
+/// Keys that add tensors to a tower's blocks. No published weights use them.
+const CUSTOM_BLOCKS: [&str; 6] = [
+    "qk_norm",
+    "scaled_cosine_attn",
+    "scale_heads",
+    "scale_attn_inner",
+    "scale_attn",
+    "scale_fc",
+];
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Layers {
+    Blocks(usize),
+    Stages([usize; 4]),
+}
+
+impl ClipConfig {
+    /// From `open_clip_config.json`.
+    ///
+    /// # Errors
+    /// Where it describes another kind of model, or a key has an unsupported value. Unknown keys are refused, as open_clip does.
+    pub fn open_clip(config: &str) -> Result<Self, ConfigError> {
+        let mut file = Section::root(config)?;
+        let mut model = (file.section("model_cfg")?).ok_or("has no `model_cfg`")?;
+        let vision = model.section("vision_cfg")?;
+        let text = model.section("text_cfg")?;
+        let (Some(mut vision), Some(mut text)) = (vision, text) else {
+            return Err("has no `model_cfg.vision_cfg` or no `model_cfg.text_cfg`".to_owned());
+        };
+        refuse_other_kinds(&mut model, &mut vision, &mut text)?;
+
+        let projection = (model.take("embed_dim")?).ok_or("has no `model_cfg.embed_dim`")?;
+        let quick = model.take_or("quick_gelu", false)?;
+        // the weights show where the text tower's tensors are, and the shape of the scale and the bias
+        model.ignore(&[
+            "custom_text",
+            "init_logit_scale",
+            "init_logit_bias",
+            "nonscalar_logit_scale",
+            "cast_dtype",
+            "output_dict",
+            // CoCa's
+            "pad_id",
+        ]);
+        model.finish()?;
+
+        let vision = vision_tower(vision, quick)?;
+        let text = text_tower(text, quick)?;
+        let shown = match file.section("preprocess_cfg")? {
+            Some(section) => Shown::read(section)?,
+            None => Shown::default(),
+        };
+        Self {
+            layout: Layout::OpenClip,
+            projection,
+            resized: vision.image_size,
+            vision,
+            text,
+            mean: shown.mean,
+            std: shown.std,
+            filter: shown.filter,
+            fit: shown.fit,
+            fill: shown.fill,
+        }
+        .checked()
+    }
+}
+
+/// Refuses models of other families, by name.
+fn refuse_other_kinds(
+    model: &mut Section,
+    vision: &mut Section,
+    text: &mut Section,
+) -> Result<(), ConfigError> {
+    let of = |what: String| Err(format!("describes {what}; {}", kind::READ));
+    let custom = if model.has("custom_text") {
+        ", with the text tower of a CustomTextCLIP (`custom_text`)"
+    } else {
+        ""
+    };
+    if model.has("multimodal_cfg") {
+        return of("a CoCa (`multimodal_cfg`)".to_owned());
+    }
+    if let Some(name) = name(vision, "timm_model_name")? {
+        let family = kind::timm_family(&name);
+        return of(format!(
+            "{family}: its image tower is timm's `{name}` (`timm_model_name`){custom}"
+        ));
+    }
+    if let Some(name) = name(text, "hf_model_name")? {
+        return of(format!(
+            "a CLIP whose text tower is `{name}` of transformers (`hf_model_name`)"
+        ));
+    }
+    if text.take_or("embed_cls", false)? {
+        return of("a CoCa (`text_cfg.embed_cls`)".to_owned());
+    }
+    match vision.take::<Value>("attentional_pool")? {
+        None | Some(Value::Bool(false)) => Ok(()),
+        Some(pool) => of(format!("a CoCa (`vision_cfg.attentional_pool`: {pool})")),
+    }
+}
+
+/// A name; open_clip treats an empty one as missing.
+fn name(section: &mut Section, key: &str) -> Result<Option<String>, ConfigError> {
+    let name: Option<String> = section.take(key)?;
+    Ok(name.filter(|name| !name.is_empty()))
+}
+
+fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, ConfigError> {
+    let layers = section.take_or("layers", Layers::Blocks(12))?;
+    let width: usize = section.take_or("width", 768)?;
+    let head_width: usize = section.take_or("head_width", 64)?;
+    let image_size = square(&mut section, "image_size", 224)?;
+    let patch = square(&mut section, "patch_size", 16)?;
+    let ratio: f64 = section.take_or("mlp_ratio", 4.0)?;
+    // for training, for outputs other than the embedding, or for towers that were refused above
+    section.ignore(&[
+        "patch_dropout",
+        "output_tokens",
+        "attn_pooler_queries",
+        "attn_pooler_heads",
+        "timm_model_pretrained",
+        "timm_pool",
+        "timm_proj",
+        "timm_proj_bias",
+        "timm_drop",
+        "timm_drop_path",
+    ]);
+    let layers = match layers {
+        Layers::Blocks(layers) => layers,
+        Layers::Stages(layers) => {
+            // open_clip passes none of these on to a ModifiedResNet
+            section.ignore(&CUSTOM_BLOCKS);
+            section.ignore(&[
+                "ls_init_value",
+                "no_ln_pre",
+                "pos_embed_type",
+                "final_ln_after_pool",
+                "pool_type",
+                "act_kwargs",
+                "norm_kwargs",
+                "block_type",
+            ]);
+            section.finish()?;
+            let heads = (width * 32).checked_div(head_width).unwrap_or(0);
+            return Ok(VisionConfig {
+                image_size,
+                kind: VisionKind::ResNet {
+                    layers,
+                    width,
+                    heads,
+                },
+            });
+        }
+    };
+    let stack = StackConfig {
+        width,
+        hidden: (width as f64 * ratio) as usize,
+        layers,
+        heads: width.checked_div(head_width).unwrap_or(0),
+        activation: activation(&mut section, quick)?,
+        eps: eps(&mut section)?,
+        layer_scale: section.take::<f64>("ls_init_value")?.is_some(),
+    };
+    // a fixed embedding is stored in the weights as a learned one is
+    let positions = section.take_or("pos_embed_type", "learnable".to_owned())?;
+    if !["learnable", "sin_cos_2d"].contains(&positions.as_str()) {
+        return Err(format!(
+            "has {} = `{positions}`; learnable and sin_cos_2d are supported",
+            section.name("pos_embed_type")
+        ));
+    }
+    let norm_last = section.take_or("final_ln_after_pool", false)?;
+    let pool = match section.take_or("pool_type", "tok".to_owned())?.as_str() {
+        "tok" => VisionPool::ClassToken,
+        "avg" if norm_last => VisionPool::NormalizedMean,
+        "avg" => VisionPool::MeanOfNormalized,
+        other => {
+            return Err(format!(
+                "has {} = `{other}`; tok and avg are supported",
+                section.name("pool_type")
+            ));
+        }
+    };
+    let vit = VitConfig {
+        patch,
+        stack,
+        pre_norm: !section.take_or("no_ln_pre", false)?,
+        pool,
+    };
+    plain_blocks(&mut section)?;
+    section.finish()?;
+    Ok(VisionConfig {
+        image_size,
+        kind: VisionKind::Transformer(vit),
+    })
+}
+
+fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigError> {
+    let width: usize = section.take_or("width", 512)?;
+    let ratio: f64 = section.take_or("mlp_ratio", 4.0)?;
+    let stack = StackConfig {
+        width,
+        hidden: (width as f64 * ratio) as usize,
+        layers: section.take_or("layers", 12)?,
+        heads: section.take_or("heads", 8)?,
+        activation: activation(&mut section, quick)?,
+        eps: eps(&mut section)?,
+        layer_scale: section.take::<f64>("ls_init_value")?.is_some(),
+    };
+    let end = section.take_or("eos_id", 2)?;
+    let pool = match section.take_or("pool_type", "argmax".to_owned())?.as_str() {
+        "argmax" => TextPool::Highest,
+        "eos" => TextPool::Token(end),
+        "first" => TextPool::First,
+        "last" => TextPool::Last,
+        other => {
+            return Err(format!(
+                "has {} = `{other}`; argmax, eos, first and last are supported",
+                section.name("pool_type")
+            ));
+        }
+    };
+    let bias = section.take_or("proj_bias", false)?;
+    let projection = match section.take_or("proj_type", "linear".to_owned())?.as_str() {
+        "none" => TextProjection::None,
+        // any other word is a linear projection to open_clip
+        _ if bias => TextProjection::Linear,
+        _ => TextProjection::Matrix,
+    };
+    let own = name(&mut section, "hf_tokenizer_name")?.is_some();
+    let tokens = token_rules(&mut section, own)?;
+    section.only("tokenizer_mode", json!(""))?;
+    plain_blocks(&mut section)?;
+    let config = TextConfig {
+        vocabulary: section.take_or("vocab_size", 49408)?,
+        context: section.take_or("context_length", 77)?,
+        stack,
+        causal: !section.take_or("no_causal_mask", false)?,
+        pool,
+        projection,
+        tokens,
+    };
+    // for outputs other than the embedding, for towers that were refused above, or never used by open_clip (`final_ln_after_pool`)
+    section.ignore(&[
+        "pad_id",
+        "output_tokens",
+        "final_ln_after_pool",
+        "hf_model_pretrained",
+        "hf_proj_type",
+        "hf_pooler_type",
+    ]);
+    section.finish()?;
+    Ok(config)
+}
+
+/// What happens to texts before and to tokens after tokenization. `own`: whether the folder's tokenizer is used instead of CLIP's.
+fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError> {
+    let mut rules = TokenRules {
+        cleaning: if own {
+            TextCleaning::Whitespace
+        } else {
+            TextCleaning::Tokenizer
+        },
+        own_tokenizer: own,
+        strip_separator: false,
+    };
+    let Some(mut section) = text.section("tokenizer_kwargs")? else {
+        return Ok(rules);
+    };
+    let name = section.name("clean");
+    match section.take::<String>("clean")?.as_deref() {
+        None => {}
+        Some("canonicalize") => rules.cleaning = TextCleaning::Canonicalize,
+        Some("lower") => rules.cleaning = TextCleaning::Lower,
+        Some("whitespace") if own => rules.cleaning = TextCleaning::Whitespace,
+        Some("whitespace") => {
+            return Err(format!(
+                "has {name} = `whitespace` with CLIP's own tokenizer, which has lower-case tokens only"
+            ));
+        }
+        Some(other) => {
+            return Err(format!(
+                "has {name} = `{other}`; canonicalize, lower and whitespace are supported"
+            ));
+        }
+    }
+    if own {
+        rules.strip_separator = section.take_or("strip_sep_token", false)?;
+    }
+    section.only("reduction_mask", json!(""))?;
+    section.finish()?;
+    Ok(rules)
+}
+
+/// GELU, or its approximations.
+fn activation(tower: &mut Section, quick: bool) -> Result<Activation, ConfigError> {
+    let exact = if quick {
+        Activation::QuickGelu
+    } else {
+        Activation::Gelu
+    };
+    let Some(mut section) = tower.section("act_kwargs")? else {
+        return Ok(exact);
+    };
+    let name = section.name("approximate");
+    let chosen = match section.take::<String>("approximate")?.as_deref() {
+        None => exact,
+        Some(_) if quick => {
+            return Err(format!(
+                "has both {name} and `quick_gelu`, which has no approximations"
+            ));
+        }
+        Some("none") => Activation::Gelu,
+        Some("tanh") => Activation::GeluTanh,
+        Some(other) => {
+            return Err(format!(
+                "has {name} = `{other}`; tanh and none are supported"
+            ));
+        }
+    };
+    section.finish()?;
+    Ok(chosen)
+}
+
+/// The epsilon of layer norms.
+fn eps(tower: &mut Section) -> Result<f64, ConfigError> {
+    let Some(mut section) = tower.section("norm_kwargs")? else {
+        return Ok(1e-5);
+    };
+    let eps = section.take_or("eps", 1e-5)?;
+    section.only("elementwise_affine", json!(true))?;
+    section.only("bias", json!(true))?;
+    section.finish()?;
+    Ok(eps)
+}
+
+/// Refuses blocks that differ from CLIP's.
+fn plain_blocks(tower: &mut Section) -> Result<(), ConfigError> {
+    tower.only("block_type", json!("default"))?;
+    CUSTOM_BLOCKS
+        .iter()
+        .try_for_each(|key| tower.only(key, json!(false)))
+}
+
+/// How pictures are preprocessed.
+struct Shown {
+    mean: [f64; 3],
+    std: [f64; 3],
+    filter: Filter,
+    fit: Fit,
+    fill: [u8; 3],
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            mean: MEAN,
+            std: STD,
+            filter: Filter::Bicubic,
+            fit: Fit::Cover,
+            fill: [0; 3],
+        }
+    }
+}
+
+impl Shown {
+    fn read(mut section: Section) -> Result<Self, ConfigError> {
+        let interpolation = section.take_or("interpolation", "bicubic".to_owned())?;
+        let filter = match interpolation.as_str() {
+            // random in training only
+            "bicubic" | "random" => Filter::Bicubic,
+            "bilinear" => Filter::Bilinear,
+            other => {
+                return Err(format!(
+                    "has the interpolation `{other}`; bicubic and bilinear are supported"
+                ));
+            }
+        };
+        let fit = match (section.take_or("resize_mode", "shortest".to_owned())?).as_str() {
+            "shortest" => Fit::Cover,
+            "squash" => Fit::Squash,
+            "longest" => Fit::Pad,
+            other => {
+                return Err(format!(
+                    "has the resize mode `{other}`; shortest, longest and squash are supported"
+                ));
+            }
+        };
+        let shown = Self {
+            mean: channels(&mut section, "mean", MEAN)?,
+            std: channels(&mut section, "std", STD)?,
+            filter,
+            fit,
+            fill: channels(&mut section, "fill_color", [0; 3])?,
+        };
+        section.only("mode", json!("RGB"))?;
+        // open_clip always uses the image tower's size
+        section.ignore(&["size"]);
+        section.finish()?;
+        Ok(shown)
+    }
+}

@@ -1,0 +1,223 @@
+//! The text encoder of a Stable Diffusion: CLIP's text transformer, of which every token's state is wanted and no embedding.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use weights::checkpoint::{Branch, Checkpoint, Scope, file_in};
+
+use super::config::{Layout, TextConfig};
+use super::files::{TokenizerFiles, tokenizer_setting};
+use super::text::TextStack;
+use super::tokenizer::{END, Tokenizer, Unread};
+use super::{ClipError, read_text};
+
+/// The names of its weights, the best first.
+const WEIGHTS: &[&str] = &[
+    "model.safetensors",
+    "model.fp16.safetensors",
+    "pytorch_model.bin",
+];
+const WANTED: &str =
+    "config.json and model.safetensors in text_encoder, and vocab.json and merges.txt in tokenizer";
+const PREFIX: &str = "text_model";
+/// A tensor that every encoder has.
+const MARK: &str = "embeddings.token_embedding.weight";
+/// The parts of a whole CLIP other than its text transformer.
+const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection."];
+
+/// A text as a diffusion model looks at it.
+#[derive(Clone, Debug)]
+pub struct EncodedText {
+    /// What is made of each token, after the last normalisation: `[1, tokens, width]`, padded to the longest text.
+    pub hidden: Tensor,
+    /// What of the text the model does not read.
+    pub unread: Unread,
+}
+
+/// A pipeline's own text encoder.
+pub struct TextEncoder {
+    stack: TextStack,
+    tokenizer: Tokenizer,
+    pad: u32,
+    context: usize,
+    name: String,
+    warnings: Vec<String>,
+}
+
+impl TextEncoder {
+    /// Reads `text_encoder/` and `tokenizer/` of a pipeline's folder.
+    ///
+    /// # Errors
+    /// Where a file is missing, cannot be read or does not fit the others.
+    pub fn from_pipeline(folder: &Path, device: &Device) -> Result<Self, ClipError> {
+        let name = folder.display().to_string();
+        let place = folder.join("text_encoder");
+        let missing = |missing| ClipError::NoFile {
+            folder: name.clone(),
+            missing,
+            wanted: WANTED,
+        };
+        let config =
+            file_in(&place, &["config.json"]).ok_or_else(|| missing("text_encoder/config.json"))?;
+        let weights =
+            file_in(&place, WEIGHTS).ok_or_else(|| missing("text_encoder/model.safetensors"))?;
+        let words = folder.join("tokenizer");
+        let files =
+            TokenizerFiles::in_folder(&words).ok_or_else(|| missing("tokenizer/vocab.json"))?;
+
+        let said = read_text(&config)?;
+        let config = TextConfig::hugging_face(&said).map_err(|what| ClipError::Config {
+            path: config.display().to_string(),
+            what,
+        })?;
+        let mut checkpoint = Checkpoint::open(&weights)?;
+        // transformers 5 leaves the prefix out
+        let prefixed = checkpoint.locate(&[&format!("{PREFIX}.{MARK}")])?;
+        let prefix = if prefixed { PREFIX } else { "" };
+        if !prefixed {
+            checkpoint.locate(&[MARK])?;
+        }
+        let branch = Branch::root(&checkpoint, device);
+        let stack = TextStack::read(branch, Layout::HuggingFace, prefix, &config, device)?;
+        let warnings = checkpoint.finish(Scope::All, LEFT)?;
+
+        let failed = |what| ClipError::Tokenizer {
+            model: name.clone(),
+            what,
+        };
+        let tokenizer =
+            Tokenizer::read(&files, config.context, Layout::HuggingFace).map_err(failed)?;
+        let padding = tokenizer_setting(&words, "pad_token")?.unwrap_or_else(|| END.to_owned());
+        let pad = tokenizer
+            .id(&padding)
+            .ok_or_else(|| failed(format!("it has no {padding}, which texts are padded with")))?;
+        Ok(Self {
+            stack,
+            tokenizer,
+            pad,
+            context: config.context,
+            name,
+            warnings,
+        })
+    }
+
+    /// Sentences for the user about its weights, such as unused tensors.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What the encoder makes of a text, padded as Stable Diffusion was trained.
+    pub fn encode(&self, text: &str) -> Result<EncodedText, ClipError> {
+        let mut tokens = self.tokenizer.read_text(&self.name, text)?;
+        tokens.ids.resize(self.context, self.pad);
+        Ok(EncodedText {
+            hidden: self.stack.hidden(&tokens.ids)?,
+            unread: tokens.unread,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../generators/tests/fixtures/stable")
+            .join(name)
+    }
+
+    fn encoder(folder: &Path) -> Result<TextEncoder, ClipError> {
+        TextEncoder::from_pipeline(folder, &Device::Cpu)
+    }
+
+    fn agrees(name: &str) {
+        let path = fixture(&format!("{name}.safetensors"));
+        let reference = candle_core::safetensors::load(path, &Device::Cpu).expect("the fixture");
+        let encoder = encoder(&fixture(name)).expect("an encoder");
+        let text = encoder.encode("a  Red ball").expect("a text");
+        assert_eq!(text.unread, Unread::default());
+        let expected = &reference["text.hidden"];
+        assert_eq!(text.hidden.dims(), expected.dims());
+        let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
+        let error = (&text.hidden - expected)
+            .and_then(|difference| Ok(largest(&difference)? / largest(expected)?))
+            .expect("a number");
+        println!("{name}: {error:e}");
+        assert!(error < 1e-4, "{name} is off by {error:e}");
+    }
+
+    #[test]
+    fn an_encoder_like_stable_diffusion_1_agrees_with_transformers() {
+        agrees("sd1");
+    }
+
+    #[test]
+    fn an_encoder_like_stable_diffusion_2_agrees_with_transformers() {
+        agrees("sd2");
+    }
+
+    /// A copy of a fixture's pipeline whose tensors have other names, and one more tensor.
+    fn changed(rename: impl Fn(&str) -> String, more: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for part in ["text_encoder", "tokenizer"] {
+            std::fs::create_dir(folder.path().join(part)).expect("a folder");
+            for file in std::fs::read_dir(fixture("sd1").join(part)).expect("a folder") {
+                let file = file.expect("a file").path();
+                let name = file.file_name().expect("a name");
+                std::fs::copy(&file, folder.path().join(part).join(name)).expect("a copy");
+            }
+        }
+        let path = folder.path().join("text_encoder/model.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("weights");
+        let mut tensors: std::collections::HashMap<String, Tensor> = (tensors.into_iter())
+            .map(|(key, tensor)| (rename(&key), tensor))
+            .collect();
+        let one = Tensor::new(&[1f32], &Device::Cpu).expect("a tensor");
+        tensors.insert(more.to_owned(), one);
+        candle_core::safetensors::save(&tensors, &path).expect("weights");
+        folder
+    }
+
+    #[test]
+    fn a_wrapped_encoder_is_the_same_and_leaves_the_rest_of_a_clip() {
+        let more = "model.vision_model.post_layernorm.weight";
+        let folder = changed(|key| format!("model.{key}"), more);
+        let found = encoder(folder.path()).expect("an encoder");
+        assert_eq!(found.warnings(), [""; 0]);
+        let [found, expected] =
+            [found, encoder(&fixture("sd1")).expect("an encoder")].map(|encoder| {
+                let hidden = encoder.encode("a red ball").expect("a text").hidden;
+                hidden
+                    .flatten_all()
+                    .and_then(|x| x.to_vec1::<f32>())
+                    .expect("numbers")
+            });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tensors_that_the_encoder_has_no_place_for_are_named() {
+        let more = "text_model.encoder.layers.0.self_attn.k_norm.weight";
+        let folder = changed(str::to_owned, more);
+        let error = encoder(folder.path()).err().expect("refused").to_string();
+        assert!(error.contains(&format!("`{more}`")), "{error}");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_its_end_told() {
+        let encoder = encoder(&fixture("sd1")).expect("an encoder");
+        let text = encoder.encode(&"red ball ".repeat(60)).expect("a text");
+        assert_eq!(text.hidden.dims(), [1, 77, 12]);
+        assert!(text.unread.lost.expect("an end").starts_with("ball"));
+    }
+
+    #[test]
+    fn a_folder_without_a_text_encoder_names_what_it_lacks() {
+        let error = encoder(&fixture("../diffusion"))
+            .err()
+            .expect("no pipeline");
+        let error = error.to_string();
+        assert!(error.contains("text_encoder/config.json"), "{error}");
+    }
+}

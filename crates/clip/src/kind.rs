@@ -1,0 +1,120 @@
+//! Recognises models of unsupported families, whose files have the same names as a CLIP's.
+
+use serde_json::{Map, Value};
+use weights::checkpoint::Checkpoint;
+
+use super::config::MODEL_TYPES;
+
+/// The supported models, as a clause.
+pub(super) const READ: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN)";
+
+/// The family of a CLIP by the name of its image tower in timm.
+pub(super) fn timm_family(name: &str) -> &'static str {
+    const FAMILIES: [(&str, &str); 8] = [
+        ("siglip", "a SigLIP"),
+        ("eva", "an EVA-CLIP"),
+        ("convnext", "a ConvNeXt CLIP"),
+        ("vit_pe_", "a Perception Encoder"),
+        ("fastvit", "a MobileCLIP"),
+        ("_mci", "a MobileCLIP"),
+        ("vitamin", "a ViTamin"),
+        ("naflex", "a NaFlex CLIP"),
+    ];
+    let known = (FAMILIES.iter()).find(|(part, _)| name.contains(part));
+    known.map_or("a CLIP with an image tower from timm", |(_, family)| family)
+}
+
+/// The model that a `config.json` describes, if it is not a supported CLIP. `config` is the file without its `model_type`.
+pub(super) fn hugging_face(
+    model_type: Option<&str>,
+    config: &Map<String, Value>,
+) -> Option<String> {
+    let get = |key: &str| config.get(key).unwrap_or(&Value::Null);
+    let Some(model_type) = model_type else {
+        // timm's configurations name their network, and describe an image tower only
+        let name = get("architecture").as_str()?;
+        let family = timm_family(name);
+        return Some(format!(
+            "timm's `{name}`, which is the image tower of {family}, or another network without a text tower"
+        ));
+    };
+    if MODEL_TYPES.contains(&model_type) {
+        const PARTS: [&str; 6] = [
+            "CLIPTextModel",
+            "CLIPTextModelWithProjection",
+            "CLIPVisionModel",
+            "CLIPVisionModelWithProjection",
+            "CLIPForImageClassification",
+            "CLIPSegForImageSegmentation",
+        ];
+        let class = get("architectures")[0].as_str();
+        let part = class.filter(|class| PARTS.contains(class))?;
+        return Some(format!("a `{part}`, which is not a whole CLIP"));
+    }
+    let naflex = !get("vision_config")["num_patches"].is_null();
+    Some(match model_type {
+        "siglip2" if naflex => "a NaFlex SigLIP 2 (`model_type`: siglip2)".to_owned(),
+        "siglip" | "siglip2" => format!("a SigLIP (`model_type`: {model_type})"),
+        _ => format!("a `{model_type}`, not a `clip`"),
+    })
+}
+
+/// The model that the weights belong to, if it is not a supported CLIP.
+pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
+    let has = |key: &str| checkpoint.shape(key).is_some();
+    let any = |prefix: &str| checkpoint.keys().any(|key| key.starts_with(prefix));
+    if any("text_decoder.") {
+        return Some("a CoCa (`text_decoder.`)".to_owned());
+    }
+    if any("visual.attn_pool.") {
+        return Some("a CoCa (`visual.attn_pool.`)".to_owned());
+    }
+    let bias = if has("logit_bias") {
+        " and `logit_bias`"
+    } else {
+        ""
+    };
+    if any("visual.trunk.") {
+        let pool = has("visual.trunk.attn_pool.latent");
+        let what = match (pool, bias.is_empty()) {
+            (_, false) => "a SigLIP",
+            (true, true) => "a Perception Encoder or another CLIP with attention pooling",
+            _ if any("visual.trunk.stages.") => "a ConvNeXt, MobileCLIP or ViTamin",
+            _ => "a CLIP",
+        };
+        let text = if any("text.") {
+            ", and whose text tower is that of a CustomTextCLIP (`text.`)"
+        } else {
+            ""
+        };
+        return Some(format!(
+            "{what} whose image tower is timm's (`visual.trunk.`{bias}){text}"
+        ));
+    }
+    if any("text.transformer.embeddings.") || any("text.transformer.encoder.") {
+        return Some(
+            "a CLIP whose text tower is from transformers (`text.transformer.`)".to_owned(),
+        );
+    }
+    if let Some(shape) = checkpoint.shape("vision_model.embeddings.patch_embedding.weight")
+        && shape.len() == 2
+    {
+        return Some(
+            "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
+                .to_owned(),
+        );
+    }
+    if any("vision_model.head.") {
+        return Some(format!("a SigLIP (`vision_model.head.`{bias})"));
+    }
+    if has("patch_embed.proj.weight") || has("stem.0.weight") {
+        return Some("an image tower from timm without a text tower".to_owned());
+    }
+    if any("trunk.") || any("image_encoder.model.") {
+        return Some(
+            "a CLIP whose tensors are not named as OpenAI's, OpenCLIP's or transformers'"
+                .to_owned(),
+        );
+    }
+    None
+}

@@ -1,0 +1,48 @@
+//! How a CLIP is loaded.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ClipActivation;
+
+/// How many digits the numbers of a model have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 24 bits.
+    #[default]
+    F32,
+    /// 11 bits, and a narrow range: half the memory.
+    F16,
+    /// 8 bits, and the range of f32: half the memory.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether it is f32.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As recipes spell it.
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// How a CLIP is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClipChoice {
+    /// The precision of its weights and activations; [`Numbers::of`](crate::Numbers::of) says what it means on which device.
+    pub precision: Precision,
+    /// The nonlinearity of its transformers; overrides what its files say.
+    pub activation: Option<ClipActivation>,
+}

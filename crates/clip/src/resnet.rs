@@ -1,0 +1,253 @@
+//! CLIP's ModifiedResNet: three convolutions as a stem, average pooling in front of every stride, attention as the last pooling.
+//!
+//! The layout is OpenAI's and open_clip's. Batch norms are folded into the convolutions before them.
+
+use candle_core::{D, Result as CandleResult, Tensor};
+use frozen::{
+    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback,
+    scaled_dot_product,
+};
+
+use super::transformer::linear;
+use weights::checkpoint::{Branch, CheckpointError};
+
+/// The epsilon of torch's BatchNorm2d.
+const EPS: f64 = 1e-5;
+/// Channels of a block's result for each channel of its middle.
+const EXPANSION: usize = 4;
+
+/// Reads a ModifiedResNet: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
+pub fn modified_resnet(
+    weights: Branch<'_>,
+    size: usize,
+    layers: &[usize; 4],
+    width: usize,
+    heads: usize,
+    projection: usize,
+) -> Result<Chain, CheckpointError> {
+    let half = width / 2;
+    let mut chain: Vec<Box<dyn Layer>> = vec![];
+    for (i, (inputs, outputs, stride)) in [(3, half, 2), (half, half, 1), (half, width, 1)]
+        .into_iter()
+        .enumerate()
+    {
+        let conv = format!("visual.conv{}", i + 1);
+        let norm = format!("visual.bn{}", i + 1);
+        chain.push(Box::new(convolution(
+            weights, &conv, &norm, inputs, outputs, 3, stride,
+        )?));
+        chain.push(Box::new(Activation::Relu));
+    }
+    chain.push(Box::new(AvgPool2d::new(2)?));
+    let mut inputs = width;
+    for (stage, &blocks) in layers.iter().enumerate() {
+        let planes = width << stage;
+        for index in 0..blocks {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            let name = format!("visual.layer{}.{index}", stage + 1);
+            chain.push(Box::new(Bottleneck::read(
+                weights, &name, inputs, planes, stride,
+            )?));
+            chain.push(Box::new(Activation::Relu));
+            inputs = planes * EXPANSION;
+        }
+    }
+    let grid = size / 32;
+    chain.push(Box::new(AttentionPool::read(
+        weights, grid, inputs, heads, projection,
+    )?));
+    Ok(Chain::new(chain))
+}
+
+/// A convolution without bias and the batch norm behind it, as one.
+fn convolution(
+    weights: Branch<'_>,
+    conv: &str,
+    norm: &str,
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+) -> Result<Conv2d, CheckpointError> {
+    let weight = weights.get(
+        &format!("{conv}.weight"),
+        &[outputs, inputs, kernel, kernel],
+    )?;
+    let norm = |name: &str| weights.get(&format!("{norm}.{name}"), &[outputs]);
+    Ok(Conv2d::folded(
+        weight,
+        None,
+        &norm("weight")?,
+        &norm("bias")?,
+        &norm("running_mean")?,
+        &norm("running_var")?,
+        EPS,
+        Conv2dOptions {
+            stride,
+            padding: kernel / 2,
+            ..Conv2dOptions::default()
+        },
+    )?)
+}
+
+/// `branch(x) + shortcut(x)`, without the nonlinearity behind it.
+struct Bottleneck {
+    branch: Chain,
+    shortcut: Option<Chain>,
+}
+
+impl Bottleneck {
+    fn read(
+        weights: Branch<'_>,
+        name: &str,
+        inputs: usize,
+        planes: usize,
+        stride: usize,
+    ) -> Result<Self, CheckpointError> {
+        let outputs = planes * EXPANSION;
+        let conv = |i: usize, inputs, outputs, kernel| {
+            let (conv, norm) = (format!("{name}.conv{i}"), format!("{name}.bn{i}"));
+            convolution(weights, &conv, &norm, inputs, outputs, kernel, 1)
+        };
+        let mut branch: Vec<Box<dyn Layer>> = vec![
+            Box::new(conv(1, inputs, planes, 1)?),
+            Box::new(Activation::Relu),
+            Box::new(conv(2, planes, planes, 3)?),
+            Box::new(Activation::Relu),
+        ];
+        if stride > 1 {
+            branch.push(Box::new(AvgPool2d::new(stride)?));
+        }
+        branch.push(Box::new(conv(3, planes, outputs, 1)?));
+        let mut shortcut: Vec<Box<dyn Layer>> = vec![];
+        if stride > 1 || inputs != outputs {
+            if stride > 1 {
+                shortcut.push(Box::new(AvgPool2d::new(stride)?));
+            }
+            let (conv, norm) = (
+                format!("{name}.downsample.0"),
+                format!("{name}.downsample.1"),
+            );
+            shortcut.push(Box::new(convolution(
+                weights, &conv, &norm, inputs, outputs, 1, 1,
+            )?));
+        }
+        Ok(Self {
+            branch: Chain::new(branch),
+            shortcut: (!shortcut.is_empty()).then(|| Chain::new(shortcut)),
+        })
+    }
+}
+
+impl Layer for Bottleneck {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let y = self.branch.eval(x)?;
+        match &self.shortcut {
+            None => y + x,
+            Some(shortcut) => y + shortcut.eval(x)?,
+        }
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        let (y, branch) = self.branch.vjp(x)?;
+        match &self.shortcut {
+            None => Ok(((y + x)?, Box::new(move |grad| branch(grad)? + grad))),
+            Some(shortcut) => {
+                let (z, shortcut) = shortcut.vjp(x)?;
+                let pullback = move |grad: &Tensor| branch(grad)? + shortcut(grad)?;
+                Ok(((y + z)?, Box::new(pullback)))
+            }
+        }
+    }
+}
+
+/// One attention over all places and their mean, asked by the mean: `[batch, channels, rows, columns]` to `[batch, projection]`.
+struct AttentionPool {
+    positions: Tensor,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    heads: usize,
+}
+
+impl AttentionPool {
+    fn read(
+        weights: Branch<'_>,
+        grid: usize,
+        channels: usize,
+        heads: usize,
+        projection: usize,
+    ) -> Result<Self, CheckpointError> {
+        let part = |name: &str, outputs| {
+            let name = format!("visual.attnpool.{name}");
+            linear(weights, &name, channels, outputs, true)
+        };
+        Ok(Self {
+            positions: weights.get(
+                "visual.attnpool.positional_embedding",
+                &[grid * grid + 1, channels],
+            )?,
+            q: part("q_proj", channels)?,
+            k: part("k_proj", channels)?,
+            v: part("v_proj", channels)?,
+            out: part("c_proj", projection)?,
+            heads,
+        })
+    }
+
+    /// `[batch, tokens, channels]` to `[batch, heads, tokens, channels / heads]`.
+    fn split(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let (batch, tokens, channels) = x.dims3()?;
+        x.reshape((batch, tokens, self.heads, channels / self.heads))?
+            .transpose(1, 2)?
+            .contiguous()
+    }
+}
+
+/// The inverse of [`AttentionPool::split`].
+fn join(x: &Tensor) -> CandleResult<Tensor> {
+    x.transpose(1, 2)?.contiguous()?.flatten_from(2)
+}
+
+impl Layer for AttentionPool {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        Ok(self.vjp(x)?.0)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        let shape = x.shape().clone();
+        let places = x.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let mean = places.mean_keepdim(1)?;
+        let tokens = Tensor::cat(&[&mean, &places], 1)?.broadcast_add(&self.positions)?;
+        let asking = tokens.narrow(1, 0, 1)?.contiguous()?;
+        let (q, back_q) = self.q.vjp(&asking)?;
+        let (k, back_k) = self.k.vjp(&tokens)?;
+        let (v, back_v) = self.v.vjp(&tokens)?;
+        let (y, back) =
+            scaled_dot_product(&self.split(&q)?, &self.split(&k)?, &self.split(&v)?, false)?;
+        let (y, back_out) = self.out.vjp(&join(&y)?.squeeze(1)?)?;
+        let heads = self.heads;
+        let pullback = move |grad: &Tensor| {
+            let grad = back_out(grad)?.unsqueeze(1)?;
+            let (batch, _, channels) = grad.dims3()?;
+            let grad = grad
+                .reshape((batch, 1, heads, channels / heads))?
+                .transpose(1, 2)?
+                .contiguous()?;
+            let (q, k, v) = back(&grad)?;
+            let tokens = (back_k(&join(&k)?)? + back_v(&join(&v)?)?)?;
+            let count = tokens.dim(1)? - 1;
+            // the mean is asked by itself, and asks
+            let mean = (tokens.narrow(1, 0, 1)? + back_q(&join(&q)?)?)?;
+            let places = tokens
+                .narrow(1, 1, count)?
+                .broadcast_add(&(mean / count as f64)?)?;
+            places
+                .transpose(D::Minus1, D::Minus2)?
+                .contiguous()?
+                .reshape(&shape)
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}

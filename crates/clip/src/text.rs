@@ -1,0 +1,160 @@
+//! CLIP's text transformer. Texts are never optimised, so it has no backward pass.
+
+use candle_core::{Device, Tensor};
+use frozen::{Embedding, Layer, LayerNorm, Linear};
+
+use super::config::{Layout, TextConfig, TextPool, TextProjection};
+use super::transformer::{Block, block, layer_norm, linear};
+use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
+
+/// Tokens to what the transformer makes of each of them.
+pub struct TextStack {
+    tokens: Embedding,
+    positions: Tensor,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    device: Device,
+}
+
+impl TextStack {
+    /// Reads the transformer of a checkpoint, whose names begin with `prefix`.
+    pub fn read(
+        weights: Branch<'_>,
+        layout: Layout,
+        prefix: &str,
+        config: &TextConfig,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let stack = &config.stack;
+        let d = stack.width;
+        let name = |hugging_face: &str, open: &str| {
+            let name = match layout {
+                Layout::HuggingFace => hugging_face,
+                Layout::OpenClip => open,
+            };
+            under(prefix, name)
+        };
+        let tokens = name(
+            "embeddings.token_embedding.weight",
+            "token_embedding.weight",
+        );
+        let positions = name(
+            "embeddings.position_embedding.weight",
+            "positional_embedding",
+        );
+        let norm = name("final_layer_norm", "ln_final");
+        Ok(Self {
+            tokens: Embedding::new(weights.get(&tokens, &[config.vocabulary, d])?)?,
+            positions: weights.get(&positions, &[config.context, d])?,
+            blocks: (0..stack.layers)
+                .map(|index| block(weights, layout, prefix, index, stack, config.causal))
+                .collect::<Result<_, _>>()?,
+            norm: layer_norm(weights, &norm, d, stack.eps)?,
+            device: device.clone(),
+        })
+    }
+
+    /// `[1, tokens, width]`, before the last normalisation.
+    fn blocks(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        let positions = self.positions.narrow(0, 0, ids.len())?;
+        let ids = Tensor::new(ids, &self.device)?.unsqueeze(0)?;
+        let mut x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
+        for block in &self.blocks {
+            x = block.eval(&x)?;
+        }
+        Ok(x)
+    }
+
+    /// What is made of each token: `[1, tokens, width]`.
+    ///
+    /// # Errors
+    /// Where there are more tokens than the transformer reads, or one that it does not know.
+    pub fn hidden(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        self.norm.eval(&self.blocks(ids)?)
+    }
+}
+
+/// Tokens to an embedding in the joint space.
+pub struct TextTower {
+    stack: TextStack,
+    projection: Option<Linear>,
+    pool: TextPool,
+    causal: bool,
+}
+
+impl TextTower {
+    /// Reads the text tower of a checkpoint.
+    pub fn read(
+        weights: Branch<'_>,
+        layout: Layout,
+        config: &TextConfig,
+        projection: usize,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let d = config.stack.width;
+        let prefix = prefix(weights.checkpoint(), layout);
+        let name = match layout {
+            Layout::HuggingFace => "text_projection".to_owned(),
+            Layout::OpenClip => under(prefix, "text_projection"),
+        };
+        let projection = match (layout, config.projection) {
+            (_, TextProjection::None) => None,
+            (_, TextProjection::Linear) => Some(linear(weights, &name, d, projection, true)?),
+            (Layout::HuggingFace, TextProjection::Matrix) => {
+                Some(linear(weights, &name, d, projection, false)?)
+            }
+            (Layout::OpenClip, TextProjection::Matrix) => {
+                let matrix = weights.get(&name, &[d, projection])?;
+                Some(Linear::new(matrix.t()?.contiguous()?, None)?)
+            }
+        };
+        Ok(Self {
+            stack: TextStack::read(weights, layout, prefix, config, device)?,
+            projection,
+            pool: config.pool,
+            causal: config.causal,
+        })
+    }
+
+    /// The embedding `[projection]` of one text, not yet of unit length. `ids` are its tokens, begin and end among them; padding
+    /// may follow, and has to where [`TextConfig::reads_padding`].
+    pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        let place = self.place(ids);
+        // with a causal mask, later tokens do not change the result
+        let seen = if self.causal { &ids[..=place] } else { ids };
+        let x = self.stack.blocks(seen)?;
+        let x = (self.stack.norm).eval(&x.narrow(1, place, 1)?.squeeze(1)?)?;
+        match &self.projection {
+            Some(projection) => projection.eval(&x)?.squeeze(0),
+            None => x.squeeze(0),
+        }
+    }
+
+    /// The index of the token that the embedding is taken from.
+    fn place(&self, ids: &[u32]) -> usize {
+        let last = ids.len().saturating_sub(1);
+        let wanted = match self.pool {
+            TextPool::First => return 0,
+            TextPool::Last => return last,
+            TextPool::Token(id) => Some(id),
+            TextPool::Highest => ids.iter().copied().max(),
+        };
+        (ids.iter().position(|id| Some(*id) == wanted)).unwrap_or(last)
+    }
+}
+
+/// The prefix of the text tower's names. The weights decide whether it is a CustomTextCLIP's, because `custom_text` is not reliable.
+pub(super) fn prefix(checkpoint: &Checkpoint, layout: Layout) -> &'static str {
+    match layout {
+        Layout::HuggingFace => "text_model",
+        Layout::OpenClip if checkpoint.shape("text.token_embedding.weight").is_some() => "text",
+        Layout::OpenClip => "",
+    }
+}
+
+fn under(prefix: &str, name: &str) -> String {
+    match prefix {
+        "" => name.to_owned(),
+        _ => format!("{prefix}.{name}"),
+    }
+}

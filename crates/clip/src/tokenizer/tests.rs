@@ -1,0 +1,335 @@
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const EMBEDDED: &[u8] = include_bytes!("../embedded/tokenizer.json");
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+fn embedded() -> Tokenizer {
+    Tokenizer::from_json(EMBEDDED, 32).expect("the embedded tokenizer")
+}
+
+fn of_folder(folder: &str, layout: Layout) -> Tokenizer {
+    let files = TokenizerFiles::in_folder(&root(folder)).expect("a tokenizer");
+    Tokenizer::read(&files, 77, layout).expect(folder)
+}
+
+/// A tokenizer of another kind, between `[` and `]`.
+fn made(model: &serde_json::Value) -> Tokenizer {
+    made_in(model, Layout::HuggingFace)
+}
+
+fn made_in(model: &serde_json::Value, layout: Layout) -> Tokenizer {
+    let special = |id: u32, content: &str| json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true });
+    let piece = |id: &str| json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+    let token = |id: &str, ids: u32| json!({ "id": id, "ids": [ids], "tokens": [id] });
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "decoder": null,
+        "added_tokens": [special(100, "["), special(101, "]")],
+        "normalizer": { "type": "Lowercase" },
+        "pre_tokenizer": { "type": "Whitespace" },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [piece("["), { "Sequence": { "id": "A", "type_id": 0 } }, piece("]")],
+            "pair": [],
+            "special_tokens": { "[": token("[", 100), "]": token("]", 101) },
+        },
+        "model": model,
+    });
+    let inner = Inner::from_bytes(json.to_string()).expect("a tokenizer");
+    Tokenizer::new(inner, 8, layout).expect("a tokenizer")
+}
+
+/// Tokenizers of every kind that the library reads, with and without a token for the unknown.
+fn others() -> Vec<Tokenizer> {
+    let words = json!({ "a": 0, "cat": 1, "?": 2 });
+    let models = [
+        json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" }),
+        json!({ "type": "WordLevel", "vocab": words, "unk_token": "none" }),
+        json!({ "type": "WordPiece", "vocab": { "a": 0, "cat": 1, "##s": 3, "?": 2 }, "unk_token": "?", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100 }),
+        json!({ "type": "WordPiece", "vocab": words, "unk_token": "none", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100 }),
+        json!({ "type": "Unigram", "vocab": [["<unk>", 0.0], ["a", -1.0], ["cat", -2.0]], "unk_id": 0 }),
+        json!({ "type": "Unigram", "vocab": [["a", -1.0], ["cat", -2.0]], "unk_id": null }),
+        json!({ "type": "BPE", "vocab": { "a": 0, "c": 1, "t": 3, "?": 2 }, "merges": [], "unk_token": "?" }),
+        json!({ "type": "BPE", "vocab": { "a": 0, "c": 1, "t": 3, "?": 2 }, "merges": [], "unk_token": "none" }),
+        json!({ "type": "BPE", "vocab": { "a": 0, "c": 1, "t": 3 }, "merges": [], "unk_token": null }),
+        json!({ "type": "BPE", "vocab": { "a": 0, "c": 1, "t": 3, "a</w>": 4, "t</w>": 5, "]": 101 }, "merges": [], "unk_token": "]", "end_of_word_suffix": "</w>" }),
+    ];
+    let layouts = [Layout::HuggingFace, Layout::OpenClip];
+    let made = models
+        .iter()
+        .flat_map(|model| layouts.map(|layout| made_in(model, layout)));
+    made.collect()
+}
+
+static ALL: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
+    let mut all = others();
+    all.push(embedded());
+    for layout in [Layout::HuggingFace, Layout::OpenClip] {
+        for folder in [
+            "tests/fixtures/clip-hf-quick",
+            "tests/fixtures/clip-open-vit",
+            "tests/fixtures/open-clip-text/model",
+            "generators/tests/fixtures/stable/sd1/tokenizer",
+        ] {
+            all.push(of_folder(folder, layout));
+        }
+    }
+    all
+});
+
+/// What holds for any text.
+fn holds(tokenizer: &Tokenizer, text: &str) {
+    let frame = tokenizer.encode("").expect("no text").ids;
+    let tokens = tokenizer.encode(text).expect("any text");
+    let ids = &tokens.ids;
+    assert!(
+        ids.len() >= 2 && ids.len() <= tokenizer.context,
+        "{text:?}: {ids:?}"
+    );
+    assert_eq!([ids[0], ids[ids.len() - 1]], frame[..], "{text:?}");
+    if tokens.nothing {
+        assert_eq!(*ids, frame, "{text:?}");
+    }
+    let named = tokens.unread.warnings("it", "a text").join(" ");
+    assert!(
+        !tokens.nothing || !named.is_empty() || clean::lower(text).is_empty(),
+        "{text:?}"
+    );
+}
+
+/// A text, what open_clip cleans it to, its tokens, and those of transformers.
+type Row = (String, String, Vec<u32>, Vec<u32>);
+
+fn rows() -> Vec<Row> {
+    let path = root("tests/fixtures/open-clip-text/texts.json");
+    let json = std::fs::read(path).expect("the fixture");
+    serde_json::from_slice(&json).expect("rows")
+}
+
+/// The tokens between begin and end, cut as the libraries cut them.
+fn framed(ids: &[u32]) -> Vec<u32> {
+    let [start, end] = [533, 534];
+    let mut framed = [&[start], ids].concat();
+    framed.truncate(76);
+    framed.push(end);
+    framed
+}
+
+#[test]
+fn texts_have_the_tokens_of_open_clip() {
+    let tokenizer = of_folder("tests/fixtures/open-clip-text/model", Layout::OpenClip);
+    for (text, _, expected, _) in &rows() {
+        let tokens = tokenizer.encode(text).expect(text);
+        assert_eq!(tokens.ids, framed(expected), "{text:?}");
+    }
+}
+
+#[test]
+fn texts_have_the_tokens_of_transformers() {
+    let tokenizer = of_folder("tests/fixtures/open-clip-text/model", Layout::HuggingFace);
+    for (text, _, _, expected) in &rows() {
+        let tokens = tokenizer.encode(text).expect(text);
+        assert_eq!(tokens.ids, framed(expected), "{text:?}");
+    }
+}
+
+#[test]
+fn special_tokens_that_are_typed_mean_what_they_mean_in_each_library() {
+    let folder = "tests/fixtures/open-clip-text/model";
+    let ids = |layout, text: &str| of_folder(folder, layout).encode(text).expect(text).ids;
+    // transformers' names are special in its layout, and words in open_clip's; open_clip's names are the other way round
+    let theirs = "a <|endoftext|> it";
+    let typed = "a <end_of_text> it";
+    let count = |ids: Vec<u32>| ids.iter().filter(|id| **id == 534).count();
+    assert_eq!(count(ids(Layout::HuggingFace, theirs)), 2);
+    assert_eq!(count(ids(Layout::OpenClip, theirs)), 1);
+    assert_eq!(count(ids(Layout::HuggingFace, typed)), 1);
+    assert_eq!(count(ids(Layout::OpenClip, typed)), 2);
+    assert_eq!(count(ids(Layout::OpenClip, &typed.to_uppercase())), 2);
+}
+
+#[test]
+fn the_embedded_vocabulary_leaves_out_the_signs_that_it_lacks() {
+    let tokenizer = embedded();
+    let ids = |text: &str| tokenizer.encode(text).expect(text).ids;
+    for (text, same) in [
+        ("a cat (cute)!", "a cat cute"),
+        ("rock & roll", "rock roll"),
+        ("50% grey", "50 grey"),
+        ("a \"sign\" that says no", "a sign that says no"),
+        ("black/white", "black white"),
+        ("snake_case fox", "snake case fox"),
+        ("a café at night", "a cafe at night"),
+        ("CRÈME brûlée", "creme brulee"),
+        ("cafe\u{301}", "cafe"),
+        ("a “dream”…", "a dream"),
+        ("a cat 🐈", "a cat cat"),
+        ("Straße", "strasse"),
+        ("R&B", "r b"),
+        ("日本の山", "ri ben noshan"),
+    ] {
+        assert_eq!(ids(text), ids(same), "{text}");
+        assert_ne!(
+            tokenizer.encode(text).expect(text).unread,
+            Unread::default(),
+            "{text}"
+        );
+    }
+    // what it has it reads as it did
+    for text in [
+        "it's",
+        "it’s",
+        "piñata",
+        "Spaceships!",
+        "a dog, a cat",
+        "a - b",
+    ] {
+        assert_eq!(
+            tokenizer.encode(text).expect(text).unread,
+            Unread::default(),
+            "{text}"
+        );
+    }
+    assert_eq!(ids("Spaceships!"), [5118, 390, 311, 68, 3786, 285, 5119]);
+}
+
+#[test]
+fn every_character_that_ends_a_word_is_read() {
+    let tokenizer = embedded();
+    for c in (0..0x3000).filter_map(char::from_u32) {
+        for text in [format!("a cat{c}"), format!("{c}"), format!("{c}x {c}{c}")] {
+            holds(&tokenizer, &text);
+        }
+    }
+}
+
+#[test]
+fn losses_are_named() {
+    let unread = embedded()
+        .encode("a café (日本) (x)")
+        .expect("a text")
+        .unread;
+    let warnings = unread.of_model("embedded", "a prompt");
+    assert_eq!(warnings.len(), 2);
+    assert!(
+        warnings[0].contains("\"café\" as \"cafe\""),
+        "{}",
+        warnings[0]
+    );
+    assert!(
+        warnings[1].contains("leaves out \"(\", \")\" in a prompt"),
+        "{}",
+        warnings[1]
+    );
+    let nothing = embedded().encode("(((").expect("a text");
+    assert!(nothing.nothing && nothing.ids == [5118, 5119]);
+    let blank = embedded().encode("  ").expect("a text");
+    assert!(!blank.nothing);
+}
+
+#[test]
+fn a_vocabulary_of_all_bytes_reads_everything() {
+    // as CLIP's: the merge of two signs is never at the end of a word, and both of them are
+    let vocab =
+        json!({ "a": 0, "a</w>": 1, "+": 2, "+</w>": 3, "*": 4, "*</w>": 5, "+*": 6, "]": 101 });
+    let tokenizer = made(&json!({
+        "type": "BPE", "vocab": vocab, "merges": [["+", "*"]], "unk_token": "]", "end_of_word_suffix": "</w>"
+    }));
+    let tokens = tokenizer.encode("+*+ a").expect("a text");
+    assert_eq!(
+        (tokens.ids, tokens.unread),
+        (vec![100, 6, 3, 1, 101], Unread::default())
+    );
+}
+
+#[test]
+fn unknown_tokens_are_kept_and_reported() {
+    let words = json!({ "a": 0, "cat": 1, "?": 2 });
+    let kept = made(&json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" }));
+    let tokens = kept.encode("a zebra").expect("a text");
+    assert_eq!(tokens.ids, [100, 0, 2, 101]);
+    assert_eq!(tokens.unread.unknown, ["zebra"]);
+    let none = made(&json!({ "type": "WordLevel", "vocab": words, "unk_token": "none" }));
+    let tokens = none.encode("a zebra").expect("a text");
+    assert_eq!(tokens.ids, [100, 0, 101]);
+    assert_eq!(tokens.unread.dropped, ["zebra"]);
+}
+
+#[test]
+fn thousands_of_losses_are_listed_at_once() {
+    let pieces = || (0..200_000).map(|number| (number % 100_000).to_string());
+    let listed = super::listed(pieces()).unwrap();
+    assert_eq!(listed, "0, 1, 2, 3, 4, 5, 6, 7 and 99992 more");
+    assert_eq!(
+        super::listed(["a", "a"].map(String::from).into_iter()).unwrap(),
+        "a"
+    );
+}
+
+#[test]
+fn a_long_text_is_cut_and_its_end_reported() {
+    for layout in [Layout::HuggingFace, Layout::OpenClip] {
+        let tokenizer = of_folder("tests/fixtures/open-clip-text/model", layout);
+        let tokens = tokenizer
+            .encode(&"it dog &amp; ".repeat(60))
+            .expect("a text");
+        assert_eq!(tokens.ids.len(), 77);
+        let lost = tokens.unread.lost.expect("an end");
+        assert!(
+            lost.starts_with("it") || lost.starts_with("dog") || lost.starts_with('&'),
+            "{lost}"
+        );
+    }
+}
+
+#[test]
+fn a_cut_text_keeps_the_tokens_that_end_every_text() {
+    let words = json!({ "a": 0, "cat": 1, "?": 2 });
+    let model = json!({ "type": "WordLevel", "vocab": words, "unk_token": "?" });
+    let text = "a a a a a a a cat a";
+    let mut tokenizer = made(&model);
+    tokenizer
+        .inner
+        .with_post_processor(None::<TemplateProcessing>);
+    let tokens = tokenizer.encode(text).expect("a text");
+    assert_eq!(tokens.ids, [0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(tokens.unread.lost.as_deref(), Some("a"));
+    let template = TemplateProcessing::builder()
+        .try_single("$A ] [")
+        .expect("a template")
+        .special_tokens(vec![("]", 101), ("[", 100)])
+        .build()
+        .expect("a template");
+    tokenizer.inner.with_post_processor(Some(template));
+    let tokens = tokenizer.encode(text).expect("a text");
+    assert_eq!(tokens.ids, [0, 0, 0, 0, 0, 0, 101, 100]);
+    assert_eq!(tokens.unread.lost.as_deref(), Some("a cat a"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_has_tokens(
+        characters in proptest::collection::vec(proptest::char::any(), 0..60),
+        printed in "\\PC{0,60}",
+        words in "([a-z']{1,8}[\"#$%&()/;=>@\\[\\]^_`{|}~é日🐈 ]{0,3}){0,12}",
+    ) {
+        let characters: String = characters.into_iter().collect();
+        for tokenizer in ALL.iter() {
+            for text in [&characters, &printed, &words] {
+                holds(tokenizer, text);
+            }
+        }
+    }
+}

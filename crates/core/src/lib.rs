@@ -1,0 +1,18 @@
+//! What all of Phantasia's crates share: numbers that change over a render ([`Schedule`]), places in a render ([`StepContext`]), prompts
+//! and their weights, random numbers with a key, diagnostics of what a user wrote, reading pictures, and writing whole files.
+
+pub mod diagnostic;
+mod expression;
+pub mod files;
+pub mod picture;
+mod prompt;
+pub mod random;
+mod schedule;
+pub mod schema;
+pub mod shorthand;
+mod step;
+
+pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
+pub use prompt::{Fade, Prompt, PromptSchedule, weighted};
+pub use schedule::{InvalidSchedule, Schedule};
+pub use step::{StepContext, StepOrPercent};

@@ -1,0 +1,166 @@
+//! Prompts: what a picture should show, when, and how much.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Schedule, StepContext, StepOrPercent};
+
+/// One prompt: a text or an image, and when and how much it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// The words. Exactly one of `text` and `image` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// An image to come close to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
+    /// How much it counts; below 0 the picture is pushed away from it.
+    #[serde(default = "one")]
+    pub weight: Schedule,
+    /// The distance at which the prompt is content and pulls no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<f64>,
+    /// The step at which it begins to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<StepOrPercent>,
+    /// The step at which it has ceased to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<StepOrPercent>,
+    /// Over how many steps it comes in after `from` and goes out before `until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fade: Option<StepOrPercent>,
+}
+
+impl Prompt {
+    /// A text of weight 1, over the whole render.
+    pub fn new(text: &str) -> Self {
+        Self {
+            text: Some(text.to_owned()),
+            image: None,
+            weight: one(),
+            stop: None,
+            from: None,
+            until: None,
+            fade: None,
+        }
+    }
+}
+
+fn one() -> Schedule {
+    Schedule::from(1.0)
+}
+
+/// Splits a prompt as the command line takes it, `TEXT` or `TEXT::WEIGHT`, into its text and its weight, which is 1 by default. A text
+/// that contains two colons itself needs an explicit weight: `std::vec::1`.
+///
+/// # Errors
+/// When what follows the last two colons is not a finite number, or the text before them is empty; the message says what to write.
+pub fn weighted(written: &str) -> Result<(&str, f64), String> {
+    let Some((text, weight)) = written.rsplit_once("::") else {
+        return Ok((written, 1.0));
+    };
+    let weight = weight.trim();
+    match weight.parse() {
+        Ok(_) if text.trim().is_empty() => {
+            Err(format!("there is no text before the weight `{weight}`"))
+        }
+        Ok(number) if f64::is_finite(number) => Ok((text.trim_end(), number)),
+        _ => Err(format!(
+            "`{weight}` is not a weight: a number follows `::`, as in `{0}::0.5`; write a text that contains `::` itself as `{written}::1`",
+            text.trim()
+        )),
+    }
+}
+
+/// How a prompt comes in, or goes out, after an edit: over `steps` steps from the clock's `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fade {
+    /// When the edit took effect.
+    pub start: usize,
+    /// Over how many steps; 0 is at once.
+    pub steps: usize,
+}
+
+impl Fade {
+    /// The share that is done, 0..=1. The first step counts already, the step `steps` counts in full.
+    pub fn done(&self, clock: usize) -> f64 {
+        let distance = clock.saturating_sub(self.start) as f64;
+        ((distance + 1.0) / (self.steps as f64 + 1.0)).min(1.0)
+    }
+}
+
+/// The course of a prompt's weight over a render.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptSchedule {
+    weight: Schedule,
+    from: Option<StepOrPercent>,
+    until: Option<StepOrPercent>,
+    fade: Option<StepOrPercent>,
+    comes: Option<Fade>,
+    goes: Option<Fade>,
+}
+
+impl PromptSchedule {
+    /// The course that a prompt asks for.
+    pub fn of(prompt: &Prompt) -> Self {
+        Self {
+            weight: prompt.weight.clone(),
+            from: prompt.from,
+            until: prompt.until,
+            fade: prompt.fade,
+            comes: None,
+            goes: None,
+        }
+    }
+
+    /// The same, coming in after an edit.
+    pub fn coming(mut self, fade: Fade) -> Self {
+        self.comes = Some(fade);
+        self
+    }
+
+    /// The same, going out after an edit.
+    pub fn going(mut self, fade: Fade) -> Self {
+        // one that was already leaving goes on leaving
+        self.goes.get_or_insert(fade);
+        self
+    }
+
+    /// Whether an edit has taken it out.
+    pub fn leaves(&self) -> bool {
+        self.goes.is_some()
+    }
+
+    /// Whether it has gone for good.
+    pub fn is_gone(&self, clock: usize) -> bool {
+        self.goes.is_some_and(|fade| fade.done(clock) >= 1.0)
+    }
+
+    /// The weight at a step: 0 outside of `from..until`, rising and falling over `fade` steps inside of it.
+    pub fn at(&self, at: StepContext) -> f64 {
+        let steps = |moment: &StepOrPercent| moment.step(at.steps);
+        let step = at.step as f64;
+        let fade = self.fade.as_ref().map_or(0.0, steps);
+        let ramp = |distance: f64| {
+            if distance < 0.0 {
+                0.0
+            } else if fade > 0.0 {
+                // the first step inside counts already, the step `fade` counts in full
+                ((distance + 1.0) / (fade + 1.0)).min(1.0)
+            } else {
+                1.0
+            }
+        };
+        let rise = self
+            .from
+            .as_ref()
+            .map_or(1.0, |from| ramp(step - steps(from)));
+        let fall = (self.until.as_ref()).map_or(1.0, |until| ramp(steps(until) - 1.0 - step));
+        let comes = self.comes.map_or(1.0, |fade| fade.done(at.clock));
+        let goes = self.goes.map_or(1.0, |fade| 1.0 - fade.done(at.clock));
+        self.weight.at(at.t()) * rise.min(fall) * comes * goes
+    }
+}

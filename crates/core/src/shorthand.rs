@@ -1,0 +1,131 @@
+//! The shorter ways in which parts of a configuration may be written.
+//!
+//! They are read by hand-written visitors: serde's tagged and untagged enums would read the whole value before they look
+//! at it, and with that lose where in the file it stands.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+
+use crate::Prompt;
+
+/// What may be written as a single text.
+pub trait Word: Sized {
+    /// What that text means; the rest takes the defaults.
+    fn word(text: &str) -> Self;
+}
+
+impl Word for Prompt {
+    fn word(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+/// A list, or its only entry; an entry is a map or a text.
+pub fn entries<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Word,
+{
+    struct Entries<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de> + Word> Visitor<'de> for Entries<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts and maps")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            Ok(vec![T::word(text)])
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(|entry| vec![entry])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+            let entries = Vec::<Entry<T>>::deserialize(SeqAccessDeserializer::new(list))?;
+            Ok(entries.into_iter().map(|entry| entry.0).collect())
+        }
+    }
+
+    deserializer.deserialize_str(Entries(PhantomData))
+}
+
+/// Likewise, where nothing need be said.
+pub fn some_entries<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Word,
+{
+    entries(deserializer).map(Some)
+}
+
+struct Entry<T>(T);
+
+impl<'de, T: Deserialize<'de> + Word> Deserialize<'de> for Entry<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Word> Visitor<'de> for EntryVisitor<T> {
+            type Value = Entry<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a map")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry<T>, E> {
+                Ok(Entry(T::word(text)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+            }
+        }
+
+        deserializer.deserialize_str(EntryVisitor(PhantomData))
+    }
+}
+
+/// `[width, height]` or `WIDTHxHEIGHT`.
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
+    struct Size;
+
+    impl<'de> Visitor<'de> for Size {
+        type Value = [usize; 2];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("width and height in pixels, such as [256, 256] or 256x256")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<[usize; 2], E> {
+            text.split_once(['x', 'X'])
+                .and_then(|(width, height)| Some([digits(width)?, digits(height)?]))
+                .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<[usize; 2], A::Error> {
+            let mut sides = vec![];
+            while let Some(side) = list.next_element()? {
+                sides.push(side);
+            }
+            <[usize; 2]>::try_from(sides)
+                .map_err(|sides| de::Error::invalid_length(sides.len(), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Size)
+}
+
+/// A whole number without a sign, with spaces around it or not.
+fn digits(text: &str) -> Option<usize> {
+    let text = text.trim();
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
+}

@@ -1,0 +1,38 @@
+//! Layers of frozen networks, differentiable in their input alone.
+//!
+//! A network that only criticises or decodes never learns: all that is wanted of its backward pass is the gradient
+//! of its *input*. Every [`Layer`] here therefore carries two functions, written by hand: its value ([`Layer::eval`])
+//! and its value together with a [`Pullback`] ([`Layer::vjp`]), the map from the gradient of the output to the
+//! gradient of the input. Layers compose with [`Chain`], [`Residual`] and [`Parallel`] without a graph in between, and a whole network
+//! joins candle's graph as one node ([`Layer::forward`]).
+//!
+//! f32 and f64 on the CPU run fused kernels on rayon's global thread pool; every other type and device runs candle's own
+//! operations. An input must have the type and device of the layer's weights.
+
+mod activation;
+mod attention;
+mod conv;
+mod embedding;
+mod gemm;
+mod host;
+pub mod kernel;
+pub mod layer;
+mod linear;
+mod norm;
+mod pool;
+mod real;
+pub mod resample;
+mod warp;
+
+pub use activation::Activation;
+pub use attention::{AttentionPullback, SelfAttention, scaled_dot_product};
+pub use conv::{Conv2d, Conv2dOptions};
+pub use embedding::Embedding;
+#[doc(hidden)]
+pub use host::composed;
+pub use layer::{Chain, Layer, Parallel, Pullback, Residual, attach};
+pub use linear::Linear;
+pub use norm::{GroupNorm, LayerNorm};
+pub use pool::{AvgPool2d, UpsampleNearest};
+pub use resample::{Border, Crop, Crops, Filter, Resample};
+pub use warp::Warp;

@@ -1,0 +1,227 @@
+//! The distance of embeddings to prompts, and its gradient: plain numbers, exact, the same on every device.
+
+use crate::config::{Distance, Select};
+use clip::dot;
+
+/// One prompt as a place in the joint space, with what it counts at the moment.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Of unit length.
+    pub vector: Vec<f32>,
+    /// How much it counts; below 0 it pushes away.
+    pub weight: f64,
+    /// Below this distance (times the sign of the weight) there is no gradient.
+    pub stop: Option<f64>,
+}
+
+/// What [`judge`] finds.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The loss, summed over the embeddings and not yet divided by their number.
+    pub loss: f64,
+    /// d(loss)/d(embedding), for each embedding.
+    pub grads: Vec<f32>,
+    /// The sum over the embeddings of the cosine to each target.
+    pub cosines: Vec<f64>,
+}
+
+/// Compares embeddings, `width` numbers each, of any length but 0, with the targets.
+///
+/// The loss of an embedding x and a target y of weight w is `|w| * (sign(w) * d(x, y))`, d being 1 - cos or half the squared
+/// angle between them (Crowson's squared spherical distance, `2 * asin(|x - y| / 2)^2`). With [`Select::Mix`] there is one target,
+/// the weighted mean; with [`Select::Best`] and [`Select::Worst`] each embedding heeds one of the positive targets, and every
+/// negative one.
+pub fn judge(
+    embeddings: &[f32],
+    width: usize,
+    targets: &[Target],
+    distance: Distance,
+    select: Select,
+) -> Judgement {
+    let mut result = Judgement {
+        loss: 0.0,
+        grads: vec![0.0; embeddings.len()],
+        cosines: vec![0.0; targets.len()],
+    };
+    let mixed = (select == Select::Mix).then(|| mix(targets, width));
+    let mut cosines = vec![0.0; targets.len()];
+    for (x, grad) in (embeddings.chunks_exact(width)).zip(result.grads.chunks_exact_mut(width)) {
+        let norm = dot(x, x).sqrt().max(f64::MIN_POSITIVE);
+        for ((target, cosine), sum) in (targets.iter().zip(&mut cosines)).zip(&mut result.cosines) {
+            *cosine = (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
+            *sum += *cosine;
+        }
+        let mut add = |target: &Target, cosine: f64| {
+            let (loss, slope) = pull(target, cosine, distance);
+            result.loss += loss;
+            // d(cos)/dx = (y - cos * x / |x|) / |x|
+            for ((grad, x), y) in grad.iter_mut().zip(x).zip(&target.vector) {
+                let direction = (f64::from(*y) - cosine * f64::from(*x) / norm) / norm;
+                *grad += (slope * direction) as f32;
+            }
+        };
+        if let Some(target) = &mixed {
+            let cosine = (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
+            add(target, cosine);
+            continue;
+        }
+        let chosen = chosen(targets, &cosines, select);
+        for (i, (target, cosine)) in targets.iter().zip(&cosines).enumerate() {
+            let heeded = target.weight < 0.0 || chosen.is_none_or(|chosen| chosen == i);
+            if heeded && target.weight != 0.0 {
+                add(target, *cosine);
+            }
+        }
+    }
+    result
+}
+
+/// Which positive target an embedding heeds; none means all.
+fn chosen(targets: &[Target], cosines: &[f64], select: Select) -> Option<usize> {
+    let positive = || {
+        (targets.iter().zip(cosines).enumerate())
+            .filter(|(_, (target, _))| target.weight > 0.0)
+            .map(|(i, (_, cosine))| (i, *cosine))
+    };
+    match select {
+        Select::All | Select::Mix => None,
+        Select::Best => positive()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i),
+        Select::Worst => positive()
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i),
+    }
+}
+
+/// The weighted mean of the targets at unit length, with the sum of the weights' sizes as its weight.
+fn mix(targets: &[Target], width: usize) -> Target {
+    let mut sum = vec![0.0; width];
+    for target in targets {
+        for (sum, value) in sum.iter_mut().zip(&target.vector) {
+            *sum += (target.weight * f64::from(*value)) as f32;
+        }
+    }
+    Target {
+        vector: clip::unit(sum),
+        weight: targets.iter().map(|target| target.weight.abs()).sum(),
+        stop: None,
+    }
+}
+
+/// The loss of one embedding and one target, and d(loss)/d(cos).
+fn pull(target: &Target, cosine: f64, distance: Distance) -> (f64, f64) {
+    let (d, slope) = match distance {
+        Distance::Cosine => (1.0 - cosine, -1.0),
+        Distance::Spherical => {
+            let angle = cosine.acos();
+            // d(angle^2 / 2)/d(cos) = -angle / sin(angle): 1 in the limit of 0, without bound towards pi
+            let slope = if angle < 1e-4 {
+                -1.0
+            } else {
+                -angle / angle.sin().max(1e-3)
+            };
+            (0.5 * angle * angle, slope)
+        }
+    };
+    let content = (target.stop).is_some_and(|stop| target.weight.signum() * d < stop);
+    let slope = if content { 0.0 } else { target.weight * slope };
+    (target.weight * d, slope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(weights: &[f64]) -> Vec<Target> {
+        let vectors = [
+            [0.6f32, 0.8, 0.0, 0.0],
+            [0.0, 0.6, -0.8, 0.0],
+            [0.5, 0.5, 0.5, 0.5],
+        ];
+        weights
+            .iter()
+            .zip(vectors)
+            .map(|(weight, vector)| Target {
+                vector: vector.to_vec(),
+                weight: *weight,
+                stop: None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let x = [0.3f32, -1.2, 0.7, 2.0, 1.0, 0.2, -0.3, 0.1];
+        for distance in [Distance::Cosine, Distance::Spherical] {
+            for select in [Select::All, Select::Mix, Select::Best, Select::Worst] {
+                let targets = targets(&[1.0, -0.4, 2.0]);
+                let found = judge(&x, 4, &targets, distance, select);
+                for i in 0..x.len() {
+                    let at = |h: f32| {
+                        let mut x = x;
+                        x[i] += h;
+                        judge(&x, 4, &targets, distance, select).loss
+                    };
+                    let step = 1e-3f32;
+                    let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
+                    let error = (slope - f64::from(found.grads[i])).abs();
+                    assert!(
+                        error < 2e-4,
+                        "{distance:?} {select:?} {i}: {slope} {}",
+                        found.grads[i]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_spherical_distance_is_half_the_squared_angle() {
+        let x = [1.0f32, 0.0];
+        let y = Target {
+            vector: vec![0.0, 1.0],
+            weight: 1.0,
+            stop: None,
+        };
+        let found = judge(&x, 2, &[y], Distance::Spherical, Select::All);
+        let right_angle = std::f64::consts::FRAC_PI_2;
+        assert!((found.loss - right_angle * right_angle / 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn at_the_target_the_gradient_is_finite() {
+        let mut targets = targets(&[1.0]);
+        let x = targets[0].vector.clone();
+        let found = judge(&x, 4, &targets, Distance::Spherical, Select::All);
+        assert!(found.grads.iter().all(|g| g.is_finite()));
+        targets[0].vector = x.iter().map(|v| -v).collect();
+        let found = judge(&x, 4, &targets, Distance::Spherical, Select::All);
+        assert!(found.grads.iter().all(|g| g.is_finite()));
+    }
+
+    #[test]
+    fn a_content_prompt_has_a_loss_but_no_gradient() {
+        let mut targets = targets(&[1.0]);
+        targets[0].stop = Some(10.0);
+        let found = judge(
+            &[1.0, 0.0, 0.0, 0.0],
+            4,
+            &targets,
+            Distance::Cosine,
+            Select::All,
+        );
+        assert!(found.loss > 0.0);
+        assert!(found.grads.iter().all(|g| *g == 0.0));
+    }
+
+    #[test]
+    fn best_heeds_the_closest_positive_target_and_every_negative_one() {
+        let all = targets(&[1.0, 1.0, -1.0]);
+        let x = [0.6f32, 0.8, 0.0, 0.1];
+        let best = judge(&x, 4, &all, Distance::Cosine, Select::Best);
+        let pair = [all[0].clone(), all[2].clone()];
+        let expected = judge(&x, 4, &pair, Distance::Cosine, Select::All);
+        assert_eq!(best.grads, expected.grads);
+    }
+}
