@@ -1,6 +1,7 @@
 //! What all of Phantasia's crates share: numbers that change over a render ([`Schedule`]), places in a render ([`StepContext`]), prompts
 //! and their weights, random numbers with a key, diagnostics of what a user wrote, reading pictures, and writing whole files.
 
+pub mod check;
 pub mod diagnostic;
 mod expression;
 pub mod files;

@@ -176,6 +176,10 @@ fn spelled(value: f64) -> &'static str {
 }
 
 impl JsonSchema for Schedule {
+    fn inline_schema() -> bool {
+        true
+    }
+
     fn schema_name() -> Cow<'static, str> {
         "Number".into()
     }
@@ -184,6 +188,7 @@ impl JsonSchema for Schedule {
         json_schema!({
             "description": "A number, or an expression of t, the share of the render that is done (0..=1).",
             "type": ["number", "string"],
+            "format": crate::check::SCHEDULE_FORMAT,
         })
     }
 }

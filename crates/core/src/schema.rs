@@ -58,3 +58,95 @@ fn or(schema: &mut Schema, words: Vec<Value>) {
         variants.push(json!({ "type": "string", "enum": words }));
     }
 }
+
+/// Visits a value and all values in it, each with its path (`generator.lr`) and every schema that describes it: the one that its field has, and
+/// those that this one refers to. Of several alternatives only the first that fits the value is visited.
+pub fn walk(root: &Value, value: &Value, visit: &mut impl FnMut(&str, &Value, &Value)) {
+    walk_at(root, root, value, "", visit);
+}
+
+fn walk_at(
+    root: &Value,
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    visit: &mut impl FnMut(&str, &Value, &Value),
+) {
+    visit(path, schema, value);
+    if let Some(target) = target(root, schema) {
+        walk_at(root, target, value, path, visit);
+    }
+    let alternatives = ["anyOf", "oneOf"].map(|key| schema[key].as_array());
+    for alternatives in alternatives.into_iter().flatten() {
+        if let Some(fitting) = alternatives.iter().find(|one| fits(root, one, value)) {
+            walk_at(root, fitting, value, path, visit);
+        }
+    }
+    let below = |key: &str| match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    };
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                if let Some(schema) = schema["properties"].get(key) {
+                    walk_at(root, schema, value, &below(key), visit);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                let schema = (schema["prefixItems"].get(index)).or_else(|| schema.get("items"));
+                if let Some(schema) = schema {
+                    walk_at(root, schema, value, &below(&index.to_string()), visit);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a schema refers to.
+fn target<'s>(root: &'s Value, schema: &Value) -> Option<&'s Value> {
+    let reference = schema.get("$ref")?.as_str()?;
+    root.pointer(reference.strip_prefix('#')?)
+}
+
+/// Whether a schema is the one for a value, as far as its types, its words and its required keys tell.
+fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
+    if let Some(target) = target(root, schema)
+        && !fits(root, target, value)
+    {
+        return false;
+    }
+    let typed = |name: &Value| match name.as_str() {
+        Some("null") => value.is_null(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_u64() || value.is_i64(),
+        Some("number") => value.is_number(),
+        Some("string") => value.is_string(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        _ => true,
+    };
+    let type_fits = match &schema["type"] {
+        Value::Null => true,
+        Value::Array(types) => types.iter().any(typed),
+        only => typed(only),
+    };
+    let word_fits = schema.get("const").is_none_or(|only| only == value)
+        && (schema["enum"].as_array()).is_none_or(|words| words.contains(value));
+    let required = schema["required"].as_array().into_iter().flatten();
+    let keys_fit = required
+        .filter_map(Value::as_str)
+        .all(|key| match value.get(key) {
+            None => false,
+            Some(inner) => (schema["properties"].get(key))
+                .and_then(|schema| schema.get("const"))
+                .is_none_or(|only| only == inner),
+        });
+    let alternatives = ["anyOf", "oneOf"].map(|key| schema[key].as_array());
+    let one_fits = (alternatives.into_iter().flatten())
+        .all(|alternatives| alternatives.iter().any(|one| fits(root, one, value)));
+    type_fits && word_fits && keys_fit && one_fits
+}

@@ -1,0 +1,274 @@
+//! Checks of configurations.
+//!
+//! The range of a setting stands on its field, as an attribute of its schema: `#[schemars(range(min = 1, max = 16))]`, or
+//! `extend("exclusiveMinimum" = 0)`. [`check_ranges`] compares every value of a configuration with its schema. What a range cannot say, such as
+//! two settings that exclude each other, a configuration checks itself, with a [`Checker`].
+
+use std::fmt::Display;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::schema::walk;
+use crate::{DiagnosticKind, Schedule};
+
+/// Format of texts that are the path of an image.
+pub const IMAGE_FORMAT: &str = "image";
+/// Format of texts that name a model.
+pub const MODEL_FORMAT: &str = "model";
+/// Format of texts that are an expression of `t`.
+pub const SCHEDULE_FORMAT: &str = "schedule";
+
+/// Something wrong with the value at a path.
+#[derive(Debug)]
+pub struct Finding {
+    /// The value's path: `generator.lr`, `prompts.0.weight`.
+    pub path: String,
+    /// What is wrong with it.
+    pub kind: DiagnosticKind,
+}
+
+/// Collects what is wrong with a configuration. Paths are relative to the section that is being checked.
+#[derive(Debug, Default)]
+pub struct Checker {
+    section: String,
+    findings: Vec<Finding>,
+}
+
+impl Checker {
+    /// Checks the section at `path`, seen from the present one.
+    pub fn section(&mut self, path: impl Display, check: impl FnOnce(&mut Self)) {
+        let inner = self.path(&path.to_string());
+        let outer = std::mem::replace(&mut self.section, inner);
+        check(self);
+        self.section = outer;
+    }
+
+    /// A value makes no sense; the message says why, and what would. An empty path is the section itself.
+    pub fn invalid(&mut self, path: &str, message: impl Into<String>) {
+        self.push(path, DiagnosticKind::Invalid(message.into()));
+    }
+
+    /// A value is of another type or range than it should be.
+    pub fn unexpected(&mut self, path: &str, expected: impl Into<String>, found: impl Display) {
+        let (expected, found) = (expected.into(), found.to_string());
+        self.push(path, DiagnosticKind::Unexpected { expected, found });
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, path: &str, kind: DiagnosticKind) {
+        let path = self.path(path);
+        self.findings.push(Finding { path, kind });
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// All findings, in the order in which they were made.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    fn path(&self, path: &str) -> String {
+        match (self.section.as_str(), path) {
+            (section, "") => section.to_owned(),
+            ("", path) => path.to_owned(),
+            (section, path) => format!("{section}.{path}"),
+        }
+    }
+}
+
+/// Compares every value with the ranges of its schema, and checks that images exist.
+pub fn check_ranges(schema: &Value, value: &Value, checker: &mut Checker) {
+    walk(schema, value, &mut |path, schema, value| {
+        if let Some(range) = Range::of(schema) {
+            range.check(path, schema, value, checker);
+        }
+        if let (Some(IMAGE_FORMAT), Some(file)) = (format_of(schema), value.as_str()) {
+            check_image(path, Path::new(file), checker);
+        }
+    });
+}
+
+/// The format that a schema gives to texts.
+pub fn format_of(schema: &Value) -> Option<&str> {
+    schema.get("format").and_then(Value::as_str)
+}
+
+fn check_image(path: &str, file: &Path, checker: &mut Checker) {
+    if !file.exists() {
+        let (what, resolved) = ("image", file.to_owned());
+        checker.push(path, DiagnosticKind::MissingFile { what, resolved });
+    } else if file.is_dir() {
+        checker.invalid(
+            path,
+            format!("`{}` is a folder, not an image", file.display()),
+        );
+    }
+}
+
+/// The range of a number.
+struct Range {
+    least: Option<f64>,
+    above: Option<f64>,
+    most: Option<f64>,
+}
+
+impl Range {
+    fn of(schema: &Value) -> Option<Self> {
+        let bound = |key| schema.get(key).and_then(Value::as_f64);
+        let range = Self {
+            least: bound("minimum"),
+            above: bound("exclusiveMinimum"),
+            most: bound("maximum"),
+        };
+        let is_range = range.least.or(range.above).or(range.most).is_some();
+        is_range.then_some(range)
+    }
+
+    fn check(&self, path: &str, schema: &Value, value: &Value, checker: &mut Checker) {
+        let whole = value.is_u64() || value.is_i64();
+        let is_count = whole && !has_type(schema, "number");
+        let schedule = match value {
+            Value::Number(number) => number.as_f64().map(Schedule::from),
+            Value::String(text) if has_type(schema, "number") => Schedule::parse(text).ok(),
+            _ => None,
+        };
+        let Some(schedule) = schedule else { return };
+        let (lowest, highest) = schedule.bounds();
+        let too_low = self.least.is_some_and(|least| lowest < least)
+            || self.above.is_some_and(|above| lowest <= above);
+        let too_high = self.most.is_some_and(|most| highest > most);
+        if !too_low && !too_high {
+            return;
+        }
+        let worst = if too_low { lowest } else { highest };
+        let expected = self.expected(is_count);
+        if schedule.constant().is_some() {
+            checker.unexpected(path, expected, worst);
+        } else {
+            checker.unexpected(
+                path,
+                expected,
+                format_args!("`{schedule}`, which comes to {worst}"),
+            );
+        }
+    }
+
+    fn expected(&self, is_count: bool) -> String {
+        let number = if is_count {
+            "a whole number"
+        } else {
+            "a number"
+        };
+        match (self.least, self.above, self.most) {
+            (Some(least), _, Some(most)) => format!("{number} from {least} to {most}"),
+            (Some(least), _, None) => format!("{number} of {least} or more"),
+            (None, Some(above), Some(most)) => {
+                format!("{number} above {above} and at most {most}")
+            }
+            (None, Some(above), None) => format!("{number} above {above}"),
+            (None, None, most) => format!("{number} of at most {}", most.unwrap_or(f64::MAX)),
+        }
+    }
+}
+
+fn has_type(schema: &Value, name: &str) -> bool {
+    match &schema["type"] {
+        Value::String(only) => only == name,
+        Value::Array(types) => types.iter().any(|one| one == name),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Serialize;
+
+    use super::*;
+
+    #[derive(Serialize, JsonSchema)]
+    struct Config {
+        #[schemars(range(min = 1, max = 16))]
+        layers: usize,
+        #[schemars(range(min = 0, max = 1))]
+        decay: Option<f64>,
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        lr: Schedule,
+        #[schemars(range(min = 0))]
+        weight: Option<Schedule>,
+        #[schemars(inner(range(min = 1)))]
+        sides: Vec<usize>,
+        image: Option<Image>,
+        augment: Vec<Augment>,
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    struct Image(#[schemars(extend("format" = IMAGE_FORMAT))] String);
+
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Augment {
+        Flip {
+            #[schemars(range(min = 0, max = 1))]
+            p: f64,
+        },
+        Noise {
+            #[schemars(range(min = 0, max = 10))]
+            strength: f64,
+        },
+    }
+
+    fn findings(config: &Config) -> Vec<String> {
+        let schema = schemars::schema_for!(Config).to_value();
+        let value = serde_json::to_value(config).expect("a value");
+        let mut checker = Checker::default();
+        check_ranges(&schema, &value, &mut checker);
+        (checker.into_findings().iter())
+            .map(|finding| format!("{}: {}", finding.path, finding.kind))
+            .collect()
+    }
+
+    #[test]
+    fn values_in_range_pass() {
+        let config = Config {
+            layers: 16,
+            decay: None,
+            lr: Schedule::parse("0.1 * (1.1 - t)").expect("an expression"),
+            weight: Some(Schedule::from(0.0)),
+            sides: vec![1, 2],
+            image: None,
+            augment: vec![Augment::Flip { p: 1.0 }, Augment::Noise { strength: 5.0 }],
+        };
+        assert_eq!(findings(&config), Vec::<String>::new());
+    }
+
+    #[test]
+    fn values_out_of_range_are_found_with_their_paths() {
+        let config = Config {
+            layers: 17,
+            decay: Some(1.5),
+            lr: Schedule::parse("1 - t").expect("an expression"),
+            weight: Some(Schedule::from(-1.0)),
+            sides: vec![3, 0],
+            image: Some(Image("nowhere.png".to_owned())),
+            augment: vec![Augment::Flip { p: 2.0 }, Augment::Noise { strength: 50.0 }],
+        };
+        assert_eq!(
+            findings(&config),
+            [
+                "layers: expected a whole number from 1 to 16, found 17",
+                "decay: expected a number from 0 to 1, found 1.5",
+                "lr: expected a number above 0, found `1 - t`, which comes to 0",
+                "weight: expected a number of 0 or more, found -1",
+                "sides.1: expected a whole number of 1 or more, found 0",
+                "image: there is no image `nowhere.png`",
+                "augment.0.flip.p: expected a number from 0 to 1, found 2",
+                "augment.1.noise.strength: expected a number from 0 to 10, found 50",
+            ]
+        );
+    }
+}
