@@ -11,10 +11,9 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 use phantasia::live::{Event, Worker, WorkerOptions};
-use phantasia::output::RunFolder;
-use phantasia::paint::Painter;
 use phantasia::preview::Window;
 use phantasia::recipe::Recipe;
+use phantasia::run::{Run, RunFolder};
 use phantasia::session::Session;
 
 #[global_allocator]
@@ -27,7 +26,7 @@ const WARM_UP: usize = 30;
 fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let out = tempfile::tempdir()?;
     let session = Session::new(recipe, &Device::Cpu)?;
-    let painter = Painter::new(session, RunFolder::create(out.path(), "window")?, recipe)?;
+    let run = Run::new(session, RunFolder::create(out.path(), "window")?, recipe)?;
     let options = WorkerOptions {
         device: "cpu".to_owned(),
         fade: 20,
@@ -39,7 +38,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let ends = Arc::new(Mutex::new(vec![]));
     let times = Arc::clone(&ends);
     let stop = Arc::new(AtomicBool::new(false));
-    let worker = Worker::spawn(painter, options, stop, move |event| {
+    let worker = Worker::spawn(run, options, stop, move |event| {
         if matches!(event, Event::Message(_)) {
             return;
         }

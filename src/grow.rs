@@ -9,12 +9,10 @@ use candle_core::{Device, Tensor};
 use generators::cellular::{self, Rule};
 use image::RgbImage;
 
-use crate::{artifact, picture};
+use crate::picture;
+use crate::run::{RULE, artifact};
 
 pub use garden::{Care, Garden, Grown};
-
-/// The file name of a rule in a run folder.
-pub const RULE: &str = "rule.safetensors";
 
 /// Reads a rule: its file, or the run folder that holds one.
 ///

@@ -1,12 +1,12 @@
 //! One render: the generator, what judges it, and the tick that makes them work on each other.
 
+mod backend;
 mod cellular;
 mod diffusion;
 mod edits;
 mod generator;
 mod latent;
 mod state;
-mod studio;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -16,13 +16,13 @@ use candle_core::{DType, Device, Tensor};
 use generators::{Artifact, Generator, Progress, State};
 use serde::{Deserialize, Serialize};
 
+pub use backend::{Library, SessionBackend, SessionOptions};
 pub use state::{SavedSession, SavedState, Source};
-pub use studio::{Library, SessionOptions, Studio};
 
 use crate::objective::Objective;
-use crate::prompt::{Fade, PromptSchedule, StepContext};
+use crate::prompt::{PromptSchedule, StepContext};
 use crate::recipe::{Edit, Prompt, Recipe};
-use studio::{RecipeStudio, cover};
+use backend::{RecipeBackend, resize_to_fill};
 
 /// What one step found.
 #[derive(Clone, Debug)]
@@ -45,9 +45,9 @@ pub struct Tick {
     pub finished: bool,
 }
 
-/// One stretch of a render with one generator: a stage, or what follows a restart in it.
+/// A part of a render with one generator and one schedule: a stage, or what follows a restart in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Course {
+pub struct Segment {
     /// Which of the recipe's generators paints.
     pub stage: usize,
     /// Steps of the whole render that were done when the generator began; decides its random numbers.
@@ -60,7 +60,7 @@ pub struct Course {
     pub from_image: bool,
 }
 
-impl Course {
+impl Segment {
     /// The step of the whole render at which it ends.
     pub fn end(&self) -> usize {
         self.origin + self.steps
@@ -86,25 +86,25 @@ impl Mask {
 pub struct Session {
     generator: Box<dyn Generator>,
     objective: Objective,
-    studio: Option<Box<dyn Studio>>,
+    backend: Option<Box<dyn SessionBackend>>,
     mask: Option<Mask>,
-    course: Course,
+    segment: Segment,
     step: usize,
-    /// What is asked for, but for what is fading out.
+    /// The present prompts, without those that fade out.
     prompts: Vec<Prompt>,
-    /// Changes of prompts and terms so far, those that stages brought among them: what is asked for follows from them.
-    asked: Vec<(Source, Edit)>,
-    rate: f64,
+    /// Changes of prompts and terms so far, by stages and by edits.
+    objective_edits: Vec<(Source, Edit)>,
+    learning_rate_scale: f64,
     /// Edits of the recipe's timeline whose step has not come.
     ahead: VecDeque<Edit>,
     /// Edits that took effect.
     timeline: Vec<Edit>,
     /// What takes the last edits back, the last one last.
     undo: Vec<Edit>,
-    before_restart: Option<(Course, State)>,
+    before_restart: Option<(Segment, State)>,
     warnings: Vec<String>,
     /// The last picture whose loss was a number.
-    good: Option<Tensor>,
+    last_finite: Option<Tensor>,
 }
 
 impl Session {
@@ -119,34 +119,34 @@ impl Session {
         device: &Device,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let studio = RecipeStudio::new(recipe, device, options)?;
-        Self::from_studio(Box::new(studio), recipe.timeline.clone())
+        let backend = RecipeBackend::new(recipe, device, options)?;
+        Self::from_backend(Box::new(backend), recipe.timeline.clone())
     }
 
-    /// A session of a studio's parts; the edits, in the order of their steps, take effect as their steps come.
-    pub fn from_studio(mut studio: Box<dyn Studio>, timeline: Vec<Edit>) -> Result<Self> {
-        let init = studio.init()?;
-        let course = Course {
+    /// A session with a backend of its own. The edits of the timeline, in the order of their steps, take effect when their step comes.
+    pub fn from_backend(mut backend: Box<dyn SessionBackend>, timeline: Vec<Edit>) -> Result<Self> {
+        let init = backend.init()?;
+        let segment = Segment {
             stage: 0,
             began: 0,
             origin: 0,
-            steps: studio.steps(0),
+            steps: backend.steps(0),
             from_image: init.is_some(),
         };
-        let generator = studio.generator(&course, init.as_ref())?;
-        let mask = studio.mask()?;
-        let mut session = Self::from_parts(generator, Objective::new(vec![]), course.steps);
-        session.studio = Some(studio);
-        session.course = course;
+        let generator = backend.generator(&segment, init.as_ref())?;
+        let mask = backend.mask()?;
+        let mut session = Self::from_parts(generator, Objective::new(vec![]), segment.steps);
+        session.backend = Some(backend);
+        session.segment = segment;
         session.ahead = timeline.into();
-        session.bring_wishes()?;
+        session.apply_stage_edit()?;
         if let Some(paint) = mask {
             let start = session.image()?;
             let (_, _, height, width) = start.dims4()?;
             session.mask = Some(Mask {
-                paint: cover(&paint, [width, height])?,
+                paint: resize_to_fill(&paint, [width, height])?,
                 behind: match &init {
-                    Some(init) => cover(init, [width, height])?,
+                    Some(init) => resize_to_fill(init, [width, height])?,
                     None => start,
                 },
             });
@@ -154,14 +154,14 @@ impl Session {
         Ok(session)
     }
 
-    /// A session of parts, to try generators and objectives with. It has no studio, and so its prompts and terms cannot be edited.
+    /// A session of parts, to try generators and objectives with. It has no backend, and so its prompts and terms cannot be edited.
     pub fn from_parts(generator: Box<dyn Generator>, objective: Objective, steps: usize) -> Self {
         Self {
             generator,
             objective,
-            studio: None,
+            backend: None,
             mask: None,
-            course: Course {
+            segment: Segment {
                 stage: 0,
                 began: 0,
                 origin: 0,
@@ -170,21 +170,21 @@ impl Session {
             },
             step: 0,
             prompts: vec![],
-            asked: vec![],
-            rate: 1.0,
+            objective_edits: vec![],
+            learning_rate_scale: 1.0,
             ahead: VecDeque::new(),
             timeline: vec![],
             undo: vec![],
             before_restart: None,
             warnings: vec![],
-            good: None,
+            last_finite: None,
         }
     }
 
-    /// What the person should know since the last time: words of a prompt that a model does not read, sizes that were changed.
+    /// Warnings added since the last call: words of a prompt that a model does not read, sizes that were changed.
     pub fn take_warnings(&mut self) -> Vec<String> {
-        if let Some(studio) = &mut self.studio {
-            self.warnings.extend(studio.warnings());
+        if let Some(backend) = &mut self.backend {
+            self.warnings.extend(backend.warnings());
         }
         std::mem::take(&mut self.warnings)
     }
@@ -204,20 +204,20 @@ impl Session {
 
     /// The step at which the render ends without a stop in its timeline.
     pub fn planned_steps(&self) -> usize {
-        let later = (self.studio.as_ref()).map_or(0, |studio| {
-            (self.course.stage + 1..studio.stages())
-                .map(|stage| studio.steps(stage))
+        let later = (self.backend.as_ref()).map_or(0, |backend| {
+            (self.segment.stage + 1..backend.stages())
+                .map(|stage| backend.steps(stage))
                 .sum()
         });
-        self.course.end() + later
+        self.segment.end() + later
     }
 
-    /// The stretch of the render that is being painted.
-    pub fn course(&self) -> &Course {
-        &self.course
+    /// The segment that is being painted.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
     }
 
-    /// What is asked for, without what is fading out.
+    /// The present prompts, without those that fade out.
     pub fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
@@ -231,8 +231,8 @@ impl Session {
     }
 
     /// What the recipe's learning rate is multiplied by.
-    pub fn rate(&self) -> f64 {
-        self.rate
+    pub fn learning_rate_scale(&self) -> f64 {
+        self.learning_rate_scale
     }
 
     /// All edits: those that took effect, then those whose step is yet to come.
@@ -252,9 +252,9 @@ impl Session {
 
     /// Whether all steps are done. Only an edit that gives the stage more steps or restarts it continues the render.
     pub fn is_exhausted(&self) -> bool {
-        let last_stage =
-            (self.studio.as_ref()).is_none_or(|studio| self.course.stage + 1 >= studio.stages());
-        self.step >= self.course.end() && last_stage
+        let last_stage = (self.backend.as_ref())
+            .is_none_or(|backend| self.segment.stage + 1 >= backend.stages());
+        self.step >= self.segment.end() && last_stage
     }
 
     /// The total number of steps of the current stage if it makes `more` from here.
@@ -268,13 +268,13 @@ impl Session {
                  {{\"restart\":\"image\"}}), or render the recipe with other `steps`"
             );
         }
-        Ok(self.step.saturating_sub(self.course.origin) + more)
+        Ok(self.step.saturating_sub(self.segment.origin) + more)
     }
 
     fn at(&self) -> StepContext {
         StepContext {
-            step: self.step.saturating_sub(self.course.origin),
-            steps: self.course.steps,
+            step: self.step.saturating_sub(self.segment.origin),
+            steps: self.segment.steps,
             clock: self.step,
         }
     }
@@ -287,7 +287,7 @@ impl Session {
         if self.is_stopped() {
             bail!("the render is stopped");
         }
-        while self.step >= self.course.end() {
+        while self.step >= self.segment.end() {
             self.next_stage()?;
         }
         let at = self.at();
@@ -300,7 +300,7 @@ impl Session {
                 self.step + 1
             );
         }
-        self.good = Some(image.clone());
+        self.last_finite = Some(image.clone());
         if let Some(mask) = &self.mask {
             guidance.grad = guidance.grad.broadcast_mul(&mask.paint)?;
         }
@@ -309,7 +309,7 @@ impl Session {
             .context("the generator could not take its step")?;
         self.step += 1;
         if progress == Progress::Finished {
-            self.course.steps = self.course.steps.min(self.step - self.course.origin);
+            self.segment.steps = self.segment.steps.min(self.step - self.segment.origin);
         }
         // also here, because after the last step there is no next one
         self.apply_due()?;
@@ -329,7 +329,7 @@ impl Session {
     pub fn image(&mut self) -> Result<Tensor> {
         let rendered = self.generator.picture().context("the generator failed")?;
         let image = self.shown(&rendered)?;
-        match (&self.good, is_finite(&image)?) {
+        match (&self.last_finite, is_finite(&image)?) {
             (Some(good), false) => Ok(good.clone()),
             (None, false) => bail!("there is no picture: its values are not finite"),
             (_, true) => Ok(image),

@@ -8,9 +8,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use image::RgbImage;
-use phantasia::output::RunFolder;
-use phantasia::paint::{Painter, paint};
 use phantasia::recipe::Recipe;
+use phantasia::run::{Run, RunFolder, paint};
 use phantasia::session::Session;
 use tempfile::TempDir;
 
@@ -75,8 +74,8 @@ fn a_render_of_no_steps_writes_the_reconstruction() -> Result<()> {
     )?;
     let session = Session::new(&recipe, &Device::Cpu)?;
     let run = RunFolder::create(folder.path(), "none")?;
-    let painter = Painter::new(session, run, &recipe)?;
-    let outcome = paint(painter, &AtomicBool::new(false), |_| {
+    let render = Run::new(session, run, &recipe)?;
+    let outcome = paint(render, &AtomicBool::new(false), |_| {
         panic!("there is no step")
     })?;
     assert_eq!((outcome.steps, outcome.interrupted), (0, false));

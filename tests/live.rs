@@ -13,11 +13,10 @@ use candle_core::{Device, Tensor};
 use generators::{Generator, Progress, State};
 use phantasia::live::{Command, Event, Frame, Message, Severity, Worker, WorkerOptions};
 use phantasia::objective::{Term, Verdict};
-use phantasia::output::{CHECKPOINT, IMAGE, METRICS, RECIPE, RunFolder};
-use phantasia::paint::Painter;
-use phantasia::prompt::{Fade, StepContext};
-use phantasia::recipe::{Edit, Prompt, Recipe, Restart, TermOptions};
-use phantasia::session::{Course, Session, Studio};
+use phantasia::prompt::StepContext;
+use phantasia::recipe::{Edit, Prompt, Recipe, Restart};
+use phantasia::run::{CHECKPOINT, IMAGE, METRICS, RECIPE, Run, RunFolder};
+use phantasia::session::{Segment, Session, SessionBackend};
 
 const STEPS: usize = 6;
 
@@ -127,7 +126,7 @@ struct Mock {
     fixed_steps: bool,
 }
 
-impl Studio for Mock {
+impl SessionBackend for Mock {
     fn stages(&self) -> usize {
         1
     }
@@ -136,11 +135,14 @@ impl Studio for Mock {
         STEPS
     }
 
-    fn wishes(&self, _: usize) -> (Option<Vec<Prompt>>, Option<TermOptions>) {
-        (Some(vec![Prompt::new("grey")]), None)
+    fn stage_edit(&self, _: usize) -> Edit {
+        Edit {
+            prompts: Some(vec![Prompt::new("grey")]),
+            ..Edit::default()
+        }
     }
 
-    fn generator(&mut self, _: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
+    fn generator(&mut self, _: &Segment, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
         Ok(Box::new(Shade {
             level: match init {
                 Some(init) => init.mean_all()?.to_scalar()?,
@@ -158,15 +160,19 @@ impl Studio for Mock {
         Ok(())
     }
 
-    fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()> {
-        let texts: Vec<_> = prompts.iter().filter_map(|p| p.text.as_deref()).collect();
-        self.log
-            .note(format!("prompts {} over {}", texts.join("+"), fade.steps));
-        Ok(())
-    }
-
-    fn set_terms(&mut self, _: &TermOptions) -> Result<()> {
-        self.log.note("terms");
+    fn apply(&mut self, edit: &Edit) -> Result<()> {
+        if let Some(prompts) = &edit.prompts {
+            let texts: Vec<_> = prompts.iter().filter_map(|p| p.text.as_deref()).collect();
+            let fade = edit.fade.unwrap_or(0);
+            self.log
+                .note(format!("prompts {} over {fade}", texts.join("+")));
+        }
+        if edit.terms.is_some() {
+            self.log.note("terms");
+        }
+        if let Some(factor) = edit.lr {
+            self.log.note(format!("rate {factor}"));
+        }
         Ok(())
     }
 
@@ -176,10 +182,6 @@ impl Studio for Mock {
             permits: Arc::clone(&self.permits),
             breaks_at: self.breaks_at,
         })]
-    }
-
-    fn set_rate(&mut self, factor: f64) {
-        self.log.note(format!("rate {factor}"));
     }
 
     fn mask(&self) -> Result<Option<Tensor>> {
@@ -221,17 +223,17 @@ impl Bench {
         let out = tempfile::tempdir().expect("a folder");
         let log = Log::default();
         let permits = Arc::new(AtomicUsize::new(permits));
-        let studio = Mock {
+        let backend = Mock {
             log: log.clone(),
             permits: Arc::clone(&permits),
             breaks_at,
             fixed_steps,
         };
-        let session = Session::from_studio(Box::new(studio), vec![]).expect("a session");
+        let session = Session::from_backend(Box::new(backend), vec![]).expect("a session");
         let folder = RunFolder::create(out.path(), "grey").expect("a run");
         let mut recipe = Recipe::new(vec![Prompt::new("grey")]);
         recipe.steps = STEPS;
-        let painter = Painter::new(session, folder, &recipe).expect("a painter");
+        let run = Run::new(session, folder, &recipe).expect("a run");
         let options = WorkerOptions {
             device: "none".to_owned(),
             fade: 3,
@@ -242,7 +244,7 @@ impl Bench {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Told::default();
         let sink = Arc::clone(&told);
-        let worker = Worker::spawn(painter, options, Arc::clone(&stop), move |event| {
+        let worker = Worker::spawn(run, options, Arc::clone(&stop), move |event| {
             if let Event::Message(message) = event {
                 sink.lock().expect("the messages").push(message.clone());
             }

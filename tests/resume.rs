@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use phantasia::output::{CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE};
 use phantasia::picture;
 use phantasia::recipe::{Prompt, Recipe};
+use phantasia::run::{CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE};
 use tempfile::TempDir;
 
 /// Small, with a checkpoint at every step.

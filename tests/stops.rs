@@ -10,9 +10,8 @@ use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use phantasia::output::{IMAGE, METRICS, RECIPE, RunFolder};
-use phantasia::paint::{Painter, Resumption};
 use phantasia::recipe::{Edit, Prompt, Recipe};
+use phantasia::run::{IMAGE, METRICS, RECIPE, Resumption, Run, RunFolder};
 use phantasia::session::{Session, SessionOptions};
 use tempfile::TempDir;
 
@@ -48,67 +47,67 @@ fn assert_same(a: &Path, b: &Path) {
 
 /// Renders in this process, with the models loaded once.
 #[derive(Default)]
-struct Studio(SessionOptions);
+struct Harness(SessionOptions);
 
-impl Studio {
-    fn begin(&self, recipe: &Recipe, out: &Path) -> Painter {
+impl Harness {
+    fn begin(&self, recipe: &Recipe, out: &Path) -> Run {
         let session = Session::with_options(recipe, &Device::Cpu, &self.0).expect("a session");
         let folder = RunFolder::create(out, "ball").expect("a run");
-        Painter::new(session, folder, recipe).expect("a painter")
+        Run::new(session, folder, recipe).expect("a run")
     }
 
-    fn resume(&self, run: &Path) -> Painter {
+    fn resume(&self, run: &Path) -> Run {
         let folder = RunFolder::open(run).expect("the run");
         let resumption = Resumption::read(folder, false, &Device::Cpu).expect("a checkpoint");
-        let (painter, changes) = resumption.painter(&self.0).expect("a painter");
+        let (render, changes) = resumption.into_run(&self.0).expect("a run");
         assert!(changes.is_empty(), "{changes:?}");
-        painter
+        render
     }
 
     /// A render of a file to its end. Returns its run's folder.
     fn whole(&self, recipe: &Path, out: &Path) -> PathBuf {
-        let painter = self.begin(&Recipe::load(recipe).expect("a recipe"), out);
-        finish(painter)
+        let render = self.begin(&Recipe::load(recipe).expect("a recipe"), out);
+        finish(render)
     }
 }
 
-fn steps(painter: &mut Painter, count: usize) {
+fn steps(render: &mut Run, count: usize) {
     for _ in 0..count {
-        painter.step().expect("a step");
+        render.step().expect("a step");
     }
 }
 
 /// Paints what is left. Returns the run's folder.
-fn finish(mut painter: Painter) -> PathBuf {
-    let run = painter.folder().path().to_owned();
-    while !painter.is_finished() {
-        painter.step().expect("a step");
+fn finish(mut render: Run) -> PathBuf {
+    let run = render.folder().path().to_owned();
+    while !render.is_finished() {
+        render.step().expect("a step");
     }
-    painter.finish().expect("a picture");
+    render.finish().expect("a picture");
     run
 }
 
 /// A render that is edited and stopped after some steps replays from its recipe and from its picture, and resumes to the picture that it
 /// would have painted without the stop.
 #[track_caller]
-fn assert_stops(studio: &Studio, recipe: &str, at: usize, edits: &[Edit]) {
+fn assert_stops(harness: &Harness, recipe: &str, at: usize, edits: &[Edit]) {
     let folder = folder(recipe);
     let folder = folder.path();
     let recipe = Recipe::load(&folder.join("ball.yaml")).expect("a recipe");
     let begin = |out: &str, until: usize| {
-        let mut painter = studio.begin(&recipe, &folder.join(out));
+        let mut render = harness.begin(&recipe, &folder.join(out));
         for edit in edits.iter().filter(|edit| edit.step <= until) {
-            let done = painter.session().step();
-            steps(&mut painter, edit.step - done);
-            painter.edit(edit.clone()).expect("an edit");
+            let done = render.session().step();
+            steps(&mut render, edit.step - done);
+            render.edit(edit.clone()).expect("an edit");
         }
-        let done = painter.session().step();
-        steps(&mut painter, until - done);
-        painter
+        let done = render.session().step();
+        steps(&mut render, until - done);
+        render
     };
-    let painter = begin("stopped", at);
-    let run = painter.folder().path().to_owned();
-    let outcome = painter.finish().expect("a picture");
+    let render = begin("stopped", at);
+    let run = render.folder().path().to_owned();
+    let outcome = render.finish().expect("a picture");
     assert_eq!((outcome.steps, outcome.stopped), (at, true));
     let timeline = Recipe::load(&run.join(RECIPE)).expect("a recipe").timeline;
     let last = timeline.last().expect("a stop");
@@ -118,37 +117,37 @@ fn assert_stops(studio: &Studio, recipe: &str, at: usize, edits: &[Edit]) {
         edits.iter().filter(|edit| edit.step <= at).count() + 1
     );
 
-    let again = studio.whole(&run.join(RECIPE), &folder.join("by-recipe"));
+    let again = harness.whole(&run.join(RECIPE), &folder.join("by-recipe"));
     assert_same(&run, &again);
-    let again = studio.whole(&run.join(IMAGE), &folder.join("by-image"));
+    let again = harness.whole(&run.join(IMAGE), &folder.join("by-image"));
     assert_same(&run, &again);
 
     // after resuming, the stop leaves no trace, neither in the run nor in its replay
     let last = edits.last().map_or(at, |edit| edit.step.max(at));
     let never = finish(begin("never", last));
     for stopped in [run, again] {
-        let mut painter = studio.resume(&stopped);
-        assert_eq!(painter.session().step(), at);
+        let mut render = harness.resume(&stopped);
+        assert_eq!(render.session().step(), at);
         for edit in edits.iter().filter(|edit| edit.step > at) {
-            let done = painter.session().step();
-            steps(&mut painter, edit.step - done);
-            painter.edit(edit.clone()).expect("an edit");
+            let done = render.session().step();
+            steps(&mut render, edit.step - done);
+            render.edit(edit.clone()).expect("an edit");
         }
-        assert_same(&finish(painter), &never);
+        assert_same(&finish(render), &never);
     }
 }
 
 #[test]
 fn what_a_render_stops_at_is_what_its_recipe_paints() {
-    let studio = Studio::default();
+    let harness = Harness::default();
     for at in [0, 1, 5, 11] {
-        assert_stops(&studio, BALL, at, &[]);
+        assert_stops(&harness, BALL, at, &[]);
     }
 }
 
 #[test]
 fn edits_stand_before_the_stop() {
-    let studio = Studio::default();
+    let harness = Harness::default();
     let edits = [
         Edit {
             prompts: Some(vec![Prompt::new("a green leaf")]),
@@ -167,7 +166,7 @@ fn edits_stand_before_the_stop() {
     ];
     // at an edit, within a fade, right after a restart, before and after a change of length
     for at in [2, 4, 5, 7, 10] {
-        assert_stops(&studio, BALL, at, &edits);
+        assert_stops(&harness, BALL, at, &edits);
     }
 }
 
@@ -177,9 +176,9 @@ fn a_chain_stops_in_any_stage_and_between_two() {
         "{BALL}generator:\n  - {{ kind: pyramid, steps: 4, size: [24, 24] }}\n  \
          - {{ kind: pyramid, layers: 3, steps: 4, prompts: a blue ball }}\n"
     );
-    let studio = Studio::default();
+    let harness = Harness::default();
     for at in [3, 4, 6] {
-        assert_stops(&studio, &chain, at, &[]);
+        assert_stops(&harness, &chain, at, &[]);
     }
 }
 
@@ -187,41 +186,41 @@ fn a_chain_stops_in_any_stage_and_between_two() {
 fn later_edits_of_the_timeline_wait_after_the_stop() {
     let timeline = format!("{BALL}timeline: [{{ step: 8, prompts: [a green leaf], fade: 2 }}]\n");
     let folder = folder(&timeline);
-    let studio = Studio::default();
+    let harness = Harness::default();
     let file = folder.path().join("ball.yaml");
-    let never = studio.whole(&file, &folder.path().join("never"));
+    let never = harness.whole(&file, &folder.path().join("never"));
     let recipe = Recipe::load(&file).expect("a recipe");
-    let mut painter = studio.begin(&recipe, &folder.path().join("stopped"));
-    steps(&mut painter, 5);
-    painter.stop().expect("a picture");
-    let run = painter.folder().path().to_owned();
-    drop(painter);
+    let mut render = harness.begin(&recipe, &folder.path().join("stopped"));
+    steps(&mut render, 5);
+    render.stop().expect("a picture");
+    let run = render.folder().path().to_owned();
+    drop(render);
     let stopped = Recipe::load(&run.join(RECIPE)).expect("a recipe");
     let places: Vec<_> = (stopped.timeline.iter())
         .map(|edit| (edit.step, edit.stop))
         .collect();
     assert_eq!(places, [(5, true), (8, false)]);
-    let again = studio.whole(&run.join(RECIPE), &folder.path().join("again"));
+    let again = harness.whole(&run.join(RECIPE), &folder.path().join("again"));
     assert_same(&run, &again);
-    assert_same(&finish(studio.resume(&run)), &never);
+    assert_same(&finish(harness.resume(&run)), &never);
 }
 
 #[test]
 fn a_stop_leaves_no_trace_in_the_video_of_a_resumed_run() {
     let folder = folder(&BALL.replace("checkpoint: 3", "checkpoint: 3, video: webp"));
-    let studio = Studio::default();
+    let harness = Harness::default();
     let file = folder.path().join("ball.yaml");
-    let never = studio.whole(&file, &folder.path().join("never"));
+    let never = harness.whole(&file, &folder.path().join("never"));
     let recipe = Recipe::load(&file).expect("a recipe");
-    let mut painter = studio.begin(&recipe, &folder.path().join("stopped"));
-    steps(&mut painter, 5);
-    let outcome = painter.finish().expect("a picture");
+    let mut render = harness.begin(&recipe, &folder.path().join("stopped"));
+    steps(&mut render, 5);
+    let outcome = render.finish().expect("a picture");
     let video = outcome.video.expect("a video");
     let stopped = bytes(&video);
     let run = outcome.image.with_file_name("");
-    let again = studio.whole(&run.join(RECIPE), &folder.path().join("again"));
+    let again = harness.whole(&run.join(RECIPE), &folder.path().join("again"));
     assert!(bytes(&again.join("video.webp")) == stopped);
-    assert_same(&finish(studio.resume(&run)), &never);
+    assert_same(&finish(harness.resume(&run)), &never);
     assert!(bytes(&video) == bytes(&never.join("video.webp")));
 }
 
@@ -232,57 +231,57 @@ fn a_render_that_is_extended_at_its_end_replays() {
         "{BALL}generator:\n  - {{ kind: fft, steps: 3 }}\n  - {{ kind: pyramid, steps: 5, lr: 0.3 * (1 - t) + 0.01 }}\n"
     );
     let folder = folder(&chain);
-    let studio = Studio::default();
+    let harness = Harness::default();
     let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
-    let mut painter = studio.begin(&recipe, &folder.path().join("live"));
-    steps(&mut painter, 8);
-    assert!(painter.session().is_exhausted());
-    painter
+    let mut render = harness.begin(&recipe, &folder.path().join("live"));
+    steps(&mut render, 8);
+    assert!(render.session().is_exhausted());
+    render
         .edit(Edit {
             prompts: Some(vec![Prompt::new("a green leaf")]),
             fade: Some(2),
-            steps: Some(painter.session().extended_by(6).expect("more steps")),
+            steps: Some(render.session().extended_by(6).expect("more steps")),
             ..Edit::default()
         })
         .expect("an edit");
-    assert_eq!(painter.session().steps(), 14);
-    let run = finish(painter);
+    assert_eq!(render.session().steps(), 14);
+    let run = finish(render);
     let timeline = Recipe::load(&run.join(RECIPE)).expect("a recipe").timeline;
     assert_eq!((timeline[0].step, timeline[0].steps), (8, Some(11)));
     assert_same(
         &run,
-        &studio.whole(&run.join(RECIPE), &folder.path().join("again")),
+        &harness.whole(&run.join(RECIPE), &folder.path().join("again")),
     );
 }
 
 #[test]
 fn a_picture_that_was_stopped_can_be_edited_past_its_stop() {
     let folder = folder(BALL);
-    let studio = Studio::default();
+    let harness = Harness::default();
     let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
-    let mut painter = studio.begin(&recipe, &folder.path().join("stopped"));
-    steps(&mut painter, 4);
-    painter.stop().expect("a picture");
-    let stopped = painter.folder().path().join(IMAGE);
-    drop(painter);
+    let mut render = harness.begin(&recipe, &folder.path().join("stopped"));
+    steps(&mut render, 4);
+    render.stop().expect("a picture");
+    let stopped = render.folder().path().join(IMAGE);
+    drop(render);
     // as in a window that holds at the stop
     let recipe = Recipe::load(&stopped).expect("a recipe");
-    let mut painter = studio.begin(&recipe, &folder.path().join("live"));
-    steps(&mut painter, 4);
-    assert!(painter.is_finished() && !painter.session().is_exhausted());
-    painter
+    let mut render = harness.begin(&recipe, &folder.path().join("live"));
+    steps(&mut render, 4);
+    assert!(render.is_finished() && !render.session().is_exhausted());
+    render
         .edit(Edit {
             prompts: Some(vec![Prompt::new("a green leaf")]),
             ..Edit::default()
         })
         .expect("an edit");
-    let run = finish(painter);
+    let run = finish(render);
     let timeline = Recipe::load(&run.join(RECIPE)).expect("a recipe").timeline;
     assert_eq!(timeline.len(), 1, "{timeline:?}");
     assert_eq!(lines(&run), 12);
     assert_same(
         &run,
-        &studio.whole(&run.join(RECIPE), &folder.path().join("again")),
+        &harness.whole(&run.join(RECIPE), &folder.path().join("again")),
     );
 }
 
@@ -290,7 +289,7 @@ fn a_picture_that_was_stopped_can_be_edited_past_its_stop() {
 fn an_edit_that_a_recipe_could_not_hold_is_refused() {
     let folder = folder(BALL);
     let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
-    let mut painter = Studio::default().begin(&recipe, folder.path());
+    let mut render = Harness::default().begin(&recipe, folder.path());
     let terms = phantasia::recipe::TermOptions {
         mean: Some(3.0.into()),
         ..recipe.terms.clone()
@@ -318,20 +317,20 @@ fn an_edit_that_a_recipe_could_not_hold_is_refused() {
             "lr",
         ),
     ] {
-        let error = format!("{:#}", painter.edit(edit).expect_err("a bad edit"));
+        let error = format!("{:#}", render.edit(edit).expect_err("a bad edit"));
         assert!(
             error.starts_with(&format!("the edit: {path}: expected")),
             "{error}"
         );
     }
-    assert_eq!(painter.session().timeline(), []);
+    assert_eq!(render.session().timeline(), []);
 }
 
 #[test]
 fn edits_that_would_make_the_recipe_too_long_to_be_read_are_refused() {
     let folder = folder(BALL);
     let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
-    let mut painter = Studio::default().begin(&recipe, folder.path());
+    let mut render = Harness::default().begin(&recipe, folder.path());
     let edit = |letter: &str| Edit {
         prompts: Some(vec![
             Prompt::new("ball"),
@@ -340,14 +339,14 @@ fn edits_that_would_make_the_recipe_too_long_to_be_read_are_refused() {
         ..Edit::default()
     };
     for letter in ["a", "b"] {
-        painter.edit(edit(letter)).expect("an edit");
+        render.edit(edit(letter)).expect("an edit");
     }
-    let told = format!("{:#}", painter.edit(edit("c")).expect_err("too much"));
+    let told = format!("{:#}", render.edit(edit("c")).expect_err("too much"));
     assert!(told.contains("could not be read again"), "{told}");
     for _ in ["b", "a"] {
-        painter.undo(0, None).expect("room to take back");
+        render.undo(0, None).expect("room to take back");
     }
-    let image = painter.finish().expect("a picture").image;
+    let image = render.finish().expect("a picture").image;
     Recipe::load(&image.with_file_name(RECIPE)).expect("the run's recipe");
 }
 
@@ -762,8 +761,8 @@ fn changed_prompts_and_steps_become_edits_and_replay() {
     assert_eq!(recipe.prompts[0].text.as_deref(), Some("a red ball"));
     let prompts = edit.prompts.as_ref().expect("prompts");
     assert_eq!(prompts[0].text.as_deref(), Some("a green leaf"));
-    let studio = Studio::default();
-    let again = studio.whole(&path.join(RECIPE), &folder.path().join("again"));
+    let harness = Harness::default();
+    let again = harness.whole(&path.join(RECIPE), &folder.path().join("again"));
     assert_same(&path, &again);
     // what has become an edit is not a change the next time
     let output = run(folder.path(), &resume);

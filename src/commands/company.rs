@@ -15,11 +15,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use phantasia::live::{
     self, Command, Event, Message, RecipeWatch, Severity, Worker, WorkerOptions,
 };
-use phantasia::paint::{Outcome, Painter};
 use phantasia::preview::choose::{Preview, Surroundings};
 use phantasia::preview::terminal;
 use phantasia::preview::window::Window;
 use phantasia::recipe::Recipe;
+use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
 use serde::Serialize;
 
@@ -62,14 +62,14 @@ pub struct Company {
 }
 
 impl Company {
-    /// Lets the painter paint to its end. What `beside` makes lives as long; it is given where commands go.
+    /// Lets the render paint to its end. What `beside` makes lives as long; it is given where commands go.
     pub fn keep<T>(
         self,
-        painter: Painter,
+        render: Run,
         beside: impl FnOnce(SyncSender<Command>, Log) -> Result<T>,
     ) -> Result<ExitCode> {
-        let run = painter.folder().path().to_owned();
-        let (steps, done) = (painter.session().steps(), painter.session().step());
+        let run = render.folder().path().to_owned();
+        let (steps, done) = (render.session().steps(), render.session().step());
         // the picture in the terminal has its own line of progress
         let quiet = self.args.quiet || self.preview == Preview::Terminal;
         let mut progress = Progress::new(steps, done, quiet);
@@ -92,7 +92,7 @@ impl Company {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
         let (messages, stop) = (log.clone(), Arc::clone(&self.stop));
-        let mut worker = Worker::spawn(painter, options, stop, move |event| match event {
+        let mut worker = Worker::spawn(render, options, stop, move |event| match event {
             Event::Step(tick) => progress.tick(tick),
             Event::Message(message) => messages.message(message),
         })?;

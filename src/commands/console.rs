@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-use phantasia::output::disk_full;
 use phantasia::recipe::RecipeError;
+use phantasia::run::disk_full;
 
 /// Arguments that cannot be meant: the program ends with the exit code of bad usage.
 #[derive(Debug, thiserror::Error)]

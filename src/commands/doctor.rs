@@ -8,8 +8,8 @@ use candle_core::Device;
 use phantasia::load;
 use phantasia::preview::Surroundings;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
+use phantasia::run::video;
 use phantasia::session::Session;
-use phantasia::video;
 use serde::Serialize;
 use serde_json::{Value, json};
 

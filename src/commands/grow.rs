@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use image::RgbImage;
-use phantasia::grow::{self, Garden, Growth, RULE};
-use phantasia::output::RunFolder;
+use phantasia::grow::{self, Garden, Growth};
 use phantasia::preview::{GardenWindow, Preview, Surroundings};
 use phantasia::recipe::VideoKind;
-use phantasia::video::{self, VideoWriter};
+use phantasia::run::{
+    RULE, RunFolder,
+    video::{self, VideoWriter},
+    without_number,
+};
 use serde::Serialize;
 
 use super::company::{self, INTERRUPTED};
@@ -69,7 +72,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
         (picture, video) = film(args, &folder, &mut growth, &stop)?;
         interrupted = growth.steps() < args.steps;
     }
-    let image = folder.write_grown(&picture)?;
+    let image = folder.write_image(&picture, None)?;
     if interrupted {
         note(format_args!(
             "interrupted after step {} of {}; what has grown so far is saved",
@@ -150,7 +153,7 @@ fn tend(
     window.set_title(&format!("Phantasia: {}", folder.path().display()));
     let snapshots = Arc::clone(folder);
     let garden = Garden::plant(growth, PACE, Arc::clone(stop), move |steps, image| {
-        Ok(snapshots.write_grown_snapshot(steps, image)?)
+        Ok(snapshots.write_snapshot(steps, image, None)?)
     })?;
     // what has grown is kept, whatever becomes of the window
     if let Err(error) = window.run(&garden) {
@@ -161,21 +164,13 @@ fn tend(
 
 /// Runs are named after the rule's file, or after the run folder that it lies in.
 fn name(rule: &Path) -> String {
-    let inside = rule.file_name().is_some_and(|name| name == RULE);
+    let is_rule = rule.file_name().is_some_and(|name| name == RULE);
     let named = match rule.parent() {
-        Some(folder) if inside && folder.file_name().is_some() => folder,
+        Some(folder) if is_rule && folder.file_name().is_some() => folder,
         _ => rule,
     };
     let stem = named.file_stem().unwrap_or_default().to_string_lossy();
-    let stem = match stem.rsplit_once('-') {
-        Some((name, number))
-            if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            name
-        }
-        _ => &stem,
-    };
-    format!("{stem}-grown")
+    format!("{}-grown", without_number(&stem))
 }
 
 impl From<GrowVideo> for VideoKind {

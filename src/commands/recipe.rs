@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use phantasia::proofread::proofread;
 use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
-use phantasia::video;
+use phantasia::run::video;
 
 use super::console::{note, problems, say, warn};
 use crate::MISUSED;

@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use phantasia::output::{self, RunFolder};
-use phantasia::paint::Painter;
 use phantasia::proofread::proofread;
 use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
+use phantasia::run::{self, Run, RunFolder, video};
 use phantasia::session::{Session, SessionOptions};
-use phantasia::video;
 use serde_json::{Value, json};
 
 use super::company::{self, Company};
@@ -59,8 +57,8 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         warn(warning);
     }
     let window = company::window(preview)?;
-    let folder = RunFolder::create(&args.out, &output::run_name(&args.recipe))?;
-    let painter = Painter::new(session, folder, &recipe)?;
+    let folder = RunFolder::create(&args.out, &run::run_name(&args.recipe))?;
+    let run = Run::new(session, folder, &recipe)?;
     let company = Company {
         args: args.company.clone(),
         preview,
@@ -69,7 +67,7 @@ pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         stop,
     };
     let watched = args.watch.then_some((args, recipe));
-    company.keep(painter, |commands, log| {
+    company.keep(run, |commands, log| {
         watched
             .map(|(args, recipe)| company::watch(args, recipe, commands, log))
             .transpose()

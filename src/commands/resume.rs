@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use phantasia::output::{CheckpointError, RunFolder};
-use phantasia::paint::{Painter, Resumption};
 use phantasia::rank::tournament::{Standings, Tournament};
 use phantasia::recipe::{Edit, Prompt, prompts_from_json};
+use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
 use phantasia::session::Session;
-use phantasia::video;
 
 use super::company::{self, Company};
 use super::console::{Misuse, note, warn};
@@ -53,8 +51,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         video::available(kind)?;
     }
     let stop = company::interrupt()?;
-    let (mut painter, mut edit) = resumption.painter(&render::options(args.memory))?;
-    for warning in painter.session_mut().take_warnings() {
+    let (mut run, mut edit) = resumption.into_run(&render::options(args.memory))?;
+    for warning in run.session_mut().take_warnings() {
         warn(warning);
     }
     // flags take precedence over the recipe
@@ -68,11 +66,11 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         note(format_args!(
             "the run's recipe was changed: its new {} apply from step {} on and are recorded in its timeline",
             changed(&edit),
-            painter.session().step()
+            run.session().step()
         ));
     }
     if let Some(steps) = args.steps {
-        edit.steps = total(painter.session(), steps)?;
+        edit.steps = total(run.session(), steps)?;
     }
     if let Some(prompts) = prompts {
         edit.prompts = Some(prompts);
@@ -80,7 +78,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     if edit.prompts.is_some() {
         edit.fade = Some(args.company.fade);
     }
-    apply(&mut painter, edit, args)?;
+    apply(&mut run, edit, args)?;
     let company = Company {
         args: args.company.clone(),
         preview,
@@ -88,26 +86,26 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         device: device_name,
         stop,
     };
-    company.keep(painter, |_, _| Ok(()))
+    company.keep(run, |_, _| Ok(()))
 }
 
 /// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.
-fn apply(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
-    let (done, complete) = (painter.session().step(), painter.session().is_exhausted());
+fn apply(run: &mut Run, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
+    let (done, complete) = (run.session().step(), run.session().is_exhausted());
     if !edit.is_empty() {
         if complete && args.steps.is_none() && edit.steps.is_none() {
             // without more steps the edit would have no effect
             let more = args.company.fade.saturating_add(args.company.extend);
-            edit.steps = Some(painter.session().extended_by(more)?);
+            edit.steps = Some(run.session().extended_by(more)?);
         }
-        painter.edit(edit)?;
+        run.edit(edit)?;
     }
-    if painter.session().is_exhausted() {
+    if run.session().is_exhausted() {
         note(format_args!(
             "the run is complete with {done} steps; `--steps {}` would continue it",
             done.max(1) * 2
         ));
-    } else if complete && let Some(kept) = painter.keep_image()? {
+    } else if complete && let Some(kept) = run.keep_image()? {
         note(format_args!(
             "the picture of {done} steps is kept as {}",
             kept.display()
@@ -118,7 +116,7 @@ fn apply(painter: &mut Painter, mut edit: Edit, args: &ResumeArgs) -> Result<()>
 
 /// How many steps the current stage needs for a run of `steps` in all; `None` if the run has that many already.
 fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
-    let (done, course) = (session.step(), session.course());
+    let (done, segment) = (session.step(), session.segment());
     if steps < done {
         bail!("--steps {steps}: the run has made {done} steps already; --steps is the new total");
     }
@@ -127,9 +125,9 @@ fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
         return Ok(None);
     }
     // later stages keep their steps
-    let later = planned - course.end();
-    (steps.checked_sub(course.origin + later))
-        .filter(|own| course.origin + own >= done && *own > 0)
+    let later = planned - segment.end();
+    (steps.checked_sub(segment.origin + later))
+        .filter(|own| segment.origin + own >= done && *own > 0)
         .with_context(|| {
             format!("--steps {steps}: the stages that follow alone have {later} steps")
         })

@@ -8,9 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::Result;
-use phantasia::output::{IMAGE, METRICS, run_name};
 use phantasia::rank::tournament::{BRACKET, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
+use phantasia::run::{IMAGE, METRICS, run_name};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -11,9 +11,9 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::sheet::sheet;
 use super::{Command, Frame, Mailbox, Message, PromptStatus, Severity, View};
-use crate::paint::{Outcome, Painter};
 use crate::picture;
 use crate::recipe::{Edit, Restart};
+use crate::run::{Outcome, Run};
 use crate::session::Tick;
 
 /// A frame is left at most so often: more than a screen shows.
@@ -57,13 +57,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. It ends when the painter is finished (unless it holds), on [`Command::Stop`], when `stop` is set, or with
+    /// Starts the thread. It ends when the run is finished (unless it holds), on [`Command::Stop`], when `stop` is set, or with
     /// an error; what was painted is saved in every case. `watch` is called on the thread with each event.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn spawn(
-        painter: Painter,
+        run: Run,
         options: WorkerOptions,
         stop: Arc<AtomicBool>,
         mut watch: impl FnMut(Event<'_>) + Send + 'static,
@@ -73,7 +73,7 @@ impl Worker {
         let mailbox = Arc::clone(&frames);
         let thread = std::thread::Builder::new()
             .name("painter".to_owned())
-            .spawn(move || drive(painter, &options, &receiver, &mailbox, &stop, &mut watch))
+            .spawn(move || drive(run, &options, &receiver, &mailbox, &stop, &mut watch))
             .context("cannot start the thread that paints")?;
         Ok(Self {
             commands,
@@ -122,7 +122,7 @@ impl Worker {
 /// # Errors
 /// When a step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
 pub fn drive(
-    painter: Painter,
+    run: Run,
     options: &WorkerOptions,
     commands: &Receiver<Command>,
     frames: &Mailbox<Frame>,
@@ -132,7 +132,7 @@ pub fn drive(
     let mut driver = Driver {
         watch,
         fade: options.fade,
-        painter,
+        run,
         options,
         frames,
         view: View::Image,
@@ -146,7 +146,7 @@ pub fn drive(
     driver.frame(true);
     let mut open = true;
     while !driver.stopped && !stop.load(Ordering::Relaxed) {
-        let finished = driver.painter.is_finished();
+        let finished = driver.run.is_finished();
         if finished {
             if !options.hold || !open {
                 break;
@@ -163,23 +163,23 @@ pub fn drive(
                 driver.paused = false;
             }
         }
-        if driver.stopped || driver.paused || driver.painter.is_finished() {
+        if driver.stopped || driver.paused || driver.run.is_finished() {
             continue;
         }
         if let Err(error) = driver.step() {
-            return Err(driver.painter.abandon(error));
+            return Err(driver.run.abandon(error));
         }
     }
     let by_command = driver.stopped;
     driver.frame(true);
-    let mut outcome = driver.painter.finish()?;
+    let mut outcome = driver.run.finish()?;
     outcome.interrupted &= !by_command;
     Ok(outcome)
 }
 
 struct Driver<'a> {
     watch: &'a mut dyn FnMut(Event<'_>),
-    painter: Painter,
+    run: Run,
     options: &'a WorkerOptions,
     frames: &'a Mailbox<Frame>,
     fade: usize,
@@ -199,7 +199,7 @@ impl Driver<'_> {
         if self.speed.is_empty() {
             self.speed.push_back(Instant::now());
         }
-        (self.watch)(Event::Step(self.painter.step()?));
+        (self.watch)(Event::Step(self.run.step()?));
         self.speed.push_back(Instant::now());
         if self.speed.len() > SPEED_OVER + 1 {
             self.speed.pop_front();
@@ -211,7 +211,7 @@ impl Driver<'_> {
 
     /// Reports new warnings of the session.
     fn warn(&mut self) {
-        for warning in self.painter.session_mut().take_warnings() {
+        for warning in self.run.session_mut().take_warnings() {
             self.say(Severity::Warning, warning);
         }
     }
@@ -254,7 +254,7 @@ impl Driver<'_> {
         let edit = Edit::default();
         match command {
             Command::SetPrompts(prompts) => {
-                if self.painter.session().prompts() != prompts {
+                if self.run.session().prompts() != prompts {
                     self.edit(Edit {
                         prompts: Some(prompts),
                         fade: Some(self.fade),
@@ -280,30 +280,30 @@ impl Driver<'_> {
                 } else {
                     (Restart::Scratch, "scratch")
                 };
-                self.painter.edit(Edit {
+                self.run.edit(Edit {
                     restart: Some(restart),
                     ..edit
                 })?;
                 self.inform(format!("begins again from {from}"));
             }
-            Command::Steps(steps) => self.painter.edit(Edit {
+            Command::Steps(steps) => self.run.edit(Edit {
                 steps: Some(steps),
                 ..edit
             })?,
             Command::Undo => {
-                let session = self.painter.session();
+                let session = self.run.session();
                 // a stage that cannot be given more steps does not keep the edit from being undone
                 let steps = (session.is_exhausted())
                     .then(|| session.extended_by(self.more()).ok())
                     .flatten();
-                if self.painter.undo(self.fade, steps)?.is_none() {
+                if self.run.undo(self.fade, steps)?.is_none() {
                     bail!("there is no edit to take back");
                 }
                 self.inform("took the last edit back".to_owned());
             }
             Command::Pause(paused) => self.paused = paused,
             Command::Snapshot => {
-                let path = self.painter.snapshot()?;
+                let path = self.run.snapshot()?;
                 self.inform(format!("saved {}", path.display()));
             }
             Command::Show(view) => self.view = view,
@@ -315,11 +315,11 @@ impl Driver<'_> {
 
     /// Changes the render. Once all steps are made, the stage is given more, so that the change shows.
     fn edit(&mut self, mut edit: Edit) -> Result<()> {
-        let session = self.painter.session();
+        let session = self.run.session();
         if session.is_exhausted() {
             edit.steps = Some(session.extended_by(self.more())?);
         }
-        self.painter.edit(edit)
+        self.run.edit(edit)
     }
 
     /// How many steps an edit adds once all are made.
@@ -330,7 +330,7 @@ impl Driver<'_> {
     /// How many steps an edit at the end would continue painting. If the timeline stops the render before its last step, these are the
     /// remaining ones.
     fn extension(&self) -> Option<usize> {
-        let session = self.painter.session();
+        let session = self.run.session();
         if session.is_exhausted() {
             session.extended_by(self.more()).ok().map(|_| self.more())
         } else {
@@ -363,11 +363,11 @@ impl Driver<'_> {
     /// The finished picture is on the disk even if the window stays open for hours.
     fn save_at_end(&mut self) -> Result<()> {
         let now = (
-            self.painter.session().step(),
-            self.painter.session().timeline().len(),
+            self.run.session().step(),
+            self.run.session().timeline().len(),
         );
         if self.saved_at_end != Some(now) {
-            let (path, _) = self.painter.save()?;
+            let (path, _) = self.run.save()?;
             self.saved_at_end = Some(now);
             let more = match self.extension() {
                 Some(steps) => format!("; an edit would continue painting for {steps} steps"),
@@ -412,16 +412,16 @@ impl Driver<'_> {
     fn picture(&mut self, newest: bool) -> Result<(usize, usize, Vec<u8>)> {
         let judged = match newest {
             true => None,
-            false => self.painter.last().map(|tick| tick.image.clone()),
+            false => self.run.last().map(|tick| tick.image.clone()),
         };
         let cutouts = match self.view {
             View::Image => None,
-            View::Cutouts => self.painter.session_mut().cutouts()?,
+            View::Cutouts => self.run.session_mut().cutouts()?,
         };
         let image = match (cutouts, judged) {
             (Some(views), _) => sheet(&views)?,
             (None, Some(image)) => image,
-            (None, None) => self.painter.session_mut().image()?,
+            (None, None) => self.run.session_mut().image()?,
         };
         let image = picture::from_tensor(&image)?;
         let (width, height) = (image.width() as usize, image.height() as usize);
@@ -429,8 +429,8 @@ impl Driver<'_> {
     }
 
     fn status(&self, width: usize, height: usize, rgb: Vec<u8>) -> Frame {
-        let session = self.painter.session();
-        let last = self.painter.last();
+        let session = self.run.session();
+        let last = self.run.last();
         let prompts = (session.prompts().iter().zip(session.weights()))
             .map(|(prompt, weight)| {
                 let label = match (&prompt.text, &prompt.image) {
@@ -468,7 +468,7 @@ impl Driver<'_> {
                 false => f64::NAN,
             },
             device: self.options.device.clone(),
-            learning_rate: session.rate(),
+            learning_rate: session.learning_rate_scale(),
             fade: self.fade,
             paused: self.paused,
             finished: session.is_finished(),

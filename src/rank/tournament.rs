@@ -28,11 +28,10 @@ use crate::clip::ClipActivation;
 use crate::clip::{ClipChoice, EMBEDDED};
 use crate::files::write_whole;
 use crate::metadata;
-use crate::output::{CHECKPOINT, RECIPE, RunFolder};
-use crate::paint::{Painter, Resumption};
 use crate::picture;
 use crate::prompt::{PromptSchedule, StepContext};
 use crate::recipe::{ClipOptions, PartialRecipe, Prompt, Recipe};
+use crate::run::{CHECKPOINT, RECIPE, Resumption, Run, RunFolder};
 use crate::session::{Session, SessionOptions, Tick};
 
 /// The standings' file name in a tournament's folder.
@@ -454,13 +453,13 @@ impl Tournament {
             .filter(|candidate| candidate.scores.len() > round)
             .count();
         let before = self.steps_until(round) + others * (until - from);
-        let mut painter = self.painter(place)?;
-        while !painter.is_finished() && (last || painter.session().step() < until) {
+        let mut run = self.run(place)?;
+        while !run.is_finished() && (last || run.session().step() < until) {
             if stop.load(Ordering::Relaxed) {
-                painter.stop()?;
+                run.stop()?;
                 return Ok(false);
             }
-            let tick = painter.step()?;
+            let tick = run.step()?;
             watch(&Event {
                 seed,
                 round,
@@ -470,8 +469,8 @@ impl Tournament {
             });
         }
         // the recipe of a dropped candidate ends here; when the others are resumed, the stop is removed again
-        let (_, image) = painter.stop()?;
-        drop(painter);
+        let (_, image) = run.stop()?;
+        drop(run);
         let seen = self.panel.see(&[self.panel.show(&image)?])?;
         let score = rate(&[&seen[0]], &self.queries, Combine::Score)?[0].score;
         self.keep_picture(seed, round, &image)?;
@@ -480,21 +479,21 @@ impl Tournament {
     }
 
     /// A candidate as it was left, or at its start.
-    fn painter(&mut self, place: usize) -> Result<Painter> {
+    fn run(&mut self, place: usize) -> Result<Run> {
         if let Some(run) = &self.standings.candidates[place].run {
             let path = self.folder.path().join(run);
             let mut folder = RunFolder::open(&path)?;
             // it may have been killed before its first checkpoint
             if path.join(CHECKPOINT).is_file() || folder.has_previous() {
                 let resumption = Resumption::read(folder, false, &self.device)?;
-                let (painter, changes) = resumption.painter(&self.options)?;
+                let (run, changes) = resumption.into_run(&self.options)?;
                 if !changes.is_empty() {
                     bail!(
                         "the recipe in {} was changed: candidates of different recipes cannot be compared; change it back",
                         path.display()
                     );
                 }
-                return Ok(painter);
+                return Ok(run);
             }
             folder.cut_metrics(0)?;
             let recipe = Recipe::load(&path.join(RECIPE))?;
@@ -508,15 +507,15 @@ impl Tournament {
         let folder = RunFolder::create(self.folder.path(), &format!("seed-{seed}"))?;
         let name = folder.path().file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
-        let painter = self.begin(&recipe, folder)?;
+        let run = self.begin(&recipe, folder)?;
         self.standings.candidates[place].run = Some(name);
         self.keep_standings()?;
-        Ok(painter)
+        Ok(run)
     }
 
-    fn begin(&self, recipe: &Recipe, folder: RunFolder) -> Result<Painter> {
+    fn begin(&self, recipe: &Recipe, folder: RunFolder) -> Result<Run> {
         let session = Session::with_options(recipe, &self.device, &self.options)?;
-        Painter::new(session, folder, recipe)
+        Run::new(session, folder, recipe)
     }
 
     /// Lets as many go on as the next round has room for.
@@ -593,7 +592,7 @@ impl Tournament {
             ..self.recipe.clone()
         };
         let written = self.folder.write_recipe(&recipe)?;
-        self.folder.write_image(&image, &written)?;
+        self.folder.write_image(&image, Some(&written))?;
         Ok(())
     }
 }

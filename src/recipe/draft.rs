@@ -16,7 +16,7 @@ use super::stage::STAGE_KEYS;
 use super::yaml::{self, Content, Key, Node};
 use super::{Prompt, Recipe};
 use crate::metadata;
-use crate::output::RECIPE;
+use crate::run::RECIPE;
 use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError, nearest};
 
 /// No recipe is larger.

@@ -60,6 +60,11 @@ impl Edit {
         }
     }
 
+    /// Whether it changes what the picture is judged by: prompts or terms.
+    pub fn changes_objective(&self) -> bool {
+        self.prompts.is_some() || self.terms.is_some()
+    }
+
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::at(self.step)

@@ -43,7 +43,7 @@ mod tests {
     use crate::picture;
     use crate::recipe::{GeneratorOptions, Schedule, TermOptions};
     use crate::session::Session;
-    use crate::session::generator::Rate;
+    use crate::session::generator::LearningRateScale;
 
     /// All cells begin alike and differ only by when they are updated; the term `mean` makes them change in the first place.
     #[test]
@@ -61,7 +61,7 @@ mod tests {
             prompts: &[],
             init: None,
             device: &Device::Cpu,
-            rate: &Rate::default(),
+            learning_rate_scale: &LearningRateScale::default(),
         };
         let terms = TermOptions {
             mean: Some(Schedule::from(0.4)),

@@ -1,18 +1,18 @@
-//! How a session goes on to its next stage, and how edits change it.
+//! Edits of a session, and the change to its next stage.
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use generators::State;
 
-use super::studio::{Studio, cover};
-use super::{Course, Fade, Mask, Session, Source};
+use super::backend::{SessionBackend, resize_to_fill};
+use super::{Mask, Segment, Session, Source};
 use crate::recipe::{Edit, Restart};
 
 impl Session {
     /// Changes the render from here on, and records the edit in the timeline. A stop at this step is removed, so that the render continues.
     ///
     /// # Errors
-    /// When a prompt cannot be encoded or the generator cannot begin again; for a session without a studio always, but for the
+    /// When a prompt cannot be encoded or the generator cannot begin again; for a session without a backend always, but for the
     /// learning rate.
     pub fn edit(&mut self, edit: Edit) -> Result<()> {
         let back = self.opposite(&edit);
@@ -69,20 +69,20 @@ impl Session {
     /// The edit that takes this one back. The steps of a render are not taken back.
     fn opposite(&self, edit: &Edit) -> Option<Edit> {
         let mut back = Edit::at(self.step);
-        let terms = || (self.asked.iter().rev()).find_map(|(_, edit)| edit.terms.clone());
         if edit.prompts.is_some() {
             back.prompts = Some(self.prompts.clone());
         }
         if edit.terms.is_some() {
-            back.terms = terms();
+            back.terms =
+                (self.objective_edits.iter().rev()).find_map(|(_, edit)| edit.terms.clone());
         }
         if edit.lr.is_some() {
-            back.lr = Some(self.rate);
+            back.lr = Some(self.learning_rate_scale);
         }
         if matches!(edit.restart, Some(Restart::Scratch | Restart::Image)) {
             back.restart = Some(Restart::Undo);
         }
-        (back != Edit::at(self.step)).then_some(back)
+        (!back.is_empty()).then_some(back)
     }
 
     fn apply(&mut self, mut edit: Edit) -> Result<()> {
@@ -101,8 +101,8 @@ impl Session {
             bail!("there is no prompt: say what the picture should show");
         }
         // first what can fail, so that an edit that is refused changes nothing
-        if edit.prompts.is_some() || edit.terms.is_some() {
-            self.studio()?.prepare(&edit)?;
+        if edit.changes_objective() {
+            self.backend()?.prepare(&edit)?;
         }
         if let Some(steps) = edit.steps {
             self.lengthen(steps)?;
@@ -110,19 +110,18 @@ impl Session {
         if let Some(restart) = edit.restart {
             self.restart(restart)?;
         }
-        self.request(&edit)?;
+        if let Some(backend) = &mut self.backend {
+            backend.apply(&edit)?;
+        }
         if let Some(factor) = edit.lr {
-            self.rate = factor;
-            if let Some(studio) = &mut self.studio {
-                studio.set_rate(factor);
-            }
+            self.learning_rate_scale = factor;
         }
         if self.is_stopped() {
             // the render continues with this edit
             self.timeline.pop();
         }
-        self.note_wishes(Source::Edit(self.timeline.len()), &edit)?;
-        if edit.prompts.is_some() || edit.terms.is_some() {
+        self.update_objective(Source::Edit(self.timeline.len()), &edit)?;
+        if edit.changes_objective() {
             self.generator.aims_changed();
         }
         self.timeline.push(edit);
@@ -132,87 +131,65 @@ impl Session {
         Ok(())
     }
 
-    /// Asks the studio for an edit's prompts and terms, as of its step.
-    fn request(&mut self, edit: &Edit) -> Result<()> {
-        if let Some(prompts) = &edit.prompts {
-            let fade = Fade {
-                start: edit.step,
-                steps: edit.fade.unwrap_or(0),
-            };
-            self.studio()?.set_prompts(prompts, fade)?;
-        }
-        if let Some(terms) = &edit.terms {
-            self.studio()?.set_terms(terms)?;
-        }
-        Ok(())
-    }
-
-    /// Writes down what the studio was asked for, and lets the objective heed it.
-    fn note_wishes(&mut self, source: Source, edit: &Edit) -> Result<()> {
-        if edit.prompts.is_none() && edit.terms.is_none() {
+    /// Rebuilds the objective after an edit that the backend has applied, and records where its prompts and terms came from.
+    fn update_objective(&mut self, source: Source, edit: &Edit) -> Result<()> {
+        if !edit.changes_objective() {
             return Ok(());
         }
-        let terms = self.studio()?.terms();
+        let terms = self.backend()?.terms();
         self.objective.set_terms(terms);
         if let Some(prompts) = &edit.prompts {
             self.prompts.clone_from(prompts);
         }
-        self.asked.push((source, edit.clone()));
+        self.objective_edits.push((source, edit.clone()));
         Ok(())
     }
 
-    /// Asks for what the present stage brings with it.
-    pub(super) fn bring_wishes(&mut self) -> Result<()> {
-        let stage = self.course.stage;
-        let edit = self.wishes(stage)?;
-        self.ask(Source::Stage(stage), &edit)
+    /// Applies the prompts and terms of the present stage.
+    pub(super) fn apply_stage_edit(&mut self) -> Result<()> {
+        let stage = self.segment.stage;
+        let edit = Edit {
+            step: self.step,
+            ..self.backend()?.stage_edit(stage)
+        };
+        self.set_objective(Source::Stage(stage), &edit)
     }
 
-    /// What a stage brings with it, as an edit of the present step.
-    pub(super) fn wishes(&mut self, stage: usize) -> Result<Edit> {
-        let (prompts, terms) = self.studio()?.wishes(stage);
-        Ok(Edit {
-            prompts,
-            terms,
-            ..Edit::at(self.step)
-        })
+    /// Applies the prompts and terms of an edit, as of its step.
+    pub(super) fn set_objective(&mut self, source: Source, edit: &Edit) -> Result<()> {
+        self.backend()?.apply(edit)?;
+        self.update_objective(source, edit)
     }
 
-    /// Asks for an edit's prompts and terms, as of its step, and heeds them.
-    pub(super) fn ask(&mut self, source: Source, edit: &Edit) -> Result<()> {
-        self.request(edit)?;
-        self.note_wishes(source, edit)
-    }
-
-    /// Goes on to the next stage, from the picture as it is.
+    /// Begins the next stage, from the present picture.
     pub(super) fn next_stage(&mut self) -> Result<()> {
-        let stage = self.course.stage + 1;
-        if (self.studio.as_ref()).is_none_or(|studio| stage >= studio.stages()) {
+        let stage = self.segment.stage + 1;
+        if (self.backend.as_ref()).is_none_or(|backend| stage >= backend.stages()) {
             bail!("the render is finished");
         }
         let image = self.image()?;
         let step = self.step;
-        let studio = self.studio()?;
-        let course = Course {
+        let backend = self.backend()?;
+        let segment = Segment {
             stage,
             began: step,
             origin: step,
-            steps: studio.steps(stage),
+            steps: backend.steps(stage),
             from_image: true,
         };
-        self.begin(course, Some(&image))
+        self.begin(segment, Some(&image))
             .with_context(|| format!("stage {} could not begin", stage + 1))?;
         self.before_restart = None;
         self.undo.retain(|edit| edit.restart.is_none());
-        self.bring_wishes()
+        self.apply_stage_edit()
     }
 
-    /// Lets a new generator paint.
-    fn begin(&mut self, course: Course, init: Option<&Tensor>) -> Result<()> {
-        let generator = self.studio()?.generator(&course, init)?;
+    /// Replaces the generator by a new one.
+    fn begin(&mut self, segment: Segment, init: Option<&Tensor>) -> Result<()> {
+        let generator = self.backend()?.generator(&segment, init)?;
         self.generator = generator;
-        self.course = course;
-        self.good = None;
+        self.segment = segment;
+        self.last_finite = None;
         self.fit_mask()
     }
 
@@ -226,39 +203,39 @@ impl Session {
             return Ok(());
         }
         // from the file again: a mask that was made smaller has lost its edges
-        let paint = match self.studio()?.mask()? {
-            Some(paint) => cover(&paint, [width, height])?,
+        let paint = match self.backend()?.mask()? {
+            Some(paint) => resize_to_fill(&paint, [width, height])?,
             None => return Ok(()),
         };
         if let Some(mask) = &mut self.mask {
             *mask = Mask {
                 paint,
-                behind: cover(&mask.behind, [width, height])?,
+                behind: resize_to_fill(&mask.behind, [width, height])?,
             };
         }
         Ok(())
     }
 
     fn restart(&mut self, restart: Restart) -> Result<()> {
-        let began = Course {
+        let began = Segment {
             began: self.step,
             origin: self.step,
-            ..self.course.clone()
+            ..self.segment.clone()
         };
-        let before = (self.course.clone(), self.generator.save()?);
+        let before = (self.segment.clone(), self.generator.save()?);
         match restart {
             Restart::Undo => {
-                let Some((mut course, state)) = self.before_restart.take() else {
+                let Some((mut segment, state)) = self.before_restart.take() else {
                     bail!("there is no restart to take back");
                 };
                 // the schedule goes on from where it was
-                course.origin += self.step.saturating_sub(self.course.began);
-                return self.revive(course, &state);
+                segment.origin += self.step.saturating_sub(self.segment.began);
+                return self.restore(segment, &state);
             }
             Restart::Image => {
                 let image = self.image()?;
                 self.begin(
-                    Course {
+                    Segment {
                         from_image: true,
                         ..began
                     },
@@ -266,7 +243,7 @@ impl Session {
                 )?;
             }
             Restart::Scratch => self.begin(
-                Course {
+                Segment {
                     from_image: false,
                     ..began
                 },
@@ -279,43 +256,46 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the course other steps; the generator stays as it is.
+    /// Gives the segment other steps; the generator stays as it is.
     fn lengthen(&mut self, steps: usize) -> Result<()> {
-        if self.generator.has_fixed_steps() && steps != self.course.steps {
+        if self.generator.has_fixed_steps() && steps != self.segment.steps {
             bail!(
                 "a diffusion model's steps are its sampler's: they cannot become more or fewer once it has begun. Begin again from \
                  the picture (`restart: image`, R in the window), or render the recipe with other `steps`"
             );
         }
-        let course = Course {
+        let segment = Segment {
             steps,
-            ..self.course.clone()
+            ..self.segment.clone()
         };
         let state = self.generator.save()?;
-        self.revive(course, &state)
+        self.restore(segment, &state)
     }
 
-    /// Lets a generator paint that goes on from where its state was saved.
-    pub(super) fn revive(&mut self, course: Course, state: &State) -> Result<()> {
-        // one that starts from a picture is given one, which its state replaces
-        let init = match course.from_image {
-            true => Some(self.image()?),
-            false => None,
+    /// Replaces the generator by one that continues from a saved state.
+    pub(super) fn restore(&mut self, segment: Segment, state: &State) -> Result<()> {
+        // its state replaces the picture
+        let init = if segment.from_image {
+            Some(self.image()?)
+        } else {
+            None
         };
-        let mut generator = self.studio()?.generator(&course, init.as_ref())?;
+        let mut generator = self.backend()?.generator(&segment, init.as_ref())?;
         generator
             .load(state)
             .context("the saved generator is not the recipe's")?;
         self.generator = generator;
-        self.course = course;
-        self.good = None;
+        self.segment = segment;
+        self.last_finite = None;
         Ok(())
     }
 
-    pub(super) fn studio(&mut self) -> Result<&mut (dyn Studio + 'static)> {
-        match &mut self.studio {
-            Some(studio) => Ok(studio.as_mut()),
-            None => bail!("this session was made of parts: what it asks for cannot be changed"),
+    pub(super) fn backend(&mut self) -> Result<&mut (dyn SessionBackend + 'static)> {
+        match &mut self.backend {
+            Some(backend) => Ok(backend.as_mut()),
+            None => {
+                bail!("this session was made of parts: its prompts and terms cannot be changed")
+            }
         }
     }
 }

@@ -20,15 +20,15 @@ use crate::recipe::{
 
 /// What the recipe's learning rates are multiplied by while a render runs. Clones share the number.
 #[derive(Clone, Debug)]
-pub(super) struct Rate(Arc<AtomicU64>);
+pub(super) struct LearningRateScale(Arc<AtomicU64>);
 
-impl Default for Rate {
+impl Default for LearningRateScale {
     fn default() -> Self {
         Self(Arc::new(AtomicU64::new(1f64.to_bits())))
     }
 }
 
-impl Rate {
+impl LearningRateScale {
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }
@@ -55,13 +55,13 @@ pub(super) struct Order<'a> {
     /// Where it computes.
     pub device: &'a Device,
     /// What its learning rate is multiplied by.
-    pub rate: &'a Rate,
+    pub learning_rate_scale: &'a LearningRateScale,
 }
 
 impl Order<'_> {
     /// A learning rate, as a function of the share of the stage that is done.
     pub(super) fn learning_rate(&self, number: &Schedule) -> LearningRate {
-        let (number, rate) = (number.clone(), self.rate.clone());
+        let (number, rate) = (number.clone(), self.learning_rate_scale.clone());
         LearningRate::new(move |t| number.at(t) * rate.get())
     }
 }

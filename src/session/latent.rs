@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use generators::{Autoencoder, Latent, LatentConfig, LatentStart, OptimizerKind};
 
+use super::backend::resize_to_fill;
 use super::generator::Order;
-use super::studio::cover;
 use crate::load;
 use crate::recipe::{LatentOptions, Schedule, VqganOptions, VqganStart};
 
@@ -113,7 +113,10 @@ fn painting(
             tile
         }
     };
-    let init = order.init.map(|init| cover(init, size)).transpose()?;
+    let init = order
+        .init
+        .map(|init| resize_to_fill(init, size))
+        .transpose()?;
     Ok(Latent::new(
         config,
         Arc::new(autoencoder),

@@ -1,13 +1,13 @@
-//! What a session needs in order to go on later, exactly as if it had not stopped.
+//! The state of a session between two steps, to continue later exactly as if it had not stopped.
 
 use anyhow::{Result, bail};
 use generators::State;
 use serde::{Deserialize, Serialize};
 
-use super::{Course, Session};
+use super::{Segment, Session};
 use crate::recipe::Edit;
 
-/// What brings prompts and terms with it.
+/// Where prompts and terms come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -17,28 +17,31 @@ pub enum Source {
     Edit(usize),
 }
 
-/// A session's numbers and wishes.
+/// What a checkpoint holds of a session, the generator apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedSession {
     /// Steps done.
     pub step: usize,
-    /// What is being painted.
-    pub course: Course,
+    /// The segment that is being painted.
+    #[serde(rename = "course")]
+    pub segment: Segment,
     /// What the recipe's learning rate is multiplied by.
-    pub rate: f64,
-    /// Changes of prompts and terms so far: when, and what brought them.
-    pub asked: Vec<(usize, Source)>,
+    #[serde(rename = "rate")]
+    pub learning_rate_scale: f64,
+    /// Changes of prompts and terms so far: at which step, and where they came from.
+    #[serde(rename = "asked")]
+    pub objective_edits: Vec<(usize, Source)>,
     /// How many edits of the timeline took effect, without a stop.
     pub edits: usize,
-    /// The course that the last restart ended.
-    pub before_restart: Option<Course>,
+    /// The segment that the last restart ended.
+    pub before_restart: Option<Segment>,
 }
 
 /// A session as it was between two steps.
 #[derive(Clone, Debug)]
 pub struct SavedState {
-    /// Its numbers and wishes.
+    /// The session, the generator apart.
     pub session: SavedSession,
     /// The generator.
     pub generator: State,
@@ -49,19 +52,19 @@ pub struct SavedState {
 }
 
 impl Session {
-    /// All that is needed to go on from here.
+    /// The state needed to continue from here.
     pub fn save(&self) -> Result<SavedState> {
         Ok(SavedState {
             session: SavedSession {
                 step: self.step,
-                course: self.course.clone(),
-                rate: self.rate,
-                asked: (self.asked.iter())
+                segment: self.segment.clone(),
+                learning_rate_scale: self.learning_rate_scale,
+                objective_edits: (self.objective_edits.iter())
                     .map(|(source, edit)| (edit.step, *source))
                     .collect(),
                 // a stop is removed when the render is resumed
                 edits: self.timeline.len() - usize::from(self.is_stopped()),
-                before_restart: (self.before_restart.as_ref()).map(|(course, _)| course.clone()),
+                before_restart: (self.before_restart.as_ref()).map(|(segment, _)| segment.clone()),
             },
             generator: self.generator.save()?,
             before_restart: (self.before_restart.as_ref()).map(|(_, state)| state.clone()),
@@ -69,7 +72,7 @@ impl Session {
         })
     }
 
-    /// Goes on from where `saved` was saved: this session must be new, and of the same recipe. Edits of its timeline that are
+    /// Continues from where `saved` was saved: this session must be new, and of the same recipe. Edits of its timeline that are
     /// not part of what was saved are still to come.
     ///
     /// # Errors
@@ -92,29 +95,35 @@ impl Session {
             );
         }
         self.timeline = self.ahead.drain(..session.edits).collect();
-        self.rate = session.rate;
-        let stages = self.studio()?.stages();
-        if session.course.stage >= stages {
+        self.learning_rate_scale = session.learning_rate_scale;
+        let stages = self.backend()?.stages();
+        if session.segment.stage >= stages {
             bail!(
                 "stage {} was saved, and the recipe has {stages}",
-                session.course.stage + 1
+                session.segment.stage + 1
             );
         }
-        self.studio()?.set_rate(session.rate);
-        self.revive(session.course, &generator)?;
+        self.backend()?.apply(&Edit {
+            lr: Some(session.learning_rate_scale),
+            ..Edit::default()
+        })?;
+        self.restore(session.segment, &generator)?;
         self.step = session.step;
         self.fit_mask()?;
-        // the first were asked for when this session was made
-        let known = self.asked.len().min(session.asked.len());
-        for (step, source) in session.asked.into_iter().skip(known) {
+        // the first were applied when this session was made
+        let known = self
+            .objective_edits
+            .len()
+            .min(session.objective_edits.len());
+        for (step, source) in session.objective_edits.into_iter().skip(known) {
             let edit = match source {
-                Source::Stage(stage) if stage < stages => self.wishes(stage)?,
+                Source::Stage(stage) if stage < stages => self.backend()?.stage_edit(stage),
                 Source::Edit(index) if index < self.timeline.len() => self.timeline[index].clone(),
                 Source::Stage(_) | Source::Edit(_) => {
-                    bail!("what was asked for at step {step} is not in the recipe")
+                    bail!("the prompts and terms of step {step} are not in the recipe")
                 }
             };
-            self.ask(source, &Edit { step, ..edit })?;
+            self.set_objective(source, &Edit { step, ..edit })?;
         }
         self.before_restart = session.before_restart.zip(before_restart);
         Ok(())

@@ -91,7 +91,7 @@ impl ClipTerm {
     }
 
     /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
-    fn ask(
+    fn evaluate(
         &self,
         critic: &Critic,
         index: usize,
@@ -200,7 +200,7 @@ impl Term for ClipTerm {
                 let weight = weight * tower.share() * sure(&critic.prompts, index, at);
                 let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
                 let (loss, grad) = self
-                    .ask(critic, index, &views, image, at, &mut similarity)
+                    .evaluate(critic, index, &views, image, at, &mut similarity)
                     .with_context(|| format!("while asking the CLIP `{}`", tower.name()))?;
                 let rms = match towers {
                     1 => 1.0,

@@ -29,7 +29,7 @@ pub struct Judgement {
 ///
 /// The loss of an embedding x and a target y of weight w is `|w| * (sign(w) * d(x, y))`, d being 1 - cos or half the squared
 /// angle between them (Crowson's squared spherical distance, `2 * asin(|x - y| / 2)^2`). With [`Select::Mix`] there is one target,
-/// the weighted mean; with [`Select::Best`] and [`Select::Worst`] each embedding heeds one of the positive targets, and every
+/// the weighted mean; with [`Select::Best`] and [`Select::Worst`] each embedding uses one of the positive targets, and every
 /// negative one.
 pub fn judge(
     embeddings: &[f32],
@@ -67,8 +67,8 @@ pub fn judge(
         }
         let chosen = chosen(targets, &cosines, select);
         for (i, (target, cosine)) in targets.iter().zip(&cosines).enumerate() {
-            let heeded = target.weight < 0.0 || chosen.is_none_or(|chosen| chosen == i);
-            if heeded && target.weight != 0.0 {
+            let is_used = target.weight < 0.0 || chosen.is_none_or(|chosen| chosen == i);
+            if is_used && target.weight != 0.0 {
                 add(target, *cosine);
             }
         }
@@ -76,7 +76,7 @@ pub fn judge(
     result
 }
 
-/// Which positive target an embedding heeds; none means all.
+/// Which positive target an embedding uses; none means all.
 fn chosen(targets: &[Target], cosines: &[f64], select: Select) -> Option<usize> {
     let positive = || {
         (targets.iter().zip(cosines).enumerate())
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn best_heeds_the_closest_positive_target_and_every_negative_one() {
+    fn best_uses_the_closest_positive_target_and_every_negative_one() {
         let all = targets(&[1.0, 1.0, -1.0]);
         let x = [0.6f32, 0.8, 0.0, 0.1];
         let best = judge(&x, 4, &all, Distance::Cosine, Select::Best);

@@ -5,16 +5,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{INPUTS, file_name};
+use super::names::file_name;
 use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
+
+/// The folder of copied input images in a run folder.
+const INPUTS: &str = "inputs";
 
 /// Input images that were copied.
 #[derive(Debug, Default)]
-pub(super) struct Copies {
+pub(super) struct Inputs {
     by_source: HashMap<PathBuf, PathBuf>,
 }
 
-impl Copies {
+impl Inputs {
     /// Copies a file to the run's inputs, once; returns the copy's path relative to the run.
     pub fn copy(&mut self, source: &Path, run: &Path) -> Result<PathBuf, OutputError> {
         if let Some(copy) = self.by_source.get(source) {

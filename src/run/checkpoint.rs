@@ -14,8 +14,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use thiserror::Error;
 
-use super::{CHECKPOINT, OutputError, PREVIOUS, RunFolder};
-use crate::files::{failed, write_whole};
+use super::folder::{CHECKPOINT, PREVIOUS, RunFolder};
+use crate::files::{OutputError, failed, write_whole};
 use crate::session::{SavedSession, SavedState};
 
 /// What the metadata's entries are called.
@@ -62,16 +62,16 @@ impl RunFolder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn write_checkpoint(&self, saved: &SavedState) -> Result<(), CheckpointError> {
-        let path = self.path.join(CHECKPOINT);
+        let path = self.path().join(CHECKPOINT);
         let bytes = encode(saved).map_err(|source| CheckpointError::Tensor {
             path: path.clone(),
             source,
         })?;
-        let fresh = self.path.join(format!(".{CHECKPOINT}.partial"));
+        let fresh = self.path().join(format!(".{CHECKPOINT}.partial"));
         write_whole(&fresh, true, |file| file.write_all(&bytes))
             .map_err(|error| failed("write", &path)(error.into_source()))?;
         if path.exists() {
-            fs::rename(&path, self.path.join(PREVIOUS)).map_err(failed("rename", &path))?;
+            fs::rename(&path, self.path().join(PREVIOUS)).map_err(failed("rename", &path))?;
         }
         Ok(fs::rename(&fresh, &path).map_err(failed("write", &path))?)
     }
@@ -86,21 +86,21 @@ impl RunFolder {
         previous: bool,
         device: &Device,
     ) -> Result<SavedState, CheckpointError> {
-        let [last, before] = [CHECKPOINT, PREVIOUS].map(|name| self.path.join(name));
+        let [last, before] = [CHECKPOINT, PREVIOUS].map(|name| self.path().join(name));
         let path = if previous || !last.exists() {
             before
         } else {
             last
         };
         if !path.exists() {
-            return Err(CheckpointError::None(self.path.clone()));
+            return Err(CheckpointError::None(self.path().to_owned()));
         }
         read(&path, device)
     }
 
     /// Whether there is a checkpoint before the last one.
     pub fn has_previous(&self) -> bool {
-        self.path.join(PREVIOUS).is_file()
+        self.path().join(PREVIOUS).is_file()
     }
 }
 
@@ -265,10 +265,10 @@ fn tensor(view: &TensorView<'_>, device: &Device) -> candle_core::Result<Tensor>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Course;
+    use crate::session::Segment;
 
     fn saved() -> SavedState {
-        let course = Course {
+        let segment = Segment {
             stage: 0,
             began: 0,
             origin: 0,
@@ -284,11 +284,11 @@ mod tests {
         SavedState {
             session: SavedSession {
                 step: 7,
-                course: course.clone(),
-                rate: 0.1 + 0.2,
-                asked: vec![],
+                segment: segment.clone(),
+                learning_rate_scale: 0.1 + 0.2,
+                objective_edits: vec![],
                 edits: 0,
-                before_restart: Some(course),
+                before_restart: Some(segment),
             },
             before_restart: Some(generator.clone()),
             generator,

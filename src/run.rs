@@ -1,6 +1,16 @@
-//! A render from its first step to its last: a session is driven, and its run folder kept.
+//! A run: a session and the folder that it fills with its picture, recipe, metrics, frames, video and checkpoints.
 
+pub mod artifact;
+mod checkpoint;
+mod disk;
+mod folder;
+mod frames;
+mod inputs;
+mod lock;
+mod metrics;
+mod names;
 mod resumption;
+pub mod video;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,14 +21,19 @@ use anyhow::{Context, Error, Result};
 use image::RgbImage;
 use serde::Serialize;
 
-use crate::artifact;
 use crate::flat;
-use crate::frames::FrameSink;
-use crate::output::{IMAGE, RunFolder, disk_full};
 use crate::picture;
 use crate::recipe::{Edit, Recipe};
 use crate::session::{SavedState, Session, Tick};
+use frames::FrameSink;
 
+pub use crate::files::OutputError;
+pub use checkpoint::CheckpointError;
+pub use disk::disk_full;
+pub use folder::{
+    CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE, RULE, RunFolder, SNAPSHOTS,
+};
+pub use names::{run_name, without_number};
 pub use resumption::Resumption;
 
 /// So often the picture is saved while it is painted, so that whatever ends the program leaves one.
@@ -62,7 +77,7 @@ struct Metrics<'a> {
 }
 
 /// A session with the run folder that it fills: picture, metrics, frames, checkpoints, and the recipe with its timeline.
-pub struct Painter {
+pub struct Run {
     session: Session,
     folder: RunFolder,
     /// The recipe as it was read; its timeline is the session's.
@@ -77,7 +92,7 @@ pub struct Painter {
     last: Option<Tick>,
 }
 
-impl Painter {
+impl Run {
     /// Writes the recipe to the folder and makes ready for the first step, or for the next one of a session that goes on.
     ///
     /// # Errors
@@ -177,7 +192,8 @@ impl Painter {
         }
         if !tick.finished {
             if (self.saved).is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
-                (self.folder).write_image(&picture::from_tensor(&tick.image)?, &self.written)?;
+                (self.folder)
+                    .write_image(&picture::from_tensor(&tick.image)?, Some(&self.written))?;
                 self.saved = Some(Instant::now());
             }
             let every = self.recipe.output.checkpoint;
@@ -224,7 +240,7 @@ impl Painter {
     pub fn snapshot(&mut self) -> Result<PathBuf> {
         let image = picture::from_tensor(&self.session.image()?)?;
         let step = self.session.step();
-        Ok((self.folder).write_snapshot(step, &image, &self.written)?)
+        Ok((self.folder).write_snapshot(step, &image, Some(&self.written))?)
     }
 
     /// Writes a checkpoint, if there is not one of this very step.
@@ -281,7 +297,7 @@ impl Painter {
     fn save_image(&mut self) -> Result<(PathBuf, RgbImage)> {
         let image = self.session.image();
         let image = picture::from_tensor(&image.context("there is no picture to save")?)?;
-        let path = self.folder.write_image(&image, &self.written)?;
+        let path = self.folder.write_image(&image, Some(&self.written))?;
         if let Some(artifact) = self.session.artifact()? {
             artifact::write(self.folder.path(), &artifact)?;
         }
@@ -297,7 +313,7 @@ impl Painter {
         Ok(self.folder.keep_image(self.session.step())?)
     }
 
-    /// Saves everything, as [`Painter::stop`] does, and completes the video.
+    /// Saves everything, as [`Run::stop`] does, and completes the video.
     ///
     /// # Errors
     /// When something cannot be written.
@@ -353,27 +369,23 @@ impl Painter {
 ///
 /// # Errors
 /// When a step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
-pub fn paint(
-    mut painter: Painter,
-    stop: &AtomicBool,
-    mut watch: impl FnMut(&Tick),
-) -> Result<Outcome> {
-    while !stop.load(Ordering::Relaxed) && !painter.is_finished() {
-        match painter.step() {
+pub fn paint(mut run: Run, stop: &AtomicBool, mut watch: impl FnMut(&Tick)) -> Result<Outcome> {
+    while !stop.load(Ordering::Relaxed) && !run.is_finished() {
+        match run.step() {
             Ok(tick) => watch(tick),
-            Err(error) => return Err(painter.abandon(error)),
+            Err(error) => return Err(run.abandon(error)),
         }
     }
-    painter.finish()
+    run.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::objective::{Objective, Term, Verdict};
-    use crate::output::METRICS;
     use crate::prompt::StepContext;
     use crate::recipe::Prompt;
+    use crate::run::METRICS;
     use candle_core::{Device, Tensor};
     use generators::{Generator, Progress, State};
     use std::fs;
@@ -431,8 +443,8 @@ mod tests {
         let objective = Objective::new(vec![Box::new(Content { until })]);
         let session = Session::from_parts(Box::new(Grey), objective, 5);
         let stop = AtomicBool::new(stop_after == 0);
-        let painter = Painter::new(session, folder, &recipe).expect("a painter");
-        let outcome = paint(painter, &stop, |tick| {
+        let run = Run::new(session, folder, &recipe).expect("a run");
+        let outcome = paint(run, &stop, |tick| {
             stop.store(tick.step >= stop_after, Ordering::Relaxed);
         });
         (out, outcome)

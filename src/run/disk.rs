@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{CheckpointError, OutputError};
-use crate::files::{is_full, no_space};
-use crate::video::VideoError;
+use super::checkpoint::CheckpointError;
+use super::video::VideoError;
+use crate::files::{OutputError, is_full, no_space};
 
 /// What ffmpeg prints when the disk is full.
 const FFMPEG_FULL: &str = "No space left on device";

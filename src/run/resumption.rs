@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use super::Painter;
-use crate::output::{RECIPE, RunFolder};
+use super::Run;
+use super::folder::{RECIPE, RunFolder};
 use crate::recipe::{Edit, PartialRecipe, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 
@@ -60,12 +60,12 @@ impl Resumption {
         &self.recipe
     }
 
-    /// Prepares the painter for the next step. The changes made to the recipe since the checkpoint are returned with it, to be applied with
-    /// [`Painter::edit`]; they are empty if there are none. Metrics of later steps are removed, because those steps are made again.
+    /// Prepares the run for the next step. The changes made to the recipe since the checkpoint are returned with it, to be applied with
+    /// [`Run::edit`]; they are empty if there are none. Metrics of later steps are removed, because those steps are made again.
     ///
     /// # Errors
     /// When a model cannot be loaded, the checkpoint does not fit the recipe, or the folder cannot be written to.
-    pub fn painter(self, options: &SessionOptions) -> Result<(Painter, Edit)> {
+    pub fn into_run(self, options: &SessionOptions) -> Result<(Run, Edit)> {
         let Self {
             mut folder,
             recipe,
@@ -76,9 +76,9 @@ impl Resumption {
         let mut session = Session::with_options(&recipe, &device, options)?;
         (session.load(saved)).context("the checkpoint does not fit the run's recipe")?;
         folder.cut_metrics(session.step())?;
-        let mut painter = Painter::new(session, folder, &recipe)?;
-        painter.kept = Some(painter.session.step());
-        Ok((painter, changes))
+        let mut run = Run::new(session, folder, &recipe)?;
+        run.kept = Some(run.session.step());
+        Ok((run, changes))
     }
 }
 
@@ -92,7 +92,7 @@ fn reconcile(
 ) -> Result<Vec<(String, String)>> {
     let mut refused = timeline_changes(&before.timeline, &now.timeline, saved);
     let applied = before.timeline.iter().take(saved.edits);
-    let stages = before.generator.0.iter().take(saved.course.stage + 1);
+    let stages = before.generator.0.iter().take(saved.segment.stage + 1);
     let replaced = |path: &str, flag: &str| {
         let why = format!(
             "they were replaced during the run, so that a change here has no effect: {flag}, or change it back"
@@ -119,9 +119,9 @@ fn reconcile(
         changes.terms = Some(std::mem::replace(&mut now.terms, before.terms.clone()));
     }
     if now.steps != before.steps {
-        let done = saved.step - saved.course.origin;
+        let done = saved.step - saved.segment.origin;
         let as_begun = matches!(before.generator.0.as_slice(), [only] if only.steps.is_none())
-            && saved.course.steps == before.steps;
+            && saved.segment.steps == before.steps;
         if !as_begun {
             let why = "the number of steps was changed during the run, or it has several generators: give the new total as `--steps`, and \
                        change this back";

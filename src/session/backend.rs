@@ -1,4 +1,4 @@
-//! What a session is made from and changed with: models are loaded, prompts encoded, pictures read, generators built.
+//! The backend of a session: loads models, encodes prompts, reads pictures, builds generators.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ use generators::Generator;
 use image::RgbImage;
 use rand::RngCore;
 
-use super::Course;
-use super::generator::{Order, Rate, generator};
+use super::Segment;
+use super::generator::{LearningRateScale, Order, generator};
 use crate::aesthetic::Head;
 use crate::clip::ClipChoice;
 use crate::clip::preprocess::stack;
@@ -82,19 +82,20 @@ impl Default for SessionOptions {
     }
 }
 
-/// What a session asks for its parts when it begins, goes on to its next stage, or is edited.
-pub trait Studio: Send {
+/// Makes the parts of a session when it begins, begins its next stage, or is edited.
+pub trait SessionBackend: Send {
     /// How many stages the render has.
     fn stages(&self) -> usize;
 
     /// The steps of a stage.
     fn steps(&self, stage: usize) -> usize;
 
-    /// The prompts and terms that a stage brings with it.
-    fn wishes(&self, stage: usize) -> (Option<Vec<Prompt>>, Option<TermOptions>);
+    /// The prompts and terms that a stage begins with, as an edit; its step does not count.
+    fn stage_edit(&self, stage: usize) -> Edit;
 
-    /// The generator of a course at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
-    fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>>;
+    /// The generator of a segment at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
+    fn generator(&mut self, segment: &Segment, init: Option<&Tensor>)
+    -> Result<Box<dyn Generator>>;
 
     /// Loads and encodes what an edit's prompts and terms need, without applying them.
     ///
@@ -102,20 +103,14 @@ pub trait Studio: Send {
     /// When a prompt cannot be encoded, or a model that the terms name cannot be used.
     fn prepare(&mut self, edit: &Edit) -> Result<()>;
 
-    /// Asks for other prompts from a step of the clock on, faded over some steps.
-    fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()>;
-
-    /// Asks for other terms.
+    /// Replaces prompts, terms and the learning rate's scale by those of the edit, where it has any. Prompts fade from the edit's step on.
     ///
     /// # Errors
-    /// When a model that they name cannot be used.
-    fn set_terms(&mut self, terms: &TermOptions) -> Result<()>;
+    /// As [`SessionBackend::prepare`].
+    fn apply(&mut self, edit: &Edit) -> Result<()>;
 
-    /// What judges the picture, as it was last asked for.
+    /// The terms of the objective, with the prompts that were last applied.
     fn terms(&self) -> Vec<Box<dyn Term>>;
-
-    /// What the recipe's learning rate is multiplied by.
-    fn set_rate(&mut self, factor: f64);
 
     /// Where the picture may change, if not everywhere: `[1, 1, h, w]` in 0..=1 of any size.
     fn mask(&self) -> Result<Option<Tensor>>;
@@ -123,16 +118,16 @@ pub trait Studio: Send {
     /// The picture that the first stage starts from, if there is one.
     fn init(&self) -> Result<Option<Tensor>>;
 
-    /// What the person should know, since the last time.
+    /// Warnings added since the last call.
     fn warnings(&mut self) -> Vec<String>;
 }
 
-/// The studio of a recipe.
-pub(super) struct RecipeStudio {
+/// Makes the parts that a recipe describes.
+pub(super) struct RecipeBackend {
     recipe: Recipe,
     device: Device,
     options: SessionOptions,
-    rate: Rate,
+    learning_rate_scale: LearningRateScale,
     judges: Vec<Judge>,
     /// What was loaded for the terms.
     beauty: HashMap<Beauty, (Arc<Head>, Arc<Clip>)>,
@@ -166,7 +161,7 @@ struct Embedded {
     plain: Vec<Vec<f32>>,
 }
 
-impl RecipeStudio {
+impl RecipeBackend {
     /// Loads a recipe's models.
     pub fn new(recipe: &Recipe, device: &Device, options: &SessionOptions) -> Result<Self> {
         let mut judges = vec![];
@@ -182,11 +177,11 @@ impl RecipeStudio {
             warnings.extend(clip.warnings().iter().cloned());
             judges.push(Judge::new(clip, entry)?);
         }
-        let mut studio = Self {
+        let mut backend = Self {
             recipe: recipe.clone(),
             device: device.clone(),
             options: options.clone(),
-            rate: Rate::default(),
+            learning_rate_scale: LearningRateScale::default(),
             judges,
             beauty: HashMap::new(),
             terms: recipe.terms.clone(),
@@ -197,9 +192,9 @@ impl RecipeStudio {
         let edits = recipe.timeline.iter().map(|edit| &edit.terms);
         let all = (stages.chain(edits).flatten()).chain([&recipe.terms]);
         for aesthetic in all.filter_map(|terms| terms.aesthetic.as_deref()) {
-            studio.beauty(aesthetic)?;
+            backend.beauty(aesthetic)?;
         }
-        Ok(studio)
+        Ok(backend)
     }
 
     /// The head and the CLIP of an aesthetic term, loaded if they were not yet.
@@ -238,7 +233,7 @@ impl RecipeStudio {
     }
 }
 
-impl Studio for RecipeStudio {
+impl SessionBackend for RecipeBackend {
     fn stages(&self) -> usize {
         self.recipe.generator.0.len()
     }
@@ -247,35 +242,37 @@ impl Studio for RecipeStudio {
         self.recipe.stage_steps(stage)
     }
 
-    fn wishes(&self, stage: usize) -> (Option<Vec<Prompt>>, Option<TermOptions>) {
+    fn stage_edit(&self, stage: usize) -> Edit {
         let own = &self.recipe.generator.0[stage];
-        let prompts = own.prompts.clone();
-        match stage {
+        let mut edit = Edit {
+            prompts: own.prompts.clone(),
+            terms: own.terms.clone(),
+            ..Edit::default()
+        };
+        if stage == 0 {
             // the recipe's own are the first stage's
-            0 => (
-                Some(prompts.unwrap_or_else(|| self.recipe.prompts.clone())),
-                Some(
-                    own.terms
-                        .clone()
-                        .unwrap_or_else(|| self.recipe.terms.clone()),
-                ),
-            ),
-            _ => (prompts, own.terms.clone()),
+            (edit.prompts).get_or_insert_with(|| self.recipe.prompts.clone());
+            (edit.terms).get_or_insert_with(|| self.recipe.terms.clone());
         }
+        edit
     }
 
-    fn generator(&mut self, course: &Course, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
-        let size = self.recipe.stage_size(course.stage);
-        let init = init.map(|image| cover(image, size)).transpose()?;
+    fn generator(
+        &mut self,
+        segment: &Segment,
+        init: Option<&Tensor>,
+    ) -> Result<Box<dyn Generator>> {
+        let size = self.recipe.stage_size(segment.stage);
+        let init = init.map(|image| resize_to_fill(image, size)).transpose()?;
         let order = Order {
-            options: &self.recipe.generator.0[course.stage].options,
+            options: &self.recipe.generator.0[segment.stage].options,
             size,
-            steps: course.steps,
-            seed: random::rng(self.recipe.seed, Purpose::Start, course.began, 0).next_u64(),
-            prompts: self.recipe.stage_prompts(course.stage),
+            steps: segment.steps,
+            seed: random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64(),
+            prompts: self.recipe.stage_prompts(segment.stage),
             init: init.as_ref(),
             device: &self.device,
-            rate: &self.rate,
+            learning_rate_scale: &self.learning_rate_scale,
         };
         generator(&order, &mut self.warnings)
     }
@@ -297,23 +294,25 @@ impl Studio for RecipeStudio {
         Ok(())
     }
 
-    fn set_prompts(&mut self, prompts: &[Prompt], fade: Fade) -> Result<()> {
-        // all are encoded before any is changed
-        let mut encoded = vec![];
-        for judge in &mut self.judges {
-            encoded.push(judge.encode(prompts, &self.device, &mut self.warnings)?);
+    fn apply(&mut self, edit: &Edit) -> Result<()> {
+        // all that can fail comes before any change
+        self.prepare(edit)?;
+        if let Some(prompts) = &edit.prompts {
+            let fade = Fade {
+                start: edit.step,
+                steps: edit.fade.unwrap_or(0),
+            };
+            for judge in &mut self.judges {
+                let encoded = judge.encode(prompts, &self.device, &mut self.warnings)?;
+                judge.replace_prompts(encoded, fade);
+            }
         }
-        for (judge, encoded) in self.judges.iter_mut().zip(encoded) {
-            judge.ask(encoded, fade);
+        if let Some(terms) = &edit.terms {
+            self.terms = terms.clone();
         }
-        Ok(())
-    }
-
-    fn set_terms(&mut self, terms: &TermOptions) -> Result<()> {
-        if let Some(aesthetic) = &terms.aesthetic {
-            self.beauty(aesthetic)?;
+        if let Some(factor) = edit.lr {
+            self.learning_rate_scale.set(factor);
         }
-        self.terms = terms.clone();
         Ok(())
     }
 
@@ -343,10 +342,6 @@ impl Studio for RecipeStudio {
             terms.push(Box::new(term));
         }
         terms
-    }
-
-    fn set_rate(&mut self, factor: f64) {
-        self.rate.set(factor);
     }
 
     fn mask(&self) -> Result<Option<Tensor>> {
@@ -458,7 +453,7 @@ impl Judge {
     }
 
     /// The prompts so far go out, these come in.
-    fn ask(&mut self, encoded: Vec<Encoded>, fade: Fade) {
+    fn replace_prompts(&mut self, encoded: Vec<Encoded>, fade: Fade) {
         let before = std::mem::take(&mut self.prompts);
         let first = before.is_empty();
         self.prompts = (before.into_iter())
@@ -519,7 +514,10 @@ fn embed_picture(tower: &Tower, picture: &RgbImage, device: &Device) -> Result<V
 }
 
 /// A picture `[1, 3, h, w]` brought to exactly that size: enlarged or reduced to cover it, the middle kept.
-pub(super) fn cover(picture: &Tensor, [width, height]: [usize; 2]) -> candle_core::Result<Tensor> {
+pub(super) fn resize_to_fill(
+    picture: &Tensor,
+    [width, height]: [usize; 2],
+) -> candle_core::Result<Tensor> {
     let (_, _, h, w) = picture.dims4()?;
     if (h, w) == (height, width) {
         return Ok(picture.clone());

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-use crate::output::{FRAMES, OutputError, RunFolder};
+use super::folder::{FRAMES, RunFolder};
+use super::video::{self, VideoError, VideoWriter};
+use crate::files::OutputError;
 use crate::picture;
 use crate::recipe::OutputOptions;
-use crate::video::{self, VideoError, VideoWriter};
 
 /// About so many frames a video has where the recipe does not say how many: eight seconds at the default speed.
 const FRAMES_OF_A_VIDEO: usize = 160;
