@@ -3,7 +3,6 @@
 //!
 //! `cargo bench --bench judge [-- MODEL PICTURES [REPEATS]]` prints a line of JSON for each. Without a model, the search alone.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +10,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use phantasia::clip::{Clip, unit};
-use phantasia::rank::Panel;
-use phantasia::rank::gallery::{look, walk};
-use phantasia::rank::query::Queries;
-use phantasia::rank::score::{best_first, by_one};
+use phantasia::judge::{EncodedQueries, Ensemble, best_first, find_pictures, search_scores};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,15 +20,16 @@ const WIDTH: usize = 512;
 
 fn index(model: &Path, pictures: &Path, repeats: usize) -> anyhow::Result<()> {
     let clip = Clip::from_folder("model", model, &Device::Cpu)?;
-    let panel = Panel::new(vec![Arc::new(clip)], &Device::Cpu)?;
-    let (files, _) = walk(&[pictures.to_owned()]);
+    let ensemble = Ensemble::new(vec![Arc::new(clip)], &Device::Cpu)?;
+    let (files, _) = find_pictures(&[pictures.to_owned()]);
     let mut best = f64::INFINITY;
     for _ in 0..repeats {
         let start = Instant::now();
-        let gallery = look(&panel, &files, &HashSet::new(), |_| {
-            ControlFlow::Continue(())
-        })?;
-        anyhow::ensure!(gallery.vectors.len() == files.len(), "pictures are missing");
+        let embedded = ensemble.embed_files(&files, |_| false, |_| ControlFlow::Continue(()))?;
+        anyhow::ensure!(
+            embedded.vectors.len() == files.len(),
+            "pictures are missing"
+        );
         best = best.min(start.elapsed().as_secs_f64());
     }
     println!(
@@ -54,7 +51,7 @@ fn search() {
     };
     let rows: Vec<Vec<f32>> = (0..PICTURES).map(vector).collect();
     let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-    let queries = Queries {
+    let queries = EncodedQueries {
         labels: vec!["a query".to_owned()],
         weights: vec![1.0],
         vectors: vec![vec![vector(PICTURES)]],
@@ -63,7 +60,7 @@ fn search() {
     let mut best = f64::INFINITY;
     for _ in 0..20 {
         let start = Instant::now();
-        let order = best_first(by_one(&rows, &queries));
+        let order = best_first(search_scores(&rows, &queries));
         best = best.min(start.elapsed().as_secs_f64());
         assert_eq!(order.len(), PICTURES);
     }

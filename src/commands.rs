@@ -1,17 +1,19 @@
-//! One file a command, each with a flat `run`.
+//! One file a command, each with its arguments and a flat `run`.
 
+mod arguments;
 pub mod classify;
-pub mod company;
 pub mod console;
-pub mod device;
 pub mod doctor;
+mod frontend;
 pub mod grow;
-pub mod judge;
+mod interrupt;
+mod judge;
 pub mod models;
+mod progress;
 pub mod recipe;
 pub mod render;
 pub mod rerank;
 pub mod resume;
 pub mod search;
-pub mod table;
-pub mod tournament;
+mod table;
+mod tournament;

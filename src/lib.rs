@@ -10,13 +10,13 @@ pub use weights::models;
 
 pub mod flat;
 pub mod grow;
+pub mod judge;
 pub mod live;
 pub mod load;
 pub mod metadata;
 pub mod names;
 pub mod preview;
 pub mod proofread;
-pub mod rank;
 pub mod recipe;
 pub mod run;
 pub mod session;

@@ -1,30 +1,62 @@
 //! The command line: parse, run, print the error once.
 
-mod cli;
 mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use phantasia::recipe::RecipeError;
 
-use cli::{Cli, Command, PreviewChoice};
-use commands::console::{Misuse, failure};
+use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{classify, doctor, grow, models, recipe, render, rerank, resume, search};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Bad usage or a bad recipe.
-const MISUSED: u8 = 2;
+/// CLIP-guided generative art: write what you want to see, and the gradient paints it.
+#[derive(Debug, Parser)]
+#[command(name = "phantasia", version, propagate_version = true)]
+struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Paint a picture from a recipe
+    Render(render::RenderArgs),
+    /// Resume a render that was stopped
+    Resume(resume::ResumeArgs),
+    /// Paint in a window in which the prompts can be edited
+    Live(render::RenderArgs),
+    /// Rank pictures by how well they fit prompts, best first
+    Rerank(rerank::RerankArgs),
+    /// Score how well each picture fits prompts, in the given order
+    Score(rerank::ScoringArgs),
+    /// Find which of several labels each picture fits best
+    Classify(classify::ClassifyArgs),
+    /// Search a folder for pictures, by a text or by a picture
+    Search(search::SearchArgs),
+    /// Grow a pattern from the rule of a cellular automaton that was rendered
+    Grow(grow::GrowArgs),
+    /// Check or describe recipes, or start one
+    #[command(subcommand)]
+    Recipe(recipe::RecipeCommand),
+    /// List, locate and download the known models
+    Models(models::ModelsArgs),
+    /// Inspect this machine and paint a test picture
+    Doctor(doctor::DoctorArgs),
+}
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Render(args) => render::run(&args, PreviewChoice::None),
-        Command::Live(args) => render::run(&args, PreviewChoice::Window),
+        Command::Render(args) => render::run(&args),
+        Command::Live(args) => render::run_live(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Rerank(args) => rerank::run(&args),
-        Command::Score(args) => rerank::score(&args),
+        Command::Score(args) => rerank::run_score(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Grow(args) => grow::run(&args),
@@ -32,17 +64,16 @@ fn main() -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
-    result.unwrap_or_else(|error| match error.downcast_ref::<RecipeError>() {
-        Some(error) => {
-            commands::console::problems(error);
-            ExitCode::from(MISUSED)
+    result.unwrap_or_else(|error| {
+        if let Some(error) = error.downcast_ref::<RecipeError>() {
+            eprint_diagnostics(error);
+            return ExitCode::from(USAGE);
         }
-        None => {
-            failure(&error);
-            match error.is::<Misuse>() {
-                true => ExitCode::from(MISUSED),
-                false => ExitCode::FAILURE,
-            }
+        eprint_error(&error);
+        if error.is::<UsageError>() {
+            ExitCode::from(USAGE)
+        } else {
+            ExitCode::FAILURE
         }
     })
 }

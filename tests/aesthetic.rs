@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use phantasia::aesthetic::Head;
 use phantasia::clip::Clip;
 use phantasia::clip::config::{MEAN, STD};
-use phantasia::objective::{AestheticTerm, AestheticTermOptions, Term, embed_images};
+use phantasia::objective::{AestheticTerm, AestheticTermOptions, Term};
 use phantasia::prompt::StepContext;
 use phantasia::recipe::{Augment, CutoutOptions, Schedule};
 use tempfile::TempDir;
@@ -81,7 +81,7 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
         let head = head(name);
         let clip = clip()?;
         let scores = reference[&format!("scores_{name}")].to_vec1::<f32>()?;
-        let units = embed_images(&clip.towers()[0], &pictures)?;
+        let units = clip.towers()[0].embed(&pictures)?;
         let mut term = term(name, whole(1), usize::MAX)?;
         for (index, expected) in scores.iter().enumerate() {
             let expected = f64::from(*expected);

@@ -13,11 +13,10 @@ use candle_core::{DType, Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::config::{ClipConfig, MEAN, STD, TextConfig, TextPool};
 use phantasia::clip::files::{ClipFiles, TokenizerFiles};
-use phantasia::clip::{Clip, ClipActivation};
+use phantasia::clip::{Clip, ClipActivation, fast_dot};
+use phantasia::judge::Ensemble;
 use phantasia::objective::{Target, judge};
 use phantasia::picture::load_rgb;
-use phantasia::rank::Panel;
-use phantasia::rank::eye::dot;
 use phantasia::recipe::{Distance, Recipe, Select};
 use phantasia::session::Session;
 use serde_json::{Value, json};
@@ -105,16 +104,19 @@ fn towers_with_other_keys_agree_with_open_clip() -> Result<()> {
 
 /// Cosines `[text][picture]`.
 fn cosines(clip: Clip, cases: &Value) -> Result<Vec<Vec<f64>>> {
-    let panel = Panel::new(vec![Arc::new(clip)], &Device::Cpu)?;
+    let ensemble = Ensemble::new(vec![Arc::new(clip)], &Device::Cpu)?;
     let names = |key: &str| cases[key].as_array().expect("a list").clone();
     let shown = (names("pictures").iter())
-        .map(|name| panel.show(&load_rgb(&fixture(name.as_str().expect("a name")))?))
+        .map(|name| ensemble.preprocess(&load_rgb(&fixture(name.as_str().expect("a name")))?))
         .collect::<Result<Vec<_>>>()?;
-    let seen = panel.see(&shown)?;
+    let seen = ensemble.embed(&shown)?;
     (names("texts").iter())
         .map(|text| {
-            let (text, _) = panel.eyes()[0].read(text.as_str().expect("a text"))?;
-            Ok(seen.iter().map(|eyes| dot(&text, &eyes[0])).collect())
+            let (text, _) = ensemble.encoders()[0].embed_text(text.as_str().expect("a text"))?;
+            Ok(seen
+                .iter()
+                .map(|vectors| fast_dot(&text, &vectors[0]))
+                .collect())
         })
         .collect()
 }
@@ -663,26 +665,26 @@ fn a_resnet_s_image_tower_keeps_its_nonlinearity() -> Result<()> {
 
 #[test]
 fn labels_are_probable_each_for_itself_where_a_clip_has_a_logit_bias() -> Result<()> {
-    use phantasia::rank::classify::{Classifier, Label};
+    use phantasia::judge::{Classifier, Label};
     let clip = Clip::from_folder("sigmoid", &fixture("sigmoid"), &Device::Cpu)?;
     let scale = f64::from(clip.logit_scale());
     let bias = f64::from(clip.logit_bias().expect("a bias"));
     assert!((bias + 10.0).abs() < 1e-6 && (scale - 1.0 / 0.07).abs() < 0.1);
-    let panel = Panel::new(vec![Arc::new(clip)], &Device::Cpu)?;
+    let ensemble = Ensemble::new(vec![Arc::new(clip)], &Device::Cpu)?;
     let labels = ["a red boat", "the hill"];
     let classifier = Classifier::new(
-        &panel,
+        ensemble.clone(),
         labels.map(Label::new).to_vec(),
         &["{}".to_owned()],
-        |_| {},
+        |_, _| {},
     )?;
-    assert!(classifier.warnings[0].contains("`logit_bias`"));
-    let shown = panel.show(&load_rgb(&fixture("pic0.png"))?)?;
-    let seen = panel.see(&[shown])?;
-    let verdict = classifier.judge(&seen[0]);
-    for (label, found) in labels.iter().zip(verdict.probabilities) {
-        let (text, _) = panel.eyes()[0].read(label)?;
-        let expected = 1.0 / (1.0 + (-scale * dot(&text, &seen[0][0]) - bias).exp());
+    assert!(classifier.warnings()[0].contains("`logit_bias`"));
+    let shown = ensemble.preprocess(&load_rgb(&fixture("pic0.png"))?)?;
+    let seen = ensemble.embed(&[shown])?;
+    let classification = classifier.classify(&seen[0]);
+    for (label, found) in labels.iter().zip(classification.probabilities) {
+        let (text, _) = ensemble.encoders()[0].embed_text(label)?;
+        let expected = 1.0 / (1.0 + (-scale * fast_dot(&text, &seen[0][0]) - bias).exp());
         assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
     }
     Ok(())

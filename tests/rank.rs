@@ -1,6 +1,6 @@
 //! CLIP as a judge: scores agree with transformers and open_clip, folders are read once, indexes are safe.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::Device;
 use image::{Rgb, RgbImage};
-use phantasia::clip::Clip;
-use phantasia::rank::Panel;
-use phantasia::rank::classify::{Classifier, Label};
-use phantasia::rank::gallery::{Gallery, look, walk};
-use phantasia::rank::index::{FILE, Index, Update};
-use phantasia::rank::query::{Queries, Query};
-use phantasia::rank::score::{Combine, rate};
+use phantasia::clip::{Clip, fast_dot};
+use phantasia::judge::{
+    Classifier, Combine, EmbeddedFiles, EncodedQueries, Ensemble, INDEX_FILE, Index, Label, Query,
+    Update, combine_scores, find_pictures,
+};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -24,25 +22,25 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A panel of small random models of these names.
-fn panel(names: &[&str]) -> Panel {
+/// An ensemble of small random models of these names.
+fn ensemble(names: &[&str]) -> Ensemble {
     let clips = names.iter().map(|name| {
         let clip = Clip::from_folder(name, &fixture(name), &Device::Cpu).expect("a CLIP");
         Arc::new(clip)
     });
-    Panel::new(clips.collect(), &Device::Cpu).expect("a panel")
+    Ensemble::new(clips.collect(), &Device::Cpu).expect("an ensemble")
 }
 
-fn look_at(panel: &Panel, files: &[PathBuf]) -> Gallery {
-    look(panel, files, &HashSet::new(), |_| ControlFlow::Continue(())).expect("a gallery")
+fn embed(ensemble: &Ensemble, files: &[PathBuf]) -> EmbeddedFiles {
+    (ensemble.embed_files(files, |_| false, |_| ControlFlow::Continue(()))).expect("embeddings")
 }
 
 /// Scores of the fixtures' pictures agree with a library's to 2e-3, its own preprocessing included.
 fn scores_agree(model: &str) -> Result<()> {
-    scores_agree_of(&panel(&[model]), model)
+    scores_agree_of(&ensemble(&[model]), model)
 }
 
-fn scores_agree_of(panel: &Panel, reference_name: &str) -> Result<()> {
+fn scores_agree_of(ensemble: &Ensemble, reference_name: &str) -> Result<()> {
     type Cosines = BTreeMap<String, BTreeMap<String, f64>>;
     let text = fs::read_to_string(fixture("rank/reference.json"))?;
     let reference: BTreeMap<String, Cosines> = serde_json::from_str(&text)?;
@@ -52,12 +50,12 @@ fn scores_agree_of(panel: &Panel, reference_name: &str) -> Result<()> {
     let grain = |picture: &str| if picture == "photo-420.jpg" { 2.0 } else { 1.0 };
     for (picture, cosines) in &reference[reference_name] {
         let queries: Vec<Query> = cosines.keys().map(|text| Query::text(text)).collect();
-        let queries = Queries::encode(panel, &queries)?;
-        let gallery = look_at(panel, &[fixture("rank").join(picture)]);
-        assert!(gallery.skipped.is_empty(), "{:?}", gallery.skipped);
-        let vectors = &gallery.vectors[&gallery.files[0].1];
-        let rated = rate(&[vectors], &queries, Combine::Score)?;
-        for (found, expected) in rated[0].similarity.iter().zip(cosines.values()) {
+        let queries = EncodedQueries::new(ensemble, &queries)?;
+        let embedded = embed(ensemble, &[fixture("rank").join(picture)]);
+        assert!(embedded.skipped.is_empty(), "{:?}", embedded.skipped);
+        let vectors = &embedded.vectors[&embedded.files[0].1];
+        let scores = combine_scores(&[vectors], &queries, Combine::Score)?;
+        for (found, expected) in scores[0].similarity.iter().zip(cosines.values()) {
             let off = (found - expected).abs() / grain(picture);
             if off > worst.0 {
                 worst = (off, picture.clone());
@@ -102,8 +100,8 @@ fn scores_agree_with_open_clips_other_resize_modes() -> Result<()> {
         json["preprocess_cfg"]["resize_mode"] = mode.into();
         fs::write(&config, json.to_string())?;
         let clip = Clip::from_folder(mode, folder.path(), &Device::Cpu)?;
-        let panel = Panel::new(vec![Arc::new(clip)], &Device::Cpu)?;
-        scores_agree_of(&panel, &format!("clip-open-vit {mode}"))?;
+        let ensemble = Ensemble::new(vec![Arc::new(clip)], &Device::Cpu)?;
+        scores_agree_of(&ensemble, &format!("clip-open-vit {mode}"))?;
     }
     Ok(())
 }
@@ -124,22 +122,20 @@ fn colours(names: &[(&str, [u8; 3])]) -> TempDir {
 #[test]
 fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
     let clip = Arc::new(Clip::embedded(&Device::Cpu)?);
-    let panel = Panel::new(vec![Arc::clone(&clip)], &Device::Cpu)?;
+    let ensemble = Ensemble::new(vec![Arc::clone(&clip)], &Device::Cpu)?;
     let picture = phantasia::picture::load_rgb(&fixture("rank/landscape.png"))?;
     let text = clip.embed_text("a red apple")?.vector;
     let mut cosines = vec![];
     for tower in clip.judges() {
-        let shown = tower.preprocess().show(&picture)?;
-        let shown = phantasia::clip::preprocess::stack([&shown].into_iter(), &Device::Cpu)?;
-        let seen = phantasia::objective::embed_images(tower, &shown)?;
-        let cosine = seen[0].iter().zip(&text).map(|(a, b)| a * b).sum::<f32>();
-        cosines.push(f64::from(cosine));
+        let seen = tower.embed_picture(&picture, &Device::Cpu)?;
+        let cosine = fast_dot(&seen, &text);
+        cosines.push(cosine);
     }
     assert_eq!(cosines.len(), 2);
     assert_eq!(clip.towers().len(), 4, "two paint without judging");
-    let seen = panel.see(&[panel.show(&picture)?])?;
-    let queries = Queries::encode(&panel, &[Query::text("a red apple")])?;
-    let score = rate(&[&seen[0]], &queries, Combine::Score)?[0].score;
+    let seen = vec![ensemble.embed_picture(&picture)?];
+    let queries = EncodedQueries::new(&ensemble, &[Query::text("a red apple")])?;
+    let score = combine_scores(&[&seen[0]], &queries, Combine::Score)?[0].score;
     assert!((score - (cosines[0] + cosines[1]) / 2.0).abs() < 1e-6);
     Ok(())
 }
@@ -156,7 +152,7 @@ fn folders_are_walked_in_order_without_what_is_hidden_or_no_picture() {
     ]);
     fs::write(folder.path().join("notes.txt"), "no picture").expect("a file");
     let twice = folder.path().join("b.png");
-    let (files, skipped) = walk(&[folder.path().to_owned(), twice]);
+    let (files, skipped) = find_pictures(&[folder.path().to_owned(), twice]);
     let names: Vec<_> = (files.iter())
         .map(|path| path.strip_prefix(folder.path()).expect("inside"))
         .collect();
@@ -169,7 +165,7 @@ fn folders_are_walked_in_order_without_what_is_hidden_or_no_picture() {
 fn a_link_in_a_circle_is_told_and_left() {
     let folder = colours(&[("a/1.png", [9, 9, 9])]);
     std::os::unix::fs::symlink(folder.path(), folder.path().join("a/up")).expect("a link");
-    let (files, skipped) = walk(&[folder.path().to_owned()]);
+    let (files, skipped) = find_pictures(&[folder.path().to_owned()]);
     assert_eq!((files.len(), skipped.len()), (1, 1));
     assert!(
         skipped[0].error.contains("a link back to"),
@@ -182,10 +178,10 @@ fn a_link_in_a_circle_is_told_and_left() {
 fn files_of_the_same_content_are_seen_once() {
     let folder = colours(&[("a.png", [200, 0, 0]), ("b.png", [0, 0, 200])]);
     fs::copy(folder.path().join("a.png"), folder.path().join("c.png")).expect("a copy");
-    let (files, _) = walk(&[folder.path().to_owned()]);
-    let gallery = look_at(&panel(&["clip-hf-quick"]), &files);
-    assert_eq!((gallery.files.len(), gallery.vectors.len()), (3, 2));
-    assert_eq!(gallery.files[0].1, gallery.files[2].1);
+    let (files, _) = find_pictures(&[folder.path().to_owned()]);
+    let embedded = embed(&ensemble(&["clip-hf-quick"]), &files);
+    assert_eq!((embedded.files.len(), embedded.vectors.len()), (3, 2));
+    assert_eq!(embedded.files[0].1, embedded.files[2].1);
 }
 
 #[test]
@@ -209,12 +205,12 @@ fn what_cannot_be_read_is_listed_with_its_cause() {
     ] {
         fs::write(folder.path().join(name), bytes).expect("a file");
     }
-    let mut files = walk(&[folder.path().to_owned()]).0;
+    let mut files = find_pictures(&[folder.path().to_owned()]).0;
     files.push(folder.path().join("gone.png"));
     files.push(folder.path().to_owned());
-    let gallery = look_at(&panel(&["clip-hf-quick"]), &files);
-    assert_eq!(gallery.files.len(), 1);
-    let why: BTreeMap<_, _> = (gallery.skipped.iter())
+    let embedded = embed(&ensemble(&["clip-hf-quick"]), &files);
+    assert_eq!(embedded.files.len(), 1);
+    let why: BTreeMap<_, _> = (embedded.skipped.iter())
         .map(|skipped| {
             let name = skipped.path.file_name().expect("a name");
             (name.to_string_lossy().into_owned(), skipped.error.as_str())
@@ -252,32 +248,32 @@ fn crc(bytes: &[u8]) -> u32 {
 fn several_clips_of_several_sizes_judge_together() -> Result<()> {
     let names = ["clip-hf-quick", "clip-hf-gelu", "clip-open-resnet"];
     let file = [fixture("rank/landscape.png")];
-    let together = panel(&names);
-    let gallery = look_at(&together, &file);
-    let seen = &gallery.vectors[&gallery.files[0].1];
+    let together = ensemble(&names);
+    let embedded = embed(&together, &file);
+    let seen = &embedded.vectors[&embedded.files[0].1];
     for (name, vector) in names.iter().zip(seen) {
-        let alone = look_at(&panel(&[name]), &file);
+        let alone = embed(&ensemble(&[name]), &file);
         assert_eq!(&alone.vectors[&alone.files[0].1][0], vector, "{name}");
     }
-    let queries = Queries::encode(&together, &[Query::text("a cat")])?;
-    let rated = rate(&[seen], &queries, Combine::Score)?;
-    let mean = rated[0].by_eye.iter().sum::<f64>() / 3.0;
-    assert!((rated[0].score - mean).abs() < 1e-12 && rated[0].by_eye.len() == 3);
+    let queries = EncodedQueries::new(&together, &[Query::text("a cat")])?;
+    let scores = combine_scores(&[seen], &queries, Combine::Score)?;
+    let mean = scores[0].by_encoder.iter().sum::<f64>() / 3.0;
+    assert!((scores[0].score - mean).abs() < 1e-12 && scores[0].by_encoder.len() == 3);
     Ok(())
 }
 
 #[test]
 fn a_picture_is_most_like_itself() -> Result<()> {
-    let panel = panel(&["clip-open-vit"]);
+    let ensemble = ensemble(&["clip-open-vit"]);
     let path = fixture("rank/photo.jpg");
-    let queries = Queries::encode(&panel, &[Query::picture(&path)])?;
-    let gallery = look_at(&panel, &[path]);
-    let rated = rate(
-        &[&gallery.vectors[&gallery.files[0].1]],
+    let queries = EncodedQueries::new(&ensemble, &[Query::picture(&path)])?;
+    let embedded = embed(&ensemble, &[path]);
+    let scores = combine_scores(
+        &[&embedded.vectors[&embedded.files[0].1]],
         &queries,
         Combine::Score,
     )?;
-    assert!((rated[0].score - 1.0).abs() < 1e-6);
+    assert!((scores[0].score - 1.0).abs() < 1e-6);
     Ok(())
 }
 
@@ -287,42 +283,42 @@ fn weights_of_zero_are_refused() {
         weight: 0.0,
         ..Query::text("a cat")
     };
-    assert!(Queries::encode(&panel(&["clip-hf-quick"]), &[none]).is_err());
+    assert!(EncodedQueries::new(&ensemble(&["clip-hf-quick"]), &[none]).is_err());
 }
 
 #[test]
 fn a_label_in_several_templates_is_the_mean_of_its_sentences() -> Result<()> {
-    let panel = panel(&["clip-hf-quick"]);
+    let ensemble = ensemble(&["clip-hf-quick"]);
     let labels = vec![Label::new("cat"), Label::new("red apple")];
     let templates = ["a {}", "the {} at night"].map(str::to_owned);
-    let classifier = Classifier::new(&panel, labels, &templates, |_| {})?;
-    let gallery = look_at(&panel, &[fixture("rank/photo.jpg")]);
-    let picture = &gallery.vectors[&gallery.files[0].1];
-    let eye = &panel.eyes()[0];
+    let classifier = Classifier::new(ensemble.clone(), labels, &templates, |_, _| {})?;
+    let embedded = embed(&ensemble, &[fixture("rank/photo.jpg")]);
+    let picture = &embedded.vectors[&embedded.files[0].1];
+    let encoder = &ensemble.encoders()[0];
     let mut logits = vec![];
     for label in ["cat", "red apple"] {
-        let a = eye.read(&format!("a {label}"))?.0;
-        let b = eye.read(&format!("the {label} at night"))?.0;
+        let a = encoder.embed_text(&format!("a {label}"))?.0;
+        let b = encoder.embed_text(&format!("the {label} at night"))?.0;
         let mean: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
         let mean = phantasia::clip::unit(mean);
         let cosine: f32 = mean.iter().zip(&picture[0]).map(|(a, b)| a * b).sum();
-        logits.push(f64::from(eye.logit_scale() * cosine));
+        logits.push(f64::from(encoder.logit_scale() * cosine));
     }
     let expected = 1.0 / (1.0 + (logits[1] - logits[0]).exp());
-    let found = classifier.judge(picture).probabilities[0];
+    let found = classifier.classify(picture).probabilities[0];
     assert!((found - expected).abs() < 1e-4, "{found} {expected}");
     // the fixture's logit_scale is ln(1/0.07), transformers' start
     assert!(
-        (eye.logit_scale() - 1.0 / 0.07).abs() < 0.01,
+        (encoder.logit_scale() - 1.0 / 0.07).abs() < 0.01,
         "{}",
-        eye.logit_scale()
+        encoder.logit_scale()
     );
     Ok(())
 }
 
-fn update(index: &mut Index, panel: &Panel) -> Update {
+fn update(index: &mut Index, ensemble: &Ensemble) -> Update {
     index
-        .update(panel, |_, _| ControlFlow::Continue(()))
+        .update(ensemble, |_, _| ControlFlow::Continue(()))
         .expect("an update")
 }
 
@@ -348,12 +344,12 @@ const THREE: [(&str, [u8; 3]); 3] = [
 fn an_index_looks_at_what_is_new_alone() {
     let folder = colours(&THREE);
     settle(folder.path());
-    let panel = panel(&["clip-hf-quick"]);
+    let ensemble = ensemble(&["clip-hf-quick"]);
     let mut index = Index::open(folder.path());
-    let first = update(&mut index, &panel);
-    assert_eq!((first.files.len(), first.looked_at), (3, 3));
-    assert_eq!(first.path, Some(folder.path().join(FILE)));
-    let seen = index.vectors(&panel).expect("vectors").clone();
+    let first = update(&mut index, &ensemble);
+    assert_eq!((first.files.len(), first.embedded), (3, 3));
+    assert_eq!(first.path, Some(folder.path().join(INDEX_FILE)));
+    let seen = index.vectors(&ensemble).expect("vectors").clone();
 
     RgbImage::new(9, 9)
         .save(folder.path().join("d.png"))
@@ -361,10 +357,10 @@ fn an_index_looks_at_what_is_new_alone() {
     fs::remove_file(folder.path().join("a.png")).expect("a file");
     fs::rename(folder.path().join("b.png"), folder.path().join("moved.png")).expect("a file");
     let mut index = Index::open(folder.path());
-    assert_eq!(index.notice, None);
-    let second = update(&mut index, &panel);
-    assert_eq!((second.files.len(), second.looked_at), (3, 1));
-    let vectors = index.vectors(&panel).expect("vectors");
+    assert_eq!(index.warning, None);
+    let second = update(&mut index, &ensemble);
+    assert_eq!((second.files.len(), second.embedded), (3, 1));
+    let vectors = index.vectors(&ensemble).expect("vectors");
     assert_eq!(vectors.len(), 3, "what is gone is forgotten");
     assert!(
         vectors
@@ -378,14 +374,14 @@ fn an_index_looks_at_what_is_new_alone() {
         2
     );
 
-    let before = fs::metadata(folder.path().join(FILE))
+    let before = fs::metadata(folder.path().join(INDEX_FILE))
         .expect("an index")
         .modified()
         .expect("a time");
     settle(folder.path());
-    update(&mut Index::open(folder.path()), &panel);
-    let third = update(&mut Index::open(folder.path()), &panel);
-    assert_eq!((third.looked_at, third.path), (0, None), "nothing is new");
+    update(&mut Index::open(folder.path()), &ensemble);
+    let third = update(&mut Index::open(folder.path()), &ensemble);
+    assert_eq!((third.embedded, third.path), (0, None), "nothing is new");
     assert!(before <= std::time::SystemTime::now());
 }
 
@@ -393,15 +389,15 @@ fn an_index_looks_at_what_is_new_alone() {
 fn a_changed_file_is_seen_again_and_one_that_breaks_is_no_result() {
     let folder = colours(&THREE);
     settle(folder.path());
-    let panel = panel(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &panel);
+    let ensemble = ensemble(&["clip-hf-quick"]);
+    update(&mut Index::open(folder.path()), &ensemble);
     RgbImage::new(9, 9)
         .save(folder.path().join("a.png"))
         .expect("a picture");
     fs::write(folder.path().join("b.png"), "broken").expect("a file");
-    let update = update(&mut Index::open(folder.path()), &panel);
+    let update = update(&mut Index::open(folder.path()), &ensemble);
     assert_eq!(
-        (update.files.len(), update.looked_at, update.skipped.len()),
+        (update.files.len(), update.embedded, update.skipped.len()),
         (2, 1, 1)
     );
 }
@@ -409,8 +405,8 @@ fn a_changed_file_is_seen_again_and_one_that_breaks_is_no_result() {
 #[test]
 fn a_change_within_the_clocks_grain_is_seen() {
     let folder = colours(&THREE);
-    let panel = panel(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &panel);
+    let ensemble = ensemble(&["clip-hf-quick"]);
+    update(&mut Index::open(folder.path()), &ensemble);
     // another content of the same size at the same time
     let path = folder.path().join("a.png");
     let (time, length) = {
@@ -428,22 +424,19 @@ fn a_change_within_the_clocks_grain_is_seen() {
         length,
         "the colours take as many bytes"
     );
-    let update = update(&mut Index::open(folder.path()), &panel);
+    let update = update(&mut Index::open(folder.path()), &ensemble);
     assert_eq!(update.files[0].1, update.files[1].1);
 }
 
 #[test]
 fn each_model_has_its_own_vectors() {
     let folder = colours(&THREE);
-    let (first, second) = (panel(&["clip-hf-quick"]), panel(&["clip-open-vit"]));
-    assert_eq!(update(&mut Index::open(folder.path()), &first).looked_at, 3);
-    assert_eq!(
-        update(&mut Index::open(folder.path()), &second).looked_at,
-        3
-    );
+    let (first, second) = (ensemble(&["clip-hf-quick"]), ensemble(&["clip-open-vit"]));
+    assert_eq!(update(&mut Index::open(folder.path()), &first).embedded, 3);
+    assert_eq!(update(&mut Index::open(folder.path()), &second).embedded, 3);
     let mut index = Index::open(folder.path());
-    assert_eq!(update(&mut index, &first).looked_at, 0);
-    assert_eq!(update(&mut index, &second).looked_at, 0);
+    assert_eq!(update(&mut index, &first).embedded, 0);
+    assert_eq!(update(&mut index, &second).embedded, 0);
     let digest = *index
         .vectors(&first)
         .expect("vectors")
@@ -459,9 +452,9 @@ fn each_model_has_its_own_vectors() {
 #[test]
 fn a_damaged_index_is_made_anew_with_a_notice() {
     let folder = colours(&THREE);
-    let panel = panel(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &panel);
-    let path = folder.path().join(FILE);
+    let ensemble = ensemble(&["clip-hf-quick"]);
+    update(&mut Index::open(folder.path()), &ensemble);
+    let path = folder.path().join(INDEX_FILE);
     let whole = fs::read(&path).expect("an index");
     let mut damaged: Vec<Vec<u8>> = [0, 7, 8, 100, whole.len() - 1]
         .map(|length| whole[..length].to_vec())
@@ -476,10 +469,10 @@ fn a_damaged_index_is_made_anew_with_a_notice() {
     for bytes in damaged {
         fs::write(&path, &bytes).expect("a file");
         let mut index = Index::open(folder.path());
-        let notice = index.notice.clone().expect("a notice");
-        assert!(notice.contains("made anew"), "{notice}");
-        assert_eq!(update(&mut index, &panel).looked_at, 3);
-        assert_eq!(Index::open(folder.path()).notice, None);
+        let warning = index.warning.clone().expect("a warning");
+        assert!(warning.contains("made anew"), "{warning}");
+        assert_eq!(update(&mut index, &ensemble).embedded, 3);
+        assert_eq!(Index::open(folder.path()).warning, None);
     }
 }
 
@@ -493,17 +486,17 @@ fn what_an_interrupted_search_saw_is_kept() {
             .expect("a picture");
     }
     settle(folder.path());
-    let panel = panel(&["clip-hf-quick"]);
+    let ensemble = ensemble(&["clip-hf-quick"]);
     let stopped = Index::open(folder.path())
-        .update(&panel, |_, _| ControlFlow::Break(()))
+        .update(&ensemble, |_, _| ControlFlow::Break(()))
         .expect("an update");
     assert!(
-        stopped.interrupted && stopped.looked_at == 64,
+        stopped.interrupted && stopped.embedded == 64,
         "{}",
-        stopped.looked_at
+        stopped.embedded
     );
     assert_eq!(
-        update(&mut Index::open(folder.path()), &panel).looked_at,
+        update(&mut Index::open(folder.path()), &ensemble).embedded,
         16
     );
 }

@@ -5,7 +5,7 @@ mod program;
 use std::fs;
 use std::path::Path;
 
-use phantasia::rank::tournament::{Event, Tournament, TournamentOptions};
+use phantasia::judge::tournament::{Event, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
 use phantasia::session::SessionOptions;
 use tempfile::TempDir;

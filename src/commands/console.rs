@@ -1,18 +1,23 @@
-//! Words to the person or the script at the other end. A closed end is no error.
+//! Standard output and standard error. A closed pipe is no error.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
+use anyhow::Result;
 use phantasia::recipe::RecipeError;
 use phantasia::run::disk_full;
+use serde::Serialize;
 
-/// Arguments that cannot be meant: the program ends with the exit code of bad usage.
+/// The exit code for bad usage and bad recipes.
+pub const USAGE: u8 = 2;
+
+/// Arguments that cannot be used, or not together. The program ends with [`USAGE`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Misuse(pub String);
+pub struct UsageError(pub String);
 
 /// Prints a line of result to standard output.
-pub fn say(line: impl Display) -> io::Result<()> {
+pub fn print_line(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -23,27 +28,37 @@ pub fn say(line: impl Display) -> io::Result<()> {
     }
 }
 
-/// Prints a line to standard error. Nothing could be done about a failure to do so.
-pub fn note(line: impl Display) {
+/// Prints a result to standard output as JSON on one line.
+pub fn print_json(result: &impl Serialize) -> Result<()> {
+    Ok(print_line(serde_json::to_string(result)?)?)
+}
+
+/// Prints a line to standard error. A failure to do so could not be reported, and is ignored.
+pub fn eprint_line(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Prints a warning to standard error.
 pub fn warn(message: impl Display) {
-    note(format_args!("warning: {message}"));
+    eprint_line(format_args!("warning: {message}"));
 }
 
-/// Prints all that is wrong with a recipe to standard error, a line each.
-pub fn problems(error: &RecipeError) {
+/// Prints warnings to standard error.
+pub fn warn_all(messages: impl IntoIterator<Item = impl Display>) {
+    messages.into_iter().for_each(warn);
+}
+
+/// Prints all errors in a recipe to standard error, a line each.
+pub fn eprint_diagnostics(error: &RecipeError) {
     for line in error.to_string().lines() {
-        note(format_args!("error: {line}"));
+        eprint_line(format_args!("error: {line}"));
     }
 }
 
 /// Prints why a command failed to standard error.
-pub fn failure(error: &anyhow::Error) {
+pub fn eprint_error(error: &anyhow::Error) {
     match disk_full(error) {
-        Some(words) => note(format_args!("error: {words}")),
-        None => note(format_args!("error: {error:#}")),
+        Some(message) => eprint_line(format_args!("error: {message}")),
+        None => eprint_line(format_args!("error: {error:#}")),
     }
 }

@@ -5,34 +5,41 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
+use clap::Args;
 use phantasia::load;
 use phantasia::preview::Surroundings;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::run::video;
 use phantasia::session::Session;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::console::say;
-use super::device;
-use crate::cli::{DeviceChoice, DoctorArgs};
+use super::arguments::DeviceChoice;
+use super::console::{print_json, print_line};
 
-/// One thing that was looked at.
-#[derive(Serialize)]
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// A property of this machine or of the program.
 struct Finding {
-    /// Whether it works; nothing can be wrong with mere facts.
+    /// Whether it works; true where nothing can fail.
     ok: bool,
     name: &'static str,
     value: Value,
 }
 
-/// Looks at the machine and paints one step.
+/// Inspects the machine and paints one step.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let fact = |name, value| Finding {
         ok: true,
         name,
         value,
     };
+    let mebibytes = |bytes: Option<u64>| json!(bytes.map(|bytes| bytes >> 20));
     let findings = [
         fact("version", json!(env!("CARGO_PKG_VERSION"))),
         fact(
@@ -45,14 +52,8 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         ),
         fact("cpu_features", json!(cpu_features())),
         fact("threads", json!(threads())),
-        fact(
-            "memory_mib",
-            memory().map_or(Value::Null, |(_, total)| json!(total >> 20)),
-        ),
-        fact(
-            "memory_free_mib",
-            memory().map_or(Value::Null, |(free, _)| json!(free >> 20)),
-        ),
+        fact("memory_mib", mebibytes(memory("MemTotal:"))),
+        fact("memory_free_mib", mebibytes(memory("MemAvailable:"))),
         fact("devices_built", json!(built())),
         fact("devices_found", json!(found())),
         fact("display", display()),
@@ -62,22 +63,22 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     ];
     let ok = findings.iter().all(|finding| finding.ok);
     if args.json {
-        let mut report = serde_json::Map::new();
-        report.insert("ok".to_owned(), json!(ok));
-        for finding in &findings {
-            report.insert(finding.name.to_owned(), finding.value.clone());
-        }
-        say(Value::Object(report))?;
+        let facts = findings
+            .iter()
+            .map(|finding| (finding.name, finding.value.clone()));
+        let report = std::iter::once(("ok", json!(ok))).chain(facts);
+        let report = report.map(|(name, value)| (name.to_owned(), value));
+        print_json(&report.collect::<Map<String, Value>>())?;
     } else {
         for finding in &findings {
             let mark = if finding.ok { " " } else { "!" };
-            say(format_args!(
+            print_line(format_args!(
                 "{mark} {:<16} {}",
                 finding.name,
                 words(&finding.value)
             ))?;
         }
-        say(if ok {
+        print_line(if ok {
             "  all is well"
         } else {
             "! see the lines with a mark"
@@ -112,7 +113,7 @@ fn tried(name: &'static str, test: fn() -> Result<String>) -> Finding {
     }
 }
 
-/// What matters to matrix products and is there.
+/// The features of the CPU that matter to matrix products.
 fn cpu_features() -> Vec<&'static str> {
     let mut features = vec![];
     macro_rules! look {
@@ -131,15 +132,12 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Free and total memory in bytes, where the system tells in /proc.
-fn memory() -> Option<(u64, u64)> {
+/// An entry of /proc/meminfo in bytes, where there is one.
+fn memory(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let bytes = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib << 10)
-    };
-    Some((bytes("MemAvailable:")?, bytes("MemTotal:")?))
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 fn built() -> Vec<&'static str> {
@@ -160,7 +158,7 @@ fn found() -> Vec<String> {
         DeviceChoice::Metal,
     ]
     .into_iter()
-    .filter_map(|choice| device::open(choice).ok())
+    .filter_map(|choice| choice.open().ok())
     .map(|(_, name)| name)
     .collect()
 }
@@ -178,7 +176,7 @@ fn display() -> Value {
         })
 }
 
-/// Whether ffmpeg is found, which only videos of kind mp4 need.
+/// Whether ffmpeg, which videos of kind mp4 need, is found.
 fn ffmpeg() -> Value {
     json!(match video::available(VideoKind::Mp4) {
         Ok(()) => "found (for `video: mp4`)".to_owned(),
@@ -197,7 +195,7 @@ fn embedded_model() -> Result<String> {
 
 /// One step of a small picture, on the device that a render would take.
 fn self_test() -> Result<String> {
-    let (device, name) = device::open(DeviceChoice::Auto)?;
+    let (device, name) = DeviceChoice::Auto.open()?;
     let mut recipe = Recipe::new(vec![Prompt::new("a red square")]);
     recipe.size = [64, 64];
     recipe.steps = 1;

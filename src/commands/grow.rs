@@ -7,29 +7,69 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::Args;
 use image::RgbImage;
 use phantasia::grow::{self, Garden, Growth};
 use phantasia::preview::{GardenWindow, Preview, Surroundings};
 use phantasia::recipe::VideoKind;
-use phantasia::run::{
-    RULE, RunFolder,
-    video::{self, VideoWriter},
-    without_number,
-};
+use phantasia::run::video::{self, VideoWriter};
+use phantasia::run::{RULE, RunFolder, without_number};
 use serde::Serialize;
 
-use super::company::{self, INTERRUPTED};
-use super::console::{note, say};
-use super::device;
-use crate::cli::{GrowArgs, GrowVideo};
+use super::arguments::{DeviceArgs, one_of, steps};
+use super::console::{eprint_line, print_json, print_line};
+use super::interrupt::{INTERRUPTED, interrupt};
 
-/// A video has about so many frames, a twentieth of a second each.
+/// Frames of a video, at most.
 const FRAMES: usize = 160;
 const FPS: f64 = 20.0;
-/// So long a video shows the grown pattern.
+/// How long a video shows the grown pattern at its end.
 const LAST_SECONDS: f64 = 1.0;
-/// In the window an iteration takes at least so long, else growing is over before one has seen it.
+const VIDEOS: [(&str, &str, VideoKind); 3] = [
+    (
+        "gif",
+        "256 colours a frame; plays everywhere",
+        VideoKind::Gif,
+    ),
+    ("mp4", "H.264; needs ffmpeg", VideoKind::Mp4),
+    ("webp", "Lossless; plays in browsers", VideoKind::Webp),
+];
+/// The least time for an iteration in the window, where growing would otherwise be too fast to see.
 const PACE: Duration = Duration::from_millis(20);
+
+/// Arguments of `grow`.
+#[derive(Debug, Args)]
+pub struct GrowArgs {
+    /// The rule (rule.safetensors), or the run folder that holds it
+    rule: PathBuf,
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH", default_value = "256x256", value_parser = grid)]
+    size: [usize; 2],
+    /// Iterations of the rule
+    #[arg(long, value_name = "N", default_value_t = 320, value_parser = steps, allow_negative_numbers = true)]
+    steps: usize,
+    /// The seed of every random number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Write a video
+    #[arg(long, value_name = "KIND", value_parser = one_of(VIDEOS))]
+    video: Option<VideoKind>,
+    /// Show it in a window, in which a click damages the pattern, until the window is closed
+    #[arg(long, conflicts_with_all = ["steps", "video", "damage"])]
+    live: bool,
+    /// Erase a disc in the middle after this many iterations, to see it regenerate
+    #[arg(long, value_name = "STEP")]
+    damage: Option<usize>,
+    /// Device
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Create run folders in this folder
+    #[arg(long, value_name = "DIR", default_value = "outputs")]
+    out: PathBuf,
+    /// Print one JSON object about the run on standard output
+    #[arg(long)]
+    json: bool,
+}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -46,12 +86,11 @@ struct Report {
 /// Grows a pattern.
 pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     let size = args.size;
-    let kind = args.video.map(VideoKind::from);
-    if let Some(kind) = kind {
+    if let Some(kind) = args.video {
         video::available(kind)?;
     }
-    let stop = company::interrupt()?;
-    let (device, device_name) = device::open(args.device)?;
+    let stop = interrupt()?;
+    let (device, device_name) = args.device.open()?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;
     // before the run folder is created, so that a failure leaves no empty folder behind
@@ -74,28 +113,28 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     }
     let image = folder.write_image(&picture, None)?;
     if interrupted {
-        note(format_args!(
+        eprint_line(format_args!(
             "interrupted after step {} of {}; what has grown so far is saved",
             growth.steps(),
             args.steps
         ));
     }
     if args.json {
-        let report = Report {
+        print_json(&Report {
             run: folder.path().display().to_string(),
             image: image.display().to_string(),
             video: video.map(|path| path.display().to_string()),
             steps: growth.steps(),
             seconds: start.elapsed().as_secs_f64(),
             device: device_name,
-        };
-        say(serde_json::to_string(&report)?)?;
+        })?;
     } else {
-        say(image.display())?;
+        print_line(image.display())?;
     }
-    Ok(match interrupted {
-        true => ExitCode::from(INTERRUPTED),
-        false => ExitCode::SUCCESS,
+    Ok(if interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -107,7 +146,7 @@ fn film(
     stop: &AtomicBool,
 ) -> Result<(RgbImage, Option<PathBuf>)> {
     let size = args.size;
-    let mut movie = match args.video.map(VideoKind::from) {
+    let mut movie = match args.video {
         None => None,
         Some(kind) => {
             let path = folder.path().join(video::file_name(kind));
@@ -157,30 +196,36 @@ fn tend(
     })?;
     // what has grown is kept, whatever becomes of the window
     if let Err(error) = window.run(&garden) {
-        note(format_args!("{error:#}"));
+        eprint_line(format_args!("{error:#}"));
     }
     garden.join()
 }
 
 /// Runs are named after the rule's file, or after the run folder that it lies in.
 fn name(rule: &Path) -> String {
-    let is_rule = rule.file_name().is_some_and(|name| name == RULE);
+    let inside = rule.file_name().is_some_and(|name| name == RULE);
     let named = match rule.parent() {
-        Some(folder) if is_rule && folder.file_name().is_some() => folder,
+        Some(folder) if inside && folder.file_name().is_some() => folder,
         _ => rule,
     };
     let stem = named.file_stem().unwrap_or_default().to_string_lossy();
     format!("{}-grown", without_number(&stem))
 }
 
-impl From<GrowVideo> for VideoKind {
-    fn from(kind: GrowVideo) -> Self {
-        match kind {
-            GrowVideo::Gif => Self::Gif,
-            GrowVideo::Mp4 => Self::Mp4,
-            GrowVideo::Webp => Self::Webp,
-        }
-    }
+/// `WIDTHxHEIGHT` of a pattern.
+fn grid(text: &str) -> Result<[usize; 2], String> {
+    const LONGEST: usize = 16_384;
+    const MOST_CELLS: usize = 1 << 24;
+    let sides = text.split_once(['x', 'X']).and_then(|(width, height)| {
+        Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
+    });
+    (sides.filter(|sides| sides.iter().all(|side| (1..=LONGEST).contains(side))))
+        .filter(|[width, height]| width * height <= MOST_CELLS)
+        .ok_or_else(|| {
+            format!(
+                "expected width and height, such as 256x256: sides up to {LONGEST}, at most {MOST_CELLS} pixels"
+            )
+        })
 }
 
 #[cfg(test)]

@@ -3,18 +3,54 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, Subcommand};
 use phantasia::load::{self, EMBEDDED};
 use phantasia::models::{self, Cache, Hub, Model, ModelError, Reference, Snapshot, Wanted};
 use phantasia::recipe::Recipe;
 use serde::Serialize;
 
-use super::console::{note, say};
+use super::console::{eprint_line, print_json, print_line};
+use super::progress::Progress;
 use super::table::{Side, Table};
-use crate::cli::{ModelsArgs, ModelsCommand};
+
+/// Arguments of `models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// What to do [default: list]
+    #[command(subcommand)]
+    command: Option<ModelsCommand>,
+}
+
+/// Commands on models.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List the known models, and which of them are on this machine
+    List {
+        /// Show only these, in more detail: names, aliases or repositories
+        #[arg(value_name = "NAME[@REVISION]")]
+        names: Vec<String>,
+        /// Print one JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the path of a model on this machine
+    Path {
+        /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
+        #[arg(value_name = "NAME[@REVISION]")]
+        name: String,
+    },
+    /// Download a model into the Hugging Face cache
+    Fetch {
+        /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
+        #[arg(value_name = "NAME[@REVISION]")]
+        name: String,
+        /// Show no progress
+        #[arg(long)]
+        quiet: bool,
+    },
+}
 
 /// What `list --json` says of a model.
 #[derive(Serialize)]
@@ -62,22 +98,22 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
         ModelsCommand::Path { name } => {
             let found = models::locate(&name, Path::new(""), models::ANY_WEIGHTS)?;
             if let Some(about) = found.note {
-                note(about);
+                eprint_line(about);
             }
-            say(found.path.display())?;
+            print_line(found.path.display())?;
         }
         ModelsCommand::Fetch { name, .. } if name == EMBEDDED => part_of_the_program()?,
-        ModelsCommand::Fetch { name, quiet } => say(fetch(&name, quiet)?.display())?,
+        ModelsCommand::Fetch { name, quiet } => print_line(fetch(&name, quiet)?.display())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Handles the embedded model, which needs no files: its name is printed in place of a path.
 fn part_of_the_program() -> Result<()> {
-    note(format_args!(
+    eprint_line(format_args!(
         "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"
     ));
-    Ok(say(EMBEDDED)?)
+    Ok(print_line(EMBEDDED)?)
 }
 
 fn list(names: &[String], json: bool) -> Result<()> {
@@ -97,7 +133,7 @@ fn list(names: &[String], json: bool) -> Result<()> {
         }
     }
     if json {
-        return Ok(say(serde_json::to_string(&List { models: lines })?)?);
+        return print_json(&List { models: lines });
     }
     let columns = ["name", "kind"].map(|header| (header, Side::Left));
     let size = ("size", Side::Right);
@@ -127,22 +163,22 @@ fn list(names: &[String], json: bool) -> Result<()> {
 
 /// Prints what the cache holds of a model.
 fn details(line: &Line<'_>) -> Result<()> {
-    say(format_args!(
+    print_line(format_args!(
         "\n{}: repository {}",
         line.name, line.repository
     ))?;
     if let Some(path) = &line.path {
-        say(format_args!("  here in {path}"))?;
+        print_line(format_args!("  here in {path}"))?;
     }
     if let Some(about) = &line.note {
-        say(format_args!("  {about}"))?;
+        print_line(format_args!("  {about}"))?;
     }
     for state in &line.snapshots {
         let names = match state.references.as_slice() {
             [] => "no ref".to_owned(),
             names => names.join(", "),
         };
-        say(format_args!(
+        print_line(format_args!(
             "  snapshot {} ({names}): {}",
             state.commit,
             state.files.join(", ")
@@ -179,7 +215,7 @@ fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
 
 /// The hub of the environment, with messages about slow connections on standard error.
 fn hub() -> Hub {
-    Hub::from_env().telling(|text| note(text))
+    Hub::from_env().telling(|text| eprint_line(text))
 }
 
 /// Downloads a model, and the shared tokenizer where it needs one. Returns the folder that it lies in.
@@ -201,11 +237,11 @@ fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Sees to it that models are on this machine before any work begins: those that are not are downloaded, with `yes`, or else named.
+/// Ensures that models are on this machine before any work begins. Those that are not are downloaded with `yes`.
 ///
 /// # Errors
-/// Where one is missing, with all that are, or cannot be downloaded.
-pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> Result<()> {
+/// When models are missing, which are named, or one cannot be downloaded.
+pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> Result<()> {
     let mut asked = HashSet::new();
     let mut missing = vec![];
     for name in names {
@@ -215,7 +251,7 @@ pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> 
         match load::at_hand(&name) {
             Ok(about) => {
                 if let Some(about) = about {
-                    note(about);
+                    eprint_line(about);
                 }
                 if yes {
                     fetch_tokenizer(&hub(), &name, quiet)?;
@@ -238,40 +274,25 @@ pub fn need(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> 
     Ok(())
 }
 
-/// Likewise, the models of a recipe and of its judges.
-pub fn need_of(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Result<()> {
+/// Ensures that the models of a recipe and its judges are on this machine.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Result<()> {
     let mut recipe = recipe.clone();
     let own = recipe.models_mut().map(|name| name.clone());
-    need(own.chain(judges.iter().cloned()), yes, quiet)
+    ensure(own.chain(judges.iter().cloned()), yes, quiet)
 }
 
 fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<PathBuf> {
-    let bar = if quiet {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(0)
-    };
-    if let Ok(style) = ProgressStyle::with_template(
-        "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}  {msg}",
-    ) {
-        bar.set_style(style);
-    }
-    let mut file = String::new();
-    let fetched = hub.fetch(wanted, &mut |progress| {
-        if progress.file != file {
-            progress.file.clone_into(&mut file);
-            bar.set_message(file.clone());
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-            bar.reset_eta();
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-        bar.set_position(progress.done);
+    let mut progress = Progress::of_download(quiet);
+    let fetched = hub.fetch(wanted, &mut |fetch| {
+        progress.update(fetch.done as usize, fetch.total as usize, fetch.file);
     });
-    bar.finish_and_clear();
+    drop(progress);
     let fetched = fetched?;
     if !quiet {
-        note(format_args!(
+        eprint_line(format_args!(
             "{}: {}, {:.1} MB fetched",
             wanted.repository,
             fetched.files.join(", "),

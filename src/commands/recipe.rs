@@ -3,89 +3,128 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use phantasia::proofread::proofread;
 use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
 use phantasia::run::video;
 
-use super::console::{note, problems, say, warn};
-use crate::MISUSED;
-use crate::cli::{RecipeCommand, RecipeKind};
+use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
 
-const PYRAMID: &str = include_str!("recipe/pyramid.yaml");
-const CELLULAR: &str = include_str!("recipe/cellular.yaml");
-const PIXELS: &str = include_str!("recipe/pixels.yaml");
-const FFT: &str = include_str!("recipe/fft.yaml");
-const DIFFUSION: &str = include_str!("recipe/diffusion.yaml");
-const NOISE: &str = include_str!("recipe/noise.yaml");
-const VQGAN: &str = include_str!("recipe/vqgan.yaml");
-const LATENT: &str = include_str!("recipe/latent.yaml");
+/// Recipes to start from: the kind of the generator, its help, and the recipe.
+const STARTS: [(&str, &str, &str); 8] = [
+    (
+        "pyramid",
+        "An image pyramid",
+        include_str!("recipe/pyramid.yaml"),
+    ),
+    (
+        "diffusion",
+        "A guided diffusion model",
+        include_str!("recipe/diffusion.yaml"),
+    ),
+    (
+        "noise",
+        "The noise that a one-step diffusion model turns into a picture",
+        include_str!("recipe/noise.yaml"),
+    ),
+    (
+        "vqgan",
+        "The latents of a VQGAN",
+        include_str!("recipe/vqgan.yaml"),
+    ),
+    (
+        "latent",
+        "The latents of an autoencoder",
+        include_str!("recipe/latent.yaml"),
+    ),
+    (
+        "cellular",
+        "A neural cellular automaton",
+        include_str!("recipe/cellular.yaml"),
+    ),
+    (
+        "pixels",
+        "Pixels, of any colour or of a palette's",
+        include_str!("recipe/pixels.yaml"),
+    ),
+    (
+        "fft",
+        "The picture's spectrum",
+        include_str!("recipe/fft.yaml"),
+    ),
+];
 
-/// Checks, describes or begins a recipe.
+/// Commands on recipes.
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// Report all errors in recipes
+    Check {
+        /// The recipes
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of recipes, for editors
+    Schema,
+    /// Print a commented recipe to start from
+    New {
+        /// The kind of its generator
+        #[arg(value_parser = kinds())]
+        kind: String,
+    },
+}
+
+fn kinds() -> PossibleValuesParser {
+    PossibleValuesParser::new(STARTS.map(|(kind, help, _)| PossibleValue::new(kind).help(help)))
+}
+
+/// Checks or describes recipes, or starts one.
 pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
     match command {
-        RecipeCommand::Check { files } => check(files),
-        RecipeCommand::Schema => {
-            say(serde_json::to_string_pretty(&Recipe::schema())?)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        RecipeCommand::Check { files } => return check(files),
+        RecipeCommand::Schema => print_line(serde_json::to_string_pretty(&Recipe::schema())?)?,
         RecipeCommand::New { kind } => {
-            let text = match kind {
-                RecipeKind::Pyramid => PYRAMID,
-                RecipeKind::Diffusion => DIFFUSION,
-                RecipeKind::Noise => NOISE,
-                RecipeKind::Vqgan => VQGAN,
-                RecipeKind::Latent => LATENT,
-                RecipeKind::Cellular => CELLULAR,
-                RecipeKind::Pixels => PIXELS,
-                RecipeKind::Fft => FFT,
-            };
-            say(text.trim_end())?;
-            Ok(ExitCode::SUCCESS)
+            let start = STARTS.iter().find(|(name, ..)| name == kind);
+            print_line(start.context("unknown kind")?.2.trim_end())?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(files: &[PathBuf]) -> Result<ExitCode> {
-    let (mut misused, mut lacking) = (false, false);
+    let mut code = ExitCode::SUCCESS;
+    let mut has_errors = false;
     for file in files {
-        match read(file) {
-            Ok(recipe) => match recipe.output.video.map_or(Ok(()), video::available) {
-                Ok(()) => say(format_args!("{}: ok", file.display()))?,
-                // the recipe is valid, but this machine lacks what it needs
-                Err(error) => {
-                    note(format_args!(
-                        "error: {}: output.video: {error}",
-                        file.display()
-                    ));
-                    lacking = true;
+        match read(file).map(|recipe| recipe.output.video.map_or(Ok(()), video::available)) {
+            Ok(Ok(())) => print_line(format_args!("{}: ok", file.display()))?,
+            // the recipe is valid, but this machine lacks what it needs
+            Ok(Err(error)) => {
+                eprint_line(format_args!(
+                    "error: {}: output.video: {error}",
+                    file.display()
+                ));
+                if !has_errors {
+                    code = ExitCode::FAILURE;
                 }
-            },
+            }
             Err(error) => {
-                problems(&error);
-                misused = true;
+                eprint_diagnostics(&error);
+                has_errors = true;
+                code = ExitCode::from(USAGE);
             }
         }
     }
-    Ok(match (misused, lacking) {
-        (true, _) => ExitCode::from(MISUSED),
-        (false, true) => ExitCode::FAILURE,
-        (false, false) => ExitCode::SUCCESS,
-    })
+    Ok(code)
 }
 
 /// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.
 fn read(file: &Path) -> Result<Recipe, RecipeError> {
-    let print = |warnings: Vec<String>| {
-        for warning in warnings {
-            warn(warning);
-        }
-    };
     let draft = PartialRecipe::load(file)?;
     // before errors, whose cause they may explain
-    print(draft.warnings());
+    warn_all(draft.warnings());
     let recipe = draft.finish()?;
-    print(proofread(&draft, &recipe)?);
+    warn_all(proofread(&draft, &recipe)?);
     Ok(recipe)
 }
 
@@ -94,11 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_begun_is_a_recipe() {
-        for text in [
-            PYRAMID, DIFFUSION, NOISE, VQGAN, LATENT, CELLULAR, PIXELS, FFT,
-        ] {
-            Recipe::parse(text, "new.yaml", Path::new("")).expect("a recipe");
+    fn starts_are_recipes() {
+        for (kind, _, text) in STARTS {
+            Recipe::parse(text, "new.yaml", Path::new("")).expect(kind);
         }
     }
 }

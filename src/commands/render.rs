@@ -1,107 +1,164 @@
-//! `phantasia render`
+//! `phantasia render` and `phantasia live`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::SyncSender;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::Args;
+use phantasia::live::{Command, RecipeWatch};
 use phantasia::proofread::proofread;
 use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
-use phantasia::run::{self, Run, RunFolder, video};
-use phantasia::session::{Session, SessionOptions};
-use serde_json::{Value, json};
+use phantasia::run::Run;
+use phantasia::run::video;
+use phantasia::run::{self, RunFolder};
+use phantasia::session::Session;
 
-use super::company::{self, Company};
-use super::console::{Misuse, note, warn};
-use super::{device, models, tournament};
-use crate::cli::{PreviewChoice, PromptArg, RenderArgs};
+use super::arguments::{PromptArg, SessionArgs, seed, steps};
+use super::console::{UsageError, eprint_line, warn_all};
+use super::frontend::{self, Frontend, FrontendArgs, Log, PreviewChoice};
+use super::interrupt::interrupt;
+use super::models;
+use super::tournament::{self, TournamentArgs};
 
-/// Paints a picture; it shows at `preview` where the flags do not say.
-pub fn run(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
-    if args.candidates.is_some() && preview == PreviewChoice::Window {
-        return Err(Misuse(
+/// Arguments of `render`.
+#[derive(Clone, Debug, Args)]
+pub struct RenderArgs {
+    /// A recipe (.yaml), or a picture by Phantasia (.png, which has its recipe in its metadata)
+    recipe: PathBuf,
+    /// Change one value of the recipe, such as generator.lr=0.1 or prompts.0.weight=2; relative paths start from the working folder
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Paint this instead of the recipe's prompts; `TEXT::WEIGHT` gives it a weight, below 0 to push the picture away from it. May be given
+    /// several times
+    #[arg(long, value_name = "TEXT[::WEIGHT]", allow_hyphen_values = true)]
+    prompt: Vec<PromptArg>,
+    /// The seed of every random number
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    seed: Option<u64>,
+    /// Optimiser steps; a stop in the recipe's timeline is ignored
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
+    steps: Option<usize>,
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH")]
+    size: Option<String>,
+    /// How the session computes
+    #[command(flatten)]
+    session: SessionArgs,
+    /// Create run folders in this folder
+    #[arg(long, value_name = "DIR", default_value = "outputs")]
+    out: PathBuf,
+    /// A tournament of seeds
+    #[command(flatten)]
+    tournament: TournamentArgs,
+    /// Apply changes of the recipe's prompts and terms when its file changes
+    #[arg(long)]
+    watch: bool,
+    /// How the render is shown and controlled
+    #[command(flatten)]
+    frontend: FrontendArgs,
+}
+
+/// Paints a picture.
+pub fn run(args: &RenderArgs) -> Result<ExitCode> {
+    render(args, PreviewChoice::None)
+}
+
+/// Paints a picture in a window.
+pub fn run_live(args: &RenderArgs) -> Result<ExitCode> {
+    if args.tournament.candidates.is_some() {
+        bail!(UsageError(
             "`live` shows one render in a window, and --candidates makes several: use `phantasia render --candidates`, whose judge \
              ranks them, then `live` with the winner's recipe"
                 .to_owned(),
-        )
-        .into());
+        ));
     }
+    render(args, PreviewChoice::Window)
+}
+
+/// Paints a picture, which is shown at `preview` if the flags do not choose.
+fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let draft = draft(args)?;
-    for warning in draft.warnings() {
-        warn(warning);
-    }
+    warn_all(draft.warnings());
     let (recipe, ignored_stop) = finished(args, &draft)?;
+    let quiet = args.frontend.quiet;
     if let Some(stop) = ignored_stop {
-        note(format_args!(
+        eprint_line(format_args!(
             "the recipe's timeline has a stop after step {stop}: it is ignored, because a number of steps is given"
         ));
-    } else if let Some(stop) = recipe.stops_at().filter(|_| !args.company.quiet) {
-        note(format_args!(
+    } else if let Some(stop) = recipe.stops_at().filter(|_| !quiet) {
+        eprint_line(format_args!(
             "the recipe's timeline stops the render after step {stop}, where it was stopped before; `--steps {}` ignores that stop",
             recipe.steps
         ));
     }
-    models::need_of(&recipe, &args.judge, args.yes, args.company.quiet)?;
+    let (session, name) = (&args.session, run::run_name(&args.recipe));
+    models::ensure_for(&recipe, &args.tournament.judge, session.models.yes, quiet)?;
     // only for its errors: the session, which has the models, gives the same warnings
     proofread(&draft, &recipe)?;
-    if let Some(candidates) = args.candidates {
-        return tournament::begin(args, &recipe, candidates);
+    if let Some(candidates) = args.tournament.candidates {
+        let place = (args.out.as_path(), name.as_str());
+        return tournament::begin(
+            &args.tournament,
+            candidates,
+            &recipe,
+            place,
+            session,
+            &args.frontend,
+        );
     }
-    let preview = company::choose(args.company.preview.unwrap_or(preview))?;
-    company::check_hold(&args.company, preview, args.watch)?;
+    let preview = frontend::choose(args.frontend.preview.unwrap_or(preview))?;
+    frontend::check_hold(&args.frontend, preview, args.watch)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
-    let stop = company::interrupt()?;
-    let (device, device_name) = device::open(args.device)?;
-    let mut session = Session::with_options(&recipe, &device, &options(args.memory))?;
-    for warning in session.take_warnings() {
-        warn(warning);
-    }
-    let window = company::window(preview)?;
-    let folder = RunFolder::create(&args.out, &run::run_name(&args.recipe))?;
+    let stop = interrupt()?;
+    let (device, device_name) = session.models.device.open()?;
+    let mut session = Session::with_options(&recipe, &device, &session.options())?;
+    warn_all(session.take_warnings());
+    let window = frontend::window(preview)?;
+    let folder = RunFolder::create(&args.out, &name)?;
     let run = Run::new(session, folder, &recipe)?;
-    let company = Company {
-        args: args.company.clone(),
+    let frontend = Frontend {
+        args: args.frontend.clone(),
         preview,
         window,
         device: device_name,
         stop,
     };
     let watched = args.watch.then_some((args, recipe));
-    company.keep(run, |commands, log| {
+    frontend.run(run, |commands, log| {
         watched
-            .map(|(args, recipe)| company::watch(args, recipe, commands, log))
+            .map(|(args, recipe)| watch(args, recipe, commands, log))
             .transpose()
     })
 }
 
-/// How a session works, within so many MiB where that is said.
-pub(super) fn options(memory: Option<usize>) -> SessionOptions {
-    let mut options = SessionOptions::default();
-    if let Some(mebibytes) = memory {
-        options.memory = mebibytes.saturating_mul(1 << 20);
-    }
-    options
+/// Applies changes of the recipe's file while it is painted.
+fn watch(
+    args: &RenderArgs,
+    recipe: Recipe,
+    commands: SyncSender<Command>,
+    log: Log,
+) -> Result<RecipeWatch> {
+    let path = args.recipe.clone();
+    let args = args.clone();
+    let read = move || finished(&args, &draft(&args)?).map(|(recipe, _)| recipe);
+    RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
 }
 
-/// The recipe, with what the flags change in it.
-pub(super) fn recipe(args: &RenderArgs) -> Result<Recipe, RecipeError> {
-    finished(args, &draft(args)?).map(|(recipe, _)| recipe)
-}
-
-/// The recipe as a draft, with what the flags change in it.
+/// The recipe as a draft, with the changes that the flags make.
 fn draft(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
     let mut draft = PartialRecipe::load(&args.recipe)?;
     for assignment in &args.set {
         draft.set(assignment)?;
     }
     if !args.prompt.is_empty() {
-        let typed: Vec<&str> = args
-            .prompt
-            .iter()
+        let typed: Vec<&str> = (args.prompt.iter())
             .map(|prompt| prompt.typed.as_str())
             .collect();
         let flag = format!("--prompt {}", typed.join(" --prompt "));
-        draft.replace("prompts", &prompts(&args.prompt), &flag)?;
+        draft.replace("prompts", &PromptArg::to_recipe(&args.prompt), &flag)?;
     }
     if let Some(seed) = args.seed {
         draft.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
@@ -129,16 +186,4 @@ fn finished(
         Some(stop) if steps_asked => (recipe.without_stops(usize::MAX), Some(stop)),
         _ => (recipe, None),
     })
-}
-
-/// Prompts of the command line as a recipe has them.
-pub(super) fn prompts(typed: &[PromptArg]) -> Value {
-    let prompts = typed.iter().map(|PromptArg { text, weight, .. }| {
-        if *weight == 1.0 {
-            json!(text)
-        } else {
-            json!({ "text": text, "weight": weight })
-        }
-    });
-    prompts.collect()
 }

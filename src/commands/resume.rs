@@ -1,44 +1,72 @@
 //! `phantasia resume`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use phantasia::rank::tournament::{Standings, Tournament};
+use clap::Args;
+use phantasia::judge::tournament::{Standings, Tournament};
 use phantasia::recipe::{Edit, Prompt, prompts_from_json};
-use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
+use phantasia::run::video;
+use phantasia::run::{CheckpointError, RunFolder};
+use phantasia::run::{Resumption, Run};
 use phantasia::session::Session;
 
-use super::company::{self, Company};
-use super::console::{Misuse, note, warn};
-use super::{device, models, render, tournament};
-use crate::cli::{PreviewChoice, PromptArg, ResumeArgs};
+use super::arguments::{PromptArg, SessionArgs, steps};
+use super::console::{UsageError, eprint_line, warn_all};
+use super::frontend::{self, Frontend, FrontendArgs, PreviewChoice};
+use super::interrupt::interrupt;
+use super::{models, tournament};
 
-/// Goes on with a render.
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// A run's folder, such as outputs/first-light-001
+    run: PathBuf,
+    /// Continue to this total number of steps
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
+    steps: Option<usize>,
+    /// Paint this from here on instead of the run's prompts, with weights as in `render`; may be given several times
+    #[arg(long, value_name = "TEXT[::WEIGHT]", allow_hyphen_values = true)]
+    prompt: Vec<PromptArg>,
+    /// Resume from the checkpoint before the last one
+    #[arg(long)]
+    previous: bool,
+    /// How the session computes
+    #[command(flatten)]
+    session: SessionArgs,
+    /// How the render is shown and controlled
+    #[command(flatten)]
+    frontend: FrontendArgs,
+}
+
+/// Resumes a render or a tournament.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
+    let frontend = &args.frontend;
+    let (yes, quiet) = (args.session.models.yes, frontend.quiet);
     if Tournament::is_at(&args.run) {
-        let company = &args.company;
-        let steered = company.hold || company.control.is_some() || company.preview.is_some();
+        let steered = frontend.hold || frontend.control.is_some() || frontend.preview.is_some();
         if args.steps.is_some() || !args.prompt.is_empty() || args.previous || steered {
-            bail!(Misuse(
+            bail!(UsageError(
                 "a tournament resumes as it began: --steps, --prompt, --previous, --hold, --control and --preview are for single runs, such as those in its folder"
                     .to_owned()
             ));
         }
         let standings = Standings::load(&args.run)?;
         let recipe = standings.recipe_in(&args.run)?;
-        models::need_of(&recipe, &standings.judge, args.yes, args.company.quiet)?;
-        return tournament::go_on(args);
+        models::ensure_for(&recipe, &standings.judge, yes, quiet)?;
+        return tournament::resume(&args.run, &args.session, frontend);
     }
-    let preview = company::choose(args.company.preview.unwrap_or(PreviewChoice::None))?;
-    company::check_hold(&args.company, preview, false)?;
+    let preview = frontend::choose(frontend.preview.unwrap_or(PreviewChoice::None))?;
+    frontend::check_hold(frontend, preview, false)?;
     let prompts = prompts(&args.prompt)?;
     let folder = RunFolder::open(&args.run)?;
     let has_previous = folder.has_previous();
-    let (device, device_name) = device::open(args.device)?;
+    let (device, device_name) = args.session.models.device.open()?;
     let resumption = Resumption::read(folder, args.previous, &device).map_err(|error| {
         if offers_previous(&error) && has_previous && !args.previous {
             error.context(format!(
-                "the run cannot go on from its last checkpoint; `phantasia resume {} --previous` goes on from the one before it",
+                "the run cannot be resumed from its last checkpoint; `phantasia resume {} --previous` uses the one before it",
                 args.run.display()
             ))
         } else {
@@ -46,15 +74,13 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         }
     })?;
     let recipe = resumption.recipe();
-    models::need_of(recipe, &[], args.yes, args.company.quiet)?;
+    models::ensure_for(recipe, &[], yes, quiet)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
-    let stop = company::interrupt()?;
-    let (mut run, mut edit) = resumption.into_run(&render::options(args.memory))?;
-    for warning in run.session_mut().take_warnings() {
-        warn(warning);
-    }
+    let stop = interrupt()?;
+    let (mut run, mut edit) = resumption.into_run(&args.session.options())?;
+    warn_all(run.session_mut().take_warnings());
     // flags take precedence over the recipe
     if args.steps.is_some() {
         edit.steps = None;
@@ -63,7 +89,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         edit.prompts = None;
     }
     if !edit.is_empty() {
-        note(format_args!(
+        eprint_line(format_args!(
             "the run's recipe was changed: its new {} apply from step {} on and are recorded in its timeline",
             changed(&edit),
             run.session().step()
@@ -76,17 +102,17 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         edit.prompts = Some(prompts);
     }
     if edit.prompts.is_some() {
-        edit.fade = Some(args.company.fade);
+        edit.fade = Some(args.frontend.fade);
     }
     apply(&mut run, edit, args)?;
-    let company = Company {
-        args: args.company.clone(),
+    let frontend = Frontend {
+        args: frontend.clone(),
         preview,
-        window: company::window(preview)?,
+        window: frontend::window(preview)?,
         device: device_name,
         stop,
     };
-    company.keep(run, |_, _| Ok(()))
+    frontend.run(run, |_, _| Ok(()))
 }
 
 /// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.
@@ -95,18 +121,18 @@ fn apply(run: &mut Run, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
     if !edit.is_empty() {
         if complete && args.steps.is_none() && edit.steps.is_none() {
             // without more steps the edit would have no effect
-            let more = args.company.fade.saturating_add(args.company.extend);
+            let more = args.frontend.fade.saturating_add(args.frontend.extend);
             edit.steps = Some(run.session().extended_by(more)?);
         }
         run.edit(edit)?;
     }
     if run.session().is_exhausted() {
-        note(format_args!(
+        eprint_line(format_args!(
             "the run is complete with {done} steps; `--steps {}` would continue it",
             done.max(1) * 2
         ));
     } else if complete && let Some(kept) = run.keep_image()? {
-        note(format_args!(
+        eprint_line(format_args!(
             "the picture of {done} steps is kept as {}",
             kept.display()
         ));
@@ -150,7 +176,7 @@ fn changed(edit: &Edit) -> String {
 fn prompts(typed: &[PromptArg]) -> Result<Option<Vec<Prompt>>> {
     Ok(match typed {
         [] => None,
-        typed => Some(prompts_from_json(&render::prompts(typed))?),
+        typed => Some(prompts_from_json(&PromptArg::to_recipe(typed))?),
     })
 }
 

@@ -1,123 +1,120 @@
 //! `phantasia search`
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use phantasia::rank::gallery::Skipped;
-use phantasia::rank::index::{Index, Update};
-use phantasia::rank::query::{Queries, Query};
-use phantasia::rank::score::{best_first, by_one};
-use phantasia::rank::sheet::{self, Tile};
-use serde::Serialize;
+use clap::Args;
+use phantasia::judge::sheet::{self, Tile};
+use phantasia::judge::{EncodedQueries, Ensemble, Hit, Index, Query, Update, no_pictures};
+use phantasia::load::EMBEDDED;
 use serde_json::{Map, Value, json};
 
-use super::company::{INTERRUPTED, interrupt};
-use super::console::{Misuse, note, say, warn};
-use super::judge::{self, Progress};
+use super::arguments::{positive, sheet};
+use super::console::{UsageError, eprint_line, print_json, warn, warn_all};
+use super::interrupt::{INTERRUPTED, interrupt};
+use super::judge::{self, JudgeArgs};
+use super::progress::Progress;
 use super::table::{Side, Table};
-use crate::cli::SearchArgs;
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    query: &'a str,
-    #[serde(flatten)]
-    image: Map<String, Value>,
-    clip: &'a str,
-    pictures: usize,
-    embedded: usize,
-    results: Vec<Map<String, Value>>,
-    skipped: &'a [Skipped],
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+#[group(id = "wanted", required = true, multiple = true, args = ["query", "image"])]
+pub struct SearchArgs {
+    /// What the pictures should show
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    query: Option<String>,
+    /// A picture that they should be like; with --query, both count
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// The CLIP that compares: embedded, a known model or a folder
+    #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
+    clip: String,
+    /// Show only the best K pictures
+    #[arg(long, value_name = "K", default_value_t = 20, allow_negative_numbers = true, value_parser = positive)]
+    top: usize,
+    /// Write a contact sheet of the results: .png or .html
+    #[arg(long, value_name = "FILE.png|.html", value_parser = sheet)]
+    sheet: Option<PathBuf>,
+    /// What all judges have
+    #[command(flatten)]
+    judge: JudgeArgs,
+    /// The folder, which is searched with all folders in it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
 }
 
 /// Searches a folder.
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     if !args.folder.is_dir() {
-        bail!(Misuse(format!("{} is not a folder", args.folder.display())));
+        bail!(UsageError(format!(
+            "{} is not a folder",
+            args.folder.display()
+        )));
     }
-    let wanted = wanted(args)?;
+    if args
+        .query
+        .as_ref()
+        .is_some_and(|text| text.trim().is_empty())
+    {
+        bail!(UsageError("--query: the text is empty".to_owned()));
+    }
+    let queries: Vec<Query> = (args.query.as_deref().map(Query::text).into_iter())
+        .chain(args.image.as_deref().map(Query::picture))
+        .collect();
     let stop = interrupt()?;
-    let panel = judge::panel(std::slice::from_ref(&args.clip), &args.judge)?;
-    let queries = Queries::encode(&panel, &wanted)?;
-    for warning in &queries.warnings {
-        warn(warning);
-    }
+    let clips = slice::from_ref(&args.clip);
+    let device = args.judge.prepare(clips, &[])?;
+    let ensemble = Ensemble::load(clips, args.judge.activation, &device)?;
+    warn_all(ensemble.warnings());
+    let queries = EncodedQueries::new(&ensemble, &queries)?;
+    warn_all(&queries.warnings);
     let mut index = Index::open(&args.folder);
-    if let Some(notice) = &index.notice {
-        warn(notice);
-    }
-    let mut progress = Progress::new("pictures", args.judge.quiet);
-    let update = index.update(&panel, |done, total| {
-        progress.at(done, total);
+    warn_all(&index.warning);
+    let mut progress = Progress::new("picture", 0, args.judge.quiet);
+    let update = index.update(&ensemble, |done, total| {
+        progress.update(done, total, "");
         match stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
     })?;
-    progress.clear();
-    tell(&update);
+    drop(progress);
+    judge::eprint_skipped(&update.skipped);
+    if let Some(why) = &update.unsaved {
+        warn(format_args!(
+            "the index could not be written, so that the next search will embed these pictures again: {why}"
+        ));
+    }
     if update.interrupted {
-        note("interrupted; the pictures that were seen need not be seen again");
+        eprint_line("interrupted; the next search will not embed the pictures so far again");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     if update.files.is_empty() {
-        bail!(judge::nothing(
-            std::slice::from_ref(&args.folder),
-            &update.skipped
-        ));
+        bail!(no_pictures(slice::from_ref(&args.folder), &update.skipped));
     }
-    let groups = judge::together(&update.files);
-    let vectors = index.vectors(&panel)?;
-    let rows: Vec<&[f32]> = (groups.iter())
-        .map(|(digest, _)| vectors[digest].as_slice())
-        .collect();
-    let scores = by_one(&rows, &queries);
-    let order = best_first(scores.iter().copied());
-    let hits: Vec<(f64, &[&Path])> = (order.into_iter().take(args.top))
-        .map(|place| (scores[place], groups[place].1.as_slice()))
-        .collect();
+    let mut hits = index.search(&ensemble, &queries, &update)?;
+    hits.truncate(args.top);
     print(args, &hits, &update)?;
     if let Some(path) = &args.sheet {
-        let heading: Vec<&str> = queries.labels.iter().map(String::as_str).collect();
-        let tiles: Vec<Tile> = (hits.iter())
-            .map(|(score, paths)| Tile {
-                path: paths[0].to_owned(),
-                score: *score,
+        let tiles: Vec<Tile> = (hits.into_iter())
+            .map(|mut hit| Tile {
+                path: hit.paths.swap_remove(0),
+                score: hit.score,
             })
             .collect();
-        sheet::write(path, &heading.join("  +  "), &tiles)?;
+        sheet::write(path, &queries.labels.join("  +  "), &tiles)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn wanted(args: &SearchArgs) -> Result<Vec<Query>> {
-    let mut wanted = vec![];
-    if let Some(text) = &args.query {
-        if text.trim().is_empty() {
-            bail!(Misuse("--query: the text is empty".to_owned()));
-        }
-        wanted.push(Query::text(text));
-    }
-    wanted.extend(args.image.as_deref().map(Query::picture));
-    Ok(wanted)
-}
-
-fn tell(update: &Update) {
-    judge::tell(&update.skipped);
-    if let Some(why) = &update.unsaved {
-        warn(format_args!(
-            "what was seen could not be kept, and the next search will look again: {why}"
-        ));
-    }
-}
-
-fn print(args: &SearchArgs, hits: &[(f64, &[&Path])], update: &Update) -> Result<()> {
+fn print(args: &SearchArgs, hits: &[Hit], update: &Update) -> Result<()> {
     if !args.judge.json {
         let mut table = Table::new([("score", Side::Right), ("picture", Side::Left)]);
-        for (score, paths) in hits {
+        for Hit { score, paths } in hits {
             table.row([format!("{score:.4}"), judge::path_cell(paths)]);
         }
         return table.print();
@@ -126,28 +123,25 @@ fn print(args: &SearchArgs, hits: &[(f64, &[&Path])], update: &Update) -> Result
     if let Some(path) = &args.image {
         judge::insert_path(&mut image, "image", path);
     }
-    let query = (args.query.as_deref()).or_else(|| image.get("image")?.as_str());
-    let report = Report {
-        query: query.unwrap_or_default(),
-        clip: &args.clip,
-        pictures: update.files.len(),
-        embedded: update.looked_at,
-        results: hits
-            .iter()
-            .map(|(score, paths)| hit(*score, paths))
-            .collect(),
-        skipped: &update.skipped,
-        image: image.clone(),
+    let query = args.query.as_deref().map(Value::from);
+    let query = query.or_else(|| image.get("image").cloned());
+    let result = |Hit { score, paths }: &Hit| {
+        let mut result = Map::new();
+        judge::insert_path(&mut result, "path", &paths[0]);
+        result.insert("score".to_owned(), json!(score));
+        judge::insert_duplicates(&mut result, paths);
+        result
     };
-    Ok(say(serde_json::to_string(&report)?)?)
-}
-
-fn hit(score: f64, paths: &[&Path]) -> Map<String, Value> {
-    let mut hit = Map::new();
-    judge::insert_path(&mut hit, "path", paths[0]);
-    hit.insert("score".to_owned(), json!(score));
-    if paths.len() > 1 {
-        judge::insert_paths(&mut hit, "duplicates", &paths[1..]);
+    let mut report = Map::from_iter([("query".to_owned(), json!(query))]);
+    report.extend(image);
+    for (key, value) in [
+        ("clip", json!(args.clip)),
+        ("pictures", json!(update.files.len())),
+        ("embedded", json!(update.embedded)),
+        ("results", hits.iter().map(result).collect()),
+        ("skipped", json!(update.skipped)),
+    ] {
+        report.insert(key.to_owned(), value);
     }
-    hit
+    print_json(&report)
 }

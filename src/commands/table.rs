@@ -4,10 +4,10 @@
 use anyhow::Result;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::console::say;
+use super::console::print_line;
 
-/// Spaces between two columns.
-const GAP: usize = 2;
+/// Between two columns.
+const GAP: &str = "  ";
 
 /// How the texts of a column are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +39,16 @@ impl Table {
         }
     }
 
-    /// Appends a row, one text per column. Control characters, which would break the line or be obeyed by a terminal, become spaces.
+    /// Appends a row, one text per column. Control characters, which a terminal might interpret, become spaces.
     pub fn row(&mut self, texts: impl IntoIterator<Item = String>) {
-        let texts = texts.into_iter();
-        (self.rows).push(
-            texts
-                .map(|text| text.replace(char::is_control, " "))
-                .collect(),
-        );
+        let printable = |text: String| text.replace(char::is_control, " ");
+        self.rows.push(texts.into_iter().map(printable).collect());
     }
 
     /// Prints it to standard output.
     pub fn print(&self) -> Result<()> {
         for line in self.lines() {
-            say(line)?;
+            print_line(line)?;
         }
         Ok(())
     }
@@ -62,27 +58,22 @@ impl Table {
             .map(|(header, _)| header.clone())
             .collect();
         let rows = || std::iter::once(&headers).chain(&self.rows);
-        let widths: Vec<usize> = (0..self.columns.len())
-            .map(|column| {
-                let widths = rows().map(|row| row.get(column).map_or(0, |text| width(text)));
-                widths.max().unwrap_or(0)
-            })
+        let widths: Vec<usize> = (0..headers.len())
+            .map(|column| rows().map(|row| width(&row[column])).max().unwrap_or(0))
             .collect();
-        rows()
-            .map(|row| {
-                let mut line = String::new();
-                for ((text, (_, side)), wide) in row.iter().zip(&self.columns).zip(&widths) {
-                    let pad = " ".repeat(wide.saturating_sub(width(text)));
-                    let (before, after) = match side {
-                        Side::Left => ("", pad.as_str()),
-                        Side::Right => (pad.as_str(), ""),
-                    };
-                    line.extend([before, text, after, &" ".repeat(GAP)]);
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&self.columns).zip(&widths);
+            let cells = cells.map(|((text, (_, side)), wide)| {
+                let pad = " ".repeat(wide - width(text));
+                match side {
+                    Side::Left => format!("{text}{pad}"),
+                    Side::Right => format!("{pad}{text}"),
                 }
-                line.truncate(line.trim_end_matches(' ').len());
-                line
-            })
-            .collect()
+            });
+            let line = cells.collect::<Vec<_>>().join(GAP);
+            line.trim_end_matches(' ').to_owned()
+        };
+        rows().map(line).collect()
     }
 }
 

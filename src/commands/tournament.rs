@@ -3,27 +3,46 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::Result;
-use phantasia::rank::tournament::{BRACKET, Tournament, TournamentOptions};
+use anyhow::{Result, bail};
+use clap::Args;
+use phantasia::clip::ClipActivation;
+use phantasia::judge::tournament::{BRACKET, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
-use phantasia::run::{IMAGE, METRICS, run_name};
+use phantasia::run::{IMAGE, METRICS};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::company::{INTERRUPTED, interrupt};
-use super::console::{Misuse, note, say, warn};
-use super::judge::{Progress, check_activation};
+use super::arguments::{SessionArgs, positive};
+use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
+use super::frontend::FrontendArgs;
+use super::interrupt::{INTERRUPTED, interrupt};
+use super::judge::check_activation;
+use super::progress::Progress;
 use super::table::{Side, Table};
-use super::{device, render};
-use crate::cli::{CompanyArgs, RenderArgs, ResumeArgs};
+
+/// Arguments of a tournament of seeds.
+#[derive(Clone, Debug, Args)]
+pub struct TournamentArgs {
+    /// Paint this many seeds, from the recipe's own on, and let a judge rank them
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive,
+        conflicts_with_all = ["watch", "control", "preview", "hold", "memory"])]
+    pub candidates: Option<usize>,
+    /// Paint this many of the candidates to the end; after each round the judge drops the worse half [default: all]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = positive, requires = "candidates")]
+    keep: Option<usize>,
+    /// The CLIP that judges the candidates; may be given several times [default: the recipe's]
+    #[arg(long, value_name = "MODEL", requires = "candidates")]
+    pub judge: Vec<String>,
+    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, overriding their files
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    activation: Option<ClipActivation>,
+}
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     run: String,
     /// The winner's; none where the tournament was stopped before its end.
     image: Option<String>,
@@ -32,17 +51,17 @@ struct Report {
     loss: Value,
     similarity: Value,
     device: String,
-    judge: Vec<String>,
+    judge: &'a [String],
     judge_is_guide: bool,
     /// Steps as a share of painting all candidates to the end.
     cost: f64,
     bracket: String,
     /// Best first.
-    candidates: Vec<Standing>,
+    candidates: Vec<Standing<'a>>,
 }
 
 #[derive(Serialize)]
-struct Standing {
+struct Standing<'a> {
     seed: u64,
     run: Option<String>,
     image: Option<String>,
@@ -51,14 +70,23 @@ struct Standing {
     rounds: usize,
     finished: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<String>,
+    failed: Option<&'a str>,
 }
 
-/// A new tournament.
-pub fn begin(args: &RenderArgs, recipe: &Recipe, candidates: usize) -> Result<ExitCode> {
+/// Plays a new tournament of that many candidates in a new folder `out/name-NNN`.
+pub fn begin(
+    args: &TournamentArgs,
+    candidates: usize,
+    recipe: &Recipe,
+    (out, name): (&Path, &str),
+    session: &SessionArgs,
+    frontend: &FrontendArgs,
+) -> Result<ExitCode> {
     let keep = args.keep.unwrap_or(candidates);
     if keep > candidates {
-        return Err(Misuse(format!("--keep {keep}: there are {candidates} candidates")).into());
+        bail!(UsageError(format!(
+            "--keep {keep}: there are {candidates} candidates"
+        )));
     }
     let judge = match args.judge.as_slice() {
         [] => recipe.clip.iter().map(|clip| clip.model.clone()).collect(),
@@ -72,113 +100,93 @@ pub fn begin(args: &RenderArgs, recipe: &Recipe, candidates: usize) -> Result<Ex
         activation: args.activation,
     };
     if recipe.output.video.is_some() {
-        note("candidates leave no videos: render the winner's recipe for one");
+        eprint_line("candidates leave no videos: render the winner's recipe for one");
     }
-    let stop = interrupt()?;
-    let (device, name) = device::open(args.device)?;
-    let tournament = Tournament::new(
-        &args.out,
-        &run_name(&args.recipe),
-        recipe,
-        &options,
-        render::options(args.memory),
-        &device,
-    )?;
-    play(tournament, &args.company, &stop, name)
+    play(session, frontend, |device| {
+        Tournament::new(out, name, recipe, &options, session.options(), device)
+    })
 }
 
-/// Goes on with a tournament.
-pub fn go_on(args: &ResumeArgs) -> Result<ExitCode> {
-    let stop = interrupt()?;
-    let (device, name) = device::open(args.device)?;
-    play(
-        Tournament::resume(&args.run, render::options(args.memory), &device)?,
-        &args.company,
-        &stop,
-        name,
-    )
+/// Resumes the tournament in a folder.
+pub fn resume(run: &Path, session: &SessionArgs, frontend: &FrontendArgs) -> Result<ExitCode> {
+    play(session, frontend, |device| {
+        Tournament::resume(run, session.options(), device)
+    })
 }
 
 fn play(
-    mut tournament: Tournament,
-    args: &CompanyArgs,
-    stop: &Arc<AtomicBool>,
-    device: String,
+    session: &SessionArgs,
+    frontend: &FrontendArgs,
+    load: impl FnOnce(&candle_core::Device) -> Result<Tournament>,
 ) -> Result<ExitCode> {
-    for warning in tournament.warnings() {
-        warn(warning);
-    }
+    let stop = interrupt()?;
+    let (device, device_name) = session.models.device.open()?;
+    let mut tournament = load(&device)?;
+    warn_all(tournament.warnings());
     let standings = tournament.standings();
-    let judge = standings.judge.join(", ");
     if standings.judge_is_guide {
-        note(format_args!(
-            "the judge ({judge}) is also the guide: it judges its own work; --judge names another"
+        eprint_line(format_args!(
+            "the judge ({}) is also the guide: it judges its own work; --judge names another",
+            standings.judge.join(", ")
         ));
     }
     let start = Instant::now();
-    let mut progress = Progress::new("steps", args.quiet);
-    let over = tournament.play(stop, |event| progress.at(event.done, event.total));
-    progress.clear();
-    let over = over?;
-    report(
-        &tournament,
-        args.json,
-        over,
-        start.elapsed().as_secs_f64(),
-        device,
-    )?;
-    if over {
+    let mut progress = Progress::new("step", 0, frontend.quiet);
+    let is_over = tournament.play(&stop, |event| progress.update(event.done, event.total, ""))?;
+    drop(progress);
+    let (folder, standings) = (tournament.folder(), tournament.standings());
+    for candidate in &standings.candidates {
+        if let Some(why) = &candidate.failed {
+            eprint_line(format_args!("seed {} failed: {why}", candidate.seed));
+        }
+    }
+    if frontend.json {
+        let seconds = start.elapsed().as_secs_f64();
+        print_json(&report(&tournament, is_over, seconds, device_name))?;
+    } else {
+        table(&tournament)?;
+        if is_over {
+            print_line(folder.join(IMAGE).display())?;
+        }
+    }
+    if is_over {
         return Ok(ExitCode::SUCCESS);
     }
-    note(format_args!(
-        "interrupted; the standings are in {}; `phantasia resume {}` goes on",
-        tournament.folder().join(BRACKET).display(),
-        tournament.folder().display()
+    eprint_line(format_args!(
+        "interrupted; the standings are in {}; `phantasia resume {}` continues",
+        folder.join(BRACKET).display(),
+        folder.display()
     ));
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-fn report(
-    tournament: &Tournament,
-    json: bool,
-    over: bool,
-    seconds: f64,
-    device: String,
-) -> Result<()> {
-    let folder = tournament.folder();
+fn table(tournament: &Tournament) -> Result<()> {
     let standings = tournament.standings();
+    let columns = ["rank", "score", "seed", "rounds"].map(|header| (header, Side::Right));
+    let mut table = Table::new(columns);
+    for (rank, candidate) in (1u32..).zip(standings.order()) {
+        let score = (candidate.score()).map_or("-".to_owned(), |score| format!("{score:.4}"));
+        let rounds = format!("{} of {}", candidate.scores.len(), standings.rounds.len());
+        table.row([rank.to_string(), score, candidate.seed.to_string(), rounds]);
+    }
+    table.print()
+}
+
+fn report(tournament: &Tournament, is_over: bool, seconds: f64, device: String) -> Report<'_> {
+    let (folder, standings) = (tournament.folder(), tournament.standings());
     let order = standings.order();
-    for candidate in &standings.candidates {
-        if let Some(why) = &candidate.failed {
-            note(format_args!("seed {} failed: {why}", candidate.seed));
-        }
-    }
-    if !json {
-        let columns = ["rank", "score", "seed", "rounds"].map(|header| (header, Side::Right));
-        let mut table = Table::new(columns);
-        for (rank, candidate) in (1u32..).zip(&order) {
-            let score = (candidate.score()).map_or("-".to_owned(), |score| format!("{score:.4}"));
-            let rounds = format!("{} of {}", candidate.scores.len(), standings.rounds.len());
-            table.row([rank.to_string(), score, candidate.seed.to_string(), rounds]);
-        }
-        table.print()?;
-        if over {
-            say(folder.join(IMAGE).display())?;
-        }
-        return Ok(());
-    }
     let last = (order.first().and_then(|winner| winner.run.as_ref()))
         .and_then(|run| last_line(&folder.join(run).join(METRICS)))
         .unwrap_or(Value::Null);
-    let report = Report {
+    Report {
         run: folder.display().to_string(),
-        image: over.then(|| folder.join(IMAGE).display().to_string()),
+        image: is_over.then(|| folder.join(IMAGE).display().to_string()),
         steps: last["step"].as_u64().unwrap_or(0) as usize,
         seconds,
         loss: last["loss"].clone(),
         similarity: last["similarity"].clone(),
         device,
-        judge: standings.judge.clone(),
+        judge: &standings.judge,
         judge_is_guide: standings.judge_is_guide,
         cost: standings.cost(),
         bracket: folder.join(BRACKET).display().to_string(),
@@ -187,22 +195,19 @@ fn report(
                 let run = candidate.run.as_ref().map(|run| folder.join(run));
                 Standing {
                     seed: candidate.seed,
-                    image: run
-                        .as_ref()
-                        .map(|run| run.join(IMAGE).display().to_string()),
+                    image: (run.as_ref()).map(|run| run.join(IMAGE).display().to_string()),
                     run: run.map(|run| run.display().to_string()),
                     score: candidate.score(),
                     rounds: candidate.scores.len(),
                     finished: candidate.scores.len() == standings.rounds.len(),
-                    failed: candidate.failed.clone(),
+                    failed: candidate.failed.as_deref(),
                 }
             })
             .collect(),
-    };
-    Ok(say(serde_json::to_string(&report)?)?)
+    }
 }
 
-/// The last object of a file of lines.
+/// The last object of a file of JSON lines.
 fn last_line(path: &Path) -> Option<Value> {
     let text = fs::read_to_string(path).ok()?;
     serde_json::from_str(text.lines().last()?).ok()

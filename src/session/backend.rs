@@ -8,22 +8,18 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use frozen::{Filter, Layer, Resample};
 use generators::Generator;
-use image::RgbImage;
 use rand::RngCore;
 
 use super::Segment;
 use super::generator::{LearningRateScale, Order, generator};
 use crate::aesthetic::Head;
-use crate::clip::ClipChoice;
-use crate::clip::preprocess::stack;
-use crate::clip::{Aim, Clip, Tower};
+use crate::clip::{Aim, Clip, ClipChoice};
 use crate::load;
 use crate::objective::{
     AestheticTerm, AestheticTermOptions, ClipTerm, ClipTermOptions, Critic, Encoded, Regular, Term,
-    embed_images,
 };
 use crate::picture;
-use crate::prompt::{Fade, PromptSchedule};
+use crate::prompt::{Fade, PromptSchedule, unique_label};
 use crate::random::{self, Purpose};
 use crate::recipe::{AestheticOptions, ClipOptions, Edit, Precision, Prompt, Recipe, TermOptions};
 
@@ -406,7 +402,9 @@ impl Judge {
                 }
             };
             encoded.push(Encoded {
-                label: unused(label, &encoded),
+                label: unique_label(label, |label| {
+                    encoded.iter().any(|other| other.label == label)
+                }),
                 aims: embedded.aims,
                 plain: embedded.plain,
                 stop: prompt.stop,
@@ -440,8 +438,8 @@ impl Judge {
         let path = (prompt.image.as_deref()).context("a prompt has neither a text nor an image")?;
         let picture = picture::load_rgb(path)?;
         let vectors = (clip.towers().iter())
-            .map(|tower| embed_picture(tower, &picture, device))
-            .collect::<Result<Vec<_>>>()
+            .map(|tower| tower.embed_picture(&picture, device))
+            .collect::<candle_core::Result<Vec<_>>>()
             .with_context(|| format!("cannot encode {}", path.display()))?;
         let towers = clip.towers().iter().zip(&vectors);
         Ok(Embedded {
@@ -475,18 +473,6 @@ impl Judge {
     }
 }
 
-/// The label, with a number where another prompt has it already.
-fn unused(label: String, encoded: &[Encoded]) -> String {
-    let taken = |label: &str| encoded.iter().any(|other| other.label == label);
-    if !taken(&label) {
-        return label;
-    }
-    (2..)
-        .map(|n| format!("{label} ({n})"))
-        .find(|label| !taken(label))
-        .unwrap_or(label)
-}
-
 fn mean_text(clip: &Clip, texts: &[&str]) -> Result<Vec<f32>> {
     let mut mean = vec![0.0; clip.projection()];
     for text in texts {
@@ -504,13 +490,6 @@ fn off(vector: &[f32], common: &[f32], share: f64) -> Vec<f32> {
         .map(|(value, common)| value - share as f32 * common)
         .collect();
     crate::clip::unit(rest)
-}
-
-/// A picture as a tower's preprocessing shows it, in the joint space.
-fn embed_picture(tower: &Tower, picture: &RgbImage, device: &Device) -> Result<Vec<f32>> {
-    let shown = tower.preprocess().show(picture)?;
-    let mut vectors = embed_images(tower, &stack([&shown].into_iter(), device)?)?;
-    vectors.pop().context("the model gave no embedding")
 }
 
 /// A picture `[1, 3, h, w]` brought to exactly that size: enlarged or reduced to cover it, the middle kept.

@@ -14,6 +14,6 @@ pub mod shorthand;
 mod step;
 
 pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
-pub use prompt::{Fade, Prompt, PromptSchedule, weighted};
+pub use prompt::{Fade, Prompt, PromptSchedule, unique_label, weighted};
 pub use schedule::{InvalidSchedule, Schedule};
 pub use step::{StepContext, StepOrPercent};

@@ -75,6 +75,17 @@ pub fn weighted(written: &str) -> Result<(&str, f64), String> {
     }
 }
 
+/// The label of a prompt in results: `label` itself, or with the first number from 2 on that makes it unique, as in `a cat (2)`.
+pub fn unique_label(label: String, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut unique = label.clone();
+    let mut number = 2;
+    while is_taken(&unique) {
+        unique = format!("{label} ({number})");
+        number += 1;
+    }
+    unique
+}
+
 /// How a prompt comes in, or goes out, after an edit: over `steps` steps from the clock's `start` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fade {
@@ -162,5 +173,17 @@ impl PromptSchedule {
         let comes = self.comes.map_or(1.0, |fade| fade.done(at.clock));
         let goes = self.goes.map_or(1.0, |fade| 1.0 - fade.done(at.clock));
         self.weight.at(at.t()) * rise.min(fall) * comes * goes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_labels_get_numbers() {
+        let taken = ["a", "a (2)"];
+        let unique = |label: &str| unique_label(label.to_owned(), |label| taken.contains(&label));
+        assert_eq!([unique("a"), unique("b")], ["a (3)", "b"]);
     }
 }

@@ -278,9 +278,3 @@ fn root_mean_square(x: &Tensor) -> candle_core::Result<f64> {
     let mean = x.sqr()?.mean_all()?.to_dtype(DType::F64)?;
     Ok(mean.to_scalar::<f64>()?.sqrt())
 }
-
-/// Asks a tower what it sees in whole images `[n, 3, size, size]`: unit vectors.
-pub fn embed_images(tower: &Tower, images: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
-    let rows = tower.eval(images)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    Ok(rows.into_iter().map(clip::unit).collect())
-}

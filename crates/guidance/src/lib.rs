@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use candle_core::Tensor;
 
 pub use aesthetic::{AestheticTerm, AestheticTermOptions};
-pub use clip_term::{ClipTerm, ClipTermOptions, Critic, Encoded, embed_images};
+pub use clip_term::{ClipTerm, ClipTermOptions, Critic, Encoded};
 pub use config::{
     AestheticOptions, Augment, Border, ClipOptions, CutoutChanges, CutoutOptions, Distance, Select,
     TermOptions,

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use image::{Rgb, RgbImage};
 
-use super::sheet::{fill, place, thumbnail};
-use super::tournament::Standings;
+use super::super::sheet::{fill, place, thumbnail};
+use super::standings::Standings;
 use crate::text::Font;
 
 const TILE: u32 = 128;

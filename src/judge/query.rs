@@ -1,27 +1,27 @@
-//! What pictures are judged by: texts and pictures with weights.
+//! What pictures are compared with: texts and pictures with weights.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use super::eye::Panel;
+use super::ensemble::Ensemble;
 use crate::picture;
-use crate::prompt::weighted;
+use crate::prompt::{unique_label, weighted};
 
-/// One thing that pictures are compared with.
+/// A text or a picture that pictures are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// What results call it.
     pub label: String,
-    /// What it is.
-    pub what: What,
-    /// How much it counts; below 0, being far from it is good.
+    /// The text or picture.
+    pub content: QueryContent,
+    /// How much it counts; below 0, being unlike it is good.
     pub weight: f64,
 }
 
 /// A text or a picture.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum QueryContent {
     /// A text.
     Text(String),
     /// A picture's file.
@@ -29,22 +29,27 @@ pub enum What {
 }
 
 impl Query {
-    /// A text, as it is.
+    /// A text, of weight 1.
     pub fn text(text: &str) -> Self {
         Self {
             label: text.to_owned(),
-            what: What::Text(text.to_owned()),
+            content: QueryContent::Text(text.to_owned()),
             weight: 1.0,
         }
     }
 
-    /// A picture.
+    /// A picture, of weight 1.
     pub fn picture(path: &Path) -> Self {
         Self {
             label: path.display().to_string(),
-            what: What::Picture(path.to_owned()),
+            content: QueryContent::Picture(path.to_owned()),
             weight: 1.0,
         }
+    }
+
+    /// The same with another weight.
+    pub fn weighing(self, weight: f64) -> Self {
+        Self { weight, ..self }
     }
 
     /// From `TEXT` or `TEXT::WEIGHT`, see [`weighted`].
@@ -56,13 +61,10 @@ impl Query {
         if text.trim().is_empty() {
             return Err("the text is empty".to_owned());
         }
-        Ok(Self {
-            weight,
-            ..Self::text(text.trim_end())
-        })
+        Ok(Self::text(text.trim_end()).weighing(weight))
     }
 
-    /// From `FILE` or `FILE::WEIGHT`, likewise. The name of an existing file may contain two colons.
+    /// From `FILE` or `FILE::WEIGHT`. The name of an existing file may contain two colons.
     ///
     /// # Errors
     /// When the file's name is empty, or the weight is not a number.
@@ -74,32 +76,29 @@ impl Query {
         if path.is_empty() {
             return Err("the file's name is empty".to_owned());
         }
-        Ok(Self {
-            weight,
-            ..Self::picture(Path::new(path))
-        })
+        Ok(Self::picture(Path::new(path)).weighing(weight))
     }
 }
 
-/// Queries as a panel understands them.
+/// Queries as vectors of an ensemble's CLIPs.
 #[derive(Clone, Debug, Default)]
-pub struct Queries {
+pub struct EncodedQueries {
     /// What results call each, all different.
     pub labels: Vec<String>,
     /// How much each counts.
     pub weights: Vec<f64>,
-    /// The vectors, of unit length: `[eye][query][width]`.
+    /// The vectors, of unit length: `[encoder][query][width]`.
     pub vectors: Vec<Vec<Vec<f32>>>,
-    /// What the person should know: words that a model does not read.
+    /// Warnings about words that a model does not read.
     pub warnings: Vec<String>,
 }
 
-impl Queries {
-    /// Asks each CLIP of the panel what it reads in the queries.
+impl EncodedQueries {
+    /// Embeds the queries with each CLIP of the ensemble.
     ///
     /// # Errors
     /// When there is no query, all weights are 0, a picture cannot be read, or a model fails.
-    pub fn encode(panel: &Panel, queries: &[Query]) -> Result<Self> {
+    pub fn new(ensemble: &Ensemble, queries: &[Query]) -> Result<Self> {
         if queries.is_empty() {
             bail!("there is no prompt to judge by");
         }
@@ -107,26 +106,24 @@ impl Queries {
             bail!("all prompts have a weight of 0");
         }
         let mut labels: Vec<String> = vec![];
-        let mut vectors = vec![vec![]; panel.eyes().len()];
+        let mut vectors = vec![vec![]; ensemble.encoders().len()];
         let mut warnings = vec![];
         for query in queries {
-            labels.push(unused(&query.label, &labels));
-            match &query.what {
-                What::Text(text) => {
-                    for (eye, vectors) in panel.eyes().iter().zip(&mut vectors) {
-                        let (vector, unread) = eye.read(text)?;
-                        warnings.extend(unread.of_model(eye.name(), "a prompt"));
-                        vectors.push(vector);
-                    }
-                }
-                What::Picture(path) => {
-                    let shown = panel.show(&picture::load_rgb(path)?)?;
-                    let seen = panel.see(std::slice::from_ref(&shown))?;
-                    let seen = seen.into_iter().next().context("the CLIPs saw nothing")?;
-                    for (vector, vectors) in seen.into_iter().zip(&mut vectors) {
-                        vectors.push(vector);
-                    }
-                }
+            labels.push(unique_label(query.label.clone(), |label| {
+                labels.iter().any(|other| other == label)
+            }));
+            let embeddings = match &query.content {
+                QueryContent::Text(text) => (ensemble.encoders().iter())
+                    .map(|encoder| {
+                        let (vector, unread) = encoder.embed_text(text)?;
+                        warnings.extend(unread.of_model(encoder.name(), "a prompt"));
+                        Ok(vector)
+                    })
+                    .collect::<Result<_>>()?,
+                QueryContent::Picture(path) => ensemble.embed_picture(&picture::load_rgb(path)?)?,
+            };
+            for (vectors, vector) in vectors.iter_mut().zip(embeddings) {
+                vectors.push(vector);
             }
         }
         Ok(Self {
@@ -136,15 +133,6 @@ impl Queries {
             warnings,
         })
     }
-}
-
-/// The label, with a number where another query has it already.
-fn unused(label: &str, taken: &[String]) -> String {
-    let free = |label: &String| !taken.contains(label);
-    std::iter::once(label.to_owned())
-        .chain((2..).map(|n| format!("{label} ({n})")))
-        .find(free)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -163,10 +151,7 @@ mod tests {
             ("version::2::1", "version::2", 1.0),
         ] {
             let query = Query::parse_text(written).expect("a query");
-            assert_eq!(
-                (query.what, query.weight),
-                (What::Text(text.to_owned()), weight)
-            );
+            assert_eq!(query, Query::text(text).weighing(weight));
         }
     }
 
@@ -193,10 +178,5 @@ mod tests {
     fn an_empty_query_is_refused() {
         assert!(Query::parse_text(" ::2").is_err());
         assert!(Query::parse_picture("").is_err());
-    }
-
-    #[test]
-    fn labels_that_are_the_same_get_numbers() {
-        assert_eq!(unused("a", &["a".to_owned(), "a (2)".to_owned()]), "a (3)");
     }
 }

@@ -69,7 +69,7 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
 }
 
 /// The picture made to fit into a square, its sides in proportion. `None` where it is empty.
-pub(super) fn thumbnail(picture: &RgbImage, side: u32) -> Option<RgbImage> {
+pub(in crate::judge) fn thumbnail(picture: &RgbImage, side: u32) -> Option<RgbImage> {
     let (width, height) = picture.dimensions();
     let longer = u64::from(width.max(height));
     let scaled = |length: u32| {
@@ -86,7 +86,7 @@ pub(super) fn thumbnail(picture: &RgbImage, side: u32) -> Option<RgbImage> {
 }
 
 /// Puts a picture into the middle of a square whose upper left corner is at `(left, top)`.
-pub(super) fn place(
+pub(in crate::judge) fn place(
     sheet: &mut RgbImage,
     thumbnail: Option<&RgbImage>,
     (left, top): (u32, u32),
@@ -103,7 +103,7 @@ pub(super) fn place(
 }
 
 /// A rectangle of one colour.
-pub(super) fn fill(
+pub(in crate::judge) fn fill(
     sheet: &mut RgbImage,
     (left, top): (u32, u32),
     (width, height): (u32, u32),

@@ -1,0 +1,210 @@
+//! Arguments that several commands have, and how values are parsed.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phantasia::prompt::weighted;
+use phantasia::recipe::MOST_STEPS;
+use phantasia::session::SessionOptions;
+use serde_json::{Value, json};
+
+/// Where to compute, and whether models may be downloaded for it.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
+    /// Where the models run
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Download the models that are not on this machine
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// How a session computes.
+#[derive(Clone, Debug, Args)]
+pub struct SessionArgs {
+    /// Models
+    #[command(flatten)]
+    pub models: ModelArgs,
+    /// Memory in MiB, roughly, for the cutouts that are processed at once; less is slower, and changes the picture only by rounding
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = positive)]
+    pub memory: Option<usize>,
+}
+
+impl SessionArgs {
+    /// The options of the session.
+    pub fn options(&self) -> SessionOptions {
+        let mut options = SessionOptions::default();
+        if let Some(mebibytes) = self.memory {
+            options.memory = mebibytes.saturating_mul(1 << 20);
+        }
+        options
+    }
+}
+
+/// Where to compute.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceArgs {
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
+}
+
+impl DeviceArgs {
+    /// Opens the device; its name is what `--device` would call it.
+    pub fn open(&self) -> Result<(Device, String)> {
+        self.device.open()
+    }
+}
+
+/// A choice of `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU that can be opened, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU, by number.
+    Cuda(usize),
+    /// The GPU of a Mac.
+    Metal,
+}
+
+impl DeviceChoice {
+    /// Opens the device; its name is what `--device` would call it.
+    pub fn open(self) -> Result<(Device, String)> {
+        match self {
+            Self::Cpu => Ok((Device::Cpu, "cpu".to_owned())),
+            Self::Cuda(_) if !cfg!(feature = "cuda") => {
+                bail!(
+                    "this program was built without CUDA: build it with `--features cuda`, or take `--device cpu`"
+                )
+            }
+            Self::Metal if !cfg!(feature = "metal") => {
+                bail!(
+                    "this program was built without Metal: build it with `--features metal`, or take `--device cpu`"
+                )
+            }
+            Self::Cuda(number) => {
+                let device = Device::new_cuda(number)
+                    .with_context(|| format!("cannot open the GPU cuda:{number}"))?;
+                Ok((device, format!("cuda:{number}")))
+            }
+            Self::Metal => {
+                let device = Device::new_metal(0).context("cannot open the GPU through Metal")?;
+                Ok((device, "metal".to_owned()))
+            }
+            Self::Auto => [Self::Cuda(0), Self::Metal]
+                .into_iter()
+                .find_map(|choice| choice.open().ok())
+                .map_or_else(|| Self::Cpu.open(), Ok),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => (text.strip_prefix("cuda:"))
+                .and_then(|number| number.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| "expected auto, cpu, cuda, cuda:N or metal".to_owned()),
+        }
+    }
+}
+
+/// A text to paint, and its weight.
+#[derive(Clone, Debug)]
+pub struct PromptArg {
+    /// As it was typed, for messages.
+    pub typed: String,
+    text: String,
+    weight: f64,
+}
+
+impl FromStr for PromptArg {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let (text, weight) = weighted(typed)?;
+        Ok(Self {
+            typed: typed.to_owned(),
+            text: text.to_owned(),
+            weight,
+        })
+    }
+}
+
+impl PromptArg {
+    /// Prompts as a recipe has them.
+    pub fn to_recipe(prompts: &[Self]) -> Value {
+        (prompts.iter())
+            .map(|Self { text, weight, .. }| {
+                if *weight == 1.0 {
+                    json!(text)
+                } else {
+                    json!({ "text": text, "weight": weight })
+                }
+            })
+            .collect()
+    }
+}
+
+/// A choice between values, each with its name and its help.
+pub fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    choices: [(&'static str, &'static str, T); N],
+) -> impl TypedValueParser<Value = T> {
+    let names = choices.map(|(name, help, _)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(names).try_map(move |typed| {
+        let choice = choices.iter().find(|(name, ..)| *name == typed);
+        choice.map(|(.., value)| *value).ok_or("unknown value")
+    })
+}
+
+/// Steps of a render.
+pub fn steps(text: &str) -> Result<usize, String> {
+    whole_number(text, 0)
+}
+
+/// Steps of a render, at least one.
+pub fn positive_steps(text: &str) -> Result<usize, String> {
+    whole_number(text, 1)
+}
+
+fn whole_number(text: &str, least: usize) -> Result<usize, String> {
+    (text.parse().ok())
+        .filter(|steps| (least..=MOST_STEPS).contains(steps))
+        .ok_or_else(|| format!("expected a whole number from {least} to {MOST_STEPS}, in digits"))
+}
+
+/// A seed.
+pub fn seed(text: &str) -> Result<u64, String> {
+    (text.parse()).map_err(|_| format!("expected a whole number from 0 to {}, in digits", u64::MAX))
+}
+
+/// A whole number from 1.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+/// The file name of a contact sheet.
+pub fn sheet(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    match extension.to_str() {
+        Some("png" | "html" | "htm") => Ok(path),
+        _ => Err("expected a file that ends in .png or .html".to_owned()),
+    }
+}

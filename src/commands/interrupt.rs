@@ -1,0 +1,29 @@
+//! Ctrl-C.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use phantasia::preview::terminal;
+
+/// The exit code after an interrupt: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
+/// Signals within this time of the first one are the same Ctrl-C: some programs send it to a process and to its group.
+const SAME_INTERRUPT: Duration = Duration::from_secs(1);
+
+/// A flag that the first Ctrl-C sets, so that the work stops and is saved. The second, a second later or more, ends the program at once.
+pub fn interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let mut first: Option<Instant> = None;
+    ctrlc::set_handler(move || {
+        flag.store(true, Ordering::Relaxed);
+        if first.get_or_insert_with(Instant::now).elapsed() > SAME_INTERRUPT {
+            terminal::restore();
+            std::process::exit(INTERRUPTED.into());
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}

@@ -1,0 +1,49 @@
+//! CLIP as a judge of pictures: scores, rankings, zero-shot labels, search in a folder, contact sheets, tournaments of seeds.
+//!
+//! An [`Ensemble`] of one or several CLIPs embeds picture files. A [`Scorer`] compares the embeddings with texts, pictures and an aesthetic
+//! head, a [`Classifier`] with labels, and an [`Index`] keeps them, so that a folder can be searched. In a [`tournament`], a scorer
+//! picks the best of several seeds. Pictures go through CLIP's own preprocessing ([`crate::clip::preprocess`]), so that scores agree with
+//! those of other programs.
+//!
+//! ```no_run
+//! use phantasia::judge::{Query, Scorer, ScorerOptions};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let options = ScorerOptions {
+//!     queries: vec![Query::text("a red ball")],
+//!     ..ScorerOptions::default()
+//! };
+//! let scorer = Scorer::load(&options, &candle_core::Device::Cpu)?;
+//! let ranking = scorer.rank_files(&["pictures".into()], |_, _| {})?;
+//! for picture in &ranking.pictures {
+//!     println!("{:.4}  {}", picture.score.score, picture.paths[0].display());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod classify;
+mod ensemble;
+mod index;
+pub mod labels;
+mod pictures;
+mod query;
+mod score;
+pub mod sheet;
+pub mod tournament;
+
+pub use classify::{
+    Accuracy, Classification, ClassifiedFiles, ClassifiedPicture, Classifier, ClipAccuracy,
+    Evaluation,
+};
+pub use ensemble::{Encoder, Ensemble, Preprocessed};
+pub use index::{Hit, INDEX_FILE, Index, Update};
+pub use labels::Label;
+pub use pictures::{
+    Digest, EmbeddedFiles, Skipped, by_content, find_pictures, no_pictures, unsupported,
+};
+pub use query::{EncodedQueries, Query, QueryContent};
+pub use score::{
+    AestheticOptions, Combine, Score, ScoredFiles, ScoredPicture, Scorer, ScorerOptions,
+    best_first, combine_scores, search_scores,
+};

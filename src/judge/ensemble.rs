@@ -1,0 +1,192 @@
+//! CLIPs that embed texts and pictures for judging.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use image::RgbImage;
+
+use crate::clip::ClipChoice;
+use crate::clip::preprocess::Preprocess;
+use crate::clip::{Clip, ClipActivation, Unread, unit};
+use crate::load::{self, EMBEDDED};
+
+/// One CLIP. Its judging image towers count as one: their embeddings are concatenated, so that the inner product of a picture's vector and
+/// a text's is the mean of the towers' cosines.
+#[derive(Clone)]
+pub struct Encoder {
+    clip: Arc<Clip>,
+    /// For each judging tower, which of the ensemble's preprocessings it needs.
+    preprocessing: Vec<usize>,
+}
+
+impl Encoder {
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        self.clip.name()
+    }
+
+    /// How many image towers it judges by.
+    pub fn towers(&self) -> usize {
+        self.preprocessing.len()
+    }
+
+    /// Length of its vectors.
+    pub fn width(&self) -> usize {
+        self.clip.projection() * self.towers()
+    }
+
+    /// What its cosines are multiplied by before a softmax.
+    pub fn logit_scale(&self) -> f32 {
+        self.clip.logit_scale()
+    }
+
+    /// The bias added to its scaled cosines, if it was trained with a sigmoid loss; see [`Clip::logit_bias`].
+    pub fn logit_bias(&self) -> Option<f32> {
+        self.clip.logit_bias()
+    }
+
+    /// A text as a vector of unit length, `[width]`, and the parts of the text that the model does not read.
+    ///
+    /// # Errors
+    /// When nothing of the text can be read, or the model fails.
+    pub fn embed_text(&self, text: &str) -> Result<(Vec<f32>, Unread)> {
+        let embedding = self.clip.embed_text(text)?;
+        let vector = unit(embedding.vector.repeat(self.towers()));
+        self.check(&vector, &format!("\"{text}\""))?;
+        Ok((vector, embedding.unread))
+    }
+
+    /// Pictures as vectors of unit length, `[picture][width]`.
+    fn embed(&self, pictures: &[Preprocessed], device: &Device) -> Result<Vec<Vec<f32>>> {
+        let mut vectors = vec![Vec::with_capacity(self.width()); pictures.len()];
+        for (tower, index) in self.clip.judges().zip(&self.preprocessing) {
+            let pictures: Vec<&RgbImage> = pictures.iter().map(|shown| &shown.0[*index]).collect();
+            let embeddings = (tower.embed_preprocessed(&pictures, device))
+                .with_context(|| format!("the CLIP `{}` failed", tower.name()))?;
+            for (vector, embedding) in vectors.iter_mut().zip(embeddings) {
+                vector.extend(embedding);
+            }
+        }
+        let vectors: Vec<Vec<f32>> = vectors.into_iter().map(unit).collect();
+        (vectors.iter()).try_for_each(|vector| self.check(vector, "a picture"))?;
+        Ok(vectors)
+    }
+
+    fn check(&self, vector: &[f32], input: &str) -> Result<()> {
+        if vector.iter().any(|value| !value.is_finite()) {
+            bail!(
+                "the CLIP `{}` gives values that are not finite for {input}: its weights are damaged, or of another model",
+                self.name(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A picture as each of an ensemble's preprocessings leaves it. It is small, whatever the picture's size.
+#[derive(Clone, Debug)]
+pub struct Preprocessed(Vec<RgbImage>);
+
+/// Several CLIPs that embed the same pictures, each decoded once.
+#[derive(Clone)]
+pub struct Ensemble {
+    encoders: Vec<Encoder>,
+    preprocessings: Vec<Preprocess>,
+    device: Device,
+}
+
+impl Ensemble {
+    /// Loads CLIPs by name: `embedded`, a folder or file, a known model or a repository that the Hugging Face cache holds. `activation` overrides
+    /// the nonlinearity that the files of each of them state, except the embedded one's.
+    ///
+    /// # Errors
+    /// When there is no name, or one of the models cannot be loaded.
+    pub fn load(
+        names: &[String],
+        activation: Option<ClipActivation>,
+        device: &Device,
+    ) -> Result<Self> {
+        let load = |name: &String| {
+            let choice = ClipChoice {
+                activation: activation.filter(|_| name != EMBEDDED),
+                ..ClipChoice::default()
+            };
+            load::load_as(name, Path::new("."), choice, device).map(Arc::new)
+        };
+        Self::new(names.iter().map(load).collect::<Result<_>>()?, device)
+    }
+
+    /// An ensemble of loaded CLIPs, whose weights are on `device`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(clips: Vec<Arc<Clip>>, device: &Device) -> Result<Self> {
+        if clips.is_empty() {
+            bail!("a judge needs at least one CLIP");
+        }
+        let mut preprocessings: Vec<Preprocess> = vec![];
+        let mut index_of = |wanted: Preprocess| {
+            let known = preprocessings.iter().position(|known| *known == wanted);
+            known.unwrap_or_else(|| {
+                preprocessings.push(wanted);
+                preprocessings.len() - 1
+            })
+        };
+        let encoders = (clips.into_iter())
+            .map(|clip| Encoder {
+                preprocessing: (clip.judges().map(|tower| index_of(tower.preprocess()))).collect(),
+                clip,
+            })
+            .collect();
+        Ok(Self {
+            encoders,
+            preprocessings,
+            device: device.clone(),
+        })
+    }
+
+    /// The CLIPs, at least one.
+    pub fn encoders(&self) -> &[Encoder] {
+        &self.encoders
+    }
+
+    /// Warnings about what was assumed of the CLIPs because their files do not say it.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        (self.encoders.iter()).flat_map(|encoder| encoder.clip.warnings())
+    }
+
+    /// Brings a picture to the input sizes of the CLIPs.
+    ///
+    /// # Errors
+    /// When the picture is empty.
+    pub fn preprocess(&self, picture: &RgbImage) -> Result<Preprocessed> {
+        let pictures = (self.preprocessings.iter()).map(|preprocess| preprocess.show(picture));
+        Ok(Preprocessed(pictures.collect::<candle_core::Result<_>>()?))
+    }
+
+    /// For each picture a vector of unit length from each CLIP: `[picture][encoder][width]`.
+    ///
+    /// # Errors
+    /// When a model fails, or gives values that are not finite.
+    pub fn embed(&self, pictures: &[Preprocessed]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let mut embeddings = vec![Vec::with_capacity(self.encoders.len()); pictures.len()];
+        for encoder in &self.encoders {
+            let vectors = encoder.embed(pictures, &self.device)?;
+            for (embedding, vector) in embeddings.iter_mut().zip(vectors) {
+                embedding.push(vector);
+            }
+        }
+        Ok(embeddings)
+    }
+
+    /// The vectors of one picture, `[encoder][width]`.
+    ///
+    /// # Errors
+    /// As [`Ensemble::preprocess`] and [`Ensemble::embed`].
+    pub fn embed_picture(&self, picture: &RgbImage) -> Result<Vec<Vec<f32>>> {
+        let embeddings = self.embed(&[self.preprocess(picture)?])?;
+        Ok(embeddings.into_iter().flatten().collect())
+    }
+}
