@@ -11,10 +11,10 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 use phantasia::live::{Event, Worker, WorkerOptions};
-use phantasia::preview::Window;
 use phantasia::recipe::Recipe;
 use phantasia::run::{Run, RunFolder};
 use phantasia::session::Session;
+use phantasia::ui::RenderWindow;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,7 +34,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
         hold: false,
         frames: shown,
     };
-    let window = shown.then(|| Window::open("Phantasia")).transpose()?;
+    let window = shown.then(|| RenderWindow::open("Phantasia")).transpose()?;
     let ends = Arc::new(Mutex::new(vec![]));
     let times = Arc::clone(&ends);
     let stop = Arc::new(AtomicBool::new(false));

@@ -8,6 +8,7 @@ use phantasia_core::files;
 pub use phantasia_core::{picture, random};
 pub use weights::models;
 
+pub mod draw;
 pub mod flat;
 pub mod grow;
 pub mod judge;
@@ -15,9 +16,8 @@ pub mod live;
 pub mod load;
 pub mod metadata;
 pub mod names;
-pub mod preview;
 pub mod proofread;
 pub mod recipe;
 pub mod run;
 pub mod session;
-pub mod text;
+pub mod ui;

@@ -12,6 +12,8 @@ mod worker;
 
 use std::fmt;
 
+use image::RgbImage;
+
 use crate::recipe::{Prompt, TermOptions};
 
 pub use control::read_commands;
@@ -109,12 +111,8 @@ pub struct PromptStatus {
 /// A render at one moment, all that a front end shows.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Width of the picture in pixels.
-    pub width: usize,
-    /// Height of the picture in pixels.
-    pub height: usize,
-    /// The picture: `3 * width * height` bytes, red, green, blue, row by row.
-    pub rgb: Vec<u8>,
+    /// The picture.
+    pub image: RgbImage,
     /// What the picture is of.
     pub view: View,
     /// Steps done.

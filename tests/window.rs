@@ -10,8 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
-use phantasia::preview::canvas::{Canvas, Color};
-use phantasia::preview::text::{Fonts, Style, Weight};
+use phantasia::draw::{Canvas, Color};
+use phantasia::draw::{Fonts, Style, Weight};
 use phantasia::recipe::Recipe;
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, PropMode};

@@ -7,10 +7,10 @@ use anyhow::Result;
 use candle_core::Device;
 use clap::Args;
 use phantasia::load;
-use phantasia::preview::Surroundings;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::run::video;
 use phantasia::session::Session;
+use phantasia::ui::{Environment, PreviewError};
 use serde_json::{Map, Value, json};
 
 use super::arguments::DeviceChoice;
@@ -168,7 +168,7 @@ fn display() -> Value {
         .into_iter()
         .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
         .map_or(json!("none"), |display| {
-            if Surroundings::now().display_is_dead {
+            if Environment::current().window == Err(PreviewError::DeadDisplay) {
                 format!("{display} (does not answer)").into()
             } else {
                 display.into()

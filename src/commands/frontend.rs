@@ -13,11 +13,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use phantasia::live::{self, Command, Event, Message, Severity, Worker, WorkerOptions};
-use phantasia::preview::choose::{Preview, Surroundings};
-use phantasia::preview::terminal;
-use phantasia::preview::window::Window;
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
+use phantasia::ui::terminal;
+use phantasia::ui::{Environment, Preview, RenderWindow};
 use serde::Serialize;
 
 use super::arguments::{positive_steps, steps};
@@ -88,7 +87,7 @@ pub struct Frontend {
     /// Where the picture is shown.
     pub preview: Preview,
     /// The window, if it is shown there.
-    pub window: Option<Window>,
+    pub window: Option<RenderWindow>,
     /// The device's name.
     pub device: String,
     /// Set by Ctrl-C.
@@ -223,7 +222,7 @@ impl Log {
 /// # Errors
 /// When it cannot be shown there.
 pub fn choose(choice: PreviewChoice) -> Result<Preview> {
-    let around = Surroundings::now();
+    let around = Environment::current();
     let wanted = match choice {
         PreviewChoice::Window => Preview::Window,
         PreviewChoice::Terminal => Preview::Terminal,
@@ -242,9 +241,9 @@ pub fn choose(choice: PreviewChoice) -> Result<Preview> {
 
 /// The window, if the picture is to be shown in one. It is opened before the run folder is created, so that a failure leaves no empty
 /// folder behind.
-pub fn window(preview: Preview) -> Result<Option<Window>> {
+pub fn window(preview: Preview) -> Result<Option<RenderWindow>> {
     match preview {
-        Preview::Window => Ok(Some(Window::open("Phantasia")?)),
+        Preview::Window => Ok(Some(RenderWindow::open("Phantasia")?)),
         Preview::Terminal | Preview::None => Ok(None),
     }
 }

@@ -10,10 +10,10 @@ use anyhow::Result;
 use clap::Args;
 use image::RgbImage;
 use phantasia::grow::{self, Garden, Growth};
-use phantasia::preview::{GardenWindow, Preview, Surroundings};
 use phantasia::recipe::VideoKind;
 use phantasia::run::video::{self, VideoWriter};
 use phantasia::run::{RULE, RunFolder, without_number};
+use phantasia::ui::{Environment, GrowWindow, Preview};
 use serde::Serialize;
 
 use super::arguments::{DeviceArgs, one_of, steps};
@@ -96,8 +96,8 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     // before the run folder is created, so that a failure leaves no empty folder behind
     let window = (args.live)
         .then(|| -> Result<_> {
-            Surroundings::now().check(Preview::Window)?;
-            GardenWindow::open("Phantasia")
+            Environment::current().check(Preview::Window)?;
+            GrowWindow::open("Phantasia")
         })
         .transpose()?;
     let folder = Arc::new(RunFolder::create(&args.out, &name(&args.rule))?);
@@ -185,7 +185,7 @@ fn film(
 /// Lets the pattern grow in a window until that is closed; the pattern as it is then.
 fn tend(
     growth: Growth,
-    mut window: GardenWindow,
+    mut window: GrowWindow,
     folder: &Arc<RunFolder>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Growth> {
@@ -195,7 +195,8 @@ fn tend(
         Ok(snapshots.write_snapshot(steps, image, None)?)
     })?;
     // what has grown is kept, whatever becomes of the window
-    if let Err(error) = window.run(&garden) {
+    let shown = window.run(&garden.views(), &garden.wishes(), &|| garden.is_done());
+    if let Err(error) = shown {
         eprint_line(format_args!("{error:#}"));
     }
     garden.join()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use phantasia::preview::terminal;
+use phantasia::ui::terminal;
 
 /// The exit code after an interrupt: 128 + SIGINT.
 pub const INTERRUPTED: u8 = 130;

@@ -7,25 +7,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
-use image::{Rgb, RgbImage};
 use rayon::prelude::*;
 
+use crate::draw::{Canvas, Color, Fonts, Rect, Style, Weight, elide, fit, resize};
 use crate::files::write_whole;
 use crate::metadata;
 use crate::names::{one_line, percent_encoded};
 use crate::picture;
-use crate::text::Font;
 
 /// Side of a tile's picture in pixels.
 const TILE: u32 = 208;
 const GAP: u32 = 12;
-const GROUND: [u8; 3] = [24, 24, 27];
-const EMPTY: [u8; 3] = [45, 45, 50];
-const BRIGHT: [u8; 3] = [240, 240, 242];
-const DIM: [u8; 3] = [160, 160, 168];
+const GROUND: Color = Color::rgb(24, 24, 27);
+const EMPTY: Color = Color::rgb(45, 45, 50);
+pub(in crate::judge) const BRIGHT: Color = Color::rgb(240, 240, 242);
+const DIM: Color = Color::rgb(160, 160, 168);
+/// The heights of the heading's line and of the captions' lines.
+const LARGE: u32 = 20;
+const SMALL: u32 = 15;
+/// A line's height in sizes of its letters, and the share of it above the baseline.
+const LINE_HEIGHT: f32 = 1.21;
+const ASCENT: f32 = 0.8;
 /// No sheet has more columns.
 const MOST_COLUMNS: u32 = 8;
 /// No sheet shows more pictures: what is more is told in its heading.
@@ -55,7 +59,7 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
     };
     let thumbnails: Vec<Option<RgbImage>> = shown
         .par_iter()
-        .map(|tile| thumbnail(&picture::load_rgb(&tile.path).ok()?, TILE))
+        .map(|tile| Some(thumbnail(&picture::load_rgb(&tile.path).ok()?, TILE)))
         .collect();
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
     let written = if ending == "html" || ending == "htm" {
@@ -68,83 +72,113 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
     written.with_context(|| format!("the sheet {} is not written", path.display()))
 }
 
-/// The picture made to fit into a square, its sides in proportion. `None` where it is empty.
-pub(in crate::judge) fn thumbnail(picture: &RgbImage, side: u32) -> Option<RgbImage> {
-    let (width, height) = picture.dimensions();
-    let longer = u64::from(width.max(height));
-    let scaled = |length: u32| {
-        (u64::from(length) * u64::from(side))
-            .checked_div(longer)
-            .map(|s| s.max(1) as u32)
-    };
-    let (w, h) = (scaled(width)?, scaled(height)?);
-    let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3).ok()?;
-    let mut small = Image::new(w, h, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new().resize(&source, &mut small, &options).ok()?;
-    RgbImage::from_raw(w, h, small.into_vec())
+/// The picture made to fit into a square, its sides in proportion.
+pub(in crate::judge) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
+    let place = fit(
+        picture.dimensions(),
+        Rect::new(0, 0, side as i32, side as i32),
+    );
+    resize(picture, (place.width as u32, place.height as u32))
 }
 
-/// Puts a picture into the middle of a square whose upper left corner is at `(left, top)`.
-pub(in crate::judge) fn place(
-    sheet: &mut RgbImage,
-    thumbnail: Option<&RgbImage>,
-    (left, top): (u32, u32),
-    side: u32,
-) {
-    let Some(thumbnail) = thumbnail else {
-        fill(sheet, (left, top), (side, side), EMPTY);
-        return;
-    };
-    let (width, height) = thumbnail.dimensions();
-    let x = left + side.saturating_sub(width) / 2;
-    let y = top + side.saturating_sub(height) / 2;
-    image::imageops::replace(sheet, thumbnail, x.into(), y.into());
+/// A picture that thumbnails and lines of text are put on.
+pub(in crate::judge) struct Sheet {
+    canvas: Canvas,
+    fonts: Fonts,
 }
 
-/// A rectangle of one colour.
-pub(in crate::judge) fn fill(
-    sheet: &mut RgbImage,
-    (left, top): (u32, u32),
-    (width, height): (u32, u32),
-    color: [u8; 3],
-) {
-    for y in top..(top + height).min(sheet.height()) {
-        for x in left..(left + width).min(sheet.width()) {
-            sheet.put_pixel(x, y, Rgb(color));
-        }
+impl Sheet {
+    pub(in crate::judge) fn new(width: u32, height: u32) -> Result<Self> {
+        Ok(Self {
+            canvas: Canvas::new(width as usize, height as usize, GROUND),
+            fonts: Fonts::embedded()?,
+        })
+    }
+
+    pub(in crate::judge) fn into_picture(self) -> RgbImage {
+        self.canvas.to_picture()
+    }
+
+    /// Puts a picture into the middle of a square, or shows that there is none.
+    pub(in crate::judge) fn place(
+        &mut self,
+        thumbnail: Option<&RgbImage>,
+        (left, top): (u32, u32),
+        side: u32,
+    ) {
+        let Some(thumbnail) = thumbnail else {
+            return self.fill((left, top), (side, side), EMPTY);
+        };
+        let x = left + side.saturating_sub(thumbnail.width()) / 2;
+        let y = top + side.saturating_sub(thumbnail.height()) / 2;
+        self.canvas.put((x as i32, y as i32), thumbnail);
+    }
+
+    /// Fills a rectangle.
+    pub(in crate::judge) fn fill(
+        &mut self,
+        (left, top): (u32, u32),
+        (width, height): (u32, u32),
+        color: Color,
+    ) {
+        let rect = Rect::new(left as i32, top as i32, width as i32, height as i32);
+        self.canvas.fill(rect, color);
+    }
+
+    /// Writes a line whose upper left corner is at `(left, top)`, without its middle where it is wider than `room`.
+    pub(in crate::judge) fn write(
+        &mut self,
+        (left, top): (u32, u32),
+        height: u32,
+        color: Color,
+        text: &str,
+        room: u32,
+    ) {
+        let style = style(height);
+        let text = elide::middle(&self.fonts, text, style, room as f32);
+        let at = (left as f32, top as f32 + ASCENT * height as f32);
+        let clip = self.canvas.bounds();
+        (self.fonts).draw(&mut self.canvas, at, &text, style, color, clip);
+    }
+
+    /// Writes a line that ends at `right`.
+    fn write_to(&mut self, (right, top): (u32, u32), height: u32, color: Color, text: &str) {
+        let width = self.fonts.width(text, style(height)).ceil() as u32;
+        self.write((right - width, top), height, color, text, width);
+    }
+}
+
+fn style(line_height: u32) -> Style {
+    Style {
+        size: line_height as f32 / LINE_HEIGHT,
+        weight: Weight::Regular,
     }
 }
 
 fn sheet(heading: &str, tiles: &[Tile], thumbnails: &[Option<RgbImage>]) -> Result<RgbImage> {
-    let (large, small) = (Font::new(20.0)?, Font::new(15.0)?);
     let count = tiles.len().max(1) as u32;
     // a little wider than high
     let columns = ((f64::from(count) * 1.4).sqrt().ceil() as u32).clamp(1, MOST_COLUMNS.min(count));
     let rows = count.div_ceil(columns);
-    let captions = 2 * (small.height() + 2) + 4;
-    let top = 2 * GAP + large.height();
+    let captions = 2 * (SMALL + 2) + 4;
+    let top = 2 * GAP + LARGE;
     let width = GAP + columns * (TILE + GAP);
     let height = top + rows * (TILE + captions + GAP);
-    let mut sheet = RgbImage::from_pixel(width, height, Rgb(GROUND));
-    let fitted = large.fit(heading, (width - 2 * GAP) as f32);
-    large.draw(&mut sheet, (GAP as i32, GAP as i32), BRIGHT, &fitted);
-    for (place_of, (tile, thumbnail)) in (0u32..).zip(tiles.iter().zip(thumbnails)) {
-        let left = GAP + place_of % columns * (TILE + GAP);
-        let upper = top + place_of / columns * (TILE + captions + GAP);
-        place(&mut sheet, thumbnail.as_ref(), (left, upper), TILE);
-        let rank = (place_of + 1).to_string();
+    let mut sheet = Sheet::new(width, height)?;
+    sheet.write((GAP, GAP), LARGE, BRIGHT, heading, width - 2 * GAP);
+    for (index, (tile, thumbnail)) in (0u32..).zip(tiles.iter().zip(thumbnails)) {
+        let left = GAP + index % columns * (TILE + GAP);
+        let upper = top + index / columns * (TILE + captions + GAP);
+        sheet.place(thumbnail.as_ref(), (left, upper), TILE);
+        let line = upper + TILE + 4;
+        let rank = (index + 1).to_string();
+        sheet.write((left, line), SMALL, BRIGHT, &rank, TILE);
         let score = format!("{:.4}", tile.score);
-        let line = (upper + TILE + 4) as i32;
-        small.draw(&mut sheet, (left as i32, line), BRIGHT, &rank);
-        let at = left as f32 + TILE as f32 - small.width(&score);
-        small.draw(&mut sheet, (at as i32, line), BRIGHT, &score);
+        sheet.write_to((left + TILE, line), SMALL, BRIGHT, &score);
         let name = one_line(Path::new(tile.path.file_name().unwrap_or_default()));
-        let name = small.fit(&name, TILE as f32);
-        let line = line + small.height() as i32 + 2;
-        small.draw(&mut sheet, (left as i32, line), DIM, &name);
+        sheet.write((left, line + SMALL + 2), SMALL, DIM, &name, TILE);
     }
-    Ok(sheet)
+    Ok(sheet.into_picture())
 }
 
 /// A page that needs no other file: the thumbnails are in it. Each leads to its picture.
@@ -223,6 +257,8 @@ fn link(page: &Path, to: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use image::Rgb;
+
     use super::*;
 
     fn tiles(folder: &Path, count: usize) -> Vec<Tile> {
@@ -265,7 +301,8 @@ mod tests {
         let path = folder.path().join("sheet.png");
         write(&path, "", &[gone]).expect("a sheet");
         let sheet = picture::load_rgb(&path).expect("a picture");
-        assert_eq!(sheet.get_pixel(GAP + 9, 2 * GAP + 20 + 9).0, EMPTY);
+        let [red, green, blue] = sheet.get_pixel(GAP + 9, 2 * GAP + 20 + 9).0;
+        assert_eq!(Color::rgb(red, green, blue), EMPTY);
     }
 
     #[test]

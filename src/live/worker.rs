@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use image::RgbImage;
 
 use super::sheet::sheet;
 use super::{Command, Frame, Mailbox, Message, PromptStatus, Severity, View};
@@ -388,8 +389,8 @@ impl Driver<'_> {
             return;
         }
         match self.picture(must) {
-            Ok((width, height, rgb)) => {
-                let frame = self.status(width, height, rgb);
+            Ok(image) => {
+                let frame = self.status(image);
                 match must {
                     true => self.frames.put(frame),
                     false => _ = self.frames.offer(frame),
@@ -409,7 +410,7 @@ impl Driver<'_> {
 
     /// What the frame shows. Right after a step that is the picture which it judged, where nothing calls for the very newest: rendering
     /// it again may cost as much as the step.
-    fn picture(&mut self, newest: bool) -> Result<(usize, usize, Vec<u8>)> {
+    fn picture(&mut self, newest: bool) -> Result<RgbImage> {
         let judged = match newest {
             true => None,
             false => self.run.last().map(|tick| tick.image.clone()),
@@ -423,12 +424,10 @@ impl Driver<'_> {
             (None, Some(image)) => image,
             (None, None) => self.run.session_mut().image()?,
         };
-        let image = picture::from_tensor(&image)?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        Ok((width, height, image.into_raw()))
+        Ok(picture::from_tensor(&image)?)
     }
 
-    fn status(&self, width: usize, height: usize, rgb: Vec<u8>) -> Frame {
+    fn status(&self, image: RgbImage) -> Frame {
         let session = self.run.session();
         let last = self.run.last();
         let prompts = (session.prompts().iter().zip(session.weights()))
@@ -454,9 +453,7 @@ impl Driver<'_> {
         };
         let (step, steps) = (session.step(), session.steps());
         Frame {
-            width,
-            height,
-            rgb,
+            image,
             view: self.view,
             step,
             steps,

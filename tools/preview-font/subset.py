@@ -18,7 +18,7 @@ RANGES = [
     (0x1E00, 0x1EFF), (0x2000, 0x206F), (0x2070, 0x209F), (0x20A0, 0x20BF), (0x2100, 0x214F), (0x2190, 0x21FF),
     (0x2200, 0x22FF), (0x2300, 0x23FF), (0x25A0, 0x25FF), (0xFFFD, 0xFFFD),
 ]
-TARGET = Path(__file__).parents[2] / "src/preview/font"
+TARGET = Path(__file__).parents[2] / "src/draw/font"
 
 for weight in ["Regular", "SemiBold"]:
     font = TTFont(Path(sys.argv[1]) / f"Inter-{weight}.otf")
