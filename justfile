@@ -30,6 +30,10 @@ bench python="python3":
     {{python}} benches/peers/cellular.py
     cargo bench --bench judge
 
+# whether HEAD paints, judges and writes what another commit does (needs a Python with numpy, Pillow and PyYAML)
+same-bytes old python="python3":
+    {{python}} tools/same-bytes {{old}} HEAD
+
 # licences, sources and advisories of all dependencies
 deny:
     cargo deny check

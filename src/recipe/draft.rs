@@ -261,7 +261,12 @@ impl PartialRecipe {
             if !consequence {
                 problems.push(problem);
             }
-            if path.is_empty() || !root.remove(&path) {
+            // what is gone already and still at fault, such as the 3 of `affine: 3`, goes with what holds it
+            let mut path = path;
+            while !path.is_empty() && !root.remove(&path) {
+                path.pop();
+            }
+            if path.is_empty() {
                 break;
             }
             removed.insert(path);

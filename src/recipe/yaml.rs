@@ -132,7 +132,7 @@ impl Node {
 
     /// Takes out what stands at `path`; whether anything stood there.
     pub fn remove(&mut self, path: &[String]) -> bool {
-        let node = self.at_mut(path);
+        let node = self.at_mut(path).filter(|node| !node.is_removed());
         let found = node.is_some();
         if let Some(node) = node {
             node.content = Content::Removed;

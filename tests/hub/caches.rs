@@ -1,22 +1,17 @@
 //! Caches as other programs leave them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::common::{folder, run};
-use crate::program::{assert_refused, json, text};
+use crate::common::fixture;
+use crate::common::program::{assert_refused, json, text};
+use crate::shared::{folder, run};
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
-}
 
 /// A cache with `me/pinned`, downloaded by its commit, and `me/moved`, whose `main` has moved on to a snapshot that holds only config.json. The
 /// snapshots are copies, as on file systems without links.

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::common::{clip, fetch, folder, run};
-use crate::program::{assert_refused, text};
+use crate::common::program::{assert_refused, text};
 use crate::server::{Answer, COMMIT, hub_of, serve};
+use crate::shared::{clip, fetch, folder, run};
 
 #[test]
 fn open_clips_files_are_preferred_to_timms() {

@@ -1,10 +1,12 @@
-//! Where models come from when things are not as they should be: redirects, proxies, no network, caches that others left.
+//! Where models come from: fetching, redirects, proxies, no network, caches that others left.
+
+#[path = "../common/mod.rs"]
+mod common;
 
 mod caches;
-mod common;
+mod fetching;
 mod layouts;
 mod offline;
-#[path = "../program/mod.rs"]
-mod program;
 mod redirects;
 mod server;
+mod shared;

@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::common::{SOON, clip, fetch, fetch_with_token, folder, run};
-use crate::program::{self, assert_refused, text};
+use crate::common::program::{self, assert_refused, text};
 use crate::server::{Answer, connect_proxy, serve, socks_proxy};
+use crate::shared::{SOON, clip, fetch, fetch_with_token, folder, run};
 
 #[test]
 fn a_hub_that_cannot_be_reached_is_told_soon_with_what_to_do() {

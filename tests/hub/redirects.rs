@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use phantasia::models::FetchError;
 
-use crate::common::{CLIP, SOON, clip, fetch, fetch_with_token, folder};
-use crate::program::{assert_refused, text};
+use crate::common::program::{assert_refused, text};
 use crate::server::{Answer, Server, hub_of, serve};
+use crate::shared::{CLIP, SOON, clip, fetch, fetch_with_token, folder};
 
 #[track_caller]
 fn token_stayed(servers: &[&Server]) {

@@ -1,0 +1,7 @@
+//! The program as scripts see it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod commands;
+mod disk;

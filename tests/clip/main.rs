@@ -1,0 +1,13 @@
+//! CLIPs: files as found in practice, agreement with the reference libraries, texts.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod candle;
+mod checkpoints;
+mod keys;
+mod layouts;
+mod memory;
+mod parity;
+mod precision;
+mod text;

@@ -1,0 +1,10 @@
+//! Judging pictures: scores, labels, folders, tournaments.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod aesthetic;
+mod commands;
+mod folders;
+mod library;
+mod tournament;

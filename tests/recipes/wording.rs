@@ -1,0 +1,168 @@
+//! The wording of all messages about recipes and edits, with their places, in `tests/wording/*.snap`: one file shows what changed
+//! when messages are rewritten. To accept a change, `INSTA_UPDATE=always cargo test wording`, and read the difference.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use phantasia::live::read_commands;
+use phantasia::recipe::{Location, PartialRecipe, RecipeError};
+
+/// Compares with `tests/wording/NAME.snap`.
+fn assert_wording(name: &str, told: &str) {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path("wording");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, told));
+}
+
+/// A line for each fault: its kind, and what is printed.
+fn told(error: &RecipeError) -> String {
+    let mut lines = String::new();
+    for problem in &error.problems {
+        let kind = format!("{:?}", problem.fault);
+        let kind = kind.split(|c: char| !c.is_alphanumeric()).next();
+        writeln!(lines, "  => [{}] {problem}", kind.unwrap_or_default()).expect("a line");
+    }
+    lines
+}
+
+/// Faulty recipes, divided by lines of `====`, each followed by what is said about it.
+#[test]
+fn recipes() {
+    let mut all = String::new();
+    for text in include_str!("wording/recipes.txt").split("====\n") {
+        write!(all, "\n{text}").expect("a recipe");
+        match PartialRecipe::parse(text, "r.yaml", Path::new("")) {
+            Err(error) => all.push_str(&told(&error)),
+            Ok(draft) => {
+                for warning in draft.warnings() {
+                    writeln!(all, "  => warning: {warning}").expect("a line");
+                }
+                match draft.finish() {
+                    Ok(_) => all.push_str("  => accepted\n"),
+                    Err(error) => all.push_str(&told(&error)),
+                }
+            }
+        }
+    }
+    assert_wording("recipes", &all);
+}
+
+/// A recipe of each kind of generator, with a value for every key that may be left out.
+const COMPLETE: [&str; 8] = [
+    "{ kind: pyramid, sides: [4, 8] }",
+    "{ kind: diffusion, model: src, skip: 1, clamp: 0.1, resolution: [64, 64], prompt: a, negative_prompt: b, vae: src, eta: 0.5, spacing: karras }",
+    "{ kind: noise, model: src, resolution: [64, 64], prompt: a, negative_prompt: b, vae: src }",
+    "{ kind: vqgan, model: src, start: codes, tile: 64 }",
+    "{ kind: latent, model: src, tile: 64 }",
+    "{ kind: cellular }",
+    "{ kind: pixels, palette: 4 }",
+    "{ kind: fft }",
+];
+const REST: &str = "\
+prompts: [{ text: a, stop: 0.5, from: 1, until: 90%, fade: 2 }]
+clip: [{ model: src, activation: gelu, precision: bf16, cutouts: { count: 2 } }]
+cutouts: { count: 2, min: 0.5, augment: [flip, affine, perspective, jitter, erase, noise] }
+terms: { mean: 0.5, contrast: 0.5, aesthetic: { weight: 1, cutouts: { count: 1 } } }
+output: { video: gif }
+timeline: [{ step: 1, prompts: [b], fade: 1, terms: { mean: 0.5 }, lr: 0.5, steps: 20, restart: image, stop: true }]
+";
+/// What each value of a complete recipe is replaced by in turn.
+const VALUES: [&str; 10] = [
+    "-1", "0", "0.5", "3", "1e9", ".inf", "wrod", "[]", "{ a: 1 }", "null",
+];
+
+/// The path and the value of each leaf.
+fn leaves(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    let under = |key: &str| match path {
+        "" => key.to_owned(),
+        _ => format!("{path}.{key}"),
+    };
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                leaves(value, &under(key), found);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                leaves(item, &under(&index.to_string()), found);
+            }
+        }
+        _ => found.push(path.to_owned()),
+    }
+}
+
+/// For every key of every section, which values it refuses, and in which words.
+#[test]
+fn values() {
+    let mut all = String::new();
+    for (index, generator) in COMPLETE.iter().enumerate() {
+        let text = format!("{REST}generator: {generator}\n");
+        let draft = PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a draft");
+        let recipe = draft.finish().unwrap_or_else(|error| panic!("{error}"));
+        let mut paths = vec![];
+        let json = serde_json::to_value(&recipe).expect("a value");
+        leaves(&json, "", &mut paths);
+        writeln!(all, "# {generator}").expect("a line");
+        // the other sections are the same for all generators
+        paths.retain(|path| index == 0 || path.starts_with("generator."));
+        for path in paths {
+            for value in VALUES {
+                let flag = format!("{path}={value}");
+                let mut draft =
+                    PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a draft");
+                let refused = draft
+                    .set(&flag)
+                    .and_then(|()| draft.finish().map(drop))
+                    .err();
+                for problem in refused.iter().flat_map(|error| &error.problems) {
+                    let message = &problem.fault;
+                    match &problem.place {
+                        Location::Flag(_) if problem.path == path => {
+                            writeln!(all, "{flag}: {message}").expect("a line");
+                        }
+                        Location::Flag(_) => {
+                            writeln!(all, "{flag}: {}: {message}", problem.path).expect("a line");
+                        }
+                        _ => writeln!(all, "{flag}: {problem}").expect("a line"),
+                    }
+                }
+            }
+        }
+    }
+    assert_wording("values", &all);
+}
+
+/// Lines of `--control` that are refused, each followed by what is said.
+#[test]
+fn edits() {
+    let mut all = String::new();
+    for line in include_str!("wording/edits.txt").lines() {
+        let (sender, receiver) = sync_channel(64);
+        let mut said = vec![];
+        read_commands(line.as_bytes(), &sender, |line| said.push(line.to_owned()));
+        drop(sender);
+        let accepted: Vec<_> = receiver.iter().collect();
+        assert!(said.is_empty() != accepted.is_empty(), "{line}");
+        let outcome = said.pop().unwrap_or_else(|| "accepted".to_owned());
+        writeln!(all, "\n{line}\n  => {outcome}").expect("a line");
+    }
+    assert_wording("edits", &all);
+}
+
+/// `--set` with paths that lead nowhere, and values that are no YAML.
+#[test]
+fn assignments() {
+    let mut all = String::new();
+    for line in include_str!("wording/assignments.txt").lines() {
+        let text = "prompts: [a cat, { text: a dog }]\ncutouts: { augment: [flip] }\n";
+        let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
+        let refused = draft.set(line).and_then(|()| draft.finish().map(drop));
+        let outcome = refused.map_or_else(|error| told(&error), |()| "  => accepted\n".to_owned());
+        write!(all, "\n{line}\n{outcome}").expect("a line");
+    }
+    assert_wording("assignments", &all);
+}

@@ -1,0 +1,12 @@
+//! Renders: every generator from a recipe to a picture; edits, stops and replays.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod autoencoders;
+mod critics;
+mod diffusion;
+mod live;
+mod resume;
+mod stable;
+mod stops;

@@ -1,0 +1,3 @@
+//! The window.
+
+mod window;
