@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use phantasia::live::{Event, Worker, WorkerOptions};
+use phantasia::live::{Event, RenderOptions, RenderWorker};
 use phantasia::recipe::Recipe;
 use phantasia::run::{Run, RunFolder};
 use phantasia::session::Session;
@@ -27,7 +27,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let out = tempfile::tempdir()?;
     let session = Session::new(recipe, &Device::Cpu)?;
     let run = Run::new(session, RunFolder::create(out.path(), "window")?, recipe)?;
-    let options = WorkerOptions {
+    let options = RenderOptions {
         device: "cpu".to_owned(),
         fade: 20,
         extend: 1,
@@ -38,7 +38,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
     let ends = Arc::new(Mutex::new(vec![]));
     let times = Arc::clone(&ends);
     let stop = Arc::new(AtomicBool::new(false));
-    let worker = Worker::spawn(run, options, stop, move |event| {
+    let worker = RenderWorker::spawn(run, options, stop, move |event| {
         if matches!(event, Event::Message(_)) {
             return;
         }

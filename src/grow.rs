@@ -1,8 +1,9 @@
-//! A trained rule at work: growing from a seed at any size, damaged and healing.
+//! Growing patterns with a trained rule of a cellular automaton, at any size.
 
-mod garden;
+mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
@@ -10,31 +11,32 @@ use generators::cellular::{self, Rule};
 use image::RgbImage;
 
 use crate::picture;
+use crate::run::video::{DEFAULT_FRAMES, VideoWriter};
 use crate::run::{RULE, artifact};
 
-pub use garden::{Care, Garden, Grown};
+pub use worker::{Command, Frame, GrowWorker};
 
-/// Reads a rule: its file, or the run folder that holds one.
+/// Reads a rule from its file, or from a run folder that has one.
 ///
 /// # Errors
 /// When it cannot be read, or holds no rule; the message says what is missing.
 pub fn load(path: &Path, device: &Device) -> Result<Rule> {
-    let file = match path.is_dir() {
-        true => path.join(RULE),
-        false => path.to_owned(),
-    };
-    if path.is_dir() && !file.exists() {
-        bail!(
-            "`{}` holds no {RULE}: only renders whose generator is `cellular` leave one",
-            path.display()
-        );
+    let mut file = path.to_owned();
+    if path.is_dir() {
+        file.push(RULE);
+        if !file.exists() {
+            bail!(
+                "`{}` holds no {RULE}: only renders whose generator is `cellular` leave one",
+                path.display()
+            );
+        }
     }
     let (tensors, settings) = artifact::read(&file)?;
     Rule::from_artifact(&tensors, &settings, device)
         .with_context(|| format!("cannot use the rule `{}`", file.display()))
 }
 
-/// A pattern that grows.
+/// A growing pattern.
 #[derive(Debug)]
 pub struct Growth {
     rule: Rule,
@@ -45,10 +47,10 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// A pattern of that size at its start, mid-grey. `seed` decides which cells change when.
+    /// A pattern of this size at its start, mid-grey. `seed` decides which cells change in which iteration.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// When there is not enough memory.
     pub fn new(rule: Rule, [width, height]: [usize; 2], seed: u64) -> Result<Self> {
         let state = rule.start(1, height, width)?;
         Ok(Self {
@@ -64,7 +66,7 @@ impl Growth {
         self.steps
     }
 
-    /// So many iterations of the rule.
+    /// Makes this many iterations of the rule.
     ///
     /// # Errors
     /// When the device fails.
@@ -76,7 +78,40 @@ impl Growth {
         Ok(())
     }
 
-    /// Sets a disc of cells back to where all grew from: `x` and `y` are its middle and `radius` its radius, in pixels.
+    /// Grows to `steps` iterations or until `stop` is set, and films it in about [`DEFAULT_FRAMES`] frames. At the iteration `damage` it
+    /// resets a disc in the middle. Returns the video's path.
+    ///
+    /// # Errors
+    /// When the device fails, or the video cannot be written.
+    pub fn film(
+        &mut self,
+        steps: usize,
+        damage: Option<usize>,
+        mut video: Option<VideoWriter>,
+        stop: &AtomicBool,
+    ) -> Result<Option<PathBuf>> {
+        let every = steps.div_ceil(DEFAULT_FRAMES).max(1);
+        loop {
+            if let Some(video) = &mut video {
+                video.push(&self.image()?)?;
+            }
+            if self.steps >= steps || stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let until = (self.steps / every + 1) * every;
+            if let Some(step) = damage.filter(|step| (self.steps..until).contains(step)) {
+                self.grow(step - self.steps)?;
+                let (_, _, height, width) = self.state.dims4()?;
+                let [width, height] = [width, height].map(|side| side as f64);
+                self.damage(width / 2.0, height / 2.0, width.min(height) / 4.0)?;
+            }
+            self.grow(until.min(steps) - self.steps)?;
+        }
+        let last = self.image()?;
+        Ok(video.map(|video| video.finish_with(&last)).transpose()?)
+    }
+
+    /// Resets a disc of cells to their start; `x` and `y` are its centre and `radius` its radius, in pixels.
     ///
     /// # Errors
     /// When the device fails.
@@ -85,7 +120,7 @@ impl Growth {
         Ok(())
     }
 
-    /// Begins anew, and grows as it did at first.
+    /// Begins again, and grows in the same way.
     ///
     /// # Errors
     /// When the device fails.
@@ -95,7 +130,7 @@ impl Growth {
         Ok(())
     }
 
-    /// The pattern as it is now: `[1, 3, height, width]` in 0..=1.
+    /// The present pattern: `[1, 3, height, width]` in 0..=1.
     ///
     /// # Errors
     /// When the device fails.
@@ -103,7 +138,7 @@ impl Growth {
         Ok(Rule::show(&self.state)?.0)
     }
 
-    /// The pattern as it is now, as a picture.
+    /// The present pattern as a picture.
     ///
     /// # Errors
     /// When the device fails.

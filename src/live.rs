@@ -1,60 +1,61 @@
-//! A render that is watched and talked to while it runs: the session lives on a worker thread, front ends (a window, a
-//! terminal, another program) send it [`Command`]s and take the newest [`Frame`] from a [`Mailbox`].
+//! Live renders: the session runs on a worker thread; front ends (a window, a terminal, another program) send it [`Command`]s
+//! and take the newest [`Frame`] from a [`Mailbox`].
 //!
-//! Nothing that a front end does, or fails to do, holds the optimiser up: the mailbox keeps one frame, the newest, and
-//! commands wait in their channel until the step at hand is done.
+//! A front end never delays the optimiser: the mailbox keeps only the newest frame, and commands wait in their channel until
+//! the current step is done.
 
 mod control;
+mod cutouts;
 mod mailbox;
-mod sheet;
+mod render;
 mod watch;
 mod worker;
 
 use std::fmt;
 
 use image::RgbImage;
+use serde::Deserialize;
 
-use crate::recipe::{Prompt, TermOptions};
+use crate::recipe::{Edit, Prompt};
 
 pub use control::read_commands;
 pub use mailbox::Mailbox;
+pub use render::{Event, RenderOptions, RenderWorker};
 pub use watch::RecipeWatch;
-pub use worker::{Event, Worker, WorkerOptions, drive};
+pub use worker::Worker;
+pub(crate) use worker::{Next, Task};
 
-/// What a front end may ask of a render. Commands take effect between steps, in the order in which they were sent.
+/// What a front end sends to a render. Commands are carried out between steps, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// These prompts instead of the present ones, faded over as many steps as [`Command::Fade`] says.
-    SetPrompts(Vec<Prompt>),
-    /// These terms instead of the present ones.
-    SetTerms(TermOptions),
+    /// Changes the render from the next step on; the edit's own step does not matter. Prompts without a fade take that of
+    /// [`Command::Fade`].
+    Edit(Edit),
+    /// Takes the last edit back.
+    Undo,
     /// Over how many steps later changes of prompts fade; 0 changes at once.
     Fade(usize),
-    /// The recipe's learning rate times this, above 0.
-    LearningRate(f64),
-    /// The schedule begins again.
-    Restart {
-        /// From the picture as it is; else from the generator's own start.
-        from_image: bool,
-    },
-    /// Takes the last edit back: of prompts, weights, learning rate, or a restart.
-    Undo,
-    /// The schedule has so many steps from its beginning.
-    Steps(usize),
-    /// Waits, or goes on.
+    /// Pauses, or continues.
     Pause(bool),
-    /// Writes the picture as it is to the run's `snapshots`.
+    /// Writes the present picture to the run's `snapshots`.
     Snapshot,
     /// What frames show.
     Show(View),
-    /// Something that front ends should show to the user. The sender has reported it to standard error already.
-    Say(Severity, String),
+    /// A message for front ends to show. The sender has reported it to standard error already.
+    Report(Severity, String),
     /// Ends the render; the picture is saved.
     Stop,
 }
 
+impl From<Edit> for Command {
+    fn from(edit: Edit) -> Self {
+        Self::Edit(edit)
+    }
+}
+
 /// What a frame shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum View {
     /// The picture.
     #[default]
@@ -74,7 +75,7 @@ pub enum Severity {
     Error,
 }
 
-/// Something that the user should know.
+/// A message to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// A number that grows with each message, so that a front end knows which ones it has shown.
@@ -97,18 +98,18 @@ impl fmt::Display for Message {
     }
 }
 
-/// What is known of one prompt at a step.
+/// A prompt, and how the picture compares with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromptStatus {
-    /// The prompt as it was given.
+    /// The prompt.
     pub prompt: Prompt,
-    /// What it counts at this step, fades and moments taken in.
+    /// Its weight at this step, fades included.
     pub weight: f64,
-    /// The mean cosine of the cutouts to it; not a number before the first step that judged it.
+    /// The mean cosine of the cutouts to it; NaN before the first step.
     pub similarity: f64,
 }
 
-/// A render at one moment, all that a front end shows.
+/// The state of a render between two steps: all that a front end shows.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The picture.
@@ -121,25 +122,25 @@ pub struct Frame {
     pub steps: usize,
     /// The loss of the last step.
     pub loss: f64,
-    /// The prompts that are asked for, in order; those that are fading out are left out.
+    /// The present prompts, in order; those that fade out are left out.
     pub prompts: Vec<PromptStatus>,
-    /// Steps in a second, over the last few; 0 before the first.
+    /// Steps per second, over the last few; 0 before the first.
     pub steps_per_second: f64,
-    /// Seconds until the end, at that speed.
+    /// Seconds until the end, at that speed; NaN before the first step.
     pub eta: f64,
-    /// Where it is computed.
+    /// The name of the device.
     pub device: String,
     /// What the recipe's learning rate is multiplied by.
     pub learning_rate: f64,
     /// Over how many steps changes of prompts fade.
     pub fade: usize,
-    /// Whether it waits.
+    /// Whether the render is paused.
     pub paused: bool,
     /// Whether the last step is done.
     pub finished: bool,
     /// Once the render is finished: how many steps it would continue after an edit. `None` before, and if the generator cannot be given
     /// more steps.
     pub extension: Option<usize>,
-    /// Something that the person should know: what was saved, what could not be done.
+    /// The last message, such as what was saved or what could not be done.
     pub message: Option<Message>,
 }

@@ -31,7 +31,8 @@ pub use differences::Difference;
 pub use diffusion::{
     DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, NoiseOptions,
 };
-pub use draft::{PartialRecipe, prompts_from_json};
+pub use draft::PartialRecipe;
+pub(crate) use draft::from_json;
 pub use generator::{
     AllSides, Filter, GeneratorOptions, LatentOptions, Optimizer, PyramidOptions, Sides, Squash,
     VqganOptions, VqganStart,

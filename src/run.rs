@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 use image::RgbImage;
-use serde::Serialize;
 
 use crate::flat;
 use crate::picture;
@@ -36,10 +35,10 @@ pub use folder::{
 pub use names::{run_name, without_number};
 pub use resumption::Resumption;
 
-/// So often the picture is saved while it is painted, so that whatever ends the program leaves one.
+/// The picture is saved this often during a render, so that there is one however the program ends.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
-/// What a render came to.
+/// The result of a render.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The picture's file.
@@ -50,7 +49,7 @@ pub struct Outcome {
     pub steps: usize,
     /// Steps of the whole render, without a stop in its timeline.
     pub planned: usize,
-    /// How long it took, from the first step on.
+    /// How long the steps of this process took, saving included.
     pub seconds: f64,
     /// The loss at the last step.
     pub loss: f64,
@@ -66,34 +65,24 @@ pub struct Outcome {
     pub warning: Option<String>,
 }
 
-/// A line of `metrics.jsonl`.
-#[derive(Serialize)]
-struct Metrics<'a> {
-    step: usize,
-    loss: f64,
-    terms: &'a BTreeMap<String, f64>,
-    similarity: &'a BTreeMap<String, f64>,
-    seconds: f64,
-}
-
 /// A session with the run folder that it fills: picture, metrics, frames, checkpoints, and the recipe with its timeline.
 pub struct Run {
     session: Session,
     folder: RunFolder,
     /// The recipe as it was read; its timeline is the session's.
     recipe: Recipe,
-    /// The recipe as it stands in the folder.
+    /// The recipe as it was written to the folder.
     written: Recipe,
     frames: FrameSink,
     start: Instant,
     saved: Option<Instant>,
     /// The step of the last checkpoint.
-    kept: Option<usize>,
+    checkpoint_step: Option<usize>,
     last: Option<Tick>,
 }
 
 impl Run {
-    /// Writes the recipe to the folder and makes ready for the first step, or for the next one of a session that goes on.
+    /// Writes the recipe to the folder and prepares for the first step, or for the next one of a resumed session.
     ///
     /// # Errors
     /// When the folder cannot be written to, or a video cannot be begun.
@@ -115,7 +104,7 @@ impl Run {
             frames,
             start: Instant::now(),
             saved: None,
-            kept: None,
+            checkpoint_step: None,
             last: None,
         })
     }
@@ -125,7 +114,7 @@ impl Run {
         &self.session
     }
 
-    /// The session, to look at its picture.
+    /// The session, for its picture, cutouts and warnings.
     pub fn session_mut(&mut self) -> &mut Session {
         &mut self.session
     }
@@ -140,30 +129,45 @@ impl Run {
         self.session.is_finished()
     }
 
-    /// What the last step found, if there was one.
+    fn picture(&mut self) -> Result<RgbImage> {
+        Ok(picture::from_tensor(&self.session.image()?)?)
+    }
+
+    /// The result of the last step, if there was one.
     pub fn last(&self) -> Option<&Tick> {
         self.last.as_ref()
     }
 
-    /// One step, and what it leaves in the folder. Edits of the timeline whose step has come are part of it.
+    /// Makes one step and writes its files. Edits of the timeline whose step has come are part of it.
     ///
     /// # Errors
-    /// When the step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
+    /// When the step fails or a file cannot be written; the last good picture is saved and the video completed before, as far as possible.
     pub fn step(&mut self) -> Result<&Tick> {
         match self.try_step() {
             Ok(tick) => Ok(self.last.insert(tick)),
-            Err(error) => {
-                // the checkpoint stays that of a step that went well
-                let kept = match self.save_image() {
-                    Ok((path, _)) => format!("the picture so far is {}", path.display()),
-                    // a full disk is reported once
-                    Err(again) if disk_full(&again).is_some() && disk_full(&error).is_some() => {
-                        self.saved_before()
-                    }
-                    Err(error) => format!("the picture so far could not be saved ({error:#})"),
-                };
-                Err(error.context(format!("the render stopped; {kept}")))
-            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Saves the picture and completes the video after a failed step; the error says what became of them. The checkpoint stays that of the
+    /// last good step.
+    fn failed(&mut self, error: Error) -> Error {
+        // a full disk is reported once
+        let is_full = disk_full(&error).is_some();
+        let kept = match self.save_image() {
+            Ok((path, _)) => format!("the picture so far is {}", path.display()),
+            Err(again) if is_full && disk_full(&again).is_some() => self.saved_before(),
+            Err(error) => format!("the picture so far could not be saved ({error:#})"),
+        };
+        let error = error.context(format!("the render stopped; {kept}"));
+        let Ok(Err(video)) = self.picture().map(|image| self.frames.finish(&image)) else {
+            return error;
+        };
+        let video = Error::from(video);
+        match disk_full(&video) {
+            Some(_) if is_full => error.context("there is no video"),
+            Some(full) => error.context(format!("there is no video ({full})")),
+            None => error.context(format!("there is no video ({video})")),
         }
     }
 
@@ -179,15 +183,9 @@ impl Run {
 
     fn try_step(&mut self) -> Result<Tick> {
         let tick = self.session.tick()?;
-        self.folder.append_metrics(&Metrics {
-            step: tick.step,
-            loss: tick.loss,
-            terms: &tick.terms,
-            similarity: &tick.similarity,
-            seconds: tick.seconds,
-        })?;
+        self.folder.append_metrics(&tick)?;
         if self.frames.wants(tick.step) {
-            let image = picture::from_tensor(&self.session.image()?)?;
+            let image = self.picture()?;
             self.frames.take(&self.folder, tick.step, &image)?;
         }
         if !tick.finished {
@@ -209,53 +207,51 @@ impl Run {
     /// # Errors
     /// When a recipe with this edit would be refused; as [`Session::edit`]; or when the folder cannot be written to.
     pub fn edit(&mut self, edit: Edit) -> Result<()> {
-        self.recipe.check_edit(&edit)?;
-        self.session.edit(edit)?;
-        self.note_timeline()
+        self.session.edit(self.recipe.check_edit(edit)?)?;
+        self.update_recipe()
     }
 
-    /// Takes the last edit back; says what changed, if there was an edit. `fade` and `steps` as in [`Session::undo`].
+    /// Takes the last edit back; returns the edit that did so, if there was one to take back. `fade` and `steps` as in [`Session::undo`].
     ///
     /// # Errors
     /// As [`Session::edit`], or when the folder cannot be written to.
     pub fn undo(&mut self, fade: usize, steps: Option<usize>) -> Result<Option<Edit>> {
         let edit = self.session.undo(fade, steps)?;
         if edit.is_some() {
-            self.note_timeline()?;
+            self.update_recipe()?;
         }
         Ok(edit)
     }
 
-    fn note_timeline(&mut self) -> Result<()> {
-        self.kept = None;
+    fn update_recipe(&mut self) -> Result<()> {
+        self.checkpoint_step = None;
         self.recipe.timeline = self.session.timeline();
         self.written = self.folder.write_recipe(&self.recipe)?;
         Ok(())
     }
 
-    /// Writes the picture as it is to the run's snapshots.
+    /// Writes the present picture to the run's snapshots.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn snapshot(&mut self) -> Result<PathBuf> {
-        let image = picture::from_tensor(&self.session.image()?)?;
-        let step = self.session.step();
+        let (image, step) = (self.picture()?, self.session.step());
         Ok((self.folder).write_snapshot(step, &image, Some(&self.written))?)
     }
 
-    /// Writes a checkpoint, if there is not one of this very step.
+    /// Writes a checkpoint, unless there is one of this step.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn checkpoint(&mut self) -> Result<()> {
         let step = self.session.step();
-        if self.kept != Some(step) {
+        if self.checkpoint_step != Some(step) {
             let saved = SavedState {
                 recipe: Some(self.written.to_yaml()),
                 ..self.session.save()?
             };
             self.folder.write_checkpoint(&saved)?;
-            self.kept = Some(step);
+            self.checkpoint_step = Some(step);
         }
         Ok(())
     }
@@ -273,13 +269,13 @@ impl Run {
         // the checkpoint: by that `resume` knows which stops to remove. The picture is saved even if the disk has no room for the others.
         let kept = self.checkpoint();
         self.session.stop();
-        let noted = self.note_timeline();
+        let recorded = self.update_recipe();
         let saved = self.save_image()?;
-        kept.and(noted)?;
+        kept.and(recorded)?;
         Ok(saved)
     }
 
-    /// Writes the picture and a checkpoint, as they are.
+    /// Writes the picture and a checkpoint.
     ///
     /// # Errors
     /// When there is no picture, or one of the files cannot be written.
@@ -295,8 +291,7 @@ impl Run {
     }
 
     fn save_image(&mut self) -> Result<(PathBuf, RgbImage)> {
-        let image = self.session.image();
-        let image = picture::from_tensor(&image.context("there is no picture to save")?)?;
+        let image = self.picture().context("there is no picture to save")?;
         let path = self.folder.write_image(&image, Some(&self.written))?;
         if let Some(artifact) = self.session.artifact()? {
             artifact::write(self.folder.path(), &artifact)?;
@@ -311,6 +306,17 @@ impl Run {
     /// When the folder cannot be written to.
     pub fn keep_image(&self) -> Result<Option<PathBuf>> {
         Ok(self.folder.keep_image(self.session.step())?)
+    }
+
+    /// Makes all steps, until `stop` is set, and completes the run as [`Run::finish`] does. `watch` is called after every step.
+    ///
+    /// # Errors
+    /// As [`Run::step`] and [`Run::finish`].
+    pub fn complete(mut self, stop: &AtomicBool, mut watch: impl FnMut(&Tick)) -> Result<Outcome> {
+        while !stop.load(Ordering::Relaxed) && !self.is_finished() {
+            watch(self.step()?);
+        }
+        self.finish()
     }
 
     /// Saves everything, as [`Run::stop`] does, and completes the video.
@@ -345,38 +351,6 @@ impl Run {
             warning,
         })
     }
-
-    /// Completes a video after a step that failed; adds to the error what became of it.
-    pub fn abandon(mut self, error: Error) -> Error {
-        let image = (self.session.image()).and_then(|image| Ok(picture::from_tensor(&image)?));
-        let Ok(image) = image else {
-            return error;
-        };
-        let Err(video) = self.frames.finish(&image) else {
-            return error;
-        };
-        let video = Error::from(video);
-        match disk_full(&video) {
-            // a full disk is reported once
-            Some(_) if disk_full(&error).is_some() => error.context("there is no video"),
-            Some(video) => error.context(format!("there is no video ({video})")),
-            None => error.context(format!("there is no video ({video})")),
-        }
-    }
-}
-
-/// Paints until the session is finished or `stop` is set. `watch` is called after every step.
-///
-/// # Errors
-/// When a step fails or a file cannot be written; the last picture that was good is saved before, if that can be.
-pub fn paint(mut run: Run, stop: &AtomicBool, mut watch: impl FnMut(&Tick)) -> Result<Outcome> {
-    while !stop.load(Ordering::Relaxed) && !run.is_finished() {
-        match run.step() {
-            Ok(tick) => watch(tick),
-            Err(error) => return Err(run.abandon(error)),
-        }
-    }
-    run.finish()
 }
 
 #[cfg(test)]
@@ -444,7 +418,7 @@ mod tests {
         let session = Session::from_parts(Box::new(Grey), objective, 5);
         let stop = AtomicBool::new(stop_after == 0);
         let run = Run::new(session, folder, &recipe).expect("a run");
-        let outcome = paint(run, &stop, |tick| {
+        let outcome = run.complete(&stop, |tick| {
             stop.store(tick.step >= stop_after, Ordering::Relaxed);
         });
         (out, outcome)

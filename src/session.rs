@@ -1,4 +1,4 @@
-//! One render: the generator, what judges it, and the tick that makes them work on each other.
+//! A render session: a generator, the objective that judges its pictures, and the steps that bring them together.
 
 mod backend;
 mod cellular;
@@ -22,16 +22,18 @@ pub use state::{SavedSession, SavedState, Source};
 use crate::objective::Objective;
 use crate::prompt::{PromptSchedule, StepContext};
 use crate::recipe::{Edit, Prompt, Recipe};
-use backend::{RecipeBackend, resize_to_fill};
+use backend::RecipeBackend;
 
-/// What one step found.
-#[derive(Clone, Debug)]
+/// The result of one step. As JSON it is a line of a run's metrics.
+#[derive(Clone, Debug, Serialize)]
 pub struct Tick {
     /// Steps done, this one among them.
     pub step: usize,
     /// The step at which the render ends, as far as is known: edits may change it.
+    #[serde(skip)]
     pub steps: usize,
     /// The picture that was judged, as it was before the step: `[1, 3, height, width]` in 0..=1, without a graph.
+    #[serde(skip)]
     pub image: Tensor,
     /// The loss of that picture.
     pub loss: f64,
@@ -42,25 +44,37 @@ pub struct Tick {
     /// How long the step took.
     pub seconds: f64,
     /// Whether the render is complete.
+    #[serde(skip)]
     pub finished: bool,
 }
 
 /// A part of a render with one generator and one schedule: a stage, or what follows a restart in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Which of the recipe's generators paints.
+    /// The index of the recipe's generator.
     pub stage: usize,
-    /// Steps of the whole render that were done when the generator began; decides its random numbers.
+    /// The step of the whole render at which the generator began; decides its random numbers.
     pub began: usize,
-    /// Steps of the whole render at which its schedule is at 0. Differs from `began` where a restart was taken back.
+    /// The step of the whole render at which its schedule begins. Differs from `began` after a restart was taken back.
     pub origin: usize,
-    /// How many steps the schedule has.
+    /// The length of the schedule.
     pub steps: usize,
     /// Whether it started from a picture.
     pub from_image: bool,
 }
 
 impl Segment {
+    /// A segment that begins after `step` steps of the render.
+    fn new(stage: usize, step: usize, steps: usize, from_image: bool) -> Self {
+        Self {
+            stage,
+            began: step,
+            origin: step,
+            steps,
+            from_image,
+        }
+    }
+
     /// The step of the whole render at which it ends.
     pub fn end(&self) -> usize {
         self.origin + self.steps
@@ -90,8 +104,6 @@ pub struct Session {
     mask: Option<Mask>,
     segment: Segment,
     step: usize,
-    /// The present prompts, without those that fade out.
-    prompts: Vec<Prompt>,
     /// Changes of prompts and terms so far, by stages and by edits.
     objective_edits: Vec<(Source, Edit)>,
     learning_rate_scale: f64,
@@ -99,10 +111,9 @@ pub struct Session {
     ahead: VecDeque<Edit>,
     /// Edits that took effect.
     timeline: Vec<Edit>,
-    /// What takes the last edits back, the last one last.
+    /// The edits that take the last ones back, in the order of those.
     undo: Vec<Edit>,
     before_restart: Option<(Segment, State)>,
-    warnings: Vec<String>,
     /// The last picture whose loss was a number.
     last_finite: Option<Tensor>,
 }
@@ -126,13 +137,7 @@ impl Session {
     /// A session with a backend of its own. The edits of the timeline, in the order of their steps, take effect when their step comes.
     pub fn from_backend(mut backend: Box<dyn SessionBackend>, timeline: Vec<Edit>) -> Result<Self> {
         let init = backend.init()?;
-        let segment = Segment {
-            stage: 0,
-            began: 0,
-            origin: 0,
-            steps: backend.steps(0),
-            from_image: init.is_some(),
-        };
+        let segment = Segment::new(0, 0, backend.steps(0), init.is_some());
         let generator = backend.generator(&segment, init.as_ref())?;
         let mask = backend.mask()?;
         let mut session = Self::from_parts(generator, Objective::new(vec![]), segment.steps);
@@ -141,15 +146,12 @@ impl Session {
         session.ahead = timeline.into();
         session.apply_stage_edit()?;
         if let Some(paint) = mask {
-            let start = session.image()?;
-            let (_, _, height, width) = start.dims4()?;
-            session.mask = Some(Mask {
-                paint: resize_to_fill(&paint, [width, height])?,
-                behind: match &init {
-                    Some(init) => resize_to_fill(init, [width, height])?,
-                    None => start,
-                },
-            });
+            let behind = match init {
+                Some(init) => init,
+                None => session.image()?,
+            };
+            session.mask = Some(Mask { paint, behind });
+            session.fit_mask()?;
         }
         Ok(session)
     }
@@ -161,32 +163,21 @@ impl Session {
             objective,
             backend: None,
             mask: None,
-            segment: Segment {
-                stage: 0,
-                began: 0,
-                origin: 0,
-                steps,
-                from_image: false,
-            },
+            segment: Segment::new(0, 0, steps, false),
             step: 0,
-            prompts: vec![],
             objective_edits: vec![],
             learning_rate_scale: 1.0,
             ahead: VecDeque::new(),
             timeline: vec![],
             undo: vec![],
             before_restart: None,
-            warnings: vec![],
             last_finite: None,
         }
     }
 
     /// Warnings added since the last call: words of a prompt that a model does not read, sizes that were changed.
     pub fn take_warnings(&mut self) -> Vec<String> {
-        if let Some(backend) = &mut self.backend {
-            self.warnings.extend(backend.warnings());
-        }
-        std::mem::take(&mut self.warnings)
+        (self.backend.as_mut()).map_or_else(Vec::new, |backend| backend.warnings())
     }
 
     /// Steps done.
@@ -219,13 +210,14 @@ impl Session {
 
     /// The present prompts, without those that fade out.
     pub fn prompts(&self) -> &[Prompt] {
-        &self.prompts
+        let mut edits = self.objective_edits.iter().rev();
+        (edits.find_map(|(_, edit)| edit.prompts.as_deref())).unwrap_or_default()
     }
 
-    /// What each of [`Session::prompts`] counts at present, fades of edits apart.
+    /// The weight of each of [`Session::prompts`] at this step, apart from fades of edits.
     pub fn weights(&self) -> Vec<f64> {
         let at = self.at();
-        (self.prompts.iter())
+        (self.prompts().iter())
             .map(|prompt| PromptSchedule::of(prompt).at(at))
             .collect()
     }
@@ -235,7 +227,7 @@ impl Session {
         self.learning_rate_scale
     }
 
-    /// All edits: those that took effect, then those whose step is yet to come.
+    /// All edits: those that took effect, then those whose step has not come.
     pub fn timeline(&self) -> Vec<Edit> {
         self.timeline.iter().chain(&self.ahead).cloned().collect()
     }
@@ -279,8 +271,8 @@ impl Session {
         }
     }
 
-    /// One step: render, judge, change. The change to the next stage comes before it; edits of the timeline whose step has come take
-    /// effect before it and after it. Once the render is finished, a tick is an error.
+    /// One step: renders, judges, and updates the generator. A change of stage comes before it; edits of the timeline take effect
+    /// before and after it. Once the render is finished, a tick is an error.
     pub fn tick(&mut self) -> Result<Tick> {
         let start = Instant::now();
         self.apply_due()?;
@@ -325,7 +317,7 @@ impl Session {
         })
     }
 
-    /// The picture as it is now: `[1, 3, height, width]` in 0..=1. Where it is broken, the last one that was not.
+    /// The present picture: `[1, 3, height, width]` in 0..=1; if its values are not finite, the last one whose values were.
     pub fn image(&mut self) -> Result<Tensor> {
         let rendered = self.generator.picture().context("the generator failed")?;
         let image = self.shown(&rendered)?;
@@ -336,12 +328,12 @@ impl Session {
         }
     }
 
-    /// What the generator leaves beside its picture.
+    /// What the generator leaves in the run folder beside its picture.
     pub fn artifact(&self) -> Result<Option<Artifact>> {
         self.generator.artifact().context("the generator failed")
     }
 
-    /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; none where nothing looks at cutouts.
+    /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; `None` without a term that uses cutouts.
     pub fn cutouts(&mut self) -> Result<Option<Tensor>> {
         let image = self.image()?;
         self.objective.views(&image, self.at())

@@ -8,7 +8,7 @@ use candle_core::Device;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phantasia::prompt::weighted;
-use phantasia::recipe::MOST_STEPS;
+use phantasia::recipe::{MOST_STEPS, Prompt, Schedule};
 use phantasia::session::SessionOptions;
 use serde_json::{Value, json};
 
@@ -145,6 +145,14 @@ impl FromStr for PromptArg {
 }
 
 impl PromptArg {
+    /// The prompt, over the whole render.
+    pub fn prompt(&self) -> Prompt {
+        Prompt {
+            weight: Schedule::from(self.weight),
+            ..Prompt::new(&self.text)
+        }
+    }
+
     /// Prompts as a recipe has them.
     pub fn to_recipe(prompts: &[Self]) -> Value {
         (prompts.iter())

@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use phantasia::live::{self, Command, Event, Message, Severity, Worker, WorkerOptions};
+use phantasia::live::{self, Command, Event, Message, RenderOptions, RenderWorker, Severity};
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
 use phantasia::ui::terminal;
@@ -111,7 +111,7 @@ impl Frontend {
             // other output would be written over the picture
             shown: self.preview == Preview::Terminal && std::io::stderr().is_terminal(),
         };
-        let options = WorkerOptions {
+        let options = RenderOptions {
             device: self.device.clone(),
             fade: self.args.fade,
             extend: self.args.extend,
@@ -124,7 +124,7 @@ impl Frontend {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
         let (messages, stop) = (log.clone(), Arc::clone(&self.stop));
-        let mut worker = Worker::spawn(render, options, stop, move |event| match event {
+        let mut worker = RenderWorker::spawn(render, options, stop, move |event| match event {
             Event::Step(tick) => progress.update(tick.step, tick.steps, &state(tick)),
             Event::Message(message) => messages.message(message),
         })?;

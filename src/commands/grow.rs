@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use image::RgbImage;
-use phantasia::grow::{self, Garden, Growth};
+use phantasia::grow::{self, GrowWorker, Growth};
 use phantasia::recipe::VideoKind;
 use phantasia::run::video::{self, VideoWriter};
 use phantasia::run::{RULE, RunFolder, without_number};
@@ -20,11 +19,8 @@ use super::arguments::{DeviceArgs, one_of, steps};
 use super::console::{eprint_line, print_json, print_line};
 use super::interrupt::{INTERRUPTED, interrupt};
 
-/// Frames of a video, at most.
-const FRAMES: usize = 160;
+/// Frames of the video per second.
 const FPS: f64 = 20.0;
-/// How long a video shows the grown pattern at its end.
-const LAST_SECONDS: f64 = 1.0;
 const VIDEOS: [(&str, &str, VideoKind); 3] = [
     (
         "gif",
@@ -102,16 +98,20 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
         .transpose()?;
     let folder = Arc::new(RunFolder::create(&args.out, &name(&args.rule))?);
     let start = Instant::now();
-    let (picture, video, interrupted);
+    let (mut video, mut interrupted) = (None, false);
     if let Some(window) = window {
-        growth = tend(growth, window, &folder, &stop)?;
-        picture = growth.image()?;
-        (video, interrupted) = (None, false);
+        growth = show(growth, window, &folder, &stop)?;
     } else {
-        (picture, video) = film(args, &folder, &mut growth, &stop)?;
+        let mut writer = None;
+        if let Some(kind) = args.video {
+            let path = folder.path().join(video::file_name(kind));
+            let size = (size[0] as u32, size[1] as u32);
+            writer = Some(VideoWriter::create(&path, kind, size, FPS)?);
+        }
+        video = growth.film(args.steps, args.damage, writer, &stop)?;
         interrupted = growth.steps() < args.steps;
     }
-    let image = folder.write_image(&picture, None)?;
+    let image = folder.write_image(&growth.image()?, None)?;
     if interrupted {
         eprint_line(format_args!(
             "interrupted after step {} of {}; what has grown so far is saved",
@@ -138,52 +138,8 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     })
 }
 
-/// Grows the pattern to its end, and films it if that is asked for. The picture, and the video's file.
-fn film(
-    args: &GrowArgs,
-    folder: &RunFolder,
-    growth: &mut Growth,
-    stop: &AtomicBool,
-) -> Result<(RgbImage, Option<PathBuf>)> {
-    let size = args.size;
-    let mut movie = match args.video {
-        None => None,
-        Some(kind) => {
-            let path = folder.path().join(video::file_name(kind));
-            let size = (size[0] as u32, size[1] as u32);
-            Some(VideoWriter::create(&path, kind, size, FPS)?)
-        }
-    };
-    let every = args.steps.div_ceil(FRAMES).max(1);
-    if let Some(movie) = &mut movie {
-        movie.push(&growth.image()?)?;
-    }
-    while growth.steps() < args.steps && !stop.load(Ordering::Relaxed) {
-        let until = (growth.steps() / every + 1) * every;
-        let damage = (args.damage).filter(|step| (growth.steps()..until).contains(step));
-        if let Some(step) = damage {
-            growth.grow(step - growth.steps())?;
-            let [width, height] = size.map(|side| side as f64);
-            growth.damage(width / 2.0, height / 2.0, width.min(height) / 4.0)?;
-        }
-        growth.grow(until.min(args.steps) - growth.steps())?;
-        if let Some(movie) = &mut movie {
-            movie.push(&growth.image()?)?;
-        }
-    }
-    let picture = growth.image()?;
-    let video = match movie {
-        None => None,
-        Some(mut movie) => {
-            movie.hold(&picture, LAST_SECONDS)?;
-            Some(movie.finish()?)
-        }
-    };
-    Ok((picture, video))
-}
-
-/// Lets the pattern grow in a window until that is closed; the pattern as it is then.
-fn tend(
+/// Lets the pattern grow in a window until it is closed. Returns the pattern.
+fn show(
     growth: Growth,
     mut window: GrowWindow,
     folder: &Arc<RunFolder>,
@@ -191,15 +147,15 @@ fn tend(
 ) -> Result<Growth> {
     window.set_title(&format!("Phantasia: {}", folder.path().display()));
     let snapshots = Arc::clone(folder);
-    let garden = Garden::plant(growth, PACE, Arc::clone(stop), move |steps, image| {
+    let worker = GrowWorker::spawn(growth, PACE, Arc::clone(stop), move |steps, image| {
         Ok(snapshots.write_snapshot(steps, image, None)?)
     })?;
-    // what has grown is kept, whatever becomes of the window
-    let shown = window.run(&garden.views(), &garden.wishes(), &|| garden.is_done());
+    // what has grown is kept, even if the window fails
+    let shown = window.run(&worker.frames(), &worker.commands(), &|| worker.is_done());
     if let Err(error) = shown {
         eprint_line(format_args!("{error:#}"));
     }
-    garden.join()
+    worker.join()
 }
 
 /// Runs are named after the rule's file, or after the run folder that it lies in.

@@ -6,10 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use phantasia::judge::tournament::{Standings, Tournament};
-use phantasia::recipe::{Edit, Prompt, prompts_from_json};
-use phantasia::run::video;
-use phantasia::run::{CheckpointError, RunFolder};
-use phantasia::run::{Resumption, Run};
+use phantasia::recipe::Edit;
+use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
 use phantasia::session::Session;
 
 use super::arguments::{PromptArg, SessionArgs, steps};
@@ -59,7 +57,6 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     }
     let preview = frontend::choose(frontend.preview.unwrap_or(PreviewChoice::None))?;
     frontend::check_hold(frontend, preview, false)?;
-    let prompts = prompts(&args.prompt)?;
     let folder = RunFolder::open(&args.run)?;
     let has_previous = folder.has_previous();
     let (device, device_name) = args.session.models.device.open()?;
@@ -74,6 +71,15 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         }
     })?;
     let recipe = resumption.recipe();
+    let mut prompts = None;
+    if !args.prompt.is_empty() {
+        let edit = Edit {
+            prompts: Some(args.prompt.iter().map(PromptArg::prompt).collect()),
+            ..Edit::default()
+        };
+        // now, because loading models may take long
+        prompts = recipe.check_edit(edit)?.prompts;
+    }
     models::ensure_for(recipe, &[], yes, quiet)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
@@ -171,13 +177,6 @@ fn changed(edit: &Edit) -> String {
         .filter_map(|(is_changed, word)| is_changed.then_some(word))
         .collect();
     words.join(" and ")
-}
-
-fn prompts(typed: &[PromptArg]) -> Result<Option<Vec<Prompt>>> {
-    Ok(match typed {
-        [] => None,
-        typed => Some(prompts_from_json(&PromptArg::to_recipe(typed))?),
-    })
 }
 
 /// Whether the checkpoint before the last one may do what the last one could not.

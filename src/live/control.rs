@@ -1,50 +1,77 @@
-//! Commands from another program: one JSON object a line.
+//! Commands from another program: a JSON object on each line.
 
 use std::io::{BufRead, Read};
 use std::sync::mpsc::SyncSender;
 
 use anyhow::{Context, Result, anyhow, bail};
+use phantasia_core::shorthand::some_entries;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{Command, View};
-use crate::recipe::{Prompt, TermOptions, prompts_from_json};
+use crate::recipe::{Edit, Prompt, Restart, TermOptions, from_json};
 
-/// No line is longer, in bytes.
+/// The longest line, in bytes.
 const LONGEST: usize = 1 << 18;
 
-/// A line. Several things may be asked for in one; they take effect in the order in which they stand here.
+/// A line. Its commands are carried out in the order of these fields.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Line {
     fade: Option<usize>,
-    set_prompts: Option<serde_json::Value>,
+    #[serde(deserialize_with = "some_entries")]
+    set_prompts: Option<Vec<Prompt>>,
     set_terms: Option<TermOptions>,
     lr: Option<f64>,
     steps: Option<usize>,
-    restart: Option<From>,
+    restart: Option<Restart>,
     undo: bool,
     snapshot: bool,
-    show: Option<Shown>,
+    show: Option<View>,
     pause: Option<bool>,
     stop: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum From {
-    Image,
-    Scratch,
+impl Line {
+    fn commands(self) -> Vec<Command> {
+        let same = Edit::default;
+        // an edit for each key, so that they can be undone one by one
+        let edits = [
+            Edit {
+                prompts: self.set_prompts,
+                ..same()
+            },
+            Edit {
+                terms: self.set_terms,
+                ..same()
+            },
+            Edit {
+                lr: self.lr,
+                ..same()
+            },
+            Edit {
+                steps: self.steps,
+                ..same()
+            },
+            Edit {
+                restart: self.restart,
+                ..same()
+            },
+        ];
+        let edits = edits.into_iter().filter(|edit| !edit.is_empty());
+        let mut commands = Vec::from_iter(self.fade.map(Command::Fade));
+        commands.extend(edits.map(Command::Edit));
+        commands.extend(self.undo.then_some(Command::Undo));
+        commands.extend(self.snapshot.then_some(Command::Snapshot));
+        commands.extend(self.show.map(Command::Show));
+        commands.extend(self.pause.map(Command::Pause));
+        commands.extend(self.stop.then_some(Command::Stop));
+        commands
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Shown {
-    Image,
-    Cutouts,
-}
-
-/// Sends the commands of every line on, until the lines end or nobody listens any more. A line that cannot be understood is told to
-/// `complain` and changes nothing.
+/// Sends the commands of every line, until the lines end or the receiver is gone. A line that cannot be read changes nothing, and
+/// `complain` is called with the reason.
 pub fn read_commands(
     mut lines: impl BufRead,
     commands: &SyncSender<Command>,
@@ -53,10 +80,7 @@ pub fn read_commands(
     for number in 1.. {
         let parsed = match next_line(&mut lines) {
             Ok(None) => return,
-            Ok(Some(line)) => line.and_then(|line| match line.trim() {
-                "" => Ok(vec![]),
-                line => parse(line),
-            }),
+            Ok(Some(line)) => line.and_then(|line| parse(&line)),
             Err(error) => {
                 complain(&format!("commands end at line {number}: {error}"));
                 return;
@@ -75,8 +99,7 @@ pub fn read_commands(
     }
 }
 
-/// The next line; nothing at the end. One that is too long, or is no text, is an error of its own: the lines behind it are read all
-/// the same.
+/// The next line; `None` at the end. The inner error is that of one line, after which others can be read.
 fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>> {
     let mut line = vec![];
     let most = LONGEST as u64 + 1;
@@ -94,58 +117,18 @@ fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>
 }
 
 fn parse(line: &str) -> Result<Vec<Command>> {
-    // editors of some systems begin a text with a byte order mark
-    let line = line.trim_start_matches('\u{feff}');
+    // some editors begin a text with a byte order mark
+    let line = line.trim_start_matches('\u{feff}').trim();
+    if line.is_empty() {
+        return Ok(vec![]);
+    }
     if !line.starts_with('{') {
         bail!("it is not understood: a command is a JSON object, such as {{\"stop\":true}}");
     }
-    let line: Line = serde_json::from_str(line).context("it is not understood")?;
-    let mut commands = vec![];
-    if let Some(steps) = line.fade {
-        commands.push(Command::Fade(steps));
-    }
-    if let Some(prompts) = line.set_prompts {
-        let prompts: Vec<Prompt> = prompts_from_json(&prompts)?;
-        commands.push(Command::SetPrompts(prompts));
-    }
-    if let Some(terms) = line.set_terms {
-        commands.push(Command::SetTerms(terms));
-    }
-    if let Some(factor) = line.lr {
-        if !(factor.is_finite() && factor > 0.0) {
-            bail!("`lr` multiplies the learning rate: a number above 0, not {factor}");
-        }
-        commands.push(Command::LearningRate(factor));
-    }
-    if let Some(steps) = line.steps {
-        commands.push(Command::Steps(steps));
-    }
-    if let Some(from) = line.restart {
-        commands.push(Command::Restart {
-            from_image: matches!(from, From::Image),
-        });
-    }
-    for (asked, command) in [
-        (line.undo, Command::Undo),
-        (line.snapshot, Command::Snapshot),
-    ] {
-        if asked {
-            commands.push(command);
-        }
-    }
-    if let Some(shown) = line.show {
-        commands.push(Command::Show(match shown {
-            Shown::Image => View::Image,
-            Shown::Cutouts => View::Cutouts,
-        }));
-    }
-    if let Some(paused) = line.pause {
-        commands.push(Command::Pause(paused));
-    }
-    if line.stop {
-        commands.push(Command::Stop);
-    }
-    Ok(commands)
+    let mut keys: Map<String, Value> =
+        serde_json::from_str(line).context("it is not understood")?;
+    keys.retain(|_, value| !value.is_null());
+    Ok(from_json::<Line>(&keys.into(), "it is not understood")?.commands())
 }
 
 #[cfg(test)]
@@ -176,27 +159,35 @@ mod tests {
             commands,
             [
                 Command::Fade(7),
-                Command::SetPrompts(vec![Prompt::new("a cat"), dog]),
+                Command::Edit(Edit {
+                    prompts: Some(vec![Prompt::new("a cat"), dog]),
+                    ..Edit::default()
+                }),
                 Command::Pause(true),
                 Command::Snapshot,
-                Command::LearningRate(0.5),
-                Command::Restart { from_image: true },
+                Command::Edit(Edit {
+                    lr: Some(0.5),
+                    ..Edit::default()
+                }),
+                Command::Edit(Edit {
+                    restart: Some(Restart::Image),
+                    ..Edit::default()
+                }),
                 Command::Stop,
             ]
         );
     }
 
     #[test]
-    fn what_is_not_understood_is_told_and_changes_nothing() {
+    fn a_line_that_cannot_be_read_changes_nothing() {
         for (line, word) in [
             ("hello", "not understood"),
             ("[]", "a JSON object"),
             ("[7, [\"a cat\"]]", "a JSON object"),
             ("{\"jump\":true}", "jump"),
-            ("{\"set_prompts\":[]}", "no prompt"),
             ("{\"set_prompts\":[{\"txt\":\"a\"}]}", "txt"),
-            ("{\"lr\":-1}", "above 0"),
-            ("{\"pause\":3}", "boolean"),
+            ("{\"lr\":\"fast\"}", "lr"),
+            ("{\"pause\":3}", "true or false"),
         ] {
             let (commands, complaints) = read(line);
             assert_eq!(commands, [], "{line}");
@@ -206,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_behind_one_that_cannot_be_read_are_read() {
+    fn lines_after_one_that_cannot_be_read_are_read() {
         let mut lines = b"\xef\xbb\xbf{\"fade\":1}\n\xff\xfe\n".to_vec();
         lines.extend(b"x".repeat(3 * LONGEST));
         lines.extend(b"\n{\"fade\":2}\r\n");

@@ -1,17 +1,16 @@
-//! One place for the newest of something.
+//! A mailbox for the newest value.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// Holds the newest value until it is taken. Older ones are dropped.
 ///
-/// Neither side waits for the other: the lock is held for a move alone, and a producer that finds it taken drops its value
-/// rather than wait, unless it insists. A value that is dear to make need not be made before somebody looks for one:
-/// [`Mailbox::is_wanted`].
+/// Neither side waits for the other: the lock is held only for a move, and [`Mailbox::offer`] drops its value rather than wait for
+/// it. A value that is expensive to make need not be made before the consumer looks for one: [`Mailbox::is_wanted`].
 #[derive(Debug)]
 pub struct Mailbox<T> {
     newest: Mutex<Option<T>>,
-    /// Somebody looked since the last value was taken, or nobody has taken one yet.
+    /// The consumer found the mailbox empty since it took the last value, or has not looked yet.
     wanted: AtomicBool,
 }
 
@@ -25,20 +24,19 @@ impl<T> Default for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Leaves a value in place of the one that is there. Returns whether it was left: not if the other side was looking at
-    /// that very moment.
+    /// Replaces the value. Returns whether it did: not if the consumer holds the lock at the same moment.
     pub fn offer(&self, value: T) -> bool {
         let old = match self.newest.try_lock() {
             Ok(mut place) => place.replace(value),
             Err(TryLockError::Poisoned(place)) => place.into_inner().replace(value),
             Err(TryLockError::WouldBlock) => return false,
         };
-        // freed outside of the lock
+        // freed outside the lock
         drop(old);
         true
     }
 
-    /// Leaves a value that must arrive, such as the last one.
+    /// Replaces the value by one that must arrive, such as the last one.
     pub fn put(&self, value: T) {
         let old = (self.newest.lock())
             .unwrap_or_else(PoisonError::into_inner)
@@ -46,7 +44,7 @@ impl<T> Mailbox<T> {
         drop(old);
     }
 
-    /// Takes the value, if one has come since the last time.
+    /// Takes the value, if there is a new one.
     pub fn take(&self) -> Option<T> {
         let value = (self.newest.lock())
             .unwrap_or_else(PoisonError::into_inner)
@@ -55,7 +53,7 @@ impl<T> Mailbox<T> {
         value
     }
 
-    /// Whether somebody looked for a value and has none yet. Until then one that is left is likely replaced before it is taken.
+    /// Whether the consumer looked for a value in vain. Otherwise a new one would likely be replaced before it is taken.
     pub fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed)
     }
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_wanted_by_whoever_looked_in_vain() {
+    fn a_value_is_wanted_after_a_look_in_vain() {
         let mailbox = Mailbox::default();
         assert!(mailbox.is_wanted());
         mailbox.put(1);

@@ -1,4 +1,4 @@
-//! A recipe's file, watched while it renders: what a person changes in it takes effect.
+//! Watches a recipe's file during its render, so that changes in it take effect.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
@@ -8,23 +8,23 @@ use anyhow::{Context, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Command, Severity};
-use crate::recipe::{Recipe, RecipeError};
+use crate::recipe::{Edit, Recipe, RecipeError};
 
-/// An editor writes a file in several goes: so long nothing must happen before it is read.
+/// Editors write a file in several operations. It is read once nothing has happened for this long.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Watches a file until it is dropped.
 pub struct RecipeWatch {
-    // it ends when it is dropped, and with it the channel and the thread
+    // dropping it closes the channel, which ends the thread
     _watcher: RecommendedWatcher,
 }
 
 impl RecipeWatch {
-    /// Sends a command for every change of the prompts and terms in the file. `read` reads the recipe as the render did, flags and
-    /// all; what cannot be read or cannot change while it renders is told to `complain`, and the render goes on as it was.
+    /// Sends an edit for every change of the prompts and terms in the file. `read` reads the recipe as the render did, flags
+    /// included. `complain` is called about a recipe that cannot be read, and about changes that cannot take effect now.
     ///
     /// # Errors
-    /// When the system does not watch the file's folder.
+    /// When the system cannot watch the file's folder.
     pub fn start(
         path: &Path,
         now: Recipe,
@@ -34,12 +34,8 @@ impl RecipeWatch {
     ) -> Result<Self> {
         let (sender, events) = channel();
         let context = || format!("cannot watch {}", path.display());
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<_>| {
-            // nobody listens any more: the render is at its end
-            let _ = sender.send(event);
-        })
-        .with_context(context)?;
-        // editors replace the file: the folder is what stays
+        let mut watcher = notify::recommended_watcher(sender).with_context(context)?;
+        // not the file, because editors replace it
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
             _ => PathBuf::from("."),
@@ -55,41 +51,32 @@ impl RecipeWatch {
         std::thread::Builder::new()
             .name("recipe-watch".to_owned())
             .spawn(move || {
-                let about = |event: &notify::Event| {
-                    !event.kind.is_access()
-                        && event
-                            .paths
-                            .iter()
-                            .any(|path| path.file_name() == name.as_deref())
+                let concerns = |event: &notify::Event| {
+                    let mut names = event.paths.iter().map(|path| path.file_name());
+                    !event.kind.is_access() && names.any(|other| other == name.as_deref())
                 };
-                while wait(&events, about) {
-                    if !follower.changed() {
-                        return;
-                    }
-                }
+                while wait(&events, concerns) && follower.update() {}
             })
             .with_context(context)?;
         Ok(Self { _watcher: watcher })
     }
 }
 
-/// Waits until something happened to the file and then nothing for a moment; false once nothing will happen any more.
+/// Waits until the file has changed and then nothing has happened for a moment; false once the watcher is gone.
 fn wait(
     events: &Receiver<notify::Result<notify::Event>>,
-    about: impl Fn(&notify::Event) -> bool,
+    concerns: impl Fn(&notify::Event) -> bool,
 ) -> bool {
-    loop {
-        match events.recv() {
-            Ok(Ok(event)) if about(&event) => break,
-            Ok(_) => {}
-            Err(_) => return false,
-        }
+    if !events
+        .iter()
+        .any(|event| event.is_ok_and(|event| concerns(&event)))
+    {
+        return false;
     }
     loop {
         match events.recv_timeout(SETTLE) {
             Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(error) => return error == RecvTimeoutError::Timeout,
         }
     }
 }
@@ -106,25 +93,24 @@ where
     R: FnMut() -> Result<Recipe, RecipeError>,
     C: FnMut(&str),
 {
-    /// Reads the file and sends what is different; false once nobody listens.
-    fn changed(&mut self) -> bool {
+    /// Reads the file and sends what has changed; false once the receiver is gone.
+    fn update(&mut self) -> bool {
         let fresh = match (self.read)() {
             Ok(fresh) => fresh,
             Err(error) => {
-                (self.complain)(&format!("{error}\nthe recipe as it was goes on"));
-                let short = "the recipe has a fault; as it was it goes on".to_owned();
-                return (self.commands)
-                    .send(Command::Say(Severity::Error, short))
-                    .is_ok();
+                (self.complain)(&format!(
+                    "{error}\nthe render continues with the recipe as it was"
+                ));
+                let text = "the recipe has an error; the render continues with it as it was";
+                let report = Command::Report(Severity::Error, text.to_owned());
+                return self.commands.send(report).is_ok();
             }
         };
-        let mut send = vec![];
-        if fresh.prompts != self.now.prompts {
-            send.push(Command::SetPrompts(fresh.prompts.clone()));
-        }
-        if fresh.terms != self.now.terms {
-            send.push(Command::SetTerms(fresh.terms.clone()));
-        }
+        let edit = Edit {
+            prompts: (fresh.prompts != self.now.prompts).then(|| fresh.prompts.clone()),
+            terms: (fresh.terms != self.now.terms).then(|| fresh.terms.clone()),
+            ..Edit::default()
+        };
         let rest = |recipe: &Recipe| Recipe {
             prompts: vec![],
             terms: self.now.terms.clone(),
@@ -136,8 +122,7 @@ where
             );
         }
         self.now = fresh;
-        send.into_iter()
-            .all(|command| self.commands.send(command).is_ok())
+        edit.is_empty() || self.commands.send(Command::Edit(edit)).is_ok()
     }
 }
 
@@ -162,14 +147,14 @@ mod tests {
         fs::write(&path, text).expect("a file");
         let (sender, commands) = sync_channel(8);
         let complaints = Arc::new(Mutex::new(vec![]));
-        let told = Arc::clone(&complaints);
+        let sink = Arc::clone(&complaints);
         let read = {
             let path = path.clone();
             move || Recipe::load(&path)
         };
         let now = Recipe::load(&path).expect("a recipe");
         let watch = RecipeWatch::start(&path, now, sender, read, move |line| {
-            told.lock().expect("the lock").push(line.to_owned());
+            sink.lock().expect("the lock").push(line.to_owned());
         });
         Watched {
             path,
@@ -190,15 +175,21 @@ mod tests {
         let watched = watched("prompts: a cat\n");
         fs::write(&watched.path, "prompts: a dog\nterms: { mean: 0.5 }\n").expect("a file");
         let dog = vec![crate::recipe::Prompt::new("a dog")];
-        assert_eq!(next(&watched), Command::SetPrompts(dog));
-        assert!(matches!(next(&watched), Command::SetTerms(_)));
+        let Command::Edit(edit) = next(&watched) else {
+            panic!("no edit");
+        };
+        assert_eq!(edit.prompts, Some(dog));
+        assert!(edit.terms.is_some_and(|terms| terms.mean.is_some()));
     }
 
     #[test]
-    fn a_broken_file_is_told_and_the_next_good_one_counts() {
+    fn a_broken_file_is_reported_and_the_next_valid_one_takes_effect() {
         let watched = watched("prompts: a cat\n");
         fs::write(&watched.path, "prompts: [\n").expect("a file");
-        assert!(matches!(next(&watched), Command::Say(Severity::Error, _)));
+        assert!(matches!(
+            next(&watched),
+            Command::Report(Severity::Error, _)
+        ));
         let told = watched.complaints.lock().expect("the lock").concat();
         assert!(told.contains("r.yaml:"), "{told}");
         // as editors do: another file takes its name
@@ -206,6 +197,10 @@ mod tests {
         fs::write(&aside, "prompts: a fox\n").expect("a file");
         fs::rename(&aside, &watched.path).expect("a file");
         let fox = vec![crate::recipe::Prompt::new("a fox")];
-        assert_eq!(next(&watched), Command::SetPrompts(fox));
+        let edit = Edit {
+            prompts: Some(fox),
+            ..Edit::default()
+        };
+        assert_eq!(next(&watched), Command::Edit(edit));
     }
 }

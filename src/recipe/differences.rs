@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::Recipe;
 
-/// Longer values are cut to this number of characters.
+/// The number of characters after which values are cut.
 const LONGEST: usize = 60;
 
-/// A value that two recipes do not share.
+/// A value that differs between two recipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Its path, as in `--set`: `generator.lr`.
@@ -19,8 +19,8 @@ pub struct Difference {
 }
 
 impl Recipe {
-    /// What is different in `other`, in the order of the keys. Where the kind of a generator or the length of a list differs, only that
-    /// is reported.
+    /// The differences of `other`, in the order of the keys. If the kind of a generator or the length of a list differs, only that is
+    /// reported.
     ///
     /// # Errors
     /// When they differ and one of them has a path that is not UTF-8, which JSON cannot hold.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::check::{self, Finding};
@@ -456,18 +457,11 @@ fn read_text(path: &Path) -> Result<String, DiagnosticKind> {
     })
 }
 
-/// Reads prompts as a recipe has them, from JSON: texts, or maps with a prompt's keys. Relative paths start from the working
-/// folder.
-///
-/// # Errors
-/// Tells all that is wrong with them.
-pub fn prompts_from_json(prompts: &Value) -> Result<Vec<Prompt>, RecipeError> {
-    let recipe = serde_json::json!({ "prompts": prompts });
-    let draft = PartialRecipe {
-        root: Node::from_value(&recipe, &Location::File),
-        origin: "the new prompts".to_owned(),
-        folder: PathBuf::new(),
-        warnings: vec![],
-    };
-    Ok(draft.finish()?.prompts)
+/// Reads a JSON value as recipes are read, with their short forms and hints. `origin` begins the messages of errors.
+pub(crate) fn from_json<T: DeserializeOwned>(
+    value: &Value,
+    origin: &str,
+) -> Result<T, RecipeError> {
+    decode(&Node::from_value(value, &Location::File))
+        .map_err(|error| RecipeError::new(origin, vec![error.into_problem()]))
 }

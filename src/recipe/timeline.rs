@@ -1,17 +1,18 @@
-//! What was changed while a render ran. A recipe with its timeline paints the same picture again, headless.
+//! Edits: what changes while a render runs. Front ends send them, and the recipe's timeline keeps them, so that the recipe paints the
+//! same picture again.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Prompt, Recipe, TermOptions, forms};
 
-/// One change, between two steps. Several things may change at once.
+/// A change of a render between two steps; what is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
-    /// How many steps were done when it took effect.
+    /// The step after which it takes effect.
     pub step: usize,
-    /// What is asked for from here on.
+    /// Replaces the prompts.
     #[serde(
         default,
         deserialize_with = "forms::some_entries",
@@ -19,40 +20,40 @@ pub struct Edit {
     )]
     #[schemars(schema_with = "phantasia_core::schema::entries::<Prompt>")]
     pub prompts: Option<Vec<Prompt>>,
-    /// Over how many steps the prompts before go out and these come in; 0 changes at once.
+    /// Over how many steps the previous prompts fade out and these fade in; 0 changes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade: Option<usize>,
-    /// What is asked of the picture beside its prompts, from here on.
+    /// Replaces the terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<TermOptions>,
-    /// The recipe's learning rate times this.
+    /// Multiplies the recipe's learning rate, instead of the factor before; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// How many steps the stage at hand has from here on.
+    /// The total number of steps of the current stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// The stage at hand begins again.
+    /// Begins the current stage again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
-    /// The render ends here, before its last step. Later edits have no effect until the stop is removed, as `phantasia resume` does.
+    /// Ends the render before its last step. Later edits have no effect until the stop is removed, as `phantasia resume` does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop: bool,
 }
 
-/// Where a generator begins again. Its schedule begins again too.
+/// Where a stage begins again. Its schedule begins again too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
-    /// From its own start, with other noise.
+    /// From the start of its generator, with other noise.
     Scratch,
-    /// From the picture as it is.
+    /// From the present picture.
     Image,
-    /// Where it was before the last restart.
+    /// Continues from where it was before the last restart.
     Undo,
 }
 
 impl Edit {
-    /// A change at a step that changes nothing yet.
+    /// An edit that changes nothing yet.
     pub fn at(step: usize) -> Self {
         Self {
             step,
@@ -60,7 +61,21 @@ impl Edit {
         }
     }
 
-    /// Whether it changes what the picture is judged by: prompts or terms.
+    /// Whether the render is the same if an edit right before this one is left out, because this one sets everything anew that it set.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        let is_plain = |edit: &Self| edit.steps.is_none() && edit.restart.is_none() && !edit.stop;
+        let sets = |edit: &Self| {
+            [
+                edit.prompts.is_some(),
+                edit.terms.is_some(),
+                edit.lr.is_some(),
+            ]
+        };
+        let mut pairs = sets(earlier).into_iter().zip(sets(self));
+        is_plain(earlier) && is_plain(self) && pairs.all(|(before, now)| now || !before)
+    }
+
+    /// Whether it changes the objective: prompts or terms.
     pub fn changes_objective(&self) -> bool {
         self.prompts.is_some() || self.terms.is_some()
     }

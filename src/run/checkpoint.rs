@@ -1,17 +1,17 @@
-//! The checkpoint of a run: all that is needed to go on exactly where it stopped.
+//! The checkpoint of a run: the state to continue from.
 //!
 //! A safetensors file. Its tensors are the generator's; its metadata holds the session's numbers as JSON, the recipe as YAML, and a
-//! checksum of everything, so that damage is noticed. The checkpoint before it is kept.
+//! checksum of everything, so that damage is noticed. The previous checkpoint is kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use generators::State;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, View};
 use thiserror::Error;
 
 use super::folder::{CHECKPOINT, PREVIOUS, RunFolder};
@@ -76,7 +76,7 @@ impl RunFolder {
         Ok(fs::rename(&fresh, &path).map_err(failed("write", &path))?)
     }
 
-    /// The checkpoint to go on from: the last one, or with `previous` the one before it. Its tensors go to `device`.
+    /// The checkpoint to continue from: the last one, or with `previous` the one before it. Its tensors go to `device`.
     ///
     /// # Errors
     /// When there is none, or it is damaged. Where the program was killed between writing the last one and naming it, the one before
@@ -110,10 +110,9 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
         path: path.to_owned(),
         what,
     };
-    let (_, metadata) = SafeTensors::read_metadata(&bytes)
-        .map_err(|error| damaged(format!("it is not a whole safetensors file ({error})")))?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| damaged(format!("it is not a whole safetensors file ({error})")))?;
+    let incomplete = |error| damaged(format!("it is not a whole safetensors file ({error})"));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(incomplete)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(incomplete)?;
     let texts = metadata.metadata().clone().unwrap_or_default();
     let text = |name: &str| {
         texts.get(name).ok_or_else(|| {
@@ -125,15 +124,8 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
     let session_text = text(SESSION)?;
     // checkpoints of older versions have none
     let recipe = texts.get(RECIPE_TEXT);
-    let mut views = tensors.tensors();
-    views.sort_by(|a, b| a.0.cmp(&b.0));
-    let sum = checksum(
-        [Some(session_text), recipe],
-        views
-            .iter()
-            .map(|(name, view)| (name.as_str(), view.data())),
-    );
-    if *text(CHECKSUM)? != sum {
+    let views: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
+    if *text(CHECKSUM)? != checksum([Some(session_text), recipe], &views) {
         return Err(damaged("its checksum is wrong".to_owned()));
     }
     let session: SavedSession = serde_json::from_str(session_text)
@@ -145,15 +137,17 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
             (None, Some(rest)) => (&mut before, rest),
             (None, None) => return Err(damaged(format!("it holds the unknown `{name}`"))),
         };
-        let tensor = tensor(&view, device).map_err(|source| CheckpointError::Tensor {
-            path: path.to_owned(),
-            source,
-        })?;
+        let tensor = |device: &Device| {
+            view.load(device).map_err(|source| CheckpointError::Tensor {
+                path: path.to_owned(),
+                source,
+            })
+        };
         if let Some(name) = rest.strip_prefix(TENSORS) {
-            state.tensors.insert(name.to_owned(), tensor);
+            state.tensors.insert(name.to_owned(), tensor(device)?);
         } else if let Some(name) = rest.strip_prefix(SCALARS) {
-            let value = (tensor.to_device(&Device::Cpu))
-                .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_scalar::<f64>())
+            let value = tensor(&Device::Cpu)?
+                .to_scalar()
                 .map_err(|_| damaged(format!("`{name}` in it is not a number")))?;
             state.scalars.insert(name.to_owned(), value);
         }
@@ -169,97 +163,49 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
 
 fn encode(saved: &SavedState) -> candle_core::Result<Vec<u8>> {
     let session = serde_json::to_string(&saved.session).map_err(candle_core::Error::wrap)?;
-    let mut all: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     let states = [
         (NOW, Some(&saved.generator)),
         (BEFORE, saved.before_restart.as_ref()),
     ];
+    let mut tensors = BTreeMap::new();
     for (prefix, state) in states {
         let Some(state) = state else { continue };
         for (name, tensor) in &state.tensors {
-            let (dtype, data) = raw(tensor)?;
+            let tensor = match tensor.dtype() {
+                // loses nothing
+                DType::F16 | DType::BF16 => tensor.to_dtype(DType::F32)?,
+                _ => tensor.clone(),
+            };
             let name = format!("{prefix}{TENSORS}{name}");
-            all.insert(name, (dtype, tensor.dims().to_vec(), data));
+            tensors.insert(name, tensor.to_device(&Device::Cpu)?);
         }
         for (name, value) in &state.scalars {
             let name = format!("{prefix}{SCALARS}{name}");
-            all.insert(name, (Dtype::F64, vec![], value.to_le_bytes().to_vec()));
+            tensors.insert(name, Tensor::new(*value, &Device::Cpu)?);
         }
     }
-    let sum = checksum(
-        [Some(&session), saved.recipe.as_ref()],
-        all.iter()
-            .map(|(name, (_, _, data))| (name.as_str(), data.as_slice())),
-    );
-    let views = (all.iter())
-        .map(|(name, (dtype, shape, data))| {
-            let view = TensorView::new(*dtype, shape.clone(), data);
-            Ok((name.as_str(), view.map_err(candle_core::Error::wrap)?))
-        })
-        .collect::<candle_core::Result<Vec<_>>>()?;
+    let sum = checksum([Some(&session), saved.recipe.as_ref()], &tensors);
     let mut metadata = HashMap::from([(SESSION.to_owned(), session), (CHECKSUM.to_owned(), sum)]);
     if let Some(recipe) = &saved.recipe {
         metadata.insert(RECIPE_TEXT.to_owned(), recipe.clone());
     }
-    safetensors::serialize(views, Some(metadata)).map_err(candle_core::Error::wrap)
+    safetensors::serialize(&tensors, Some(metadata)).map_err(candle_core::Error::wrap)
 }
 
-/// Of the texts, and of every tensor's name and values, in the order of the names.
-fn checksum<'a>(
-    texts: [Option<&String>; 2],
-    tensors: impl Iterator<Item = (&'a str, &'a [u8])>,
-) -> String {
+/// Of the texts, and of every tensor's name and bytes, in the order of the names.
+fn checksum<V>(texts: [Option<&String>; 2], tensors: &BTreeMap<String, V>) -> String
+where
+    for<'a> &'a V: View,
+{
     let mut hasher = crc32fast::Hasher::new();
     for text in texts.into_iter().flatten() {
         hasher.update(text.as_bytes());
     }
-    for (name, data) in tensors {
+    for (name, tensor) in tensors {
         hasher.update(name.as_bytes());
-        hasher.update(data);
+        hasher.update(&View::data(&tensor));
     }
     format!("{:08x}", hasher.finalize())
-}
-
-/// A tensor's values as bytes, little end first.
-fn raw(tensor: &Tensor) -> candle_core::Result<(Dtype, Vec<u8>)> {
-    let flat = tensor.flatten_all()?.to_device(&Device::Cpu)?;
-    fn bytes<T: candle_core::WithDType, const N: usize>(
-        flat: &Tensor,
-        to_bytes: impl Fn(T) -> [u8; N],
-    ) -> candle_core::Result<Vec<u8>> {
-        Ok(flat
-            .to_vec1::<T>()?
-            .into_iter()
-            .flat_map(to_bytes)
-            .collect())
-    }
-    Ok(match tensor.dtype() {
-        DType::F32 => (Dtype::F32, bytes(&flat, f32::to_le_bytes)?),
-        DType::F64 => (Dtype::F64, bytes(&flat, f64::to_le_bytes)?),
-        DType::U8 => (Dtype::U8, bytes(&flat, u8::to_le_bytes)?),
-        DType::U32 => (Dtype::U32, bytes(&flat, u32::to_le_bytes)?),
-        DType::I64 => (Dtype::I64, bytes(&flat, i64::to_le_bytes)?),
-        other => {
-            // half precision loses nothing in single
-            let wide = flat.to_dtype(DType::F32)?;
-            if !other.is_float() {
-                candle_core::bail!("a checkpoint does not hold tensors of type {other:?}");
-            }
-            (Dtype::F32, bytes(&wide, f32::to_le_bytes)?)
-        }
-    })
-}
-
-fn tensor(view: &TensorView<'_>, device: &Device) -> candle_core::Result<Tensor> {
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::U8 => DType::U8,
-        Dtype::U32 => DType::U32,
-        Dtype::I64 => DType::I64,
-        other => candle_core::bail!("tensors of type {other:?} are none of a checkpoint's"),
-    };
-    Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)
 }
 
 #[cfg(test)]

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_beside_the_run_is_named_from_it() {
+    fn a_model_near_the_run_has_a_relative_path() {
         let out = tempfile::tempdir().expect("a folder");
         fs::create_dir(out.path().join("model")).expect("a folder");
         let mut recipe = recipe();

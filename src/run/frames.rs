@@ -11,25 +11,20 @@ use crate::files::OutputError;
 use crate::picture;
 use crate::recipe::OutputOptions;
 
-/// About so many frames a video has where the recipe does not say how many: eight seconds at the default speed.
-const FRAMES_OF_A_VIDEO: usize = 160;
-/// So long a video shows its last frame.
-const LAST_SECONDS: f64 = 1.0;
-
 /// Takes a frame every so many steps, writes it to the run's `frames/`, and appends it to the run's video.
 ///
-/// A video that fails does not stop the render: the first failure is kept, and told by [`FrameSink::finish`].
+/// A video that fails does not stop the render: [`FrameSink::finish`] returns its first error.
 pub struct FrameSink {
     every: usize,
     video: Option<Result<VideoWriter, VideoError>>,
 }
 
 impl FrameSink {
-    /// Begins, with the video if the recipe asks for one. A render that goes on after `done` steps has that video begin with the
-    /// frames that it left up to there. `size` is the video's width and height in pixels.
+    /// Begins the video, if the recipe asks for one. The video of a render that is resumed after `done` steps begins with the frames
+    /// of these steps. `size` is the video's width and height in pixels.
     ///
     /// # Errors
-    /// When the video cannot be begun, or the frames that are there cannot be read.
+    /// When the video cannot be begun, or earlier frames cannot be read.
     pub fn open(
         folder: &RunFolder,
         options: &OutputOptions,
@@ -37,28 +32,25 @@ impl FrameSink {
         steps: usize,
         done: usize,
     ) -> Result<Self, VideoError> {
+        let mut sink = Self {
+            every: options.every,
+            video: None,
+        };
         let Some(kind) = options.video else {
-            return Ok(Self {
-                every: options.every,
-                video: None,
-            });
+            return Ok(sink);
         };
-        let every = match options.every {
-            0 => steps.div_ceil(FRAMES_OF_A_VIDEO).max(1),
-            every => every,
-        };
+        if sink.every == 0 {
+            sink.every = steps.div_ceil(video::DEFAULT_FRAMES).max(1);
+        }
         let path = folder.path().join(video::file_name(kind));
-        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-        let size = (side(size[0]), side(size[1]));
-        let mut video = VideoWriter::create(&path, kind, size, options.fps)?;
+        let [width, height] = size.map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+        let mut video = VideoWriter::create(&path, kind, (width, height), options.fps)?;
         for path in earlier(&folder.path().join(FRAMES), done)? {
             let frame = picture::load_rgb(&path).map_err(|e| VideoError::Frames(e.into()))?;
             video.push(&frame)?;
         }
-        Ok(Self {
-            every,
-            video: Some(Ok(video)),
-        })
+        sink.video = Some(Ok(video));
+        Ok(sink)
     }
 
     /// Whether the picture after `step` steps is a frame.
@@ -85,34 +77,29 @@ impl FrameSink {
         Ok(())
     }
 
-    /// Completes the video with the render's last picture, which it shows for a second. Returns where the video is.
+    /// Completes the video with the render's last picture, which it shows for a second. Returns the video's path.
     ///
     /// # Errors
     /// When the video failed, now or before.
-    pub fn finish(self, last: &RgbImage) -> Result<Option<PathBuf>, VideoError> {
-        let Some(video) = self.video else {
-            return Ok(None);
-        };
-        let mut video = video?;
-        video.hold(last, LAST_SECONDS)?;
-        video.finish().map(Some)
+    pub fn finish(&mut self, last: &RgbImage) -> Result<Option<PathBuf>, VideoError> {
+        let video = self.video.take().transpose()?;
+        video.map(|video| video.finish_with(last)).transpose()
     }
 }
 
 /// The frames in a folder up to a step, in order.
 fn earlier(folder: &Path, done: usize) -> Result<Vec<PathBuf>, VideoError> {
+    let unreadable = |error: std::io::Error| VideoError::Frames(error.into());
     if done == 0 || !folder.exists() {
         return Ok(vec![]);
     }
     let mut frames = vec![];
-    for entry in fs::read_dir(folder).map_err(|e| VideoError::Frames(e.into()))? {
-        let path = entry.map_err(|e| VideoError::Frames(e.into()))?.path();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
         let step = (path.file_name())
             .and_then(|name| name.to_str()?.strip_prefix("frame-")?.strip_suffix(".png"))
             .and_then(|digits| digits.parse::<usize>().ok());
-        if let Some(step) = step.filter(|step| *step <= done) {
-            frames.push((step, path));
-        }
+        frames.extend(step.filter(|step| *step <= done).map(|step| (step, path)));
     }
     frames.sort();
     Ok(frames.into_iter().map(|(_, path)| path).collect())
@@ -170,7 +157,7 @@ mod tests {
                 }
             }
             let last = sink.finish(&shade(100 + *steps.end() as u8));
-            levels(&last.expect("a video").expect("it was asked for"))
+            levels(&last.expect("a video").expect("a requested video"))
         };
         assert_eq!(paint(1..=5, 0), [2, 4, 105]);
         // the frame after step 4 was written by a run that was lost after its checkpoint at step 3

@@ -11,7 +11,7 @@ use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
 /// The folder of copied input images in a run folder.
 const INPUTS: &str = "inputs";
 
-/// Input images that were copied.
+/// The copies so far.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     by_source: HashMap<PathBuf, PathBuf>,
@@ -24,13 +24,11 @@ impl Inputs {
             return Ok(copy.clone());
         }
         let folder = run.join(INPUTS);
-        // an input of this very run, when it is resumed
+        // an input of this run, when it is resumed
         if let Ok(name) = source.strip_prefix(&folder)
             && source.is_file()
         {
-            let copy = Path::new(INPUTS).join(name);
-            self.by_source.insert(source.to_owned(), copy.clone());
-            return Ok(copy);
+            return Ok(Path::new(INPUTS).join(name));
         }
         fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         let name = file_name(&source.file_name().unwrap_or_default().to_string_lossy());
@@ -39,10 +37,7 @@ impl Inputs {
                 1 => Path::new(INPUTS).join(&name),
                 _ => Path::new(INPUTS).join(format!("{number}-{name}")),
             })
-            .find(|copy| {
-                let taken = self.by_source.values().any(|taken| taken == copy);
-                !taken && !run.join(copy).exists()
-            })
+            .find(|copy| !run.join(copy).exists())
             .unwrap_or_default();
         let mut input = File::open(source).map_err(failed("read", source))?;
         write_whole(&run.join(&copy), true, |file| {

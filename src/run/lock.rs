@@ -1,4 +1,4 @@
-//! The lock of a run folder: one process at a time may paint in it.
+//! The lock of a run folder, which only one process may write to at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};

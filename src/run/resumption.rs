@@ -8,7 +8,7 @@ use super::folder::{RECIPE, RunFolder};
 use crate::recipe::{Edit, PartialRecipe, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 
-/// A run that is about to resume: its checkpoint and recipe are read and fit each other. No model is loaded yet.
+/// A run to resume, whose checkpoint and recipe were read and match. No model is loaded yet.
 pub struct Resumption {
     folder: RunFolder,
     recipe: Recipe,
@@ -60,7 +60,7 @@ impl Resumption {
         &self.recipe
     }
 
-    /// Prepares the run for the next step. The changes made to the recipe since the checkpoint are returned with it, to be applied with
+    /// Prepares the next step. The changes made to the recipe since the checkpoint are returned with it, to be applied with
     /// [`Run::edit`]; they are empty if there are none. Metrics of later steps are removed, because those steps are made again.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Resumption {
         (session.load(saved)).context("the checkpoint does not fit the run's recipe")?;
         folder.cut_metrics(session.step())?;
         let mut run = Run::new(session, folder, &recipe)?;
-        run.kept = Some(run.session.step());
+        run.checkpoint_step = Some(run.session.step());
         Ok((run, changes))
     }
 }
@@ -91,47 +91,40 @@ fn reconcile(
     changes: &mut Edit,
 ) -> Result<Vec<(String, String)>> {
     let mut refused = timeline_changes(&before.timeline, &now.timeline, saved);
-    let applied = before.timeline.iter().take(saved.edits);
-    let stages = before.generator.0.iter().take(saved.segment.stage + 1);
-    let replaced = |path: &str, flag: &str| {
-        let why = format!(
-            "they were replaced during the run, so that a change here has no effect: {flag}, or change it back"
-        );
-        (path.to_owned(), why)
-    };
+    let mut refuse = |path: &str, why: String| refused.push((path.to_owned(), why));
+    let replaced = "were replaced during the run, so that a change here has no effect";
+    let edits = || before.timeline.iter().take(saved.edits);
+    let stages = || before.generator.0.iter().take(saved.segment.stage + 1);
     if now.prompts != before.prompts {
-        let others = applied.clone().any(|edit| edit.prompts.is_some())
-            || stages.clone().any(|stage| stage.prompts.is_some());
-        if others {
-            refused.push(replaced("prompts", "give the new prompts as `--prompt`"));
+        let in_stages = stages().any(|stage| stage.prompts.is_some());
+        if in_stages || edits().any(|edit| edit.prompts.is_some()) {
+            let how = "give the new prompts as `--prompt`, or change it back";
+            refuse("prompts", format!("they {replaced}: {how}"));
         }
         changes.prompts = Some(std::mem::replace(&mut now.prompts, before.prompts.clone()));
     }
     if now.terms != before.terms {
-        let others = applied.clone().any(|edit| edit.terms.is_some())
-            || stages.clone().any(|stage| stage.terms.is_some());
-        if others {
-            refused.push(replaced(
-                "terms",
-                "give the new terms by `--control -` (`set_terms`)",
-            ));
+        let in_stages = stages().any(|stage| stage.terms.is_some());
+        if in_stages || edits().any(|edit| edit.terms.is_some()) {
+            let how = "give the new terms by `--control -` (`set_terms`), or change it back";
+            refuse("terms", format!("they {replaced}: {how}"));
         }
         changes.terms = Some(std::mem::replace(&mut now.terms, before.terms.clone()));
     }
     if now.steps != before.steps {
         let done = saved.step - saved.segment.origin;
-        let as_begun = matches!(before.generator.0.as_slice(), [only] if only.steps.is_none())
+        let is_as_begun = matches!(before.generator.0.as_slice(), [only] if only.steps.is_none())
             && saved.segment.steps == before.steps;
-        if !as_begun {
+        if !is_as_begun {
             let why = "the number of steps was changed during the run, or it has several generators: give the new total as `--steps`, and \
                        change this back";
-            refused.push(("steps".to_owned(), why.to_owned()));
+            refuse("steps", why.to_owned());
         } else if now.steps < done {
             let why = format!(
                 "{} is fewer than the {done} that the run has made already",
                 now.steps
             );
-            refused.push(("steps".to_owned(), why));
+            refuse("steps", why);
         }
         changes.steps = Some(std::mem::replace(&mut now.steps, before.steps));
     }
@@ -148,31 +141,29 @@ fn reconcile(
              this recipe with `phantasia render`",
             difference.now, difference.before
         );
-        refused.push((difference.path, why));
+        refuse(&difference.path, why);
     }
     Ok(refused)
 }
 
 /// Changes in the edits that had taken effect when the checkpoint was written. Later edits may be changed freely.
 fn timeline_changes(before: &[Edit], now: &[Edit], saved: &SavedSession) -> Vec<(String, String)> {
-    let mut refused = vec![];
     if now.len() < saved.edits {
         let why = format!(
             "{} edits had taken effect when the run's checkpoint was written, and {} are left: put them back",
             saved.edits,
             now.len()
         );
-        refused.push(("timeline".to_owned(), why));
-        return refused;
+        return vec![("timeline".to_owned(), why)];
     }
-    for (index, (edit, old)) in now.iter().zip(before).take(saved.edits).enumerate() {
-        if edit != old {
-            let why = "this edit had taken effect when the run's checkpoint was written, and was changed since: change it back";
-            refused.push((format!("timeline.{index}"), why.to_owned()));
-        }
-    }
-    for (index, edit) in now.iter().enumerate().skip(saved.edits) {
-        if edit.step < saved.step {
+    let mut refused = vec![];
+    for (index, edit) in now.iter().enumerate() {
+        if index < saved.edits {
+            if before.get(index).is_some_and(|old| old != edit) {
+                let why = "this edit had taken effect when the run's checkpoint was written, and was changed since: change it back";
+                refused.push((format!("timeline.{index}"), why.to_owned()));
+            }
+        } else if edit.step < saved.step {
             let why = format!(
                 "the run's checkpoint was written after step {}, so this edit comes too late: give it that step or a later one",
                 saved.step

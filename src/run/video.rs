@@ -1,6 +1,7 @@
-//! Videos, written frame by frame as the frames come: GIF and WebP by ourselves, MP4 by ffmpeg where it is installed.
+//! Videos, written frame by frame: GIF and WebP in this process, MP4 by ffmpeg if it is installed.
 //!
-//! No frame is kept. The file is written aside and renamed when it is finished, so that under its name it is whole.
+//! No frame is kept in memory. The video is a temporary file until it is finished, and then renamed, so that it is complete
+//! whenever it exists.
 
 mod ffmpeg;
 mod gif;
@@ -11,10 +12,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ::image::RgbImage;
-use ::image::imageops::{self, FilterType};
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, RgbImage};
 use thiserror::Error;
 
+use self::ffmpeg::{Ffmpeg, PROGRAM};
+use self::gif::Gif;
+use self::webp::WebP;
 use crate::files;
 use crate::recipe::VideoKind;
 
@@ -40,27 +44,27 @@ pub enum VideoError {
         /// What the system said.
         source: io::Error,
     },
-    /// ffmpeg was built without an encoder that is of use here.
+    /// ffmpeg was built without a usable encoder.
     #[error(
         "`{program}` has none of the encoders {encoders}: install a complete ffmpeg, or take gif or webp, which need nothing"
     )]
     NoEncoder {
         /// The program's name.
         program: String,
-        /// Those that were looked for.
+        /// The usable ones.
         encoders: String,
     },
-    /// ffmpeg gave up.
+    /// ffmpeg failed.
     #[error("ffmpeg failed ({status}) while it wrote `{}`: {said}", .path.display())]
     Ffmpeg {
         /// The file.
         path: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// Its last words.
+        /// The last lines of its messages.
         said: String,
     },
-    /// A side is longer than the format can tell.
+    /// A side is longer than the format allows.
     #[error("{kind} holds no video of {width} x {height} pixels, only up to {most} a side")]
     TooLarge {
         /// The format.
@@ -72,15 +76,18 @@ pub enum VideoError {
         /// The longest side.
         most: u32,
     },
-    /// There was no frame.
+    /// The video has no frame.
     #[error("a video needs a frame at least")]
     Empty,
-    /// A frame that is needed again could not be read.
+    /// A frame of the run so far could not be read.
     #[error("cannot read the frames of the run for its video")]
     Frames(#[source] anyhow::Error),
 }
 
-/// What turns frames into bytes.
+/// About how many frames a video has by default.
+pub const DEFAULT_FRAMES: usize = 160;
+
+/// Writes frames in one format.
 trait Encoder: Send {
     /// Appends a frame of the video's size, shown for so many seconds.
     fn push(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError>;
@@ -88,14 +95,14 @@ trait Encoder: Send {
     fn finish(self: Box<Self>) -> Result<(), VideoError>;
 }
 
-/// Whether videos of that kind can be written on this machine; to be asked before work begins.
+/// Checks before a render that videos of that kind can be written on this machine.
 ///
 /// # Errors
-/// For [`VideoKind::Mp4`] where there is no ffmpeg, or none with a fitting encoder; the message says what to do.
+/// For [`VideoKind::Mp4`] without ffmpeg or a usable encoder in it; the message says what to do.
 pub fn available(kind: VideoKind) -> Result<(), VideoError> {
     match kind {
         VideoKind::Gif | VideoKind::Webp => Ok(()),
-        VideoKind::Mp4 => ffmpeg::encoder(ffmpeg::PROGRAM).map(drop),
+        VideoKind::Mp4 => ffmpeg::encoder(PROGRAM).map(drop),
     }
 }
 
@@ -104,12 +111,11 @@ pub fn file_name(kind: VideoKind) -> String {
     format!("video.{kind}")
 }
 
-/// A video in the making. Dropped before [`VideoWriter::finish`], it leaves nothing.
+/// Writes a video. Dropped before [`VideoWriter::finish`], it leaves no file.
 pub struct VideoWriter {
     path: PathBuf,
-    aside: PathBuf,
-    width: u32,
-    height: u32,
+    temporary: PathBuf,
+    size: (u32, u32),
     fps: f64,
     frames: usize,
     /// Taken by `finish`.
@@ -117,10 +123,10 @@ pub struct VideoWriter {
 }
 
 impl VideoWriter {
-    /// Begins a video of `fps` frames a second at `path`, where nothing is to be seen of it before it is finished.
+    /// Begins a video of `fps` frames per second. It appears at `path` when it is finished.
     ///
     /// # Errors
-    /// When the file cannot be made, the size is more than the format holds, or ffmpeg is needed and not there.
+    /// When the file cannot be created, the size is too large for the format, or ffmpeg is missing.
     pub fn create(
         path: &Path,
         kind: VideoKind,
@@ -140,30 +146,24 @@ impl VideoWriter {
                 most,
             });
         }
-        let aside = files::aside(path);
+        let temporary = files::aside(path);
         let open = || {
             fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .open(&aside)
+                .open(&temporary)
                 .map_err(unwritable(path))
         };
+        let size = (width, height);
         let encoder: Box<dyn Encoder> = match kind {
-            VideoKind::Gif => Box::new(gif::Gif::new(open()?, path, (width, height))?),
-            VideoKind::Webp => Box::new(webp::WebP::new(open()?, path, (width, height))?),
-            VideoKind::Mp4 => Box::new(ffmpeg::Ffmpeg::start(
-                ffmpeg::PROGRAM,
-                &aside,
-                path,
-                (width, height),
-                fps,
-            )?),
+            VideoKind::Gif => Box::new(Gif::new(open()?, path, size)?),
+            VideoKind::Webp => Box::new(WebP::new(open()?, path, size)?),
+            VideoKind::Mp4 => Box::new(Ffmpeg::start(PROGRAM, &temporary, path, size, fps)?),
         };
         Ok(Self {
             path: path.to_owned(),
-            aside,
-            width,
-            height,
+            temporary,
+            size,
             fps,
             frames: 0,
             encoder: Some(encoder),
@@ -184,7 +184,7 @@ impl VideoWriter {
     /// # Errors
     /// When the file cannot be written, or ffmpeg fails.
     pub fn hold(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError> {
-        let image = fitted(image, (self.width, self.height));
+        let image = fitted(image, self.size);
         if let Some(encoder) = &mut self.encoder {
             encoder.push(&image, seconds)?;
             self.frames += 1;
@@ -192,7 +192,16 @@ impl VideoWriter {
         Ok(())
     }
 
-    /// Completes the video and gives it its name; returns where it is.
+    /// Completes the video with a last picture, which it shows for a second. Returns the video's path.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or ffmpeg fails.
+    pub fn finish_with(mut self, last: &RgbImage) -> Result<PathBuf, VideoError> {
+        self.hold(last, 1.0)?;
+        self.finish()
+    }
+
+    /// Completes the video and renames it to its path, which is returned.
     ///
     /// # Errors
     /// When there was no frame, the file cannot be written, or ffmpeg fails.
@@ -201,41 +210,33 @@ impl VideoWriter {
             return Err(VideoError::Empty);
         }
         if let Some(encoder) = self.encoder.take() {
-            encoder.finish().inspect_err(|_| self.discard())?;
+            encoder.finish()?;
         }
-        fs::rename(&self.aside, &self.path).map_err(|error| {
-            self.discard();
-            unwritable(&self.path)(error)
-        })?;
+        fs::rename(&self.temporary, &self.path).map_err(unwritable(&self.path))?;
         Ok(self.path.clone())
-    }
-
-    fn discard(&self) {
-        // What there was to say about the file has been said.
-        let _ = fs::remove_file(&self.aside);
     }
 }
 
 impl Drop for VideoWriter {
     fn drop(&mut self) {
-        if self.encoder.take().is_some() {
-            self.discard();
-        }
+        // closes the file before it is removed
+        self.encoder = None;
+        // a finished video was renamed
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// The picture centred on black in a frame of that size, as large as fits.
+/// The picture in the middle of a black frame of that size, as large as fits.
 fn fitted(image: &RgbImage, (width, height): (u32, u32)) -> Cow<'_, RgbImage> {
     if image.dimensions() == (width, height) {
         return Cow::Borrowed(image);
     }
-    let scale = (f64::from(width) / f64::from(image.width().max(1)))
-        .min(f64::from(height) / f64::from(image.height().max(1)));
-    let side = |side: u32, most: u32| ((f64::from(side) * scale).round() as u32).clamp(1, most);
-    let (w, h) = (side(image.width(), width), side(image.height(), height));
-    let scaled = imageops::resize(image, w, h, FilterType::CatmullRom);
+    let image = DynamicImage::from(image.clone());
+    let scaled = image
+        .resize(width, height, FilterType::CatmullRom)
+        .into_rgb8();
     let mut frame = RgbImage::new(width, height);
-    let (left, top) = ((width - w) / 2, (height - h) / 2);
+    let (left, top) = ((width - scaled.width()) / 2, (height - scaled.height()) / 2);
     imageops::replace(&mut frame, &scaled, left.into(), top.into());
     Cow::Owned(frame)
 }
@@ -247,7 +248,7 @@ fn unwritable(path: &Path) -> impl Fn(io::Error) -> VideoError + '_ {
     }
 }
 
-/// Times in whole units that add up: each frame ends where rounding the running sum puts it.
+/// Durations of frames in whole units. Rounding errors do not add up, because each frame ends at the rounded sum of all durations.
 #[derive(Default)]
 struct Clock {
     seconds: f64,
@@ -255,7 +256,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// How many units of 1/`rate` seconds the next frame takes, `least` or more.
+    /// The duration of the next frame in units of 1/`rate` seconds, at least `least`.
     fn advance(&mut self, seconds: f64, rate: f64, least: u64) -> u64 {
         self.seconds += seconds;
         let end = (self.seconds * rate).round() as u64;
@@ -268,7 +269,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::image::{AnimationDecoder, Rgb};
+    use image::{AnimationDecoder, Rgb};
     use std::io::BufReader;
     use std::process::Command;
     use tempfile::TempDir;
@@ -277,9 +278,10 @@ mod tests {
     fn frame(width: u32, height: u32, index: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
             let (dx, dy) = (x as i32 - 8 - 3 * index as i32, y as i32 - 10);
-            match dx * dx + dy * dy < 36 {
-                true => Rgb([230, 40, 30]),
-                false => Rgb([(x * 3) as u8, (y * 5) as u8, 90]),
+            if dx * dx + dy * dy < 36 {
+                Rgb([230, 40, 30])
+            } else {
+                Rgb([(x * 3) as u8, (y * 5) as u8, 90])
             }
         })
     }
@@ -302,7 +304,7 @@ mod tests {
     }
 
     /// Delays in milliseconds.
-    fn delays(frames: &[::image::Frame]) -> Vec<u32> {
+    fn delays(frames: &[image::Frame]) -> Vec<u32> {
         (frames.iter())
             .map(|frame| {
                 let (numerator, denominator) = frame.delay().numer_denom_ms();
@@ -314,7 +316,7 @@ mod tests {
     #[test]
     fn a_gif_comes_back_close_to_what_it_was() {
         let (_folder, path) = written(VideoKind::Gif, (48, 32), 6);
-        let decoder = ::image::codecs::gif::GifDecoder::new(open(&path)).expect("a GIF");
+        let decoder = image::codecs::gif::GifDecoder::new(open(&path)).expect("a GIF");
         let frames = decoder.into_frames().collect_frames().expect("frames");
         assert_eq!(delays(&frames), [30, 40, 30, 30, 40, 30]);
         for (index, shown) in frames.iter().enumerate() {
@@ -332,7 +334,7 @@ mod tests {
     fn a_webp_comes_back_exactly() {
         // odd sizes, whose chunks want padding
         let (_folder, path) = written(VideoKind::Webp, (47, 31), 5);
-        let decoder = ::image::codecs::webp::WebPDecoder::new(open(&path)).expect("a WebP");
+        let decoder = image::codecs::webp::WebPDecoder::new(open(&path)).expect("a WebP");
         assert!(decoder.has_animation());
         let frames = decoder.into_frames().collect_frames().expect("frames");
         assert_eq!(delays(&frames), [33, 34, 33, 33, 34]);
@@ -352,7 +354,7 @@ mod tests {
         let (folder, path) = written(VideoKind::Mp4, (47, 31), 12);
         let back = folder.path().join("back");
         fs::create_dir(&back).expect("a folder");
-        let status = Command::new(ffmpeg::PROGRAM)
+        let status = Command::new(PROGRAM)
             .args(["-loglevel", "error", "-i"])
             .arg(&path)
             .arg(back.join("%02d.png"))
@@ -360,9 +362,7 @@ mod tests {
             .expect("ffmpeg");
         assert!(status.success());
         assert_eq!(fs::read_dir(&back).expect("frames").count(), 12);
-        let shown = ::image::open(back.join("05.png"))
-            .expect("a frame")
-            .to_rgb8();
+        let shown = image::open(back.join("05.png")).expect("a frame").to_rgb8();
         assert_eq!(shown.dimensions(), (48, 32));
         let (seen, aim) = (shown.get_pixel(30, 28), *frame(47, 31, 4).get_pixel(30, 28));
         for channel in 0..3 {
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_another_shape_has_black_beside_it() {
+    fn a_frame_of_another_shape_has_black_bars() {
         let red = RgbImage::from_pixel(8, 8, Rgb([200, 0, 0]));
         let wide = fitted(&red, (40, 16));
         assert_eq!(wide.dimensions(), (40, 16));
@@ -419,7 +419,7 @@ mod tests {
         video.push(&frame(48, 32, 0)).expect("a frame");
         video.hold(&frame(24, 16, 0), 1.0).expect("a frame");
         video.finish().expect("a video");
-        let decoder = ::image::codecs::webp::WebPDecoder::new(open(&path)).expect("a WebP");
+        let decoder = image::codecs::webp::WebPDecoder::new(open(&path)).expect("a WebP");
         let frames = decoder.into_frames().collect_frames().expect("frames");
         assert_eq!(delays(&frames), [50, 1000]);
     }

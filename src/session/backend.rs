@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use frozen::{Filter, Layer, Resample};
 use generators::Generator;
@@ -386,11 +386,7 @@ impl Judge {
     ) -> Result<Vec<Encoded>> {
         let mut encoded: Vec<Encoded> = vec![];
         for prompt in prompts {
-            let label = match (&prompt.text, &prompt.image) {
-                (Some(text), _) => text.clone(),
-                (None, Some(path)) => path.display().to_string(),
-                (None, None) => bail!("a prompt has neither a text nor an image"),
-            };
+            let label = prompt.label();
             // a text may read like a path
             let key = format!("{}{label}", if prompt.text.is_some() { "" } else { "\0" });
             let embedded = match self.known.get(&key) {

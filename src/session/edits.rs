@@ -9,11 +9,12 @@ use super::{Mask, Segment, Session, Source};
 use crate::recipe::{Edit, Restart};
 
 impl Session {
-    /// Changes the render from here on, and records the edit in the timeline. A stop at this step is removed, so that the render continues.
+    /// Changes the render from here on, and records the edit in the timeline. A stop at this step is removed, so that the render
+    /// continues. Whether the values are valid is for [`Recipe::check_edit`](crate::recipe::Recipe::check_edit) to say.
     ///
     /// # Errors
-    /// When a prompt cannot be encoded or the generator cannot begin again; for a session without a backend always, but for the
-    /// learning rate.
+    /// When a prompt cannot be encoded or the generator cannot begin again; in a session without a backend for every edit of more than
+    /// the learning rate.
     pub fn edit(&mut self, edit: Edit) -> Result<()> {
         let back = self.opposite(&edit);
         self.apply(edit)?;
@@ -21,8 +22,8 @@ impl Session {
         Ok(())
     }
 
-    /// Undoes the last edit that has not been undone yet. Returns the change; `None` if there is no such edit. Prompts fade over `fade`
-    /// steps; `steps` also changes the number of steps of the current stage, unless a restart is undone.
+    /// Undoes the last edit that has not been undone yet. Returns the edit that did so; `None` if there was nothing to undo. Prompts fade
+    /// over `fade` steps; `steps` also changes the number of steps of the current stage, unless a restart is undone.
     ///
     /// # Errors
     /// As [`Session::edit`].
@@ -66,11 +67,11 @@ impl Session {
         Ok(())
     }
 
-    /// The edit that takes this one back. The steps of a render are not taken back.
+    /// The edit that takes this one back, except its number of steps.
     fn opposite(&self, edit: &Edit) -> Option<Edit> {
         let mut back = Edit::at(self.step);
         if edit.prompts.is_some() {
-            back.prompts = Some(self.prompts.clone());
+            back.prompts = Some(self.prompts().to_vec());
         }
         if edit.terms.is_some() {
             back.terms =
@@ -91,14 +92,6 @@ impl Session {
         if stop && edit.is_empty() {
             self.stop();
             return Ok(());
-        }
-        if let Some(lr) = edit.lr
-            && !(lr.is_finite() && lr > 0.0)
-        {
-            bail!("a learning rate is multiplied by a number above 0, not by {lr}");
-        }
-        if edit.prompts.as_ref().is_some_and(Vec::is_empty) {
-            bail!("there is no prompt: say what the picture should show");
         }
         // first what can fail, so that an edit that is refused changes nothing
         if edit.changes_objective() {
@@ -138,9 +131,6 @@ impl Session {
         }
         let terms = self.backend()?.terms();
         self.objective.set_terms(terms);
-        if let Some(prompts) = &edit.prompts {
-            self.prompts.clone_from(prompts);
-        }
         self.objective_edits.push((source, edit.clone()));
         Ok(())
     }
@@ -168,15 +158,7 @@ impl Session {
             bail!("the render is finished");
         }
         let image = self.image()?;
-        let step = self.step;
-        let backend = self.backend()?;
-        let segment = Segment {
-            stage,
-            began: step,
-            origin: step,
-            steps: backend.steps(stage),
-            from_image: true,
-        };
+        let segment = Segment::new(stage, self.step, self.backend()?.steps(stage), true);
         self.begin(segment, Some(&image))
             .with_context(|| format!("stage {} could not begin", stage + 1))?;
         self.before_restart = None;
@@ -193,70 +175,54 @@ impl Session {
         self.fit_mask()
     }
 
-    /// Brings the mask to the size of the present generator's picture.
+    /// Brings the mask to the size of the generator's picture.
     pub(super) fn fit_mask(&mut self) -> Result<()> {
         let Some(mask) = &self.mask else {
             return Ok(());
         };
-        let (_, _, height, width) = self.generator.render()?.dims4()?;
-        if mask.paint.dims()[2..] == [height, width] {
+        let (_, _, height, width) = self.generator.picture()?.dims4()?;
+        let fits = |image: &Tensor| image.dims()[2..] == [height, width];
+        if fits(&mask.paint) && fits(&mask.behind) {
             return Ok(());
         }
+        let behind = resize_to_fill(&mask.behind, [width, height])?;
         // from the file again: a mask that was made smaller has lost its edges
-        let paint = match self.backend()?.mask()? {
-            Some(paint) => resize_to_fill(&paint, [width, height])?,
-            None => return Ok(()),
+        self.mask = match self.backend()?.mask()? {
+            Some(paint) => Some(Mask {
+                paint: resize_to_fill(&paint, [width, height])?,
+                behind,
+            }),
+            None => None,
         };
-        if let Some(mask) = &mut self.mask {
-            *mask = Mask {
-                paint,
-                behind: resize_to_fill(&mask.behind, [width, height])?,
-            };
-        }
         Ok(())
     }
 
     fn restart(&mut self, restart: Restart) -> Result<()> {
-        let began = Segment {
-            began: self.step,
-            origin: self.step,
-            ..self.segment.clone()
-        };
         let before = (self.segment.clone(), self.generator.save()?);
-        match restart {
+        let init = match restart {
+            Restart::Scratch => None,
+            Restart::Image => Some(self.image()?),
             Restart::Undo => {
                 let Some((mut segment, state)) = self.before_restart.take() else {
                     bail!("there is no restart to take back");
                 };
-                // the schedule goes on from where it was
+                // the schedule continues from where it was
                 segment.origin += self.step.saturating_sub(self.segment.began);
-                return self.restore(segment, &state);
+                self.restore(segment, &state)?;
+                self.undo.retain(|edit| edit.restart.is_none());
+                return Ok(());
             }
-            Restart::Image => {
-                let image = self.image()?;
-                self.begin(
-                    Segment {
-                        from_image: true,
-                        ..began
-                    },
-                    Some(&image),
-                )?;
-            }
-            Restart::Scratch => self.begin(
-                Segment {
-                    from_image: false,
-                    ..began
-                },
-                None,
-            )?,
-        }
+        };
+        let Segment { stage, steps, .. } = self.segment;
+        let segment = Segment::new(stage, self.step, steps, init.is_some());
+        self.begin(segment, init.as_ref())?;
         self.before_restart = Some(before);
-        // one that is older can no longer be taken back
+        // an older one can no longer be taken back
         self.undo.retain(|edit| edit.restart.is_none());
         Ok(())
     }
 
-    /// Gives the segment other steps; the generator stays as it is.
+    /// Gives the segment another number of steps; the generator stays as it is.
     fn lengthen(&mut self, steps: usize) -> Result<()> {
         if self.generator.has_fixed_steps() && steps != self.segment.steps {
             bail!(

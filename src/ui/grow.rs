@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::draw::{Canvas, Fonts, Rect, Style, Weight, fit, resize};
-use crate::grow::{Care, Grown};
+use crate::grow::{Command, Frame};
 
 use super::pace::Pace;
 use super::paint::{GROUND, PANEL, SOFT, TEXT};
@@ -29,7 +29,7 @@ const KEYS: &str = "Click damages   Space pauses   R restarts   S saves   Q clos
 pub struct GrowContent {
     fonts: Fonts,
     canvas: Canvas,
-    frame: Option<Grown>,
+    frame: Option<Frame>,
     /// Where the pattern was drawn last.
     place: Rect,
     /// Where the pattern was damaged last, while the button is held.
@@ -38,9 +38,9 @@ pub struct GrowContent {
 }
 
 impl Content for GrowContent {
-    type Frame = Grown;
-    type Command = Care;
-    const STOP: Care = Care::Stop;
+    type Frame = Frame;
+    type Command = Command;
+    const STOP: Command = Command::Stop;
     const SIZE: (f32, f32) = (720.0, 760.0);
 
     fn new() -> Result<Self> {
@@ -58,7 +58,7 @@ impl Content for GrowContent {
         Pace::new(FASTEST, SHARE)
     }
 
-    fn show(&mut self, frame: Grown, _now: Instant) {
+    fn show(&mut self, frame: Frame, _now: Instant) {
         self.frame = Some(frame);
     }
 
@@ -70,11 +70,11 @@ impl Content for GrowContent {
         &self.canvas
     }
 
-    fn input(&mut self, input: &Input, now: Instant) -> Vec<Action<Care>> {
+    fn input(&mut self, input: &Input, now: Instant) -> Vec<Action<Command>> {
         let command = match input {
-            Input::Char(' ') => Care::Pause,
-            Input::Char('r' | 'R') => Care::Restart,
-            Input::Char('s' | 'S') => Care::Snapshot,
+            Input::Char(' ') => Command::Pause,
+            Input::Char('r' | 'R') => Command::Restart,
+            Input::Char('s' | 'S') => Command::Snapshot,
             Input::Char('q' | 'Q') | Input::Key(Key::Escape, _) => return self.close(now),
             _ => return vec![],
         };
@@ -87,13 +87,13 @@ impl Content for GrowContent {
         _shift: bool,
         _double: bool,
         now: Instant,
-    ) -> Vec<Action<Care>> {
+    ) -> Vec<Action<Command>> {
         self.damaged = None;
         self.drag(at, now)
     }
 
     /// Damages the pattern at a place that is not near the last one.
-    fn drag(&mut self, (x, y): (f32, f32), _now: Instant) -> Vec<Action<Care>> {
+    fn drag(&mut self, (x, y): (f32, f32), _now: Instant) -> Vec<Action<Command>> {
         let Some(frame) = &self.frame else {
             return vec![];
         };
@@ -112,7 +112,7 @@ impl Content for GrowContent {
             return vec![];
         }
         self.damaged = Some((x, y));
-        vec![Action::Send(Care::Damage { x, y, radius })]
+        vec![Action::Send(Command::Damage { x, y, radius })]
     }
 
     fn paint(&mut self, (width, height): (usize, usize), scale: f32, _newer: bool, _now: Instant) {
@@ -139,7 +139,7 @@ impl Content for GrowContent {
         let state = format!("{} iterations{paused}", frame.steps);
         let (fonts, canvas) = (&mut self.fonts, &mut self.canvas);
         let end = fonts.draw(canvas, (left, baseline), &state, style, TEXT, line);
-        let words = self.error.as_deref().or(frame.said.as_deref());
+        let words = self.error.as_deref().or(frame.message.as_deref());
         let room = line.width as f32 - left - (end + 2.0 * left);
         let words = fonts.truncated(words.unwrap_or(KEYS), style, room);
         let start = line.width as f32 - left - fonts.width(&words, style);

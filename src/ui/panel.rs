@@ -11,7 +11,7 @@ mod prompts;
 use std::time::{Duration, Instant};
 
 use crate::live::{Command, Frame, Severity, View};
-use crate::recipe::Prompt;
+use crate::recipe::{Edit, Prompt};
 
 use super::editor::Editor;
 
@@ -323,13 +323,25 @@ impl Panel {
             {
                 prompts.remove(editing.row);
             }
-            commands.push((!prompts.is_empty()).then_some(Command::SetPrompts(prompts)));
+            let edit = Edit {
+                prompts: Some(prompts),
+                ..Edit::default()
+            };
+            commands.push(
+                (edit.prompts.as_ref())
+                    .is_some_and(|prompts| !prompts.is_empty())
+                    .then_some(Command::Edit(edit)),
+            );
         }
-        let rate = self.rate.take_due(step, now, all);
+        let lr = self.rate.take_due(step, now, all);
+        let rate = lr.map(|lr| Edit {
+            lr: Some(lr),
+            ..Edit::default()
+        });
         let paused = self.paused.take_due(step, now, all);
         let view = self.view.take_due(step, now, all);
         commands.extend([
-            rate.map(Command::LearningRate),
+            rate.map(Command::Edit),
             paused.map(Command::Pause),
             view.map(Command::Show),
         ]);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 use phantasia::recipe::Recipe;
-use phantasia::run::{Run, RunFolder, paint};
+use phantasia::run::{Run, RunFolder};
 use phantasia::session::Session;
 use tempfile::TempDir;
 
@@ -73,9 +73,7 @@ fn a_render_of_no_steps_writes_the_reconstruction() -> Result<()> {
     let session = Session::new(&recipe, &Device::Cpu)?;
     let run = RunFolder::create(folder.path(), "none")?;
     let render = Run::new(session, run, &recipe)?;
-    let outcome = paint(render, &AtomicBool::new(false), |_| {
-        panic!("there is no step")
-    })?;
+    let outcome = render.complete(&AtomicBool::new(false), |_| panic!("there is no step"))?;
     assert_eq!((outcome.steps, outcome.interrupted), (0, false));
     let written = phantasia::picture::load_rgb(&outcome.image)?;
     let mut session = Session::new(&recipe, &Device::Cpu)?;

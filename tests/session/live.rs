@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use generators::{Generator, Progress, State};
-use phantasia::live::{Command, Event, Frame, Message, Severity, Worker, WorkerOptions};
+use phantasia::live::{Command, Event, Frame, Message, RenderOptions, RenderWorker, Severity};
 use phantasia::objective::{Term, Verdict};
 use phantasia::prompt::StepContext;
 use phantasia::recipe::{Edit, Prompt, Recipe, Restart};
@@ -201,7 +201,7 @@ type Told = Arc<Mutex<Vec<Message>>>;
 
 /// A worker with the mock's parts, and the folder that it fills.
 struct Bench {
-    worker: Worker,
+    worker: RenderWorker,
     log: Log,
     permits: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -234,7 +234,7 @@ impl Bench {
         let mut recipe = Recipe::new(vec![Prompt::new("grey")]);
         recipe.steps = STEPS;
         let run = Run::new(session, folder, &recipe).expect("a run");
-        let options = WorkerOptions {
+        let options = RenderOptions {
             device: "none".to_owned(),
             fade: 3,
             extend: 2,
@@ -244,7 +244,7 @@ impl Bench {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Told::default();
         let sink = Arc::clone(&told);
-        let worker = Worker::spawn(run, options, Arc::clone(&stop), move |event| {
+        let worker = RenderWorker::spawn(run, options, Arc::clone(&stop), move |event| {
             if let Event::Message(message) = event {
                 sink.lock().expect("the messages").push(message.clone());
             }
@@ -289,7 +289,31 @@ impl Bench {
 }
 
 fn prompts(text: &str) -> Command {
-    Command::SetPrompts(vec![Prompt::new(text)])
+    Command::Edit(Edit {
+        prompts: Some(vec![Prompt::new(text)]),
+        ..Edit::default()
+    })
+}
+
+fn learning_rate(factor: f64) -> Command {
+    Command::Edit(Edit {
+        lr: Some(factor),
+        ..Edit::default()
+    })
+}
+
+fn restart() -> Command {
+    Command::Edit(Edit {
+        restart: Some(Restart::Image),
+        ..Edit::default()
+    })
+}
+
+fn steps(count: usize) -> Command {
+    Command::Edit(Edit {
+        steps: Some(count),
+        ..Edit::default()
+    })
 }
 
 fn timeline(run: &Path) -> Vec<Edit> {
@@ -302,7 +326,7 @@ fn commands_take_effect_between_steps_in_their_order() {
     let bench = Bench::new(2, false);
     bench.log.wait_for("asked 2");
     // the third step waits for its permit: these come before the fourth
-    bench.send(Command::LearningRate(0.5));
+    bench.send(learning_rate(0.5));
     bench.send(Command::Fade(0));
     bench.send(prompts("a cat"));
     bench.allow(STEPS);
@@ -449,7 +473,7 @@ fn a_finished_render_that_is_held_can_begin_again() {
     let frame = bench.frame(|frame| frame.finished);
     assert_eq!(frame.step, STEPS);
     bench.log.wait_for("step 5");
-    bench.send(Command::Restart { from_image: true });
+    bench.send(restart());
     let frame = bench.frame(|frame| frame.finished && frame.step > STEPS);
     assert_eq!((frame.step, frame.steps), (2 * STEPS, 2 * STEPS));
     bench.send(Command::Stop);
@@ -467,7 +491,7 @@ fn an_edit_at_the_end_continues_painting() {
     bench.send(prompts("a cat"));
     let frame = bench.frame(|frame| frame.finished && frame.step > STEPS);
     assert_eq!((frame.step, frame.steps), (STEPS + 5, STEPS + 5));
-    bench.send(Command::LearningRate(2.0));
+    bench.send(learning_rate(2.0));
     bench.frame(|frame| frame.finished && frame.step == STEPS + 10);
     bench.send(Command::Undo);
     bench.frame(|frame| frame.finished && frame.step == STEPS + 15);
@@ -495,7 +519,7 @@ fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
     let bench = Bench::with(100, true, usize::MAX, true);
     let frame = bench.frame(|frame| frame.finished);
     assert_eq!(frame.extension, None);
-    for command in [prompts("a cat"), Command::Steps(20)] {
+    for command in [prompts("a cat"), steps(20)] {
         bench.send(command);
         let frame = bench.frame(|frame| {
             (frame.message.as_ref()).is_some_and(|message| message.severity == Severity::Error)
@@ -515,7 +539,7 @@ fn a_stage_of_fixed_steps_cannot_be_extended_and_says_what_can_be_done() {
             (frame.message.as_ref()).is_some_and(|message| message.severity == Severity::Info)
         });
     }
-    bench.send(Command::Restart { from_image: true });
+    bench.send(restart());
     bench.send(prompts("a cat"));
     bench.frame(|frame| frame.finished && frame.step == 2 * STEPS);
     bench.send(Command::Stop);
@@ -538,7 +562,7 @@ fn a_held_render_waits_only_while_there_is_a_sender() {
 fn a_stop_is_the_last_entry_of_the_timeline() {
     let bench = Bench::new(2, true);
     bench.log.wait_for("asked 2");
-    bench.send(Command::LearningRate(2.0));
+    bench.send(learning_rate(2.0));
     bench.send(Command::Pause(true));
     bench.send(Command::Stop);
     bench.allow(1);
@@ -559,7 +583,7 @@ fn messages_are_events_too() {
     bench.log.wait_for("asked 1");
     bench.send(Command::Undo);
     bench.send(prompts("unspeakable"));
-    bench.send(Command::LearningRate(2.0));
+    bench.send(learning_rate(2.0));
     bench.allow(STEPS);
     let told = Arc::clone(&bench.told);
     bench.worker.join().expect("a picture");
@@ -582,7 +606,7 @@ fn edits_are_taken_back_one_by_one() {
     let bench = Bench::new(1, false);
     bench.log.wait_for("asked 1");
     bench.send(prompts("a cat"));
-    bench.send(Command::LearningRate(2.0));
+    bench.send(learning_rate(2.0));
     bench.send(Command::Undo);
     bench.send(Command::Undo);
     bench.send(Command::Undo);

@@ -313,6 +313,15 @@ fn an_edit_that_a_recipe_could_not_hold_is_refused() {
             "{error}"
         );
     }
+    let no_prompts = Edit {
+        prompts: Some(vec![]),
+        ..Edit::default()
+    };
+    let error = format!("{:#}", render.edit(no_prompts).expect_err("a bad edit"));
+    assert!(
+        error.starts_with("the edit: prompts: there is no prompt"),
+        "{error}"
+    );
     assert_eq!(render.session().timeline(), []);
 }
 

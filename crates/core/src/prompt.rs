@@ -47,6 +47,15 @@ impl Prompt {
             fade: None,
         }
     }
+
+    /// What it is called in messages and metrics: its text, or the path of its image.
+    pub fn label(&self) -> String {
+        match (&self.text, &self.image) {
+            (Some(text), _) => text.clone(),
+            (None, Some(path)) => path.display().to_string(),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 fn one() -> Schedule {

@@ -52,15 +52,22 @@ impl Recipe {
         }
     }
 
-    /// Checks an edit like those of the timeline, because a recipe with an edit that fails here could not be read again.
+    /// Resolves the paths of an edit, relative ones from the working folder, and checks it like the edits of the timeline. All edits
+    /// of a render pass through here.
     ///
     /// # Errors
-    /// Tells all that is wrong.
-    pub fn check_edit(&self, edit: &Edit) -> Result<(), RecipeError> {
-        let edited = Self {
-            timeline: vec![edit.clone()],
+    /// Lists everything that is wrong.
+    pub fn check_edit(&self, edit: Edit) -> Result<Edit, RecipeError> {
+        let refuse = |problems| Err(RecipeError::new("the edit", problems));
+        let mut edited = Self {
+            timeline: vec![edit],
             ..self.clone()
         };
+        for (path, file) in check::files(&mut edited) {
+            if path.starts_with("timeline.") {
+                file.resolve(Path::new(""));
+            }
+        }
         let problems: Vec<_> = check::all(&edited)
             .into_iter()
             .filter_map(|Finding { path, fault }| {
@@ -72,14 +79,14 @@ impl Recipe {
             })
             .collect();
         if !problems.is_empty() {
-            return Err(RecipeError::new("the edit", problems));
+            return refuse(problems);
         }
-        let mut edited = self.clone();
-        edited.timeline.push(edit.clone());
+        edited.timeline.splice(0..0, self.timeline.iter().cloned());
         // half, so that every edit can be undone, and the render stopped
-        edited.check_length(2).map_err(|fault| {
-            RecipeError::new("the edit", vec![Diagnostic::new(Location::File, fault)])
-        })
+        if let Err(fault) = edited.check_length(2) {
+            return refuse(vec![Diagnostic::new(Location::File, fault)]);
+        }
+        Ok(edited.timeline.swap_remove(self.timeline.len()))
     }
 
     /// Checks that the complete recipe, with every value written out, can be read again; it may take one `part`th of what any recipe may.

@@ -1,21 +1,21 @@
-//! MP4 by ffmpeg: raw frames go into its standard input.
+//! MP4 by ffmpeg, which reads raw frames from its standard input.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use image::RgbImage;
 
 use super::{Encoder, VideoError, unwritable};
 
-/// The program, looked for as the system does.
+/// The program, found through `PATH`.
 pub(super) const PROGRAM: &str = "ffmpeg";
-/// So much of what ffmpeg says last is told.
+/// The number of its last messages that an error quotes.
 const LAST_LINES: usize = 4;
-/// Encoders in the order of preference, each with settings of about the same quality: hardly to be told from the frames.
+/// Encoders in the order of preference, with settings of about the same quality, hardly distinguishable from the frames.
 const ENCODERS: [(&str, &[&str]); 4] = [
     ("libx264", &["-preset", "medium", "-crf", "17"]),
     ("h264_videotoolbox", &["-q:v", "70"]),
@@ -31,12 +31,9 @@ pub(super) fn encoder(
         .args(["-hide_banner", "-loglevel", "error", "-encoders"])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| VideoError::NoFfmpeg {
-            program: program.to_owned(),
-            source,
-        })?;
+        .map_err(missing(program))?;
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    // a line is flags, name, words
+    // a line is flags, name, description
     let has =
         |name: &str| (listing.lines()).any(|line| line.split_whitespace().nth(1) == Some(name));
     (ENCODERS.into_iter().find(|(name, _)| has(name))).ok_or_else(|| VideoError::NoEncoder {
@@ -47,25 +44,25 @@ pub(super) fn encoder(
 
 pub(super) struct Ffmpeg {
     child: Child,
-    /// Closed by `finish`.
-    input: Option<ChildStdin>,
-    last_words: Option<JoinHandle<VecDeque<String>>>,
+    /// Reads its standard error.
+    messages: Option<JoinHandle<Vec<u8>>>,
     path: PathBuf,
     fps: f64,
 }
 
 impl Ffmpeg {
-    /// Starts ffmpeg, writing to `aside` what will be `path`.
+    /// Starts ffmpeg, which writes to the file `temporary`; `path` is for messages.
     pub fn start(
         program: &str,
-        aside: &Path,
+        temporary: &Path,
         path: &Path,
         (width, height): (u32, u32),
         fps: f64,
     ) -> Result<Self, VideoError> {
         let (encoder, settings) = encoder(program)?;
-        // yuv420p has a colour for two by two pixels, so that sides are even
-        let size = format!("{}x{}", even(width), even(height));
+        // yuv420p needs even sides, because it has one colour for two by two pixels
+        let [width, height] = [width, height].map(|side| side.next_multiple_of(2));
+        let size = format!("{width}x{height}");
         let rate = fps.to_string();
         let mut command = command(program);
         command
@@ -74,76 +71,64 @@ impl Ffmpeg {
             .args(["-video_size", &size, "-framerate", &rate, "-i", "pipe:0"])
             .args(["-an", "-c:v", encoder])
             .args(settings)
-            // players take HD's matrix for granted where nothing is said, and not all read what is said
+            // most players assume the matrix of HD; the tags below are for those that read them
             .args(["-vf", "scale=out_color_matrix=bt709:out_range=tv"])
             .args(["-colorspace", "bt709", "-color_primaries", "bt709"])
             .args(["-color_trc", "iec61966-2-1", "-color_range", "tv"])
-            .args([
-                "-pix_fmt",
-                "yuv420p",
-                "-movflags",
-                "+faststart",
-                "-f",
-                "mp4",
-            ])
-            .arg(file_url(aside))
+            .args(["-pix_fmt", "yuv420p", "-movflags", "+faststart"])
+            .args(["-f", "mp4"])
+            .arg(file_url(temporary))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|source| VideoError::NoFfmpeg {
-            program: program.to_owned(),
-            source,
-        })?;
-        let input = child.stdin.take();
-        let last_words = child.stderr.take().map(|stderr| {
+        let mut child = command.spawn().map_err(missing(program))?;
+        let messages = child.stderr.take().map(|mut stderr| {
             std::thread::spawn(move || {
-                let mut lines = VecDeque::new();
-                for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                    if lines.len() == LAST_LINES {
-                        lines.pop_front();
-                    }
-                    lines.push_back(String::from_utf8_lossy(&line).trim().to_owned());
-                }
-                lines
+                let mut messages = vec![];
+                // what was read before an error is enough
+                let _ = stderr.read_to_end(&mut messages);
+                messages
             })
         });
         Ok(Self {
             child,
-            input,
-            last_words,
+            messages,
             path: path.to_owned(),
             fps,
         })
     }
 
-    /// Closes the input, waits, and tells what went wrong.
+    /// Closes the input, waits for the end, and reports what went wrong.
     fn close(&mut self) -> Result<(), VideoError> {
-        self.input = None;
         let status = self.child.wait().map_err(unwritable(&self.path))?;
-        let words = (self.last_words.take()).and_then(|thread| thread.join().ok());
         if status.success() {
             return Ok(());
         }
-        let words = Vec::from(words.unwrap_or_default()).join("; ");
+        let messages = (self.messages.take()).and_then(|thread| thread.join().ok());
+        let messages = String::from_utf8_lossy(&messages.unwrap_or_default()).into_owned();
+        let lines: Vec<_> = messages.lines().map(str::trim).collect();
+        let mut said = lines[lines.len().saturating_sub(LAST_LINES)..].join("; ");
+        if said.is_empty() {
+            said.push_str("it said nothing");
+        }
         Err(VideoError::Ffmpeg {
             path: self.path.clone(),
             status: status.to_string(),
-            said: match words.is_empty() {
-                true => "it said nothing".to_owned(),
-                false => words,
-            },
+            said,
         })
     }
 }
 
 impl Encoder for Ffmpeg {
     fn push(&mut self, image: &RgbImage, seconds: f64) -> Result<(), VideoError> {
-        let bytes = evened(image);
+        let image = evened(image);
         let times = (seconds * self.fps).round().max(1.0) as usize;
         for _ in 0..times {
-            let Some(input) = &mut self.input else { break };
-            if let Err(error) = input.write_all(&bytes) {
-                // it has closed its end: it knows why
+            let Some(input) = &mut self.child.stdin else {
+                break;
+            };
+            if let Err(error) = input.write_all(image.as_raw()) {
+                // ffmpeg has closed the pipe, and knows why
                 self.close()?;
                 return Err(unwritable(&self.path)(error));
             }
@@ -158,15 +143,13 @@ impl Encoder for Ffmpeg {
 
 impl Drop for Ffmpeg {
     fn drop(&mut self) {
-        if self.input.take().is_some() {
-            // abandoned: what it would still write is not wanted
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        // of an abandoned video; without effect on a process that has ended
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-/// A command that Ctrl-C in the terminal does not reach: ffmpeg is to finish its file when the render has stopped.
+/// A command that Ctrl-C in the terminal does not reach, because ffmpeg must finish its file after the render has stopped.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     #[cfg(unix)]
@@ -184,30 +167,30 @@ fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The path as ffmpeg takes it for a file whatever its name: `a:b` alone would be a protocol.
+/// The path as a URL, because `a:b` alone would name a protocol.
 fn file_url(path: &Path) -> std::ffi::OsString {
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
     url
 }
 
-fn even(side: u32) -> u32 {
-    side + side % 2
+/// The picture, with its last column and row doubled if their number is odd.
+fn evened(image: &RgbImage) -> Cow<'_, RgbImage> {
+    let (width, height) = image.dimensions();
+    if width % 2 == 0 && height % 2 == 0 {
+        return Cow::Borrowed(image);
+    }
+    let [even_width, even_height] = [width, height].map(|side| side.next_multiple_of(2));
+    Cow::Owned(RgbImage::from_fn(even_width, even_height, |x, y| {
+        *image.get_pixel(x.min(width - 1), y.min(height - 1))
+    }))
 }
 
-/// The pixels with the last column and row twice where their number is odd.
-fn evened(image: &RgbImage) -> Vec<u8> {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let mut bytes = Vec::with_capacity((width + 1) * (height + 1) * 3);
-    for y in 0..even(height as u32) as usize {
-        let start = y.min(height - 1) * width * 3;
-        let row = &image.as_raw()[start..start + width * 3];
-        bytes.extend(row);
-        if width % 2 == 1 {
-            bytes.extend(&row[row.len() - 3..]);
-        }
+fn missing(program: &str) -> impl Fn(io::Error) -> VideoError {
+    move |source| VideoError::NoFfmpeg {
+        program: program.to_owned(),
+        source,
     }
-    bytes
 }
 
 #[cfg(test)]
@@ -228,13 +211,13 @@ mod tests {
     fn an_odd_picture_gets_its_edge_twice() {
         let image = RgbImage::from_fn(3, 1, |x, _| image::Rgb([x as u8; 3]));
         let row = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2];
-        assert_eq!(evened(&image), [row, row].concat());
+        assert_eq!(*evened(&image).as_raw(), [row, row].concat());
     }
 
     /// A stand-in that knows the encoder, and breaks when it gets its first frames.
     #[cfg(unix)]
     #[test]
-    fn its_last_words_are_told_when_it_fails() {
+    fn its_last_messages_are_reported_when_it_fails() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("ffmpeg");

@@ -1,4 +1,4 @@
-//! Animated GIF: each frame with the palette that suits it.
+//! Animated GIF, with a palette for each frame.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -9,11 +9,11 @@ use image::RgbImage;
 
 use super::{Clock, Encoder, VideoError, unwritable};
 
-/// About so many pixels teach NeuQuant a frame's palette; more take longer, and no eye sees the difference.
+/// NeuQuant learns the palette from about this many pixels; more take longer, without a visible difference.
 const SAMPLES: usize = 20_000;
-/// By how many levels the dither moves a pixel, from the lowest to the highest: about the palette's steps.
+/// The range of the dither in levels: about the steps of the palette.
 const DITHER: f32 = 14.0;
-/// Browsers take a delay of under 2 hundredths of a second for no delay said, and wait for 10.
+/// In hundredths of a second. Browsers show a frame with a shorter delay for 10.
 const LEAST_DELAY: u64 = 2;
 
 pub(super) struct Gif {
@@ -58,8 +58,8 @@ impl Encoder for Gif {
     }
 }
 
-/// The pixels, each moved a little in a fixed pattern, so that the palette's steps show as a fine grain rather than as edges. The
-/// pattern is the same in all frames: a dither that follows the pixels would flicker.
+/// The pixels with an ordered dither, which turns the palette's steps from edges into a fine grain. The pattern is the same in all
+/// frames; error diffusion would flicker.
 fn dithered(image: &RgbImage) -> Vec<u8> {
     let mut bytes = image.as_raw().clone();
     for (y, row) in bytes

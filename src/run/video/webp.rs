@@ -1,4 +1,4 @@
-//! Animated WebP, lossless: the container around frames that the still encoder makes.
+//! Animated lossless WebP: frames of the encoder for stills in a container of our own.
 //!
 //! The container (RFC 9649, section 2.7): `RIFF size WEBP`, `VP8X` (flags, canvas), `ANIM` (background, loops), and an `ANMF`
 //! for each frame (place, size, duration, flags, and within it the frame's own `VP8L`).
@@ -57,7 +57,7 @@ impl Encoder for WebP {
             WebPEncoder::new_lossless(&mut still)
                 .encode(image.as_raw(), width, height, ExtendedColorType::Rgb8)
                 .map_err(io::Error::other)?;
-            // after `RIFF size WEBP` the still's file is its one chunk
+            // after `RIFF size WEBP` the file of a still has a single chunk
             let pixels = (still.get(12..))
                 .filter(|chunk| chunk.starts_with(b"VP8L"))
                 .ok_or_else(|| io::Error::other("the still encoder wrote no VP8L chunk"))?;

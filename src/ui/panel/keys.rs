@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::live::{Command, Severity, View};
+use crate::recipe::{Edit, Restart};
 
 use super::super::editor::{Editor, Motion};
 use super::{Action, Key, Modifiers, Panel, RATE_STEP, Shortcut, Target};
@@ -25,9 +26,15 @@ impl Panel {
             }
             'r' | 'R' => {
                 self.send_due(now, true);
-                self.send(Command::Restart {
-                    from_image: c == 'r',
-                });
+                let restart = if c == 'r' {
+                    Restart::Image
+                } else {
+                    Restart::Scratch
+                };
+                self.send(Command::Edit(Edit {
+                    restart: Some(restart),
+                    ..Edit::default()
+                }));
                 self.announce("The render begins again after this step", now);
             }
             'z' | 'Z' => {

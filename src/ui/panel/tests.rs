@@ -2,7 +2,7 @@ use super::super::sample;
 use super::pending::GIVE_UP_STEPS;
 use super::*;
 use crate::live::{Message, PromptStatus};
-use crate::recipe::Schedule;
+use crate::recipe::{Edit, Restart, Schedule};
 
 const NO: Modifiers = Modifiers {
     shift: false,
@@ -86,16 +86,20 @@ impl Harness {
     /// The texts of the prompts that were sent last.
     fn sent_texts(&self) -> Vec<String> {
         match self.sent.last() {
-            Some(Command::SetPrompts(prompts)) => texts(prompts.iter().cloned()),
+            Some(Command::Edit(Edit {
+                prompts: Some(prompts),
+                ..
+            })) => texts(prompts.iter().cloned()),
             other => panic!("{other:?} was sent, no prompts"),
         }
     }
 
     fn sent_weights(&self) -> Vec<f64> {
         match self.sent.last() {
-            Some(Command::SetPrompts(prompts)) => {
-                prompts.iter().map(|prompt| prompt.weight.at(0.0)).collect()
-            }
+            Some(Command::Edit(Edit {
+                prompts: Some(prompts),
+                ..
+            })) => prompts.iter().map(|prompt| prompt.weight.at(0.0)).collect(),
             other => panic!("{other:?} was sent, no prompts"),
         }
     }
@@ -363,7 +367,10 @@ fn what_an_edit_does_not_touch_stays() {
         .typed("!")
         .key(Key::Enter);
     match harness.sent.last() {
-        Some(Command::SetPrompts(prompts)) => assert_eq!(prompts[0].stop, Some(0.4)),
+        Some(Command::Edit(Edit {
+            prompts: Some(prompts),
+            ..
+        })) => assert_eq!(prompts[0].stop, Some(0.4)),
         other => panic!("{other:?}"),
     }
 }
@@ -387,8 +394,8 @@ fn keys_are_commands() {
         (' ', Command::Pause(true)),
         ('v', Command::Show(View::Cutouts)),
         ('s', Command::Snapshot),
-        ('r', Command::Restart { from_image: true }),
-        ('R', Command::Restart { from_image: false }),
+        ('r', restart(Restart::Image)),
+        ('R', restart(Restart::Scratch)),
         ('z', Command::Undo),
         ('Z', Command::Undo),
     ];
@@ -449,9 +456,9 @@ fn space_pauses_and_goes_on() {
 fn the_learning_rate_comes_back_to_one() {
     let mut harness = Harness::new();
     harness.typed("+++---").wait(SETTLE);
-    assert_eq!(harness.sent, [Command::LearningRate(1.0)]);
+    assert_eq!(harness.sent, [learning_rate(1.0)]);
     harness.typed("+").wait(SETTLE);
-    assert_eq!(harness.sent.last(), Some(&Command::LearningRate(1.25)));
+    assert_eq!(harness.sent.last(), Some(&learning_rate(1.25)));
 }
 
 #[test]
@@ -463,7 +470,13 @@ fn the_fade_is_sent_before_the_edit_it_is_for() {
         .typed("!")
         .key(Key::Enter);
     assert_eq!(harness.sent[0], Command::Fade(20));
-    assert!(matches!(harness.sent[1], Command::SetPrompts(_)));
+    assert!(matches!(
+        harness.sent[1],
+        Command::Edit(Edit {
+            prompts: Some(_),
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -472,7 +485,13 @@ fn an_undo_comes_after_what_it_undoes() {
     harness.key(Key::Up).typed("z");
     assert!(matches!(
         harness.sent[..],
-        [Command::SetPrompts(_), Command::Undo]
+        [
+            Command::Edit(Edit {
+                prompts: Some(_),
+                ..
+            }),
+            Command::Undo
+        ]
     ));
     // and what the worker says then holds
     harness.show(sample::frame(58));
@@ -485,7 +504,13 @@ fn q_sends_what_waits_and_stops() {
     harness.key(Key::Up).typed("q");
     assert!(matches!(
         harness.sent[..],
-        [Command::SetPrompts(_), Command::Stop]
+        [
+            Command::Edit(Edit {
+                prompts: Some(_),
+                ..
+            }),
+            Command::Stop
+        ]
     ));
     assert_eq!(harness.other, [Action::Close]);
     harness.typed("s");
@@ -712,4 +737,18 @@ fn a_panel_without_frames_takes_input() {
     frame.prompts = vec![status("a cat")];
     panel.show(frame, now);
     assert_eq!(panel.rows().len(), 1);
+}
+
+fn restart(restart: Restart) -> Command {
+    Command::Edit(Edit {
+        restart: Some(restart),
+        ..Edit::default()
+    })
+}
+
+fn learning_rate(factor: f64) -> Command {
+    Command::Edit(Edit {
+        lr: Some(factor),
+        ..Edit::default()
+    })
 }

@@ -1,16 +1,16 @@
-//! Cutouts as one picture.
+//! A sheet of cutouts.
 
 use anyhow::Result;
 use candle_core::Tensor;
 
-/// Views `[n, 3, side, side]` side by side, as square as can be, grey where there is none: `[1, 3, h, w]`.
+/// Views `[n, 3, side, side]` in a grid that is nearly square, with empty places in grey: `[1, 3, h, w]`.
 pub(super) fn sheet(views: &Tensor) -> Result<Tensor> {
     const GAP: usize = 2;
     const GREY: f64 = 0.1;
     let (n, _, height, width) = views.dims4()?;
     let columns = (1..=n).find(|c| c * c >= n).unwrap_or(1);
     let rows = n.div_ceil(columns);
-    // noise may lead out of the range
+    // noise may lead outside the range
     let views = views
         .clamp(0.0, 1.0)?
         .pad_with_zeros(2, 0, GAP)?
