@@ -15,8 +15,7 @@ use indicatif::ProgressBar;
 use phantasia::live::{self, Command, Event, Message, RenderOptions, RenderWorker, Severity};
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
-use phantasia::ui::terminal;
-use phantasia::ui::{Environment, Preview, RenderWindow};
+use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
 use serde::Serialize;
 
 use super::arguments::{positive_steps, steps};

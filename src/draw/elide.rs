@@ -31,11 +31,11 @@ impl Line {
     /// The line as it is drawn, of the text that it was made from.
     pub fn display(&self, text: &str) -> String {
         let parts: Vec<&str> = self.parts.iter().map(|part| &text[part.clone()]).collect();
-        let mut shown = parts.join(ELLIPSIS);
+        let mut line = parts.join(ELLIPSIS);
         if self.cut {
-            shown.push_str(ELLIPSIS);
+            line.push_str(ELLIPSIS);
         }
-        shown
+        line
     }
 
     /// Whether it can be a line of this text, which may have changed since the line was made.
@@ -54,11 +54,11 @@ impl Line {
     }
 
     /// The offset in the text that belongs to an offset in the line as it is drawn.
-    pub fn offset(&self, shown: usize) -> usize {
+    pub fn offset(&self, displayed: usize) -> usize {
         let mut before = 0;
         for part in &self.parts {
-            if shown <= before + part.len() {
-                return part.start + shown.saturating_sub(before);
+            if displayed <= before + part.len() {
+                return part.start + displayed.saturating_sub(before);
             }
             before += part.len() + ELLIPSIS.len();
         }
@@ -68,7 +68,7 @@ impl Line {
 
 /// A text in at most `most` lines of `room` pixels; the middle of a longer text is left out.
 pub fn lines(fonts: &Fonts, text: &str, style: Style, room: f32, most: usize) -> Vec<Line> {
-    set(fonts, text, style, room, most, None)
+    break_lines(fonts, text, style, room, most, None)
 }
 
 /// A text on one line of `room` pixels; the middle of a longer text is left out.
@@ -113,7 +113,7 @@ pub fn distinguished(
     for (index, place) in places.into_iter().enumerate() {
         if place.is_some() {
             let (text, most) = texts[index];
-            all[index] = set(fonts, text, style, room, most, place);
+            all[index] = break_lines(fonts, text, style, room, most, place);
         }
     }
     // of three or more texts some may still look alike: try the next place
@@ -130,7 +130,7 @@ pub fn distinguished(
                 .map(|word| word.start)
                 .min();
             if place.is_some() {
-                all[index] = set(fonts, text, style, room, *most, place);
+                all[index] = break_lines(fonts, text, style, room, *most, place);
                 alike = true;
             }
         }
@@ -156,7 +156,7 @@ fn difference(text: &str, other: &str) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-fn set(
+fn break_lines(
     fonts: &Fonts,
     text: &str,
     style: Style,
@@ -164,32 +164,32 @@ fn set(
     most: usize,
     show: Option<usize>,
 ) -> Vec<Line> {
-    let places = Places(fonts.positions(text, style));
+    let positions = Positions(fonts.positions(text, style));
     let ellipsis = fonts.width(ELLIPSIS, style);
     let mut lines: Vec<Line> = vec![];
     let mut rest = trimmed(text, 0..text.len());
     while !rest.is_empty() && lines.len() + 1 < most {
-        if places.width(&rest) <= room {
+        if positions.width(&rest) <= room {
             break;
         }
-        let end = broken(text, &places, &rest, room);
+        let end = broken(text, &positions, &rest, room);
         lines.push(whole(trimmed(text, rest.start..end)));
         rest = trimmed(text, end..rest.end);
     }
     if !rest.is_empty() && most > 0 {
-        lines.push(if places.width(&rest) <= room {
+        lines.push(if positions.width(&rest) <= room {
             whole(rest)
         } else {
-            elided(text, &places, rest, room, ellipsis, show)
+            elided(text, &positions, rest, room, ellipsis, show)
         });
     }
     lines
 }
 
 /// Where each character begins in pixels, and the end.
-struct Places(Vec<(usize, f32)>);
+struct Positions(Vec<(usize, f32)>);
 
-impl Places {
+impl Positions {
     fn at(&self, offset: usize) -> f32 {
         match self.0.binary_search_by_key(&offset, |place| place.0) {
             Ok(index) => self.0[index].1,
@@ -231,8 +231,8 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 /// Where a line that begins a range ends: after the last word that fits, or within a word that is longer than a line.
-fn broken(text: &str, places: &Places, rest: &Range<usize>, room: f32) -> usize {
-    let fits = places.forth(rest.start, room);
+fn broken(text: &str, positions: &Positions, rest: &Range<usize>, room: f32) -> usize {
+    let fits = positions.forth(rest.start, room);
     let part = &text[rest.clone()];
     let word = (part.split_word_bound_indices())
         .filter(|(_, word)| word.trim().is_empty())
@@ -266,7 +266,7 @@ fn from_word(text: &str, start: usize, end: usize) -> usize {
 /// The beginning of a range and its end, or the place to show, in one line.
 fn elided(
     text: &str,
-    places: &Places,
+    positions: &Positions,
     range: Range<usize>,
     room: f32,
     ellipsis: f32,
@@ -279,16 +279,16 @@ fn elided(
         (HEAD, 1.0)
     };
     let room = (room - ellipses * ellipsis).max(0.0);
-    let head = places.forth(range.start, room * share).min(range.end);
+    let head = positions.forth(range.start, room * share).min(range.end);
     let head = trimmed(text, range.start..to_word(text, range.start, head));
-    let left = room - places.width(&head);
+    let left = room - positions.width(&head);
     let tail = match show {
         // otherwise the place is visible in the beginning or in the end
-        Some(show) if show > head.end && places.at(range.end) - places.at(show) > left => {
-            show..places.forth(show, left).min(range.end)
+        Some(show) if show > head.end && positions.at(range.end) - positions.at(show) > left => {
+            show..positions.forth(show, left).min(range.end)
         }
         _ => {
-            let start = places.back(range.end, left).max(head.end);
+            let start = positions.back(range.end, left).max(head.end);
             from_word(text, start, range.end)..range.end
         }
     };
@@ -441,7 +441,7 @@ mod tests {
                 (text.char_indices().map(|place| place.0).take_while(|place| *place <= show).last())
                     .unwrap_or(0)
             });
-            let lines = set(&fonts, &text, STYLE, room, most, show);
+            let lines = break_lines(&fonts, &text, STYLE, room, most, show);
             prop_assert!(lines.len() <= most);
             for line in &lines {
                 let shown = line.display(&text);

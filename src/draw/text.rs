@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
 use anyhow::{Context, Result};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -11,21 +11,21 @@ use super::{Canvas, Color, Rect};
 const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
 const SEMIBOLD: &[u8] = include_bytes!("font/Inter-SemiBold.otf");
 
-/// Glyphs kept drawn; more than a prompt of any script needs.
+/// Glyphs that are kept drawn; more than a prompt of any script needs.
 const CACHED: usize = 4096;
-/// A glyph is drawn at this many places between two pixels.
-const PLACES: f32 = 4.0;
+/// A glyph is drawn at this many positions within a pixel.
+const SUBPIXELS: f32 = 4.0;
 
 /// How heavy the strokes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Weight {
     /// For reading.
     Regular,
-    /// For what matters.
+    /// For headings and names of keys.
     Semibold,
 }
 
-/// A size in pixels (of the em square) and a weight.
+/// A size and a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Style {
     /// The em square's side in pixels.
@@ -35,27 +35,47 @@ pub struct Style {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct GlyphKey {
     weight: Weight,
     glyph: GlyphId,
     /// The size in 64ths of a pixel.
     size: u32,
-    /// The place between two pixels, in [`PLACES`].
-    place: u8,
+    /// The position within a pixel, in [`SUBPIXELS`].
+    subpixel: u8,
 }
 
-struct Drawn {
+/// A glyph in pixels.
+struct Raster {
     left: i32,
     top: i32,
     width: usize,
     coverage: Vec<u8>,
 }
 
-/// The embedded fonts, with the glyphs that were drawn.
+/// The embedded fonts, Inter in two weights, with the glyphs that were drawn. They have Latin, Greek and Cyrillic letters; a box stands
+/// for any other.
 pub struct Fonts {
+    faces: Faces,
+    drawn: HashMap<GlyphKey, Option<Raster>>,
+}
+
+struct Faces {
     regular: FontRef<'static>,
     semibold: FontRef<'static>,
-    drawn: HashMap<Key, Option<Drawn>>,
+}
+
+type Scaled<'a> = PxScaleFont<&'a FontRef<'static>>;
+
+impl Faces {
+    /// A face in a size. What `ab_glyph` calls a size is the height from the lowest descender to the highest ascender.
+    fn scaled(&self, style: Style) -> Scaled<'_> {
+        let font = match style.weight {
+            Weight::Regular => &self.regular,
+            Weight::Semibold => &self.semibold,
+        };
+        let units = font.units_per_em().unwrap_or(1000.0);
+        font.into_scaled(style.size * font.height_unscaled() / units)
+    }
 }
 
 impl std::fmt::Debug for Fonts {
@@ -72,49 +92,31 @@ impl Fonts {
     pub fn embedded() -> Result<Self> {
         let read = |bytes| FontRef::try_from_slice(bytes).context("the embedded font is damaged");
         Ok(Self {
-            regular: read(REGULAR)?,
-            semibold: read(SEMIBOLD)?,
+            faces: Faces {
+                regular: read(REGULAR)?,
+                semibold: read(SEMIBOLD)?,
+            },
             drawn: HashMap::new(),
         })
     }
 
-    fn font(&self, weight: Weight) -> &FontRef<'static> {
-        match weight {
-            Weight::Regular => &self.regular,
-            Weight::Semibold => &self.semibold,
-        }
-    }
-
-    /// What `ab_glyph` calls a size: the height from the lowest descender to the highest ascender.
-    fn scale(&self, style: Style) -> PxScale {
-        let font = self.font(style.weight);
-        let units = font.units_per_em().unwrap_or(1000.0);
-        PxScale::from(style.size * font.height_unscaled() / units)
-    }
-
-    /// Where each character begins, from the left edge of the text in pixels, by its offset in bytes; and where the text ends.
+    /// Where each grapheme begins, in pixels from the left edge of the text, by its offset in bytes; and where the text ends.
     pub fn positions(&self, text: &str, style: Style) -> Vec<(usize, f32)> {
-        let font = self.font(style.weight).as_scaled(self.scale(style));
+        let font = self.faces.scaled(style);
         let mut x = 0.0;
-        let mut places = Vec::with_capacity(text.len() + 1);
+        let mut positions = Vec::with_capacity(text.len() + 1);
         for (offset, grapheme) in text.grapheme_indices(true) {
-            places.push((offset, x));
-            x += (grapheme.chars())
-                .filter(|c| !is_invisible(*c) && !is_mark(*c))
-                .map(|c| font.h_advance(font.glyph_id(c)))
-                .sum::<f32>();
+            positions.push((offset, x));
+            x += grapheme.chars().map(|c| advance(&font, c)).sum::<f32>();
         }
-        places.push((text.len(), x));
-        places
+        positions.push((text.len(), x));
+        positions
     }
 
     /// The width of a text in pixels.
     pub fn width(&self, text: &str, style: Style) -> f32 {
-        let font = self.font(style.weight).as_scaled(self.scale(style));
-        (text.chars())
-            .filter(|c| !is_invisible(*c) && !is_mark(*c))
-            .map(|c| font.h_advance(font.glyph_id(c)))
-            .sum()
+        let font = self.faces.scaled(style);
+        text.chars().map(|c| advance(&font, c)).sum()
     }
 
     /// A text cut to a width in pixels, with an ellipsis where something was left out.
@@ -140,25 +142,18 @@ impl Fonts {
         color: Color,
         clip: Rect,
     ) -> f32 {
-        let scale = self.scale(style);
-        let size = (style.size * 64.0).round() as u32;
-        let mut x = x;
+        let font = self.faces.scaled(style);
+        let (mut x, baseline) = (x, baseline.round() as i32);
         let mut letter = 0.0;
         for c in text.chars().filter(|c| !is_invisible(*c)) {
-            let font = self.font(style.weight).as_scaled(scale);
             let glyph = font.glyph_id(c);
-            let mark = is_mark(c);
-            let advance = if mark { 0.0 } else { font.h_advance(glyph) };
+            let advance = advance(&font, c);
             if glyph == GlyphId(0) {
                 // a plain box, where the font has no such character
-                let (side, thick) = (advance.round() as i32, (style.size / 15.0).max(1.0));
+                let thick = (style.size / 15.0).max(1.0);
                 let height = (style.size * 0.72).round() as i32;
-                let rect = Rect::new(
-                    x.round() as i32 + 1,
-                    baseline.round() as i32 - height,
-                    side - 2,
-                    height,
-                );
+                let (left, width) = (x.round() as i32 + 1, advance.round() as i32 - 2);
+                let rect = Rect::new(left, baseline - height, width, height);
                 if clip.intersection(rect) == rect {
                     canvas.border_round(rect, 2.0 * thick, thick, color);
                 }
@@ -167,7 +162,7 @@ impl Fonts {
             }
             // an accent of its own stands over the middle of the letter before it
             let mut at = x;
-            if mark {
+            if is_mark(c) {
                 if let Some(outline) = font.font.outline(glyph) {
                     let middle = (outline.bounds.min.x + outline.bounds.max.x) / 2.0;
                     at -= letter / 2.0 + middle * font.h_scale_factor();
@@ -175,56 +170,53 @@ impl Fonts {
             } else {
                 letter = advance;
             }
-            let place = ((at - at.floor()) * PLACES) as u8;
-            let key = Key {
+            let key = GlyphKey {
                 weight: style.weight,
                 glyph,
-                size,
-                place,
+                size: (style.size * 64.0).round() as u32,
+                subpixel: ((at - at.floor()) * SUBPIXELS) as u8,
             };
             if self.drawn.len() > CACHED {
                 self.drawn.clear();
             }
-            if !self.drawn.contains_key(&key) {
-                let drawn = self.rasterised(key, scale);
-                self.drawn.insert(key, drawn);
-            }
-            if let Some(Some(drawn)) = self.drawn.get(&key) {
-                canvas.blend(
-                    (
-                        x.floor() as i32 + drawn.left,
-                        baseline.round() as i32 + drawn.top,
-                    ),
-                    drawn.width,
-                    &drawn.coverage,
-                    color,
-                    clip,
-                );
+            let raster = (self.drawn.entry(key)).or_insert_with(|| rasterised(&font, key));
+            if let Some(raster) = raster {
+                let at = (x.floor() as i32 + raster.left, baseline + raster.top);
+                canvas.blend(at, raster.width, &raster.coverage, color, clip);
             }
             x += advance;
         }
         x
     }
+}
 
-    fn rasterised(&self, key: Key, scale: PxScale) -> Option<Drawn> {
-        let place = f32::from(key.place) / PLACES;
-        let glyph = key.glyph.with_scale_and_position(scale, point(place, 0.0));
-        let outline = self.font(key.weight).outline_glyph(glyph)?;
-        let bounds = outline.px_bounds();
-        let (width, height) = (bounds.width() as usize, bounds.height() as usize);
-        let mut coverage = vec![0; width * height];
-        outline.draw(|x, y, c| {
-            if let Some(pixel) = coverage.get_mut(y as usize * width + x as usize) {
-                *pixel = (c.clamp(0.0, 1.0) * 255.0).round() as u8;
-            }
-        });
-        Some(Drawn {
-            left: bounds.min.x as i32,
-            top: bounds.min.y as i32,
-            width,
-            coverage,
-        })
+/// How far a character moves the next one to the right.
+fn advance(font: &Scaled<'_>, c: char) -> f32 {
+    if is_invisible(c) || is_mark(c) {
+        0.0
+    } else {
+        font.h_advance(font.glyph_id(c))
     }
+}
+
+fn rasterised(font: &Scaled<'_>, key: GlyphKey) -> Option<Raster> {
+    let at = point(f32::from(key.subpixel) / SUBPIXELS, 0.0);
+    let glyph = key.glyph.with_scale_and_position(font.scale, at);
+    let outline = font.outline_glyph(glyph)?;
+    let bounds = outline.px_bounds();
+    let (width, height) = (bounds.width() as usize, bounds.height() as usize);
+    let mut coverage = vec![0; width * height];
+    outline.draw(|x, y, c| {
+        if let Some(pixel) = coverage.get_mut(y as usize * width + x as usize) {
+            *pixel = (c.clamp(0.0, 1.0) * 255.0).round() as u8;
+        }
+    });
+    Some(Raster {
+        left: bounds.min.x as i32,
+        top: bounds.min.y as i32,
+        width,
+        coverage,
+    })
 }
 
 /// Accents of their own, which stand over or under the letter before them and take no room.
@@ -232,7 +224,7 @@ fn is_mark(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
-/// Characters that direct others and have no shape of their own.
+/// Characters that control others and have no shape of their own.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}')
         || c.is_control()
@@ -278,8 +270,8 @@ mod tests {
     fn the_font_has_the_letters_of_europe() {
         let fonts = fonts();
         for c in "ÄßéñøłőşğțżΩλЖыїЎ–—“”…€→←↑↓ẽ".chars() {
-            assert_ne!(fonts.regular.glyph_id(c), GlyphId(0), "{c}");
-            assert_ne!(fonts.semibold.glyph_id(c), GlyphId(0), "{c}");
+            assert_ne!(fonts.faces.regular.glyph_id(c), GlyphId(0), "{c}");
+            assert_ne!(fonts.faces.semibold.glyph_id(c), GlyphId(0), "{c}");
         }
     }
 

@@ -324,24 +324,19 @@ impl Panel {
                 prompts.remove(editing.row);
             }
             let edit = Edit {
-                prompts: Some(prompts),
+                prompts: Some(prompts).filter(|prompts| !prompts.is_empty()),
                 ..Edit::default()
             };
-            commands.push(
-                (edit.prompts.as_ref())
-                    .is_some_and(|prompts| !prompts.is_empty())
-                    .then_some(Command::Edit(edit)),
-            );
+            commands.push((!edit.is_empty()).then_some(Command::Edit(edit)));
         }
-        let lr = self.rate.take_due(step, now, all);
-        let rate = lr.map(|lr| Edit {
-            lr: Some(lr),
+        let edit = Edit {
+            lr: self.rate.take_due(step, now, all),
             ..Edit::default()
-        });
+        };
         let paused = self.paused.take_due(step, now, all);
         let view = self.view.take_due(step, now, all);
         commands.extend([
-            rate.map(Command::Edit),
+            (!edit.is_empty()).then_some(Command::Edit(edit)),
             paused.map(Command::Pause),
             view.map(Command::Show),
         ]);

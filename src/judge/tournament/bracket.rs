@@ -3,9 +3,9 @@
 use anyhow::Result;
 use image::RgbImage;
 
+use super::super::sheet::{BRIGHT, Sheet, thumbnail};
 use super::standings::Standings;
 use crate::draw::Color;
-use crate::judge::sheet::{BRIGHT, Sheet, thumbnail};
 
 const TILE: u32 = 128;
 const GAP: u32 = 14;

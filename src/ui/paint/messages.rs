@@ -36,23 +36,19 @@ impl Painter {
         let height = self.px(MESSAGE_LINE);
         let free = ((area.height / height.max(1)) as usize).max(1);
         messages.truncate(free);
-        let set = |painter: &Self, (severity, text): &(Option<Severity>, String), most| {
-            let room = (area.width - painter.indent(*severity)) as f32;
-            elide::lines(&painter.fonts, text, style, room, most)
-        };
         // each has one line at least; errors take what they need of the others first
-        let mut most = vec![1; messages.len()];
+        let mut lines = vec![vec![]; messages.len()];
         let mut spare = free - messages.len();
         let mut order: Vec<usize> = (0..messages.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(messages[*index].0));
         for index in order {
-            let more = set(self, &messages[index], spare + 1).len().max(1) - 1;
-            most[index] += more;
-            spare -= more;
+            let (severity, text) = &messages[index];
+            let room = (area.width - self.indent(*severity)) as f32;
+            lines[index] = elide::lines(&self.fonts, text, style, room, spare + 1);
+            spare -= lines[index].len().max(1) - 1;
         }
         let mut baseline = area.bottom() - self.px(if self.layout.compact { 5.0 } else { 12.0 });
-        for (message, most) in messages.iter().zip(most) {
-            let (severity, text) = message;
+        for ((severity, text), lines) in messages.iter().zip(&lines) {
             let color = match severity {
                 None => SOFT,
                 Some(Severity::Info) => CALM,
@@ -60,7 +56,6 @@ impl Painter {
                 Some(Severity::Error) => PROBLEM,
             };
             let x = area.x + self.indent(*severity);
-            let lines = set(self, message, most);
             let first = baseline - height * (lines.len() as i32 - 1).max(0);
             for (line, down) in lines.iter().zip(0..) {
                 self.text(x, first + height * down, &line.display(text), style, color);
@@ -95,42 +90,31 @@ impl Painter {
     /// Draws the most used keys.
     pub(super) fn footer(&mut self, panel: &Panel) {
         let area = self.layout.footer;
-        let keys: &[(&str, &str)] = if panel.editing.is_some() {
-            &[
-                ("Enter", "keep"),
-                ("Esc", "drop"),
-                ("Tab", "next"),
-                ("↑↓", "weight"),
-            ]
+        let (keys, meanings) = if panel.editing.is_some() {
+            (
+                ["Enter", "Esc", "Tab", "↑↓"],
+                ["keep", "drop", "next", "weight"],
+            )
         } else if panel.frame.as_ref().is_some_and(|frame| frame.finished) {
-            &[
-                ("Enter", "edit"),
-                ("R", "again"),
-                ("H", "keys"),
-                ("Q", "close"),
-            ]
+            (["Enter", "R", "H", "Q"], ["edit", "again", "keys", "close"])
         } else {
             let space = if panel.paused.value { "go on" } else { "pause" };
-            &[
-                ("Enter", "edit"),
-                ("Space", space),
-                ("H", "keys"),
-                ("Q", "stop"),
-            ]
+            (
+                ["Enter", "Space", "H", "Q"],
+                ["edit", space, "keys", "stop"],
+            )
         };
         let baseline = area.bottom() - self.px(5.0);
-        let (name, what) = (self.semibold(12.0), self.regular(12.0));
+        let (name, meaning) = (self.semibold(12.0), self.regular(12.0));
         let mut x = area.x;
-        for (key, does) in keys {
-            let end = x
-                + self.fonts.width(key, name) as i32
-                + self.px(5.0)
-                + self.fonts.width(does, what) as i32;
+        for (key, means) in keys.into_iter().zip(meanings) {
+            let width = |text: &str, style| self.fonts.width(text, style) as i32;
+            let end = x + width(key, name) + self.px(5.0) + width(means, meaning);
             if end > area.right() {
                 break;
             }
             x = self.text(x, baseline, key, name, SOFT) + self.px(5.0);
-            x = self.text(x, baseline, does, what, FAINT) + self.px(16.0);
+            x = self.text(x, baseline, means, meaning, FAINT) + self.px(16.0);
         }
     }
 }

@@ -26,13 +26,12 @@ impl Panel {
             }
             'r' | 'R' => {
                 self.send_due(now, true);
-                let restart = if c == 'r' {
-                    Restart::Image
-                } else {
-                    Restart::Scratch
-                };
                 self.send(Command::Edit(Edit {
-                    restart: Some(restart),
+                    restart: Some(if c == 'r' {
+                        Restart::Image
+                    } else {
+                        Restart::Scratch
+                    }),
                     ..Edit::default()
                 }));
                 self.announce("The render begins again after this step", now);

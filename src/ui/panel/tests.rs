@@ -2,7 +2,7 @@ use super::super::sample;
 use super::pending::GIVE_UP_STEPS;
 use super::*;
 use crate::live::{Message, PromptStatus};
-use crate::recipe::{Edit, Restart, Schedule};
+use crate::recipe::{Restart, Schedule};
 
 const NO: Modifiers = Modifiers {
     shift: false,
@@ -103,6 +103,20 @@ impl Harness {
             other => panic!("{other:?} was sent, no prompts"),
         }
     }
+}
+
+fn restart(restart: Restart) -> Command {
+    Command::Edit(Edit {
+        restart: Some(restart),
+        ..Edit::default()
+    })
+}
+
+fn learning_rate(factor: f64) -> Command {
+    Command::Edit(Edit {
+        lr: Some(factor),
+        ..Edit::default()
+    })
 }
 
 fn texts(prompts: impl IntoIterator<Item = Prompt>) -> Vec<String> {
@@ -737,18 +751,4 @@ fn a_panel_without_frames_takes_input() {
     frame.prompts = vec![status("a cat")];
     panel.show(frame, now);
     assert_eq!(panel.rows().len(), 1);
-}
-
-fn restart(restart: Restart) -> Command {
-    Command::Edit(Edit {
-        restart: Some(restart),
-        ..Edit::default()
-    })
-}
-
-fn learning_rate(factor: f64) -> Command {
-    Command::Edit(Edit {
-        lr: Some(factor),
-        ..Edit::default()
-    })
 }
