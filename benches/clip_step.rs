@@ -13,7 +13,7 @@ use phantasia::clip::config::{
 };
 use phantasia::clip::preprocess::{Filter, Fit};
 use phantasia::clip::{Numbers, Tower};
-use phantasia::objective::{Target, judge};
+use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Select};
 use weights::checkpoint::Checkpoint;
 
@@ -73,7 +73,7 @@ fn step(tower: &Tower, x: &Tensor, target: &Target) -> Result<Tensor> {
     let (embeddings, pullback) = tower.vjp(x)?;
     let (n, width) = embeddings.dims2()?;
     let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
-    let found = judge(
+    let found = prompt_loss(
         &values,
         width,
         std::slice::from_ref(target),

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::recipe::{GeneratorOptions, Palette, PixelsOptions, Recipe, TermOptions};
+use crate::recipe::{GeneratorOptions, Palette, PixelsOptions, Recipe, Terms};
 
 /// Pictures with less contrast than this, six of 255 levels, look like one even colour. Measured: 0.002 to 0.013 for cellular automata
 /// that formed no pattern, 0.07 for those with a faint one.
@@ -36,7 +36,7 @@ pub fn contrast(image: &RgbImage) -> f64 {
 pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String> {
     let stages = &recipe.generator.0;
     let options = &stages.last()?.options;
-    let wanted = (terms(recipe).contrast.as_ref()).map(|wanted| wanted.at(1.0));
+    let wanted = (terms(recipe).contrast.as_ref()).map(|wanted| wanted.0.at(1.0));
     let asked_for = wanted.is_some_and(|wanted| wanted < FLAT) || has_one_colour(options);
     if steps < FEWEST_STEPS || asked_for || contrast(image) >= FLAT {
         return None;
@@ -63,11 +63,7 @@ pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String
         GeneratorOptions::Noise(_) => {
             vec![format!("a lower {}", key("lr")), "fewer `steps`".to_owned()]
         }
-        GeneratorOptions::Pyramid(_)
-        | GeneratorOptions::Vqgan(_)
-        | GeneratorOptions::Latent(_)
-        | GeneratorOptions::Pixels(_)
-        | GeneratorOptions::Fft(_) => {
+        _ => {
             vec!["more `steps`".to_owned(), format!("a higher {}", key("lr"))]
         }
     };
@@ -81,7 +77,7 @@ pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String
 }
 
 /// The terms in force at the end of a render.
-fn terms(recipe: &Recipe) -> &TermOptions {
+fn terms(recipe: &Recipe) -> &Terms {
     let edited = (recipe.timeline.iter().rev()).find_map(|edit| edit.terms.as_ref());
     let staged = || (recipe.generator.0.iter().rev()).find_map(|stage| stage.terms.as_ref());
     edited.or_else(staged).unwrap_or(&recipe.terms)
@@ -104,7 +100,7 @@ fn has_one_colour(options: &GeneratorOptions) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{CellularOptions, Prompt, Schedule};
+    use crate::recipe::{CellularOptions, Prompt, terms};
     use image::Rgb;
 
     fn recipe(options: GeneratorOptions) -> Recipe {
@@ -149,7 +145,7 @@ mod tests {
         let words = warning(&image(2), &slow, 400).expect("a warning");
         assert!(words.contains("`generator.batch`: 1"), "{words}");
         let mut firm = cellular();
-        firm.terms.contrast = Some(Schedule::from(0.2));
+        firm.terms.contrast = Some(terms::contrast::Config(0.2.into()));
         let words = warning(&image(2), &firm, 4000).expect("a warning");
         assert!(!words.contains("contrast"), "{words}");
         assert!(!words.contains("steps"), "{words}");
@@ -176,7 +172,7 @@ mod tests {
         assert_eq!(warning(&image(0), &cellular(), 0), None);
         assert_eq!(warning(&image(0), &cellular(), 3), None);
         let mut calm = cellular();
-        calm.terms.contrast = Some(Schedule::from(0.01));
+        calm.terms.contrast = Some(terms::contrast::Config(0.01.into()));
         assert_eq!(warning(&image(0), &calm, 100), None);
         let one = PixelsOptions {
             palette: Some(Palette::Learned(1)),

@@ -130,19 +130,11 @@ impl Growth {
         Ok(())
     }
 
-    /// The present pattern: `[1, 3, height, width]` in 0..=1.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn tensor(&self) -> Result<Tensor> {
-        Ok(Rule::show(&self.state)?.0)
-    }
-
     /// The present pattern as a picture.
     ///
     /// # Errors
     /// When the device fails.
     pub fn image(&self) -> Result<RgbImage> {
-        Ok(picture::from_tensor(&self.tensor()?)?)
+        Ok(picture::from_tensor(&Rule::show(&self.state)?.0)?)
     }
 }

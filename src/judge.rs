@@ -16,7 +16,7 @@
 //! let scorer = Scorer::load(&options, &candle_core::Device::Cpu)?;
 //! let ranking = scorer.rank_files(&["pictures".into()], |_, _| {})?;
 //! for picture in &ranking.pictures {
-//!     println!("{:.4}  {}", picture.score.score, picture.paths[0].display());
+//!     println!("{:.4}  {}", picture.result.score, picture.paths[0].display());
 //! }
 //! # Ok(())
 //! # }
@@ -32,18 +32,15 @@ mod score;
 pub mod sheet;
 pub mod tournament;
 
-pub use classify::{
-    Accuracy, Classification, ClassifiedFiles, ClassifiedPicture, Classifier, ClipAccuracy,
-    Evaluation,
-};
+pub use classify::{Accuracy, Classification, Classifier, ClipAccuracy, Evaluation};
 pub use ensemble::{Encoder, Ensemble, Preprocessed};
-pub use index::{Hit, INDEX_FILE, Index, Update};
+pub use index::{INDEX_FILE, Index, Update};
 pub use labels::Label;
 pub use pictures::{
-    Digest, EmbeddedFiles, Skipped, by_content, find_pictures, no_pictures, unsupported,
+    Digest, EmbeddedFiles, PictureResult, Results, Skipped, find_pictures, no_pictures, unsupported,
 };
 pub use query::{EncodedQueries, Query, QueryContent};
 pub use score::{
-    AestheticOptions, Combine, Score, ScoredFiles, ScoredPicture, Scorer, ScorerOptions,
-    best_first, combine_scores, search_scores,
+    AestheticOptions, Combine, Score, Scorer, ScorerOptions, best_first, combine_scores,
+    search_scores,
 };

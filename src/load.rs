@@ -9,13 +9,9 @@ use generators::Autoencoder;
 use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
 use crate::clip::{Clip, ClipActivation, ClipChoice, Numbers, Tokenizer};
 use crate::models::{self, Cache, Kind, Located, ModelError};
-use guidance::aesthetic_head::Head;
+use guidance::aesthetic_head;
 
-/// The name of the model that is part of the program.
-pub use clip::EMBEDDED;
-
-/// Why a nonlinearity cannot be chosen for the embedded CLIP.
-pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
+pub use clip::{EMBEDDED, EMBEDDED_ACTIVATION};
 
 const DIFFUSION_WEIGHTS: [&str; 6] = [
     "unet/diffusion_pytorch_model.safetensors",
@@ -25,7 +21,6 @@ const DIFFUSION_WEIGHTS: [&str; 6] = [
     "unet/diffusion_pytorch_model.bin",
     "diffusion_pytorch_model.bin",
 ];
-const HEAD_WEIGHTS: &[&str] = &["aesthetic-model.pth"];
 const AUTOENCODER_WEIGHTS: [&str; 20] = [
     "diffusion_pytorch_model.safetensors",
     "vqvae/diffusion_pytorch_model.safetensors",
@@ -54,7 +49,7 @@ const KINDS: [&[&str]; 4] = [
     WEIGHTS,
     &DIFFUSION_WEIGHTS,
     &AUTOENCODER_WEIGHTS,
-    HEAD_WEIGHTS,
+    aesthetic_head::WEIGHTS,
 ];
 
 /// Loads the CLIP of that name: `embedded`, a folder or a file, or a known model or repository that the Hugging Face cache holds.
@@ -168,15 +163,6 @@ fn standard_tokenizer() -> Option<TokenizerFiles> {
 /// Where it is neither.
 pub fn diffusion(name: &str) -> Result<PathBuf, ModelError> {
     Ok(models::locate(name, Path::new(""), &DIFFUSION_WEIGHTS)?.path)
-}
-
-/// Loads the aesthetic head of that name: a file, or a known model that the Hugging Face cache holds.
-///
-/// # Errors
-/// Where it is not on this machine, or is no head that can be read.
-pub fn aesthetic(name: &str) -> Result<Head> {
-    let path = models::locate(name, Path::new(""), HEAD_WEIGHTS)?.path;
-    Head::open(name, &path).with_context(|| format!("cannot load the aesthetic head `{name}`"))
 }
 
 /// Loads the autoencoder of that name: a file, a folder, or a known model or repository that the Hugging Face cache holds.

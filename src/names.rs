@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde_json::{Map, Value, json};
+
 /// A path as one line of readable text: unchanged if possible, else quoted as in bash and zsh, `$'new\nline.png'` or `$'caf\xE9.png'`,
 /// so that it can be pasted into a command.
 ///
@@ -55,9 +57,12 @@ pub fn percent_encoded(path: &Path) -> String {
     encoded
 }
 
-/// The percent-encoded bytes of a path that is not UTF-8; `None` for all others.
-pub fn encoded_if_needed(path: &Path) -> Option<String> {
-    path.to_str().is_none().then(|| percent_encoded(path))
+/// Inserts a path into a JSON object: as text under `name`, and if it is not UTF-8, also its percent-encoded bytes under `name_encoded`.
+pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
+    object.insert(name.to_owned(), json!(path.to_string_lossy()));
+    if path.to_str().is_none() {
+        object.insert(format!("{name}_encoded"), json!(percent_encoded(path)));
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +80,9 @@ mod tests {
             "$HOME",
         ] {
             assert_eq!(one_line(Path::new(name)), name);
-            assert_eq!(encoded_if_needed(Path::new(name)), None);
+            let mut object = Map::new();
+            insert_path(&mut object, "path", Path::new(name));
+            assert_eq!(Value::Object(object), json!({ "path": name }));
         }
     }
 
@@ -98,6 +105,9 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let path = Path::new(OsStr::from_bytes(b"p/b\xe9 1.png"));
         assert_eq!(one_line(path), r"$'p/b\xE9 1.png'");
-        assert_eq!(encoded_if_needed(path).as_deref(), Some("p/b%E9%201.png"));
+        let mut object = Map::new();
+        insert_path(&mut object, "path", path);
+        let expected = json!({ "path": "p/b\u{fffd} 1.png", "path_encoded": "p/b%E9%201.png" });
+        assert_eq!(Value::Object(object), expected);
     }
 }

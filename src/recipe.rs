@@ -37,10 +37,7 @@ pub use generator::{
     AllSides, Filter, GeneratorOptions, LatentOptions, Optimizer, PyramidOptions, Sides, Squash,
     VqganOptions, VqganStart,
 };
-pub use guidance::{
-    AestheticOptions, Augment, Border, ClipOptions, CutoutChanges, CutoutOptions, Distance, Select,
-    TermOptions,
-};
+pub use guidance::{Augment, Border, Distance, Select, Terms, augment, clip_guide, cutouts, terms};
 pub use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError};
 use phantasia_core::shorthand as forms;
 pub use phantasia_core::{InvalidSchedule, Prompt, Schedule, StepOrPercent};
@@ -75,12 +72,12 @@ pub struct Recipe {
     pub generator: Stages,
     /// The CLIP models that judge, each with a weight.
     #[serde(default = "defaults::clip", deserialize_with = "forms::entries")]
-    #[schemars(schema_with = "phantasia_core::schema::entries::<ClipOptions>")]
-    pub clip: Vec<ClipOptions>,
+    #[schemars(schema_with = "phantasia_core::schema::entries::<clip_guide::Config>")]
+    pub clip: Vec<clip_guide::Config>,
     /// The views of the picture that CLIP is shown.
     #[serde(default)]
-    #[schemars(with = "Option<CutoutOptions>")]
-    pub cutouts: CutoutOptions,
+    #[schemars(with = "Option<cutouts::Config>")]
+    pub cutouts: cutouts::Config,
     /// How far an image embedding is from a prompt's.
     #[serde(default)]
     pub distance: Distance,
@@ -89,8 +86,8 @@ pub struct Recipe {
     pub select: Select,
     /// What is asked of the picture beside its prompts.
     #[serde(default)]
-    #[schemars(with = "Option<TermOptions>")]
-    pub terms: TermOptions,
+    #[schemars(with = "Option<Terms>")]
+    pub terms: Terms,
     /// A grey image: the picture changes where it is white and stays as `init` where it is black.
     #[serde(default)]
     pub mask: Option<PathBuf>,
@@ -154,10 +151,10 @@ impl Recipe {
             seed: 0,
             generator: Stages::default(),
             clip: defaults::clip(),
-            cutouts: CutoutOptions::default(),
+            cutouts: cutouts::Config::default(),
             distance: Distance::default(),
             select: Select::default(),
-            terms: TermOptions::default(),
+            terms: Terms::default(),
             mask: None,
             init: None,
             output: OutputOptions::default(),

@@ -29,10 +29,10 @@ use frames::FrameSink;
 pub use crate::files::OutputError;
 pub use checkpoint::CheckpointError;
 pub use disk::disk_full;
-pub use folder::{
-    CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE, RULE, RunFolder, SNAPSHOTS,
+pub use folder::RunFolder;
+pub use names::{
+    CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE, RULE, SNAPSHOTS, run_name, without_number,
 };
-pub use names::{run_name, without_number};
 pub use resumption::Resumption;
 
 /// The picture is saved this often during a render, so that there is one however the program ends.
@@ -356,7 +356,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objective::{Objective, Term, Verdict};
+    use crate::objective::{Objective, Term, TermOutput};
     use crate::prompt::StepContext;
     use crate::recipe::Prompt;
     use crate::run::METRICS;
@@ -395,13 +395,11 @@ mod tests {
             "content"
         }
 
-        fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
-            Ok(Verdict {
-                loss: if at.step < self.until { 0.25 } else { f64::NAN },
-                grad: image.zeros_like()?,
-                similarity: BTreeMap::new(),
-                parts: BTreeMap::new(),
-            })
+        fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+            Ok(TermOutput::new(
+                if at.step < self.until { 0.25 } else { f64::NAN },
+                image.zeros_like()?,
+            ))
         }
     }
 

@@ -336,7 +336,7 @@ impl Session {
     /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; `None` without a term that uses cutouts.
     pub fn cutouts(&mut self) -> Result<Option<Tensor>> {
         let image = self.image()?;
-        self.objective.views(&image, self.at())
+        self.objective.cutouts(&image, self.at())
     }
 
     fn shown(&self, rendered: &Tensor) -> Result<Tensor> {
@@ -358,7 +358,7 @@ fn is_finite(x: &Tensor) -> candle_core::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objective::{Term, Verdict};
+    use crate::objective::{Term, TermOutput};
     use candle_core::{Device, Var};
     use generators::State;
 
@@ -395,14 +395,12 @@ mod tests {
             "downwards"
         }
 
-        fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
+        fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
             let broken = at.step >= self.breaks_at;
-            Ok(Verdict {
-                loss: if broken { f64::NAN } else { 1.0 },
-                grad: Tensor::full(0.1f32, image.shape(), image.device())?,
-                similarity: BTreeMap::new(),
-                parts: BTreeMap::new(),
-            })
+            Ok(TermOutput::new(
+                if broken { f64::NAN } else { 1.0 },
+                Tensor::full(0.1f32, image.shape(), image.device())?,
+            ))
         }
     }
 

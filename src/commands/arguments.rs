@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -76,31 +76,30 @@ pub enum DeviceChoice {
 impl DeviceChoice {
     /// Opens the device; its name is what `--device` would call it.
     pub fn open(self) -> Result<(Device, String)> {
+        let unbuilt = |name: &str, feature: &str| {
+            anyhow!(
+                "this program was built without {name}: build it with `--features {feature}`, or take `--device cpu`"
+            )
+        };
         match self {
             Self::Cpu => Ok((Device::Cpu, "cpu".to_owned())),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => {
-                bail!(
-                    "this program was built without CUDA: build it with `--features cuda`, or take `--device cpu`"
-                )
-            }
-            Self::Metal if !cfg!(feature = "metal") => {
-                bail!(
-                    "this program was built without Metal: build it with `--features metal`, or take `--device cpu`"
-                )
-            }
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(unbuilt("CUDA", "cuda")),
+            Self::Metal if !cfg!(feature = "metal") => Err(unbuilt("Metal", "metal")),
             Self::Cuda(number) => {
-                let device = Device::new_cuda(number)
-                    .with_context(|| format!("cannot open the GPU cuda:{number}"))?;
-                Ok((device, format!("cuda:{number}")))
+                let name = format!("cuda:{number}");
+                let device = Device::new_cuda(number);
+                Ok((
+                    device.with_context(|| format!("cannot open the GPU {name}"))?,
+                    name,
+                ))
             }
             Self::Metal => {
                 let device = Device::new_metal(0).context("cannot open the GPU through Metal")?;
                 Ok((device, "metal".to_owned()))
             }
-            Self::Auto => [Self::Cuda(0), Self::Metal]
-                .into_iter()
-                .find_map(|choice| choice.open().ok())
-                .map_or_else(|| Self::Cpu.open(), Ok),
+            Self::Auto => {
+                (Self::Cuda(0).open().or_else(|_| Self::Metal.open())).or_else(|_| Self::Cpu.open())
+            }
         }
     }
 }

@@ -7,11 +7,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use phantasia::judge::labels::{labels_named, read_labels, templates};
 use phantasia::judge::{
-    Accuracy, ClassifiedPicture, Classifier, ClipAccuracy, Ensemble, Evaluation, Label, Skipped,
+    Accuracy, Classification, Classifier, ClipAccuracy, Ensemble, Evaluation, Label, PictureResult,
 };
 use phantasia::load::EMBEDDED;
 use phantasia::names::{one_line, percent_encoded};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::positive;
@@ -60,18 +59,6 @@ pub struct ClassifyArgs {
     paths: Vec<PathBuf>,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    labels: Vec<&'a str>,
-    templates: &'a [String],
-    clips: &'a [String],
-    results: Vec<Map<String, Value>>,
-    skipped: &'a [Skipped],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truth: Option<&'a Evaluation>,
-}
-
 /// Classifies pictures.
 pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     let usage = |error: anyhow::Error| UsageError(format!("{error:#}"));
@@ -84,20 +71,11 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     let device = args.judge.prepare(&args.clip, &[])?;
     let ensemble = Ensemble::load(&args.clip, args.judge.activation, &device)?;
     warn_all(ensemble.warnings());
-    let quiet = args.judge.quiet;
-    let mut progress = Progress::new("label", 0, quiet);
-    let classifier = Classifier::new(ensemble, labels, &templates, |done, total| {
-        progress.update(done, total, "");
-    })?;
-    drop(progress);
+    let progress = |unit| Progress::callback(unit, args.judge.quiet);
+    let classifier = Classifier::new(ensemble, labels, &templates, progress("label"))?;
     warn_all(classifier.warnings());
-    let mut progress = Progress::new("picture", 0, quiet);
-    let files = classifier.classify_files(&args.paths, |done, total| {
-        progress.update(done, total, "");
-    })?;
-    drop(progress);
-    let read = files.pictures.iter().map(|picture| &picture.path);
-    judge::report_skipped(&args.paths, read, &files.skipped)?;
+    let files = classifier.classify_files(&args.paths, progress("picture"))?;
+    judge::report_skipped(&args.paths, &files)?;
     let labels = classifier.labels();
     let evaluation = (args.truth)
         .then(|| {
@@ -108,16 +86,22 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
         })
         .transpose()?;
     if args.judge.json {
-        print_json(&Report {
-            labels: labels.iter().map(|label| label.name.as_str()).collect(),
-            templates: &templates,
-            clips: &args.clip,
-            results: (files.pictures.iter())
-                .map(|picture| result(picture, labels, args))
-                .collect(),
-            skipped: &files.skipped,
-            truth: evaluation.as_ref(),
-        })?;
+        let names: Vec<&String> = labels.iter().map(|label| &label.name).collect();
+        let results = files
+            .pictures
+            .iter()
+            .map(|picture| result(picture, labels, args));
+        let mut report = json!({
+            "labels": names,
+            "templates": templates,
+            "clips": args.clip,
+            "results": results.collect::<Vec<_>>(),
+            "skipped": files.skipped,
+        });
+        if let Some(evaluation) = &evaluation {
+            report["truth"] = json!(evaluation);
+        }
+        print_json(&report)?;
     } else if args.csv {
         print_line(csv(&files.pictures, labels, args.truth).trim_end())?;
         // a table for programs has nothing after it
@@ -130,26 +114,26 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
             print_line(format_args!("\n{}", summary(evaluation, labels).trim_end()))?;
         }
     }
-    Ok(judge::exit_code(&args.paths, &files.skipped))
+    Ok(judge::exit_code(&args.paths, &files))
 }
 
 fn result(
-    picture: &ClassifiedPicture,
+    picture: &PictureResult<Classification>,
     labels: &[Label],
     args: &ClassifyArgs,
 ) -> Map<String, Value> {
-    let order = picture.classification.order();
-    let mut result = Map::new();
-    judge::insert_path(&mut result, "path", &picture.path);
+    let classification = &picture.result;
+    let order = classification.order();
+    let mut result = judge::path_object(&picture.paths);
     result.insert("label".to_owned(), json!(labels[order[0]].name));
     if args.truth {
-        let truth = picture.truth.map(|truth| &labels[truth].name);
+        let truth = classification.truth.map(|truth| &labels[truth].name);
         result.insert("truth".to_owned(), json!(truth));
     }
     let probabilities: Map<String, Value> = (order.iter())
         .take(args.top.unwrap_or(usize::MAX))
         .map(|label| {
-            let probability = picture.classification.probabilities[*label];
+            let probability = classification.probabilities[*label];
             (labels[*label].name.clone(), json!(probability))
         })
         .collect();
@@ -157,11 +141,11 @@ fn result(
     result
 }
 
-fn csv(pictures: &[ClassifiedPicture], labels: &[Label], truth: bool) -> String {
+fn csv(pictures: &[PictureResult<Classification>], labels: &[Label], truth: bool) -> String {
     // only where it is needed, and last, so that the other columns keep their places
     let encoded = pictures
         .iter()
-        .any(|picture| picture.path.to_str().is_none());
+        .any(|picture| picture.paths[0].to_str().is_none());
     let names = labels.iter().map(|label| label.name.as_str());
     let header = (["path"].into_iter())
         .chain(truth.then_some("truth"))
@@ -169,22 +153,20 @@ fn csv(pictures: &[ClassifiedPicture], labels: &[Label], truth: bool) -> String 
         .chain(names)
         .chain(encoded.then_some("path_encoded"));
     let mut text = csv_line(header);
-    for ClassifiedPicture {
-        path,
-        classification,
-        truth: true_label,
-    } in pictures
-    {
-        let probabilities = &classification.probabilities;
-        let best = classification.order()[0];
-        let mut fields = vec![path.to_string_lossy().into_owned()];
+    for PictureResult { paths, result } in pictures {
+        let (probabilities, best) = (&result.probabilities, result.order()[0]);
+        let mut fields = vec![paths[0].to_string_lossy().into_owned()];
         if truth {
-            fields.push(true_label.map_or_else(String::new, |label| labels[label].name.clone()));
+            fields.push(
+                result
+                    .truth
+                    .map_or_else(String::new, |label| labels[label].name.clone()),
+            );
         }
         fields.push(labels[best].name.clone());
         fields.push(probabilities[best].to_string());
         fields.extend(probabilities.iter().map(f64::to_string));
-        fields.extend(encoded.then(|| percent_encoded(path)));
+        fields.extend(encoded.then(|| percent_encoded(&paths[0])));
         text.push_str(&csv_line(fields.iter().map(String::as_str)));
     }
     text
@@ -203,7 +185,7 @@ fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// A line for each picture: its path, and the most probable labels.
-fn table(pictures: &[ClassifiedPicture], labels: &[Label], top: usize) -> Result<()> {
+fn table(pictures: &[PictureResult<Classification>], labels: &[Label], top: usize) -> Result<()> {
     let columns = (1..=top.min(labels.len())).flat_map(|place| {
         let header = match place {
             1 => "label".to_owned(),
@@ -214,7 +196,7 @@ fn table(pictures: &[ClassifiedPicture], labels: &[Label], top: usize) -> Result
     let picture = ("picture".to_owned(), Side::Left);
     let mut table = Table::new(std::iter::once(picture).chain(columns));
     for picture in pictures {
-        let classification = &picture.classification;
+        let classification = &picture.result;
         let best = classification
             .order()
             .into_iter()
@@ -223,7 +205,7 @@ fn table(pictures: &[ClassifiedPicture], labels: &[Label], top: usize) -> Result
                 let percent = 100.0 * classification.probabilities[label];
                 [format!("{percent:.1}"), labels[label].name.clone()]
             });
-        table.row(std::iter::once(one_line(&picture.path)).chain(best));
+        table.row(std::iter::once(one_line(&picture.paths[0])).chain(best));
     }
     table.print()
 }

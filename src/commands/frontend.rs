@@ -1,6 +1,5 @@
 //! The loop around a render: progress, preview, commands from other programs.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -16,27 +15,12 @@ use phantasia::live::{self, Command, Event, Message, RenderOptions, RenderWorker
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
 use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
-use serde::Serialize;
+use serde_json::json;
 
 use super::arguments::{positive_steps, steps};
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
 use super::interrupt::INTERRUPTED;
 use super::progress::Progress;
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    run: String,
-    image: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    video: Option<String>,
-    steps: usize,
-    seconds: f64,
-    loss: f64,
-    similarity: &'a BTreeMap<String, f64>,
-    contrast: f64,
-    device: &'a str,
-}
 
 /// How a render is shown and controlled while it runs.
 #[derive(Clone, Debug, Args)]
@@ -80,24 +64,63 @@ pub enum PreviewChoice {
 }
 
 /// Progress, preview and control of a render.
-pub struct Frontend {
-    /// The arguments.
-    pub args: FrontendArgs,
-    /// Where the picture is shown.
-    pub preview: Preview,
-    /// The window, if it is shown there.
-    pub window: Option<RenderWindow>,
-    /// The device's name.
-    pub device: String,
-    /// Set by Ctrl-C.
-    pub stop: Arc<AtomicBool>,
+pub struct Frontend<'a> {
+    args: &'a FrontendArgs,
+    preview: Preview,
+    /// The window, once it is open.
+    window: Option<RenderWindow>,
 }
 
-impl Frontend {
-    /// Paints to the end. `attach` is given the sender of commands to the render; what it returns is kept until the end.
+impl<'a> Frontend<'a> {
+    /// Chooses where the picture is shown; `preview` is the choice if the arguments have none. `watched` is whether the recipe's file is watched
+    /// for edits.
+    ///
+    /// # Errors
+    /// When it cannot be shown there, or when edits are to be waited for and nothing can send any.
+    pub fn new(args: &'a FrontendArgs, preview: PreviewChoice, watched: bool) -> Result<Self> {
+        let environment = Environment::current();
+        let preview = match args.preview.unwrap_or(preview) {
+            PreviewChoice::Window => Preview::Window,
+            PreviewChoice::Terminal => Preview::Terminal,
+            PreviewChoice::None => Preview::None,
+            PreviewChoice::Auto => {
+                let (best, reason) = environment.best();
+                if let Some(reason) = reason {
+                    eprint_line(reason);
+                }
+                best
+            }
+        };
+        environment.check(preview)?;
+        if args.hold && args.control.is_none() && !watched && preview != Preview::Window {
+            bail!(UsageError(
+                "--hold waits for edits after the last step, and nothing can send any here: add `--control -`, or `--watch` to `render`"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            args,
+            preview,
+            window: None,
+        })
+    }
+
+    /// Opens the window, if the picture is shown in one. This comes before the run folder is created, so that a failure leaves no empty
+    /// folder behind.
+    pub fn open_window(&mut self) -> Result<()> {
+        if self.preview == Preview::Window {
+            self.window = Some(RenderWindow::open("Phantasia")?);
+        }
+        Ok(())
+    }
+
+    /// Paints to the end, or until `stop` is set. `attach` is given the sender of commands to the render; what it returns is kept until the
+    /// end.
     pub fn run<T>(
         self,
         render: Run,
+        device: &str,
+        stop: Arc<AtomicBool>,
         attach: impl FnOnce(SyncSender<Command>, Log) -> Result<T>,
     ) -> Result<ExitCode> {
         let run = render.folder().path().to_owned();
@@ -111,7 +134,7 @@ impl Frontend {
             shown: self.preview == Preview::Terminal && std::io::stderr().is_terminal(),
         };
         let options = RenderOptions {
-            device: self.device.clone(),
+            device: device.to_owned(),
             fade: self.args.fade,
             extend: self.args.extend,
             // a window stays until it is closed, and the render can begin again in it
@@ -122,7 +145,7 @@ impl Frontend {
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
-        let (messages, stop) = (log.clone(), Arc::clone(&self.stop));
+        let messages = log.clone();
         let mut worker = RenderWorker::spawn(render, options, stop, move |event| match event {
             Event::Step(tick) => progress.update(tick.step, tick.steps, &state(tick)),
             Event::Message(message) => messages.message(message),
@@ -171,24 +194,13 @@ impl Frontend {
             ));
         }
         warn_all(&outcome.warning);
-        report(self.args.json, &run, &outcome, &self.device)?;
+        report(self.args.json, &run, &outcome, device)?;
         Ok(if outcome.interrupted {
             ExitCode::from(INTERRUPTED)
         } else {
             ExitCode::SUCCESS
         })
     }
-}
-
-/// Refuses `--hold` where no source of edits exists; called before work begins. `watched` is whether the recipe's file is watched.
-pub fn check_hold(args: &FrontendArgs, preview: Preview, watched: bool) -> Result<()> {
-    if args.hold && args.control.is_none() && !watched && preview != Preview::Window {
-        bail!(UsageError(
-            "--hold waits for edits after the last step, and nothing can send any here: add `--control -`, or `--watch` to `render`"
-                .to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Standard error while a render runs: lines are printed above the progress bar.
@@ -216,52 +228,22 @@ impl Log {
     }
 }
 
-/// Where the picture is shown.
-///
-/// # Errors
-/// When it cannot be shown there.
-pub fn choose(choice: PreviewChoice) -> Result<Preview> {
-    let around = Environment::current();
-    let wanted = match choice {
-        PreviewChoice::Window => Preview::Window,
-        PreviewChoice::Terminal => Preview::Terminal,
-        PreviewChoice::None => Preview::None,
-        PreviewChoice::Auto => {
-            let (best, reason) = around.best();
-            if let Some(reason) = reason {
-                eprint_line(reason);
-            }
-            best
-        }
-    };
-    around.check(wanted)?;
-    Ok(wanted)
-}
-
-/// The window, if the picture is to be shown in one. It is opened before the run folder is created, so that a failure leaves no empty
-/// folder behind.
-pub fn window(preview: Preview) -> Result<Option<RenderWindow>> {
-    match preview {
-        Preview::Window => Ok(Some(RenderWindow::open("Phantasia")?)),
-        Preview::Terminal | Preview::None => Ok(None),
-    }
-}
-
 fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()> {
+    let image = outcome.image.display();
     if !json {
-        return Ok(print_line(outcome.image.display())?);
+        return Ok(print_line(image)?);
     }
-    print_json(&Report {
-        run: run.display().to_string(),
-        image: outcome.image.display().to_string(),
-        video: (outcome.video.as_ref()).map(|path| path.display().to_string()),
-        steps: outcome.steps,
-        seconds: outcome.seconds,
-        loss: outcome.loss,
-        similarity: &outcome.similarity,
-        contrast: outcome.contrast,
-        device,
-    })
+    let mut report = json!({ "run": run.display().to_string(), "image": image.to_string() });
+    if let Some(video) = &outcome.video {
+        report["video"] = json!(video.display().to_string());
+    }
+    report["steps"] = json!(outcome.steps);
+    report["seconds"] = json!(outcome.seconds);
+    report["loss"] = json!(outcome.loss);
+    report["similarity"] = json!(outcome.similarity);
+    report["contrast"] = json!(outcome.contrast);
+    report["device"] = json!(device);
+    print_json(&report)
 }
 
 /// The loss, and the similarity of the picture to the first prompts.

@@ -13,7 +13,7 @@ use phantasia::recipe::VideoKind;
 use phantasia::run::video::{self, VideoWriter};
 use phantasia::run::{RULE, RunFolder, without_number};
 use phantasia::ui::{Environment, GrowWindow, Preview};
-use serde::Serialize;
+use serde_json::json;
 
 use super::arguments::{DeviceArgs, one_of, steps};
 use super::console::{eprint_line, print_json, print_line};
@@ -67,18 +67,6 @@ pub struct GrowArgs {
     json: bool,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report {
-    run: String,
-    image: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    video: Option<String>,
-    steps: usize,
-    seconds: f64,
-    device: String,
-}
-
 /// Grows a pattern.
 pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     let size = args.size;
@@ -120,14 +108,17 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
         ));
     }
     if args.json {
-        print_json(&Report {
-            run: folder.path().display().to_string(),
-            image: image.display().to_string(),
-            video: video.map(|path| path.display().to_string()),
-            steps: growth.steps(),
-            seconds: start.elapsed().as_secs_f64(),
-            device: device_name,
-        })?;
+        let mut report = json!({
+            "run": folder.path().display().to_string(),
+            "image": image.display().to_string(),
+        });
+        if let Some(path) = video {
+            report["video"] = json!(path.display().to_string());
+        }
+        report["steps"] = json!(growth.steps());
+        report["seconds"] = json!(start.elapsed().as_secs_f64());
+        report["device"] = json!(device_name);
+        print_json(&report)?;
     } else {
         print_line(image.display())?;
     }

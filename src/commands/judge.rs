@@ -1,16 +1,16 @@
 //! What the commands that judge pictures have in common.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::Args;
 use phantasia::clip::ClipActivation;
-use phantasia::judge::{Skipped, no_pictures, unsupported};
+use phantasia::judge::{Results, Skipped, no_pictures, unsupported};
 use phantasia::load::{EMBEDDED, EMBEDDED_ACTIVATION};
-use phantasia::names::{encoded_if_needed, one_line, percent_encoded};
+use phantasia::names::{insert_path, one_line, percent_encoded};
 use serde_json::{Map, Value, json};
 
 use super::arguments::ModelArgs;
@@ -63,19 +63,16 @@ pub fn check_activation(activation: Option<ClipActivation>, clips: &[String]) ->
 ///
 /// # Errors
 /// Where no picture could be read.
-pub fn report_skipped<'a>(
-    paths: &[PathBuf],
-    read: impl IntoIterator<Item = &'a PathBuf>,
-    skipped: &[Skipped],
-) -> Result<()> {
+pub fn report_skipped<T>(paths: &[PathBuf], results: &Results<T>) -> Result<()> {
+    let Results { pictures, skipped } = results;
     eprint_skipped(skipped);
-    let read: Vec<&PathBuf> = read.into_iter().collect();
-    if read.is_empty() {
+    if pictures.is_empty() {
         bail!(no_pictures(paths, skipped));
     }
-    let all = || (read.iter().copied()).chain(skipped.iter().map(|skipped| &skipped.path));
     for folder in paths.iter().filter(|path| path.is_dir()) {
-        if !all().any(|path| path.starts_with(folder)) {
+        let mut all = (pictures.iter().flat_map(|picture| &picture.paths))
+            .chain(skipped.iter().map(|skipped| &skipped.path));
+        if !all.any(|path| path.starts_with(folder)) {
             eprint_line(format_args!(
                 "there are no pictures in {}",
                 one_line(folder)
@@ -109,23 +106,22 @@ pub fn eprint_skipped(skipped: &[Skipped]) {
 
 /// The exit code of a command that was given `paths`: a failure if one of these files could not be read. Unreadable files inside a folder
 /// are not a failure.
-pub fn exit_code(paths: &[PathBuf], skipped: &[Skipped]) -> ExitCode {
-    if (skipped.iter()).any(|skipped| paths.contains(&skipped.path)) {
+pub fn exit_code<T>(paths: &[PathBuf], results: &Results<T>) -> ExitCode {
+    if (results.skipped.iter()).any(|skipped| paths.contains(&skipped.path)) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     }
 }
 
-/// Inserts a path into a JSON object: as text under `name`, and if it is not UTF-8, also its percent-encoded bytes under `name_encoded`.
-pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
-    object.insert(name.to_owned(), json!(path.to_string_lossy()));
-    if let Some(encoded) = encoded_if_needed(path) {
-        object.insert(format!("{name}_encoded"), json!(encoded));
-    }
+/// The path of a picture as a JSON object, see [`insert_path`].
+pub fn path_object(paths: &[PathBuf]) -> Map<String, Value> {
+    let mut object = Map::new();
+    insert_path(&mut object, "path", &paths[0]);
+    object
 }
 
-/// Inserts the paths after the first, which are its duplicates, likewise, if there are any; if one of them is not UTF-8,
+/// Inserts the paths after the first, which are its duplicates, if there are any; if one of them is not UTF-8,
 /// `duplicates_encoded` holds all of them.
 pub fn insert_duplicates(object: &mut Map<String, Value>, paths: &[PathBuf]) {
     let paths = &paths[1..];

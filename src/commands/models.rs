@@ -10,6 +10,7 @@ use phantasia::load::{self, EMBEDDED};
 use phantasia::models::{self, Cache, Hub, Model, ModelError, Reference, Snapshot, Wanted};
 use phantasia::recipe::Recipe;
 use serde::Serialize;
+use serde_json::json;
 
 use super::console::{eprint_line, print_json, print_line};
 use super::progress::Progress;
@@ -82,11 +83,6 @@ struct State {
     files: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct List<'a> {
-    models: Vec<Line<'a>>,
-}
-
 /// Lists, finds and fetches models.
 pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     match args.command.clone().unwrap_or(ModelsCommand::List {
@@ -118,27 +114,20 @@ fn part_of_the_program() -> Result<()> {
 
 fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
-    let mut embedded = names.is_empty();
-    let mut lines = vec![];
-    for name in names {
-        if name == EMBEDDED {
-            embedded = true;
-        } else {
-            lines.push(line(name, &Reference::parse(name)?, &cache));
-        }
-    }
-    if names.is_empty() {
-        for model in models::all() {
-            lines.push(line(model.name, &Reference::parse(model.name)?, &cache));
-        }
-    }
+    let has_embedded = names.is_empty() || names.iter().any(|name| name == EMBEDDED);
+    let known = models::all().iter().map(|model| model.name);
+    let named = names.iter().map(String::as_str);
+    let lines = (named.filter(|name| *name != EMBEDDED))
+        .chain(known.filter(|_| names.is_empty()))
+        .map(|name| Ok(line(name, &Reference::parse(name)?, &cache)))
+        .collect::<Result<Vec<Line<'_>>>>()?;
     if json {
-        return print_json(&List { models: lines });
+        return print_json(&json!({ "models": lines }));
     }
     let columns = ["name", "kind"].map(|header| (header, Side::Left));
     let size = ("size", Side::Right);
     let mut table = Table::new(columns.into_iter().chain([size, ("about", Side::Left)]));
-    if embedded {
+    if has_embedded {
         table.row([EMBEDDED, "clip", "here", "part of the program"].map(str::to_owned));
     }
     for line in &lines {

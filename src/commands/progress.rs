@@ -32,6 +32,12 @@ impl Progress {
         progress
     }
 
+    /// Of work that is counted in `unit`, as a callback that is given the numbers of what is done, and of all.
+    pub fn callback(unit: &'static str, quiet: bool) -> impl FnMut(usize, usize) {
+        let mut progress = Self::new(unit, 0, quiet);
+        move |done, total| progress.update(done, total, "")
+    }
+
     /// Of a download. Without a terminal, nothing is printed.
     pub fn of_download(quiet: bool) -> Self {
         let template = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";

@@ -12,48 +12,29 @@ use phantasia::run::video;
 
 use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
 
+macro_rules! start {
+    ($kind:literal, $help:literal) => {
+        (
+            $kind,
+            $help,
+            include_str!(concat!("recipe/", $kind, ".yaml")),
+        )
+    };
+}
+
 /// Recipes to start from: the kind of the generator, its help, and the recipe.
 const STARTS: [(&str, &str, &str); 8] = [
-    (
-        "pyramid",
-        "An image pyramid",
-        include_str!("recipe/pyramid.yaml"),
-    ),
-    (
-        "diffusion",
-        "A guided diffusion model",
-        include_str!("recipe/diffusion.yaml"),
-    ),
-    (
+    start!("pyramid", "An image pyramid"),
+    start!("diffusion", "A guided diffusion model"),
+    start!(
         "noise",
-        "The noise that a one-step diffusion model turns into a picture",
-        include_str!("recipe/noise.yaml"),
+        "The noise from which a one-step diffusion model makes a picture"
     ),
-    (
-        "vqgan",
-        "The latents of a VQGAN",
-        include_str!("recipe/vqgan.yaml"),
-    ),
-    (
-        "latent",
-        "The latents of an autoencoder",
-        include_str!("recipe/latent.yaml"),
-    ),
-    (
-        "cellular",
-        "A neural cellular automaton",
-        include_str!("recipe/cellular.yaml"),
-    ),
-    (
-        "pixels",
-        "Pixels, of any colour or of a palette's",
-        include_str!("recipe/pixels.yaml"),
-    ),
-    (
-        "fft",
-        "The picture's spectrum",
-        include_str!("recipe/fft.yaml"),
-    ),
+    start!("vqgan", "The latents of a VQGAN"),
+    start!("latent", "The latents of an autoencoder"),
+    start!("cellular", "A neural cellular automaton"),
+    start!("pixels", "Pixels, of any colour or of a palette's"),
+    start!("fft", "The picture's spectrum"),
 ];
 
 /// Commands on recipes.

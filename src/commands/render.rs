@@ -16,7 +16,7 @@ use phantasia::session::Session;
 
 use super::arguments::{PromptArg, SessionArgs, seed, steps};
 use super::console::{UsageError, eprint_line, warn_all};
-use super::frontend::{self, Frontend, FrontendArgs, Log, PreviewChoice};
+use super::frontend::{Frontend, FrontendArgs, Log, PreviewChoice};
 use super::interrupt::interrupt;
 use super::models;
 use super::tournament::{self, TournamentArgs};
@@ -107,8 +107,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
             &args.frontend,
         );
     }
-    let preview = frontend::choose(args.frontend.preview.unwrap_or(preview))?;
-    frontend::check_hold(&args.frontend, preview, args.watch)?;
+    let mut frontend = Frontend::new(&args.frontend, preview, args.watch)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
@@ -116,18 +115,11 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let (device, device_name) = session.models.device.open()?;
     let mut session = Session::with_options(&recipe, &device, &session.options())?;
     warn_all(session.take_warnings());
-    let window = frontend::window(preview)?;
+    frontend.open_window()?;
     let folder = RunFolder::create(&args.out, &name)?;
     let run = Run::new(session, folder, &recipe)?;
-    let frontend = Frontend {
-        args: args.frontend.clone(),
-        preview,
-        window,
-        device: device_name,
-        stop,
-    };
     let watched = args.watch.then_some((args, recipe));
-    frontend.run(run, |commands, log| {
+    frontend.run(run, &device_name, stop, |commands, log| {
         watched
             .map(|(args, recipe)| watch(args, recipe, commands, log))
             .transpose()

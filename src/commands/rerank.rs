@@ -8,11 +8,11 @@ use clap::Args;
 use phantasia::aesthetic;
 use phantasia::judge::sheet::{self, Tile};
 use phantasia::judge::{
-    AestheticOptions, Combine, EncodedQueries, Query, ScoredFiles, ScoredPicture, Scorer,
+    AestheticOptions, Combine, EncodedQueries, PictureResult, Query, Results, Score, Scorer,
     ScorerOptions,
 };
 use phantasia::load::EMBEDDED;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::arguments::{one_of, positive, sheet};
 use super::console::{eprint_line, print_json, print_line, warn_all};
@@ -75,29 +75,25 @@ pub struct RerankArgs {
 pub fn run(args: &RerankArgs) -> Result<ExitCode> {
     let scoring = &args.scoring;
     let scorer = scorer(scoring)?;
-    let mut progress = Progress::new("picture", 0, scoring.judge.quiet);
-    let mut ranked = scorer.rank_files(&scoring.paths, |done, total| {
-        progress.update(done, total, "");
-    })?;
-    drop(progress);
-    report_skipped(scoring, &ranked)?;
+    let progress = Progress::callback("picture", scoring.judge.quiet);
+    let mut ranked = scorer.rank_files(&scoring.paths, progress)?;
+    judge::report_skipped(&scoring.paths, &ranked)?;
     ranked.pictures.truncate(args.top.unwrap_or(usize::MAX));
     print(&ranked, scorer.queries(), scoring, true)?;
     if let Some(path) = &args.sheet {
         contact_sheet(path, &ranked.pictures, scorer.queries(), args.top.is_none())?;
     }
-    Ok(judge::exit_code(&scoring.paths, &ranked.skipped))
+    Ok(judge::exit_code(&scoring.paths, &ranked))
 }
 
 /// Scores pictures in the order in which they are given.
 pub fn run_score(args: &ScoringArgs) -> Result<ExitCode> {
     let scorer = scorer(args)?;
-    let mut progress = Progress::new("picture", 0, args.judge.quiet);
-    let scored = scorer.score_files(&args.paths, |done, total| progress.update(done, total, ""))?;
-    drop(progress);
-    report_skipped(args, &scored)?;
+    let progress = Progress::callback("picture", args.judge.quiet);
+    let scored = scorer.score_files(&args.paths, progress)?;
+    judge::report_skipped(&args.paths, &scored)?;
     print(&scored, scorer.queries(), args, false)?;
-    Ok(judge::exit_code(&args.paths, &scored.skipped))
+    Ok(judge::exit_code(&args.paths, &scored))
 }
 
 fn scorer(args: &ScoringArgs) -> Result<Scorer> {
@@ -117,13 +113,8 @@ fn scorer(args: &ScoringArgs) -> Result<Scorer> {
     Ok(scorer)
 }
 
-fn report_skipped(args: &ScoringArgs, files: &ScoredFiles) -> Result<()> {
-    let read = files.pictures.iter().flat_map(|picture| &picture.paths);
-    judge::report_skipped(&args.paths, read, &files.skipped)
-}
-
 fn print(
-    files: &ScoredFiles,
+    files: &Results<Score>,
     queries: &EncodedQueries,
     args: &ScoringArgs,
     ranks: bool,
@@ -132,9 +123,12 @@ fn print(
         return table(&files.pictures, queries, ranks);
     }
     let several = args.clip.len() > 1 && !queries.labels.is_empty();
-    let result = |ScoredPicture { paths, score }: &ScoredPicture| {
-        let mut result = Map::new();
-        judge::insert_path(&mut result, "path", &paths[0]);
+    let result = |picture: &PictureResult<Score>| {
+        let PictureResult {
+            paths,
+            result: score,
+        } = picture;
+        let mut result = judge::path_object(paths);
         result.insert("score".to_owned(), json!(score.score));
         let similarity = by_name(&queries.labels, &score.similarity);
         result.insert("similarity".to_owned(), similarity);
@@ -166,14 +160,14 @@ fn by_name(names: &[String], values: &[f64]) -> Value {
 
 /// A line for each picture: its rank, its score, the aesthetic score if there is one beside prompts, its cosine to each prompt if there are
 /// several, and its path.
-fn table(pictures: &[ScoredPicture], queries: &EncodedQueries, ranks: bool) -> Result<()> {
+fn table(pictures: &[PictureResult<Score>], queries: &EncodedQueries, ranks: bool) -> Result<()> {
     let labels = &queries.labels;
     let several = labels.len() > 1;
     // without prompts, the aesthetic score is the score
     let aesthetic = !labels.is_empty()
         && pictures
             .iter()
-            .any(|picture| picture.score.aesthetic.is_some());
+            .any(|picture| picture.result.aesthetic.is_some());
     if several {
         for (number, (label, weight)) in (1..).zip(labels.iter().zip(&queries.weights)) {
             let label = label.escape_debug();
@@ -191,14 +185,15 @@ fn table(pictures: &[ScoredPicture], queries: &EncodedQueries, ranks: bool) -> R
     let mut table = Table::new(
         (numbers.map(|header| (header, Side::Right))).chain([("picture".to_owned(), Side::Left)]),
     );
-    for (rank, ScoredPicture { paths, score }) in (1..).zip(pictures) {
+    for (rank, picture) in (1..).zip(pictures) {
+        let score = &picture.result;
         let rank: Option<usize> = ranks.then_some(rank);
         let numbers = std::iter::once(score.score)
             .chain(score.aesthetic.filter(|_| aesthetic))
             .chain((score.similarity.iter().copied()).filter(|_| several));
         let row = (rank.map(|rank| rank.to_string()).into_iter())
             .chain(numbers.map(|number| format!("{number:.4}")))
-            .chain([judge::path_cell(paths)]);
+            .chain([judge::path_cell(&picture.paths)]);
         table.row(row);
     }
     table.print()
@@ -207,7 +202,7 @@ fn table(pictures: &[ScoredPicture], queries: &EncodedQueries, ranks: bool) -> R
 /// Writes the contact sheet of the pictures; with `cut`, of the first of them.
 fn contact_sheet(
     path: &Path,
-    pictures: &[ScoredPicture],
+    pictures: &[PictureResult<Score>],
     queries: &EncodedQueries,
     cut: bool,
 ) -> Result<()> {
@@ -215,7 +210,7 @@ fn contact_sheet(
     let tiles: Vec<Tile> = (pictures.iter().take(most))
         .map(|picture| Tile {
             path: picture.paths[0].clone(),
-            score: picture.score.score,
+            score: picture.result.score,
         })
         .collect();
     if tiles.len() < pictures.len() {

@@ -12,7 +12,7 @@ use phantasia::session::Session;
 
 use super::arguments::{PromptArg, SessionArgs, steps};
 use super::console::{UsageError, eprint_line, warn_all};
-use super::frontend::{self, Frontend, FrontendArgs, PreviewChoice};
+use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::{models, tournament};
 
@@ -55,8 +55,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         models::ensure_for(&recipe, &standings.judge, yes, quiet)?;
         return tournament::resume(&args.run, &args.session, frontend);
     }
-    let preview = frontend::choose(frontend.preview.unwrap_or(PreviewChoice::None))?;
-    frontend::check_hold(frontend, preview, false)?;
+    let mut frontend = Frontend::new(frontend, PreviewChoice::None, false)?;
     let folder = RunFolder::open(&args.run)?;
     let has_previous = folder.has_previous();
     let (device, device_name) = args.session.models.device.open()?;
@@ -111,14 +110,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         edit.fade = Some(args.frontend.fade);
     }
     apply(&mut run, edit, args)?;
-    let frontend = Frontend {
-        args: frontend.clone(),
-        preview,
-        window: frontend::window(preview)?,
-        device: device_name,
-        stop,
-    };
-    frontend.run(run, |_, _| Ok(()))
+    frontend.open_window()?;
+    frontend.run(run, &device_name, stop, |_, _| Ok(()))
 }
 
 /// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.

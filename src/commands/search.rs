@@ -9,8 +9,11 @@ use std::sync::atomic::Ordering;
 use anyhow::{Result, bail};
 use clap::Args;
 use phantasia::judge::sheet::{self, Tile};
-use phantasia::judge::{EncodedQueries, Ensemble, Hit, Index, Query, Update, no_pictures};
+use phantasia::judge::{
+    EncodedQueries, Ensemble, Index, PictureResult, Query, Update, no_pictures,
+};
 use phantasia::load::EMBEDDED;
+use phantasia::names::insert_path;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{positive, sheet};
@@ -74,9 +77,9 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     warn_all(&queries.warnings);
     let mut index = Index::open(&args.folder);
     warn_all(&index.warning);
-    let mut progress = Progress::new("picture", 0, args.judge.quiet);
+    let mut progress = Progress::callback("picture", args.judge.quiet);
     let update = index.update(&ensemble, |done, total| {
-        progress.update(done, total, "");
+        progress(done, total);
         match stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -103,7 +106,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
         let tiles: Vec<Tile> = (hits.into_iter())
             .map(|mut hit| Tile {
                 path: hit.paths.swap_remove(0),
-                score: hit.score,
+                score: hit.result,
             })
             .collect();
         sheet::write(path, &queries.labels.join("  +  "), &tiles)?;
@@ -111,25 +114,24 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(args: &SearchArgs, hits: &[Hit], update: &Update) -> Result<()> {
+fn print(args: &SearchArgs, hits: &[PictureResult<f64>], update: &Update) -> Result<()> {
     if !args.judge.json {
         let mut table = Table::new([("score", Side::Right), ("picture", Side::Left)]);
-        for Hit { score, paths } in hits {
-            table.row([format!("{score:.4}"), judge::path_cell(paths)]);
+        for hit in hits {
+            table.row([format!("{:.4}", hit.result), judge::path_cell(&hit.paths)]);
         }
         return table.print();
     }
     let mut image = Map::new();
     if let Some(path) = &args.image {
-        judge::insert_path(&mut image, "image", path);
+        insert_path(&mut image, "image", path);
     }
     let query = args.query.as_deref().map(Value::from);
     let query = query.or_else(|| image.get("image").cloned());
-    let result = |Hit { score, paths }: &Hit| {
-        let mut result = Map::new();
-        judge::insert_path(&mut result, "path", &paths[0]);
-        result.insert("score".to_owned(), json!(score));
-        judge::insert_duplicates(&mut result, paths);
+    let result = |hit: &PictureResult<f64>| {
+        let mut result = judge::path_object(&hit.paths);
+        result.insert("score".to_owned(), json!(hit.result));
+        judge::insert_duplicates(&mut result, &hit.paths);
         result
     };
     let mut report = Map::from_iter([("query".to_owned(), json!(query))]);

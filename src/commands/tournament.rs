@@ -8,11 +8,10 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 use phantasia::clip::ClipActivation;
-use phantasia::judge::tournament::{BRACKET, Tournament, TournamentOptions};
+use phantasia::judge::tournament::{BRACKET, Candidate, Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
 use phantasia::run::{IMAGE, METRICS};
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::arguments::{SessionArgs, positive};
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
@@ -38,39 +37,6 @@ pub struct TournamentArgs {
     /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, overriding their files
     #[arg(long, value_name = "NAME", requires = "judge")]
     activation: Option<ClipActivation>,
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    run: String,
-    /// The winner's; none where the tournament was stopped before its end.
-    image: Option<String>,
-    steps: usize,
-    seconds: f64,
-    loss: Value,
-    similarity: Value,
-    device: String,
-    judge: &'a [String],
-    judge_is_guide: bool,
-    /// Steps as a share of painting all candidates to the end.
-    cost: f64,
-    bracket: String,
-    /// Best first.
-    candidates: Vec<Standing<'a>>,
-}
-
-#[derive(Serialize)]
-struct Standing<'a> {
-    seed: u64,
-    run: Option<String>,
-    image: Option<String>,
-    score: Option<f64>,
-    /// Rounds that it was in.
-    rounds: usize,
-    finished: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<&'a str>,
 }
 
 /// Plays a new tournament of that many candidates in a new folder `out/name-NNN`.
@@ -131,9 +97,7 @@ fn play(
         ));
     }
     let start = Instant::now();
-    let mut progress = Progress::new("step", 0, frontend.quiet);
-    let is_over = tournament.play(&stop, |event| progress.update(event.done, event.total, ""))?;
-    drop(progress);
+    let is_over = tournament.play(&stop, Progress::callback("step", frontend.quiet))?;
     let (folder, standings) = (tournament.folder(), tournament.standings());
     for candidate in &standings.candidates {
         if let Some(why) = &candidate.failed {
@@ -142,7 +106,7 @@ fn play(
     }
     if frontend.json {
         let seconds = start.elapsed().as_secs_f64();
-        print_json(&report(&tournament, is_over, seconds, device_name))?;
+        print_json(&report(&tournament, is_over, seconds, &device_name))?;
     } else {
         table(&tournament)?;
         if is_over {
@@ -172,39 +136,43 @@ fn table(tournament: &Tournament) -> Result<()> {
     table.print()
 }
 
-fn report(tournament: &Tournament, is_over: bool, seconds: f64, device: String) -> Report<'_> {
+fn report(tournament: &Tournament, is_over: bool, seconds: f64, device: &str) -> Value {
     let (folder, standings) = (tournament.folder(), tournament.standings());
     let order = standings.order();
+    let inside = |name: &str| folder.join(name).display().to_string();
+    let candidate = |candidate: &&Candidate| {
+        let run = candidate.run.as_ref();
+        let mut standing = json!({
+            "seed": candidate.seed,
+            "run": run.map(|run| inside(run)),
+            "image": run.map(|run| inside(&format!("{run}/{IMAGE}"))),
+            "score": candidate.score(),
+            "rounds": candidate.scores.len(),
+            "finished": candidate.scores.len() == standings.rounds.len(),
+        });
+        if let Some(why) = &candidate.failed {
+            standing["failed"] = json!(why);
+        }
+        standing
+    };
     let last = (order.first().and_then(|winner| winner.run.as_ref()))
         .and_then(|run| last_line(&folder.join(run).join(METRICS)))
-        .unwrap_or(Value::Null);
-    Report {
-        run: folder.display().to_string(),
-        image: is_over.then(|| folder.join(IMAGE).display().to_string()),
-        steps: last["step"].as_u64().unwrap_or(0) as usize,
-        seconds,
-        loss: last["loss"].clone(),
-        similarity: last["similarity"].clone(),
-        device,
-        judge: &standings.judge,
-        judge_is_guide: standings.judge_is_guide,
-        cost: standings.cost(),
-        bracket: folder.join(BRACKET).display().to_string(),
-        candidates: (order.iter())
-            .map(|candidate| {
-                let run = candidate.run.as_ref().map(|run| folder.join(run));
-                Standing {
-                    seed: candidate.seed,
-                    image: (run.as_ref()).map(|run| run.join(IMAGE).display().to_string()),
-                    run: run.map(|run| run.display().to_string()),
-                    score: candidate.score(),
-                    rounds: candidate.scores.len(),
-                    finished: candidate.scores.len() == standings.rounds.len(),
-                    failed: candidate.failed.as_deref(),
-                }
-            })
-            .collect(),
-    }
+        .unwrap_or_default();
+    json!({
+        "run": folder.display().to_string(),
+        // the winner's
+        "image": is_over.then(|| inside(IMAGE)),
+        "steps": last["step"].as_u64().unwrap_or(0),
+        "seconds": seconds,
+        "loss": last["loss"],
+        "similarity": last["similarity"],
+        "device": device,
+        "judge": standings.judge,
+        "judge_is_guide": standings.judge_is_guide,
+        "cost": standings.cost(),
+        "bracket": inside(BRACKET),
+        "candidates": order.iter().map(candidate).collect::<Vec<_>>(),
+    })
 }
 
 /// The last object of a file of JSON lines.

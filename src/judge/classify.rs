@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ensemble::{Encoder, Ensemble};
 use super::labels::{Folders, Label};
-use super::pictures::Skipped;
+use super::pictures::{PictureResult, Results};
 use super::score::best_first;
 use crate::clip::{fast_dot, unit};
 
@@ -87,6 +87,7 @@ impl Classifier {
         Classification {
             probabilities: (0..self.labels.len()).map(mean).collect(),
             by_encoder,
+            truth: None,
         }
     }
 
@@ -98,47 +99,55 @@ impl Classifier {
         &self,
         paths: &[PathBuf],
         progress: impl FnMut(usize, usize),
-    ) -> Result<ClassifiedFiles> {
+    ) -> Result<Results<Classification>> {
         let embedded = self.ensemble.embed_paths(paths, progress)?;
         let folders = Folders::new(&self.labels);
         let pictures = (embedded.files.into_iter())
-            .map(|(path, digest)| ClassifiedPicture {
-                truth: folders.label_of(&path),
-                classification: self.classify(&embedded.vectors[&digest]),
-                path,
+            .map(|(path, digest)| PictureResult {
+                result: Classification {
+                    truth: folders.label_of(&path),
+                    ..self.classify(&embedded.vectors[&digest])
+                },
+                paths: vec![path],
             })
             .collect();
-        Ok(ClassifiedFiles {
+        Ok(Results {
             pictures,
             skipped: embedded.skipped,
         })
     }
 
     /// How often pictures are classified as the folders that they lie in say; `None` if no picture lies in a folder of a label.
-    pub fn evaluate(&self, pictures: &[ClassifiedPicture]) -> Option<Evaluation> {
+    pub fn evaluate(&self, pictures: &[PictureResult<Classification>]) -> Option<Evaluation> {
         let known: Vec<(usize, &Classification)> = (pictures.iter())
-            .filter_map(|picture| Some((picture.truth?, &picture.classification)))
+            .filter_map(|picture| Some((picture.result.truth?, &picture.result)))
             .collect();
         if known.is_empty() {
             return None;
         }
-        let accuracy = |probabilities: &dyn Fn(&'_ Classification) -> &'_ [f64]| {
-            let pairs = known
-                .iter()
-                .map(|(truth, found)| (*truth, probabilities(found)));
-            Accuracy::of(self.labels.len(), pairs)
-        };
-        let clips = (self.ensemble.encoders().iter().enumerate())
+        let encoders = self.ensemble.encoders();
+        // a single CLIP is all of them
+        let several = if encoders.len() > 1 { encoders } else { &[] };
+        let clips = (several.iter().enumerate())
             .map(|(index, encoder)| ClipAccuracy {
                 clip: encoder.name().to_owned(),
-                accuracy: accuracy(&|found| &found.by_encoder[index]),
+                accuracy: self.accuracy(&known, |found| &found.by_encoder[index]),
             })
-            .collect::<Vec<_>>();
+            .collect();
         Some(Evaluation {
-            together: accuracy(&|found| &found.probabilities),
-            clips: if clips.len() == 1 { vec![] } else { clips },
+            together: self.accuracy(&known, |found| &found.probabilities),
+            clips,
             unknown: pictures.len() - known.len(),
         })
+    }
+
+    fn accuracy(
+        &self,
+        known: &[(usize, &Classification)],
+        probabilities: impl Fn(&Classification) -> &[f64],
+    ) -> Accuracy {
+        let pairs = (known.iter()).map(|(truth, found)| (*truth, probabilities(found)));
+        Accuracy::of(self.labels.len(), pairs)
     }
 }
 
@@ -212,6 +221,9 @@ pub struct Classification {
     pub probabilities: Vec<f64>,
     /// The probabilities of each CLIP.
     pub by_encoder: Vec<Vec<f64>>,
+    /// The label of the innermost folder that the file lies in and that is called like a label: as [`Label::folder`] or as [`Label::name`] says,
+    /// upper and lower case alike, and `_` like a space.
+    pub truth: Option<usize>,
 }
 
 impl Classification {
@@ -219,27 +231,6 @@ impl Classification {
     pub fn order(&self) -> Vec<usize> {
         best_first(self.probabilities.iter().copied())
     }
-}
-
-/// A picture file with its classification.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClassifiedPicture {
-    /// The file.
-    pub path: PathBuf,
-    /// How probable each label is.
-    pub classification: Classification,
-    /// The label of the innermost folder that it lies in and that is called like a label: as [`Label::folder`] or as [`Label::name`] says, upper
-    /// and lower case alike, and `_` like a space.
-    pub truth: Option<usize>,
-}
-
-/// The classifications of picture files.
-#[derive(Clone, Debug, Default)]
-pub struct ClassifiedFiles {
-    /// The pictures that were read, in the order in which they were given.
-    pub pictures: Vec<ClassifiedPicture>,
-    /// The files that could not be read.
-    pub skipped: Vec<Skipped>,
 }
 
 /// How often classifications are right, by the folders that the pictures lie in.

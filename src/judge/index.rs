@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use image::{Rgb, RgbImage};
 
 use super::ensemble::Ensemble;
-use super::pictures::{Digest, Skipped, by_content, digest, find_pictures};
+use super::pictures::{Digest, PictureResult, Skipped, by_content, digest, find_pictures};
 use super::query::EncodedQueries;
 use super::score::{best_first, search_scores};
 use crate::clip::fast_dot;
@@ -83,15 +83,6 @@ pub struct Update {
     pub path: Option<PathBuf>,
     /// Why it could not be written.
     pub unsaved: Option<String>,
-}
-
-/// A picture that a search found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
-    /// The weighted mean of the cosines to the queries.
-    pub score: f64,
-    /// Its files, at least one, all of the same content.
-    pub paths: Vec<PathBuf>,
 }
 
 impl Index {
@@ -202,7 +193,7 @@ impl Index {
         Ok(update)
     }
 
-    /// Compares the pictures of an update with queries that the same ensemble encoded; the best first.
+    /// The pictures of an update, the best first, with the weighted means of their cosines to queries that the same ensemble encoded.
     ///
     /// # Errors
     /// When the model fails.
@@ -211,7 +202,7 @@ impl Index {
         ensemble: &Ensemble,
         queries: &EncodedQueries,
         update: &Update,
-    ) -> Result<Vec<Hit>> {
+    ) -> Result<Vec<PictureResult<f64>>> {
         let mut groups = by_content(&update.files);
         let vectors = self.vectors(ensemble)?;
         let rows: Vec<&[f32]> = (groups.iter())
@@ -219,8 +210,8 @@ impl Index {
             .collect();
         let scores = search_scores(&rows, queries);
         Ok((best_first(scores.iter().copied()).into_iter())
-            .map(|index| Hit {
-                score: scores[index],
+            .map(|index| PictureResult {
+                result: scores[index],
                 paths: std::mem::take(&mut groups[index].1),
             })
             .collect())

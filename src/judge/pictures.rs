@@ -7,12 +7,13 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use rayon::prelude::*;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, json};
 use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
 use super::ensemble::{Ensemble, Preprocessed};
-use crate::names::{encoded_if_needed, one_line};
+use crate::names::{insert_path, one_line};
 use crate::picture::{self, DecodeError, PictureError, formats};
 
 /// The SHA-256 of a file's bytes, by which its content is recognised.
@@ -56,19 +57,34 @@ impl Skipped {
 }
 
 impl Serialize for Skipped {
-    /// An object of `path`, `error`, `format` where there is one, and `path_encoded` where the path is not UTF-8.
+    /// An object of `path`, `path_encoded` where the path is not UTF-8, `error`, and `format` where there is one.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut object = to.serialize_map(None)?;
-        object.serialize_entry("path", &self.path.to_string_lossy())?;
-        object.serialize_entry("error", &self.error)?;
+        let mut object = Map::new();
+        insert_path(&mut object, "path", &self.path);
+        object.insert("error".to_owned(), json!(self.error));
         if let Some(format) = self.format {
-            object.serialize_entry("format", format)?;
+            object.insert("format".to_owned(), json!(format));
         }
-        if let Some(encoded) = encoded_if_needed(&self.path) {
-            object.serialize_entry("path_encoded", &encoded)?;
-        }
-        object.end()
+        object.serialize(to)
     }
+}
+
+/// A picture with the result of judging it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PictureResult<T> {
+    /// Its files, at least one; where there are several, they have the same content.
+    pub paths: Vec<PathBuf>,
+    /// The result.
+    pub result: T,
+}
+
+/// The results for picture files.
+#[derive(Clone, Debug)]
+pub struct Results<T> {
+    /// The pictures that were read.
+    pub pictures: Vec<PictureResult<T>>,
+    /// The files that could not be read.
+    pub skipped: Vec<Skipped>,
 }
 
 /// The skipped files of unsupported formats, by the format's name.
@@ -118,20 +134,8 @@ pub fn find_pictures(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
         };
         let entries = WalkDir::new(path).follow_links(true).sort_by_file_name();
         for entry in entries.into_iter().filter_entry(is_visible) {
-            match entry {
-                Ok(entry) if entry.file_type().is_dir() => {}
-                Ok(entry) if formats::is_read(entry.path()) => files.push(entry.into_path()),
-                Ok(entry) => match formats::not_read(entry.path()) {
-                    None => {}
-                    // phones and messengers save JPEGs with the extension of HEIC
-                    Some(_) if picture::begins_like_one(entry.path()) => {
-                        files.push(entry.into_path());
-                    }
-                    Some(format) => {
-                        let error = DecodeError::NotRead(format);
-                        skipped.push(Skipped::undecodable(entry.path(), &error));
-                    }
-                },
+            let entry = match entry {
+                Ok(entry) => entry,
                 Err(error) => {
                     let cause = match (error.loop_ancestor(), error.io_error()) {
                         (Some(above), _) => format!("it is a link back to {}", one_line(above)),
@@ -139,7 +143,17 @@ pub fn find_pictures(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
                         (None, None) => error.to_string(),
                     };
                     skipped.push(Skipped::new(error.path().unwrap_or(path), cause));
+                    continue;
                 }
+            };
+            let (file, format) = (entry.path(), formats::not_read(entry.path()));
+            // phones and messengers save JPEGs with the extension of HEIC
+            let is_read = || format.is_some() && picture::begins_like_one(file);
+            if entry.file_type().is_dir() {
+            } else if formats::is_read(file) || is_read() {
+                files.push(file.to_owned());
+            } else if let Some(format) = format {
+                skipped.push(Skipped::undecodable(file, &DecodeError::NotRead(format)));
             }
         }
     }
@@ -157,7 +171,7 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
 }
 
 /// Files grouped by content, in the order of the first of each.
-pub fn by_content(files: &[(PathBuf, Digest)]) -> Vec<(Digest, Vec<PathBuf>)> {
+pub(super) fn by_content(files: &[(PathBuf, Digest)]) -> Vec<(Digest, Vec<PathBuf>)> {
     let mut indices = HashMap::new();
     let mut groups: Vec<(Digest, Vec<PathBuf>)> = vec![];
     for (path, digest) in files {

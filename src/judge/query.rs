@@ -11,8 +11,6 @@ use crate::prompt::{unique_label, weighted};
 /// A text or a picture that pictures are compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// What results call it.
-    pub label: String,
     /// The text or picture.
     pub content: QueryContent,
     /// How much it counts; below 0, being unlike it is good.
@@ -31,18 +29,18 @@ pub enum QueryContent {
 impl Query {
     /// A text, of weight 1.
     pub fn text(text: &str) -> Self {
+        let content = QueryContent::Text(text.to_owned());
         Self {
-            label: text.to_owned(),
-            content: QueryContent::Text(text.to_owned()),
+            content,
             weight: 1.0,
         }
     }
 
     /// A picture, of weight 1.
     pub fn picture(path: &Path) -> Self {
+        let content = QueryContent::Picture(path.to_owned());
         Self {
-            label: path.display().to_string(),
-            content: QueryContent::Picture(path.to_owned()),
+            content,
             weight: 1.0,
         }
     }
@@ -109,19 +107,25 @@ impl EncodedQueries {
         let mut vectors = vec![vec![]; ensemble.encoders().len()];
         let mut warnings = vec![];
         for query in queries {
-            labels.push(unique_label(query.label.clone(), |label| {
+            let (label, embeddings) = match &query.content {
+                QueryContent::Text(text) => {
+                    let embeddings = (ensemble.encoders().iter())
+                        .map(|encoder| {
+                            let (vector, unread) = encoder.embed_text(text)?;
+                            warnings.extend(unread.of_model(encoder.name(), "a prompt"));
+                            Ok(vector)
+                        })
+                        .collect::<Result<_>>()?;
+                    (text.clone(), embeddings)
+                }
+                QueryContent::Picture(path) => {
+                    let embeddings = ensemble.embed_picture(&picture::load_rgb(path)?)?;
+                    (path.display().to_string(), embeddings)
+                }
+            };
+            labels.push(unique_label(label, |label| {
                 labels.iter().any(|other| other == label)
             }));
-            let embeddings = match &query.content {
-                QueryContent::Text(text) => (ensemble.encoders().iter())
-                    .map(|encoder| {
-                        let (vector, unread) = encoder.embed_text(text)?;
-                        warnings.extend(unread.of_model(encoder.name(), "a prompt"));
-                        Ok(vector)
-                    })
-                    .collect::<Result<_>>()?,
-                QueryContent::Picture(path) => ensemble.embed_picture(&picture::load_rgb(path)?)?,
-            };
             for (vectors, vector) in vectors.iter_mut().zip(embeddings) {
                 vectors.push(vector);
             }

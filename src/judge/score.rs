@@ -9,11 +9,11 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::ensemble::Ensemble;
-use super::pictures::{Digest, EmbeddedFiles, Skipped, by_content};
+use super::pictures::{Digest, EmbeddedFiles, PictureResult, Results, by_content};
 use super::query::{EncodedQueries, Query};
-use crate::aesthetic::{self, Head};
+use crate::aesthetic::Head;
 use crate::clip::{ClipActivation, fast_dot};
-use crate::load::{self, EMBEDDED};
+use crate::load::EMBEDDED;
 
 /// How the scores of several CLIPs become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,16 +43,6 @@ pub struct AestheticOptions {
     pub head: String,
     /// The CLIP whose embeddings it takes.
     pub clip: String,
-}
-
-impl Default for AestheticOptions {
-    /// LAION's.
-    fn default() -> Self {
-        Self {
-            head: aesthetic::HEAD.to_owned(),
-            clip: aesthetic::CLIP.to_owned(),
-        }
-    }
 }
 
 /// What pictures are scored by.
@@ -112,24 +102,6 @@ pub struct Score {
     pub aesthetic: Option<f64>,
 }
 
-/// A picture with its score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScoredPicture {
-    /// Its files, at least one; several where a ranking found files of the same content.
-    pub paths: Vec<PathBuf>,
-    /// Its score.
-    pub score: Score,
-}
-
-/// The scores of picture files.
-#[derive(Clone, Debug, Default)]
-pub struct ScoredFiles {
-    /// The pictures that were read.
-    pub pictures: Vec<ScoredPicture>,
-    /// The files that could not be read.
-    pub skipped: Vec<Skipped>,
-}
-
 /// Scores pictures by queries, an aesthetic head, or both.
 pub struct Scorer {
     ensemble: Ensemble,
@@ -145,35 +117,32 @@ impl Scorer {
     /// # Errors
     /// When there is neither a query nor a head, a model cannot be loaded, the head does not fit its CLIP, or a query cannot be encoded.
     pub fn load(options: &ScorerOptions, device: &Device) -> Result<Self> {
-        let head = (options.aesthetic.as_ref())
-            .map(|aesthetic| load::aesthetic(&aesthetic.head))
-            .transpose()?;
         let clips = options.all_clips();
-        let ensemble = Ensemble::load(&clips, options.activation, device)?;
-        let aesthetic = match (head, &options.aesthetic) {
-            (Some(head), Some(aesthetic)) => {
-                let index = (clips.iter()).position(|name| *name == aesthetic.clip);
-                let index = index.context("the aesthetic head has no CLIP")?;
-                let encoder = &ensemble.encoders()[index];
-                let (towers, width) = (encoder.towers(), encoder.width());
-                head.fits(encoder.name(), towers, width / towers)?;
-                Some((head, index))
+        let aesthetic = match &options.aesthetic {
+            None => None,
+            Some(AestheticOptions { head, clip }) => {
+                let index = clips.iter().position(|name| name == clip);
+                Some(Head::load(head)?).zip(index)
             }
-            _ => None,
         };
-        if options.queries.is_empty() && aesthetic.is_some() {
-            return Ok(Self {
-                queries: EncodedQueries::default(),
-                combine: options.combine,
-                ensemble,
-                aesthetic,
-            });
+        let ensemble = Ensemble::load(&clips, options.activation, device)?;
+        if let Some((head, index)) = &aesthetic {
+            let encoder = &ensemble.encoders()[*index];
+            let towers = encoder.towers();
+            head.fits(encoder.name(), towers, encoder.width() / towers)?;
         }
-        let mut scorer = Self::new(ensemble, &options.queries, options.combine)?;
-        // the head's CLIP does not compare pictures with the queries
-        scorer.queries.vectors.truncate(options.clips.len());
-        scorer.aesthetic = aesthetic;
-        Ok(scorer)
+        let mut queries = EncodedQueries::default();
+        if !options.queries.is_empty() || aesthetic.is_none() {
+            queries = EncodedQueries::new(&ensemble, &options.queries)?;
+            // the head's CLIP does not compare pictures with the queries
+            queries.vectors.truncate(options.clips.len());
+        }
+        Ok(Self {
+            ensemble,
+            queries,
+            combine: options.combine,
+            aesthetic,
+        })
     }
 
     /// A scorer of loaded CLIPs, all of which compare pictures with the queries.
@@ -217,7 +186,7 @@ impl Scorer {
         &self,
         paths: &[PathBuf],
         progress: impl FnMut(usize, usize),
-    ) -> Result<ScoredFiles> {
+    ) -> Result<Results<Score>> {
         let embedded = self.ensemble.embed_paths(paths, progress)?;
         let files = (embedded.files.iter()).map(|(path, digest)| (*digest, vec![path.clone()]));
         self.score_groups(files.collect(), embedded)
@@ -231,11 +200,11 @@ impl Scorer {
         &self,
         paths: &[PathBuf],
         progress: impl FnMut(usize, usize),
-    ) -> Result<ScoredFiles> {
+    ) -> Result<Results<Score>> {
         let embedded = self.ensemble.embed_paths(paths, progress)?;
         let mut scored = self.score_groups(by_content(&embedded.files), embedded)?;
         // equal scores keep the order of the files
-        (scored.pictures).sort_by(|a, b| b.score.score.total_cmp(&a.score.score));
+        (scored.pictures).sort_by(|a, b| b.result.score.total_cmp(&a.result.score));
         Ok(scored)
     }
 
@@ -243,17 +212,15 @@ impl Scorer {
         &self,
         groups: Vec<(Digest, Vec<PathBuf>)>,
         embedded: EmbeddedFiles,
-    ) -> Result<ScoredFiles> {
+    ) -> Result<Results<Score>> {
         let vectors: Vec<&[Vec<f32>]> = (groups.iter())
             .map(|(digest, _)| embedded.vectors[digest].as_slice())
             .collect();
-        let pictures = (groups.iter().zip(self.score(&vectors)?))
-            .map(|((_, paths), score)| ScoredPicture {
-                paths: paths.clone(),
-                score,
-            })
+        let scores = self.score(&vectors)?;
+        let pictures = (groups.into_iter().zip(scores))
+            .map(|((_, paths), result)| PictureResult { paths, result })
             .collect();
-        Ok(ScoredFiles {
+        Ok(Results {
             pictures,
             skipped: embedded.skipped,
         })

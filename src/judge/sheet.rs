@@ -322,6 +322,11 @@ mod tests {
     #[test]
     fn a_sheet_without_pictures_is_a_heading() {
         let folder = tempfile::tempdir().expect("a folder");
-        write(&folder.path().join("sheet.png"), "nothing", &[]).expect("a sheet");
+        let path = folder.path().join("sheet.png");
+        write(&path, "nothing", &[]).expect("a sheet");
+        let sheet = picture::load_rgb(&path).expect("a picture");
+        let ground = *sheet.get_pixel(0, 0);
+        assert!(sheet.pixels().any(|pixel| *pixel != ground));
+        assert!(sheet.height() < TILE);
     }
 }

@@ -31,10 +31,9 @@ use crate::files::write_whole;
 use crate::metadata;
 use crate::picture;
 use crate::prompt::{PromptSchedule, StepContext};
-use crate::recipe::{ClipOptions, Prompt, Recipe};
-use crate::run::{CHECKPOINT, RECIPE, RunFolder};
-use crate::run::{Resumption, Run};
-use crate::session::{Session, SessionOptions, Tick};
+use crate::recipe::{Prompt, Recipe, clip_guide};
+use crate::run::{CHECKPOINT, RECIPE, Resumption, Run, RunFolder};
+use crate::session::{Session, SessionOptions};
 pub use standings::{Candidate, Round, STANDINGS, Standings};
 use standings::{rounds, total_steps};
 
@@ -54,20 +53,6 @@ pub struct TournamentOptions {
     pub judge: Vec<String>,
     /// The nonlinearity of all of them except the embedded one, overriding their files.
     pub activation: Option<ClipActivation>,
-}
-
-/// A step of a tournament.
-pub struct Event<'a> {
-    /// The seed that is painted.
-    pub seed: u64,
-    /// The round, from 0.
-    pub round: usize,
-    /// The results of the step.
-    pub tick: &'a Tick,
-    /// Steps of all candidates that are done.
-    pub done: usize,
-    /// Steps of the whole tournament.
-    pub total: usize,
 }
 
 /// A tournament in its folder.
@@ -103,9 +88,7 @@ impl Tournament {
         let candidates = (0..options.candidates)
             .map(|number| recipe.seed.checked_add(number as u64).map(Candidate::new))
             .collect::<Option<Vec<_>>>()
-            .context(
-                "the seeds of the candidates would exceed the largest seed: take a smaller seed",
-            )?;
+            .context("the candidates' seeds would exceed the largest seed: take a smaller seed")?;
         let mut recipe = recipe.clone();
         // videos of pictures that may be dropped are not needed
         recipe.output.video = None;
@@ -179,15 +162,16 @@ impl Tournament {
         self.scorer.warnings()
     }
 
-    /// Plays to the end, or until `stop` is set; true where it came to the end. `progress` is called after every step. The same recipe,
-    /// options and device give the same standings and the same pictures, with or without a stop.
+    /// Plays to the end, or until `stop` is set; true where it came to the end. After every step, `progress` is called with the number of steps
+    /// of all candidates that are done, and of the whole tournament. The same recipe, options and device give the same standings and the
+    /// same pictures, with or without a stop.
     ///
     /// # Errors
     /// When no candidate can be painted, or a file cannot be written. A single candidate that fails is dropped.
     pub fn play(
         &mut self,
         stop: &AtomicBool,
-        mut progress: impl FnMut(&Event<'_>),
+        mut progress: impl FnMut(usize, usize),
     ) -> Result<bool> {
         for round in 0..self.standings.rounds.len() {
             for index in 0..self.standings.candidates.len() {
@@ -222,7 +206,7 @@ impl Tournament {
         index: usize,
         round: usize,
         stop: &AtomicBool,
-        progress: &mut impl FnMut(&Event<'_>),
+        progress: &mut impl FnMut(usize, usize),
     ) -> Result<bool> {
         let (earlier, rounds) = (&self.standings.rounds[..round], &self.standings.rounds);
         let seed = self.standings.candidates[index].seed;
@@ -232,24 +216,16 @@ impl Tournament {
         let others = (self.standings.candidates.iter())
             .filter(|candidate| candidate.scores.len() > round)
             .count();
-        let (before, total) = (
-            total_steps(earlier) + others * (until - from),
-            total_steps(rounds),
-        );
+        let before = total_steps(earlier) + others * (until - from);
+        let total = total_steps(rounds);
         let mut run = self.run(index)?;
         while !run.is_finished() && (is_last || run.session().step() < until) {
             if stop.load(Ordering::Relaxed) {
                 run.stop()?;
                 return Ok(false);
             }
-            let tick = run.step()?;
-            progress(&Event {
-                seed,
-                round,
-                tick,
-                done: before + tick.step.saturating_sub(from),
-                total,
-            });
+            let step = run.step()?.step;
+            progress(before + step.saturating_sub(from), total);
         }
         // the recipe of a dropped candidate ends here; when the others are resumed, the stop is removed again
         let (_, image) = run.stop()?;
@@ -389,7 +365,7 @@ fn scorer(
 ) -> Result<Scorer> {
     let choice = |name: &str| {
         let guide = recipe.clip.iter().find(|clip| clip.model == name);
-        let mut choice = guide.map_or_else(ClipChoice::default, ClipOptions::choice);
+        let mut choice = guide.map_or_else(ClipChoice::default, clip_guide::Config::choice);
         if name != EMBEDDED {
             choice.activation = standings.activation.or(choice.activation);
         }

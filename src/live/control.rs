@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Command, View};
-use crate::recipe::{Edit, Prompt, Restart, TermOptions, from_json};
+use crate::recipe::{Edit, Prompt, Restart, Terms, from_json};
 
 /// The longest line, in bytes.
 const LONGEST: usize = 1 << 18;
@@ -21,7 +21,7 @@ struct Line {
     fade: Option<usize>,
     #[serde(deserialize_with = "some_entries")]
     set_prompts: Option<Vec<Prompt>>,
-    set_terms: Option<TermOptions>,
+    set_terms: Option<Terms>,
     lr: Option<f64>,
     steps: Option<usize>,
     restart: Option<Restart>,
@@ -78,20 +78,16 @@ pub fn read_commands(
     mut complain: impl FnMut(&str),
 ) {
     for number in 1.. {
-        let parsed = match next_line(&mut lines) {
+        let line = match next_line(&mut lines) {
+            Ok(Some(line)) => line,
             Ok(None) => return,
-            Ok(Some(line)) => line.and_then(|line| parse(&line)),
-            Err(error) => {
-                complain(&format!("commands end at line {number}: {error}"));
-                return;
-            }
+            Err(error) => return complain(&format!("commands end at line {number}: {error}")),
         };
-        match parsed {
+        match line.and_then(|line| parse(&line)) {
             Ok(parsed) => {
-                for command in parsed {
-                    if commands.send(command).is_err() {
-                        return;
-                    }
+                let mut sent = parsed.into_iter().map(|command| commands.send(command));
+                if sent.any(|sent| sent.is_err()) {
+                    return;
                 }
             }
             Err(error) => complain(&format!("command line {number}: {error:#}")),

@@ -12,6 +12,8 @@ use crate::recipe::{Edit, Recipe, RecipeError};
 
 /// Editors write a file in several operations. It is read once nothing has happened for this long.
 const SETTLE: Duration = Duration::from_millis(150);
+const UNREADABLE: &str = "the recipe has an error; the render continues with it as it was";
+const REST: &str = "of the recipe's changes, those of prompts and terms take effect now, the others when it is rendered again";
 
 /// Watches a file until it is dropped.
 pub struct RecipeWatch {
@@ -27,10 +29,10 @@ impl RecipeWatch {
     /// When the system cannot watch the file's folder.
     pub fn start(
         path: &Path,
-        now: Recipe,
+        mut now: Recipe,
         commands: SyncSender<Command>,
-        read: impl FnMut() -> Result<Recipe, RecipeError> + Send + 'static,
-        complain: impl FnMut(&str) + Send + 'static,
+        mut read: impl FnMut() -> Result<Recipe, RecipeError> + Send + 'static,
+        mut complain: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self> {
         let (sender, events) = channel();
         let context = || format!("cannot watch {}", path.display());
@@ -42,12 +44,6 @@ impl RecipeWatch {
         };
         (watcher.watch(&folder, RecursiveMode::NonRecursive)).with_context(context)?;
         let name = path.file_name().map(ToOwned::to_owned);
-        let mut follower = Follower {
-            now,
-            commands,
-            read,
-            complain,
-        };
         std::thread::Builder::new()
             .name("recipe-watch".to_owned())
             .spawn(move || {
@@ -55,11 +51,47 @@ impl RecipeWatch {
                     let mut names = event.paths.iter().map(|path| path.file_name());
                     !event.kind.is_access() && names.any(|other| other == name.as_deref())
                 };
-                while wait(&events, concerns) && follower.update() {}
+                while wait(&events, concerns) {
+                    let command = match read() {
+                        Ok(fresh) => {
+                            let (edit, is_all) = changes(&now, &fresh);
+                            if !is_all {
+                                complain(REST);
+                            }
+                            now = fresh;
+                            if edit.is_empty() {
+                                continue;
+                            }
+                            Command::Edit(edit)
+                        }
+                        Err(error) => {
+                            complain(&format!("{error}\n{UNREADABLE}"));
+                            Command::Report(Severity::Error, UNREADABLE.to_owned())
+                        }
+                    };
+                    if commands.send(command).is_err() {
+                        return;
+                    }
+                }
             })
             .with_context(context)?;
         Ok(Self { _watcher: watcher })
     }
+}
+
+/// What changes from one recipe to another as an edit, and whether that is all that changes.
+fn changes(now: &Recipe, fresh: &Recipe) -> (Edit, bool) {
+    let edit = Edit {
+        prompts: (fresh.prompts != now.prompts).then(|| fresh.prompts.clone()),
+        terms: (fresh.terms != now.terms).then(|| fresh.terms.clone()),
+        ..Edit::default()
+    };
+    let rest = Recipe {
+        prompts: now.prompts.clone(),
+        terms: now.terms.clone(),
+        ..fresh.clone()
+    };
+    (edit, rest == *now)
 }
 
 /// Waits until the file has changed and then nothing has happened for a moment; false once the watcher is gone.
@@ -78,51 +110,6 @@ fn wait(
             Ok(_) => {}
             Err(error) => return error == RecvTimeoutError::Timeout,
         }
-    }
-}
-
-struct Follower<R, C> {
-    now: Recipe,
-    commands: SyncSender<Command>,
-    read: R,
-    complain: C,
-}
-
-impl<R, C> Follower<R, C>
-where
-    R: FnMut() -> Result<Recipe, RecipeError>,
-    C: FnMut(&str),
-{
-    /// Reads the file and sends what has changed; false once the receiver is gone.
-    fn update(&mut self) -> bool {
-        let fresh = match (self.read)() {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                (self.complain)(&format!(
-                    "{error}\nthe render continues with the recipe as it was"
-                ));
-                let text = "the recipe has an error; the render continues with it as it was";
-                let report = Command::Report(Severity::Error, text.to_owned());
-                return self.commands.send(report).is_ok();
-            }
-        };
-        let edit = Edit {
-            prompts: (fresh.prompts != self.now.prompts).then(|| fresh.prompts.clone()),
-            terms: (fresh.terms != self.now.terms).then(|| fresh.terms.clone()),
-            ..Edit::default()
-        };
-        let rest = |recipe: &Recipe| Recipe {
-            prompts: vec![],
-            terms: self.now.terms.clone(),
-            ..recipe.clone()
-        };
-        if rest(&fresh) != rest(&self.now) {
-            (self.complain)(
-                "of the recipe's changes, those of prompts and terms take effect now, the others when it is rendered again",
-            );
-        }
-        self.now = fresh;
-        edit.is_empty() || self.commands.send(Command::Edit(edit)).is_ok()
     }
 }
 

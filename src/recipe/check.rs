@@ -1,14 +1,18 @@
 //! What a recipe's types cannot hold: ranges, values that must fit each other, files that must be there.
 
-mod critics;
 mod generator;
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    AestheticOptions, GeneratorOptions, Prompt, Recipe, Schedule, Select, StepOrPercent, VqganStart,
-};
+use phantasia_core::check::{Checker as SectionChecker, MODEL_FORMAT, check_ranges, format_of};
 use phantasia_core::diagnostic::DiagnosticKind;
+use phantasia_core::schema::walk;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    GeneratorOptions, Prompt, Recipe, Schedule, Select, StepOrPercent, Terms, VqganStart, terms,
+};
 
 /// Longest side of a picture, of a layer.
 const LONGEST_SIDE: usize = 16_384;
@@ -90,7 +94,7 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
     }
     for (path, terms) in all_terms {
         if let Some(aesthetic) = &mut terms.aesthetic {
-            let AestheticOptions { model, clip, .. } = &mut **aesthetic;
+            let terms::aesthetic::Config { model, clip, .. } = &mut **aesthetic;
             files.push((format!("{path}.aesthetic.model"), FileOf::Model(model)));
             files.push((format!("{path}.aesthetic.clip"), FileOf::Model(clip)));
         }
@@ -142,7 +146,8 @@ impl Checker {
         self.stages(recipe);
         self.timeline(recipe);
         self.clip(recipe);
-        self.cutouts("cutouts", &recipe.cutouts);
+        let cutouts = &recipe.cutouts;
+        self.section("cutouts", cutouts, |checker| cutouts.check(checker));
         self.terms("terms", &recipe.terms, recipe);
         self.range("output.fps", recipe.output.fps, 0.1, 120.0);
         for (name, path) in [("mask", &recipe.mask), ("init", &recipe.init)] {
@@ -150,6 +155,53 @@ impl Checker {
                 self.image(name, path);
             }
         }
+    }
+
+    fn clip(&mut self, recipe: &Recipe) {
+        if recipe.clip.is_empty() {
+            self.invalid(
+                "clip",
+                "there is no model to judge the picture: `embedded` is always there",
+            );
+            return;
+        }
+        for (index, clip) in recipe.clip.iter().enumerate() {
+            self.section(&format!("clip.{index}"), clip, |checker| {
+                clip.check(&recipe.cutouts, checker);
+            });
+        }
+        let mut weights = recipe.clip.iter().map(|clip| clip.weight.bounds());
+        if weights.all(|bounds| bounds == (0.0, 0.0)) {
+            self.invalid("clip", "all weights are 0, so that no model would count");
+        }
+    }
+
+    fn terms(&mut self, path: &str, terms: &Terms, recipe: &Recipe) {
+        self.section(path, terms, |checker| terms.check(&recipe.cutouts, checker));
+    }
+
+    /// Checks a section against its schema, and what its schema cannot say.
+    fn section<T: Serialize + JsonSchema>(
+        &mut self,
+        path: &str,
+        section: &T,
+        check: impl FnOnce(&mut SectionChecker),
+    ) {
+        let schema = schemars::schema_for!(T).to_value();
+        let value = serde_json::to_value(section).unwrap_or_default();
+        let mut checker = SectionChecker::default();
+        checker.section(path, |checker| {
+            check_ranges(&schema, &value, checker);
+            check(checker);
+        });
+        for finding in checker.into_findings() {
+            self.push(&finding.path, finding.kind);
+        }
+        walk(&schema, &value, &mut |key, schema, value| {
+            if let (Some(MODEL_FORMAT), Some(model)) = (format_of(schema), value.as_str()) {
+                self.model(&format!("{path}.{key}"), model);
+            }
+        });
     }
 
     fn stages(&mut self, recipe: &Recipe) {
@@ -349,13 +401,6 @@ impl Checker {
             );
         }
         fits
-    }
-
-    fn positive(&mut self, path: &str, number: &Schedule) {
-        let (lowest, _) = number.bounds();
-        if lowest <= 0.0 {
-            self.out_of_bounds(path, number, "a number above 0", lowest);
-        }
     }
 
     fn out_of_bounds(&mut self, path: &str, number: &Schedule, expected: &str, worst: f64) {

@@ -1,6 +1,6 @@
 //! What a recipe is where it says nothing.
 
-use super::{ClipOptions, EMBEDDED, OutputOptions, Schedule};
+use super::{OutputOptions, Schedule, clip_guide};
 
 pub(super) fn size() -> [usize; 2] {
     [256, 256]
@@ -10,8 +10,8 @@ pub(super) fn steps() -> usize {
     200
 }
 
-pub(super) fn clip() -> Vec<ClipOptions> {
-    vec![ClipOptions::new(EMBEDDED)]
+pub(super) fn clip() -> Vec<clip_guide::Config> {
+    vec![clip_guide::Config::default()]
 }
 
 /// Falls along half a cosine, to a tenth.

@@ -17,8 +17,9 @@ use super::stage::STAGE_KEYS;
 use super::yaml::{self, Content, Key, Node};
 use super::{Prompt, Recipe};
 use crate::metadata;
-use crate::run::RECIPE;
-use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError, nearest};
+use phantasia_core::diagnostic::{
+    Diagnostic, DiagnosticKind, Location, RECIPE, RecipeError, nearest,
+};
 
 /// No recipe is larger.
 const LARGEST: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::generator::Kind;
-use super::{GeneratorOptions, Prompt, Recipe, TermOptions, forms};
+use super::{GeneratorOptions, Prompt, Recipe, Terms, forms};
 
 /// The generators of a render, one after the other; at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Stage {
     pub prompts: Option<Vec<Prompt>>,
     /// Instead of the terms before it, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub terms: Option<TermOptions>,
+    pub terms: Option<Terms>,
 }
 
 /// The keys of a stage that are not its generator's.
@@ -264,7 +264,7 @@ impl JsonSchema for Stages {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<GeneratorOptions>();
-        let terms = generator.subschema_for::<TermOptions>();
+        let terms = generator.subschema_for::<Terms>();
         json_schema!({
             "description": "One generator, or a list of them, each going on from the last one's picture.",
             "anyOf": [

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prompt, Recipe, TermOptions, forms};
+use super::{Prompt, Recipe, Terms, forms};
 
 /// A change of a render between two steps; what is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Edit {
     pub fade: Option<usize>,
     /// Replaces the terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub terms: Option<TermOptions>,
+    pub terms: Option<Terms>,
     /// Multiplies the recipe's learning rate, instead of the factor before; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,

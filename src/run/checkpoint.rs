@@ -14,7 +14,8 @@ use generators::State;
 use safetensors::{SafeTensors, View};
 use thiserror::Error;
 
-use super::folder::{CHECKPOINT, PREVIOUS, RunFolder};
+use super::folder::RunFolder;
+use super::names::{CHECKPOINT, PREVIOUS};
 use crate::files::{OutputError, failed, write_whole};
 use crate::session::{SavedSession, SavedState};
 

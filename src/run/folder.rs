@@ -12,29 +12,12 @@ use image::RgbImage;
 
 use super::inputs::Inputs;
 use super::lock::Lock;
-use super::names::{file_name, number_of, relative};
+use super::names::{FRAMES, IMAGE, KEPT, RECIPE, SNAPSHOTS, file_name, number_of, relative};
 use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
 use crate::load::EMBEDDED;
 use crate::metadata;
 use crate::recipe::Recipe;
 
-/// The picture's file name in a run folder.
-pub const IMAGE: &str = "image.png";
-/// The prefix of the names of pictures that were kept when a complete run was resumed.
-pub(super) const KEPT: &str = "image-";
-pub use phantasia_core::diagnostic::RECIPE;
-/// The metrics' file name in a run folder.
-pub const METRICS: &str = "metrics.jsonl";
-/// The folder of frames in a run folder.
-pub const FRAMES: &str = "frames";
-/// The checkpoint's file name in a run folder.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The file name of the checkpoint before it.
-pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
-/// The folder of snapshots in a run folder.
-pub const SNAPSHOTS: &str = "snapshots";
-/// The file name of a rule in the run folder of a cellular automaton.
-pub const RULE: &str = "rule.safetensors";
 const SOFTWARE: &str = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
 
 /// The folder of one run. No other process can open it while this value exists.

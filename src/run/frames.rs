@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-use super::folder::{FRAMES, RunFolder};
+use super::folder::RunFolder;
+use super::names::FRAMES;
 use super::video::{self, VideoError, VideoWriter};
 use crate::files::OutputError;
 use crate::picture;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{METRICS, RunFolder};
+use super::folder::RunFolder;
+use super::names::METRICS;
 use crate::files::{OutputError, failed, write_whole};
 
 impl RunFolder {

@@ -1,11 +1,27 @@
-//! Names of runs and of files, safe on every file system.
+//! Names of runs and of the files in their folders.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
-use super::folder::{IMAGE, KEPT, RECIPE};
+pub use phantasia_core::diagnostic::RECIPE;
 
+/// The picture's file name in a run folder.
+pub const IMAGE: &str = "image.png";
+/// The prefix of the names of pictures that were kept when a complete run was resumed.
+pub(super) const KEPT: &str = "image-";
+/// The metrics' file name in a run folder.
+pub const METRICS: &str = "metrics.jsonl";
+/// The folder of frames in a run folder.
+pub const FRAMES: &str = "frames";
+/// The checkpoint's file name in a run folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The file name of the checkpoint before it.
+pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
+/// The folder of snapshots in a run folder.
+pub const SNAPSHOTS: &str = "snapshots";
+/// The file name of a rule in the run folder of a cellular automaton.
+pub const RULE: &str = "rule.safetensors";
 /// Longest name of a run, in bytes, before its number.
 const LONGEST_NAME: usize = 80;
 

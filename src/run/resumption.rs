@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::Run;
-use super::folder::{RECIPE, RunFolder};
+use super::folder::RunFolder;
+use super::names::RECIPE;
 use crate::recipe::{Edit, PartialRecipe, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 

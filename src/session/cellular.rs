@@ -39,9 +39,9 @@ mod tests {
 
     use super::*;
     use crate::flat;
-    use crate::objective::{Objective, Regular};
+    use crate::objective::{Objective, TermContext, Terms};
     use crate::picture;
-    use crate::recipe::{GeneratorOptions, Schedule, TermOptions};
+    use crate::recipe::{GeneratorOptions, terms};
     use crate::session::Session;
     use crate::session::generator::LearningRateScale;
 
@@ -63,13 +63,12 @@ mod tests {
             device: &Device::Cpu,
             learning_rate_scale: &LearningRateScale::default(),
         };
-        let terms = TermOptions {
-            mean: Some(Schedule::from(0.4)),
-            contrast: Some(Schedule::from(0.2)),
-            ..TermOptions::default()
+        let terms = Terms {
+            mean: Some(terms::mean::Config(0.4.into())),
+            contrast: Some(terms::contrast::Config(0.2.into())),
+            ..Terms::default()
         };
-        let terms = Regular::of(&terms).into_iter();
-        let objective = Objective::new(terms.map(|term| Box::new(term) as _).collect());
+        let objective = Objective::new(terms.build(&mut TermContext::default())?);
         let mut session =
             Session::from_parts(Box::new(cellular(&options, &order)?), objective, steps);
         while !session.is_finished() {

@@ -129,7 +129,7 @@ impl Session {
         if !edit.changes_objective() {
             return Ok(());
         }
-        let terms = self.backend()?.terms();
+        let terms = self.backend()?.terms()?;
         self.objective.set_terms(terms);
         self.objective_edits.push((source, edit.clone()));
         Ok(())

@@ -13,7 +13,7 @@ use phantasia::clip::config::{ClipConfig, TextConfig, TextPool};
 use phantasia::clip::files::{ClipFiles, TokenizerFiles};
 use phantasia::clip::{Clip, ClipActivation, fast_dot};
 use phantasia::judge::Ensemble;
-use phantasia::objective::{Target, judge};
+use phantasia::objective::{Target, prompt_loss};
 use phantasia::picture::load_rgb;
 use phantasia::recipe::{Distance, Recipe, Select};
 use phantasia::session::Session;
@@ -74,7 +74,7 @@ fn towers_with_other_keys_agree_with_open_clip() -> Result<()> {
         };
         let values = seen.flatten_all()?.to_vec1::<f32>()?;
         let targets = std::slice::from_ref(&target);
-        let found = judge(
+        let found = prompt_loss(
             &values,
             texts[0].len(),
             targets,

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use frozen::{Filter, Layer};
 use generators::{Generator, LearningRate, OptimizerKind, Pyramid, PyramidConfig, pyramid};
 use phantasia::clip::Clip;
-use phantasia::objective::{Target, judge};
+use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Select};
 
 use crate::common::clips::{error, pixels, tensors};
@@ -59,7 +59,7 @@ fn clip_agrees(name: &str) -> Result<()> {
         (Distance::Spherical, "spherical"),
     ] {
         let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
-        let found = judge(
+        let found = prompt_loss(
             &values,
             width,
             std::slice::from_ref(&target),

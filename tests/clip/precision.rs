@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::files::ClipFiles;
 use phantasia::clip::{Clip, Numbers};
-use phantasia::objective::{Target, judge};
+use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Precision, Select};
 use phantasia::session::Session;
 
@@ -30,7 +30,7 @@ fn look(clip: &Clip, name: &str) -> Result<(Tensor, Tensor)> {
     };
     let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
     let width = embeddings.dim(1)?;
-    let found = judge(&values, width, &[target], Distance::Cosine, Select::All);
+    let found = prompt_loss(&values, width, &[target], Distance::Cosine, Select::All);
     let grads = Tensor::from_vec(found.grads, embeddings.shape(), &Device::Cpu)?;
     Ok((embeddings, back(&grads)?.broadcast_mul(&std)?))
 }

@@ -8,9 +8,11 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use phantasia::aesthetic::Head;
 use phantasia::clip::Clip;
-use phantasia::objective::{AestheticTerm, AestheticTermOptions, Term};
+use phantasia::objective::Term;
+use phantasia::objective::cutouts::CutoutSampler;
+use phantasia::objective::terms::aesthetic::AestheticTerm;
 use phantasia::prompt::StepContext;
-use phantasia::recipe::{Augment, CutoutOptions, Schedule};
+use phantasia::recipe::{Augment, Schedule, augment, cutouts};
 use tempfile::TempDir;
 
 use crate::common::clips::{pixels, tensors};
@@ -34,24 +36,23 @@ fn pictures() -> Result<(Tensor, Tensor)> {
 }
 
 /// So many views, all of the whole picture as it is.
-fn whole(count: usize) -> CutoutOptions {
-    CutoutOptions {
+fn whole(count: usize) -> cutouts::Config {
+    cutouts::Config {
         count: Some(Schedule::from(count as f64)),
         overview: Schedule::from(count as f64),
         augment: vec![],
-        ..CutoutOptions::default()
+        ..cutouts::Config::default()
     }
 }
 
-fn term(name: &str, cutouts: CutoutOptions, memory: usize) -> Result<AestheticTerm> {
-    let options = AestheticTermOptions {
-        weight: Schedule::from(1.0),
-        cutouts,
+fn term(name: &str, cutouts: cutouts::Config, memory: usize) -> Result<AestheticTerm> {
+    let sampler = CutoutSampler {
+        config: cutouts,
         seed: 3,
         memory,
     };
-    let clip = Arc::new(clip()?);
-    Ok(AestheticTerm::new(Arc::new(head(name)), clip, options))
+    let (head, clip) = (Arc::new(head(name)), Arc::new(clip()?));
+    Ok(AestheticTerm::new(head, clip, 1.0.into(), sampler))
 }
 
 fn largest(x: &Tensor) -> Result<f64> {
@@ -75,7 +76,7 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
                 "{name} {index}"
             );
             let picture = pictures.narrow(0, index, 1)?;
-            let found = term.judge(&picture, StepContext::new(0, 1))?;
+            let found = term.evaluate(&picture, StepContext::new(0, 1))?;
             assert!(
                 (found.loss - (1.0 - expected / 10.0)).abs() < 1e-6,
                 "{}",
@@ -96,10 +97,10 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
 
 #[test]
 fn the_gradient_through_cutouts_matches_finite_differences() -> Result<()> {
-    let cutouts = CutoutOptions {
+    let cutouts = cutouts::Config {
         count: Some(Schedule::from(5.0)),
-        augment: vec![Augment::Flip { p: 0.5 }],
-        ..CutoutOptions::default()
+        augment: vec![Augment::Flip(augment::flip::Config::default())],
+        ..cutouts::Config::default()
     };
     let image = Tensor::arange(0f32, (3 * 44 * 36) as f32, &Device::Cpu)?;
     let image = image
@@ -107,20 +108,20 @@ fn the_gradient_through_cutouts_matches_finite_differences() -> Result<()> {
         .sin()?
         .affine(0.3, 0.5)?
         .reshape((1, 3, 44, 36))?;
-    let mut critic = term("mlp", cutouts.clone(), usize::MAX)?;
+    let mut term_of_all = term("mlp", cutouts.clone(), usize::MAX)?;
     let at = StepContext::new(4, 10);
-    let whole = critic.judge(&image, at)?;
+    let whole = term_of_all.evaluate(&image, at)?;
     let length = whole.grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?;
     let along = (&whole.grad / f64::from(length))?;
     let step = 0.05;
     let mut loss =
-        |h: f64| -> Result<f64> { Ok(critic.judge(&(&image + (&along * h)?)?, at)?.loss) };
+        |h: f64| -> Result<f64> { Ok(term_of_all.evaluate(&(&image + (&along * h)?)?, at)?.loss) };
     let slope = (loss(step)? - loss(-step)?) / (2.0 * step);
     let error = (slope - f64::from(length)).abs() / f64::from(length);
     assert!(error < 5e-3, "{slope} {length}");
     // one view at a time is the same
     let mut small = term("mlp", cutouts, 1)?;
-    let found = small.judge(&image, at)?;
+    let found = small.evaluate(&image, at)?;
     assert!((found.loss - whole.loss).abs() < 1e-6);
     assert!(largest(&(found.grad - &whole.grad)?)? < 1e-5 * largest(&whole.grad)?);
     Ok(())

@@ -9,6 +9,10 @@ use tempfile::TempDir;
 use crate::common::fixture;
 use crate::common::program::{assert_refused, json, run, text};
 
+const RED: [u8; 3] = [220, 20, 30];
+const BLUE: [u8; 3] = [30, 40, 220];
+const GREEN: [u8; 3] = [20, 160, 40];
+
 fn disc(colour: [u8; 3]) -> RgbImage {
     RgbImage::from_fn(64, 64, |x, y| {
         let (x, y) = (x as i32 - 32, y as i32 - 32);
@@ -23,11 +27,7 @@ fn disc(colour: [u8; 3]) -> RgbImage {
 /// `red/1.png`, `blue/1.png`, `green/1.png`: discs; `red/copy.png`, and `broken.png`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, colour) in [
-        ("red", [220, 20, 30]),
-        ("blue", [30, 40, 220]),
-        ("green", [20, 160, 40]),
-    ] {
+    for (name, colour) in [("red", RED), ("blue", BLUE), ("green", GREEN)] {
         let inside = folder.path().join("pictures").join(name);
         fs::create_dir_all(&inside).expect("a folder");
         disc(colour).save(inside.join("1.png")).expect("a picture");
@@ -144,8 +144,15 @@ fn the_table_and_the_sheet_show_the_ranking() {
     assert!(lines[0].starts_with("# rank"), "{stdout}");
     assert!(lines[1].trim_start().starts_with("1  "), "{stdout}");
     assert!(stdout.contains("(and 1 of the same content)"), "{stdout}");
-    let sheet = image::open(folder.path().join("sheet.png")).expect("a sheet");
-    assert!(sheet.width() > 600);
+    // the discs stand side by side, the best one on the left
+    let sheet = (image::open(folder.path().join("sheet.png")).expect("a sheet")).into_rgb8();
+    let column = |colour: [u8; 3]| {
+        let found = sheet
+            .enumerate_pixels()
+            .find(|(.., pixel)| pixel.0 == colour);
+        found.expect("a disc of that colour").0
+    };
+    assert!(column(RED) < column(BLUE) && column(RED) < column(GREEN));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use phantasia::judge::tournament::{Event, Tournament, TournamentOptions};
+use phantasia::judge::tournament::{Tournament, TournamentOptions};
 use phantasia::recipe::Recipe;
 use phantasia::session::SessionOptions;
 use tempfile::TempDir;
@@ -82,7 +82,7 @@ fn the_recipe_of_a_candidate_that_was_dropped_paints_its_picture() {
     let out = tempfile::tempdir().expect("a folder");
     let mut tournament = tournament(out.path());
     let stop = std::sync::atomic::AtomicBool::new(false);
-    assert!(tournament.play(&stop, |_| {}).expect("an end"));
+    assert!(tournament.play(&stop, |_, _| {}).expect("an end"));
     let folder = tournament.folder();
     for candidate in &tournament.standings().candidates {
         let run_folder = folder.join(candidate.run.as_ref().expect("a run"));
@@ -146,7 +146,11 @@ fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let out = tempfile::tempdir().expect("a folder");
     let mut whole = tournament(out.path());
-    assert!(whole.play(&AtomicBool::new(false), |_| {}).expect("an end"));
+    assert!(
+        whole
+            .play(&AtomicBool::new(false), |_, _| {})
+            .expect("an end")
+    );
     let mut total = 0;
     let mut other = tournament(out.path());
     let mut over = false;
@@ -155,10 +159,10 @@ fn a_tournament_that_is_stopped_anywhere_ends_as_if_it_was_not() {
         let stop = AtomicBool::new(false);
         let mut steps = 0;
         over = other
-            .play(&stop, |event: &Event<'_>| {
+            .play(&stop, |done, of| {
                 steps += 1;
                 total += 1;
-                assert!(event.done <= event.total);
+                assert!(done <= of);
                 stop.store(steps >= 3, Ordering::Relaxed);
             })
             .expect("a part");
@@ -212,7 +216,7 @@ fn a_candidate_whose_recipe_was_changed_is_not_judged() {
     let out = tempfile::tempdir().expect("a folder");
     let mut stopped = tournament(out.path());
     let stop = AtomicBool::new(false);
-    let stop_now = |_: &Event<'_>| stop.store(true, Ordering::Relaxed);
+    let stop_now = |_, _| stop.store(true, Ordering::Relaxed);
     assert!(!stopped.play(&stop, stop_now).expect("a part"));
     let path = stopped.folder().to_owned();
     let candidates = &stopped.standings().candidates;
@@ -229,7 +233,7 @@ fn a_candidate_whose_recipe_was_changed_is_not_judged() {
     let mut resumed = resume(&path).expect("the tournament");
     assert!(
         resumed
-            .play(&AtomicBool::new(false), |_| {})
+            .play(&AtomicBool::new(false), |_, _| {})
             .expect("an end")
     );
     let candidate = &resumed.standings().candidates[place];

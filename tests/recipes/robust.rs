@@ -6,8 +6,8 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use phantasia::metadata;
 use phantasia::picture::decode_rgb;
 use phantasia::recipe::{
-    Augment, ClipOptions, Distance, GeneratorOptions, PartialRecipe, Prompt, PyramidOptions,
-    Recipe, Schedule, Select, Sides, Stages, StepOrPercent,
+    Augment, Distance, GeneratorOptions, Location, PartialRecipe, Prompt, PyramidOptions, Recipe,
+    RecipeError, Schedule, Select, Sides, Stages, StepOrPercent, augment, clip_guide, terms,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -23,8 +23,28 @@ clip: [{ model: embedded }]
 cutouts: { count: 16, augment: [flip, affine: { degrees: 10, p: 0.5 }] }
 ";
 
-fn read(text: &str) -> Result<Recipe, phantasia::recipe::RecipeError> {
+fn read(text: &str) -> Result<Recipe, RecipeError> {
     Recipe::parse(text, "r.yaml", Path::new(""))
+}
+
+/// What is read reads back from what is written; what is refused says why, and at a place within the text.
+fn assert_read_or_refused(text: &str) {
+    match read(text) {
+        Ok(recipe) => assert_eq!(read(&recipe.to_yaml()).expect("a recipe"), recipe),
+        Err(error) => {
+            assert!(!error.problems.is_empty());
+            for problem in &error.problems {
+                let Location::Text { line, column } = problem.place else {
+                    panic!("{problem}: not in the text")
+                };
+                assert!((1..=text.lines().count() + 1).contains(&line), "{problem}");
+                assert!(
+                    column >= 1 && !problem.fault.to_string().is_empty(),
+                    "{problem}"
+                );
+            }
+        }
+    }
 }
 
 fn number() -> impl Strategy<Value = Schedule> {
@@ -70,24 +90,29 @@ fn prompt() -> impl Strategy<Value = Prompt> {
 fn augment() -> impl Strategy<Value = Augment> {
     let p = 0.0..=1.0;
     prop_oneof![
-        p.clone().prop_map(|p| Augment::Flip { p }),
-        (share(), share(), p.clone()).prop_map(|(degrees, translate, p)| Augment::Affine {
-            degrees,
-            translate,
-            p
-        }),
-        (share(), p.clone()).prop_map(|(strength, p)| Augment::Perspective { strength, p }),
+        p.clone()
+            .prop_map(|p| Augment::Flip(augment::flip::Config { p })),
+        (share(), share(), p.clone()).prop_map(|(degrees, translate, p)| Augment::Affine(
+            augment::affine::Config {
+                degrees,
+                translate,
+                p
+            }
+        )),
+        (share(), p.clone()).prop_map(|(strength, p)| Augment::Perspective(
+            augment::perspective::Config { strength, p }
+        )),
         (share(), share(), share(), share(), p.clone()).prop_map(
-            |(hue, saturation, brightness, contrast, p)| Augment::Jitter {
+            |(hue, saturation, brightness, contrast, p)| Augment::Jitter(augment::jitter::Config {
                 hue,
                 saturation,
                 brightness,
                 contrast,
                 p
-            }
+            })
         ),
-        (share(), p).prop_map(|(area, p)| Augment::Erase { area, p }),
-        share().prop_map(|strength| Augment::Noise { strength }),
+        (share(), p).prop_map(|(area, p)| Augment::Erase(augment::erase::Config { area, p })),
+        share().prop_map(|strength| Augment::Noise(augment::noise::Config { strength })),
     ]
 }
 
@@ -115,12 +140,12 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                     normalize,
                     ..PyramidOptions::default()
                 }));
-                recipe.clip.push(ClipOptions::new(&format!(
+                recipe.clip.push(clip_guide::Config::new(&format!(
                     "x{}x",
                     model.replace(['/', '\0'], "")
                 )));
                 recipe.cutouts.augment = augment;
-                recipe.terms.mean = mean;
+                recipe.terms.mean = mean.map(terms::mean::Config);
                 if flag {
                     recipe.distance = Distance::Cosine;
                     recipe.select = Select::Best;
@@ -133,14 +158,14 @@ fn recipe() -> impl Strategy<Value = Recipe> {
 proptest! {
     #[test]
     fn any_text_is_a_recipe_or_an_error(text in any::<String>()) {
-        let _ = read(&text);
+        assert_read_or_refused(&text);
     }
 
     #[test]
     fn any_yaml_like_text_is_a_recipe_or_an_error(
         text in "([a-z]{1,4}|[ \n\t:,\\[\\]{}&*!|>'\"%@`#?-]|prompts|size|generator|kind|[0-9.]{1,3}){0,80}"
     ) {
-        let _ = read(&text);
+        assert_read_or_refused(&text);
     }
 
     #[test]
@@ -153,9 +178,7 @@ proptest! {
             let end = (at + length).min(text.len());
             text.replace_range(at..end, &with);
         }
-        if let Ok(recipe) = read(&text) {
-            prop_assert_eq!(read(&recipe.to_yaml()).expect("a recipe"), recipe);
-        }
+        assert_read_or_refused(&text);
     }
 
     #[test]
@@ -169,8 +192,10 @@ proptest! {
     fn any_assignment_is_taken_or_refused(path in "[a-z.0-9]{0,12}", value in any::<String>()) {
         for path in [&path, "prompts.0.text", "cutouts.augment.0", "generator.lr"] {
             let mut draft = PartialRecipe::parse(VALID, "r.yaml", Path::new("")).expect("a draft");
-            if draft.set(&format!("{path}={value}")).is_ok() {
-                let _ = draft.finish();
+            let flag = format!("{path}={value}");
+            match draft.set(&flag).and_then(|()| draft.finish()) {
+                Ok(recipe) => prop_assert_eq!(read(&recipe.to_yaml()).expect("a recipe"), recipe),
+                Err(error) => prop_assert!(!error.problems.is_empty(), "{}", flag),
             }
         }
     }
@@ -194,8 +219,9 @@ proptest! {
             b"II*\0",
         ];
         let bytes = [SIGNATURES[format], &bytes].concat();
-        let _ = decode_rgb(&bytes);
-        let _ = metadata::read(std::io::Cursor::new(&bytes));
+        // so few bytes are no picture; that they are refused is what matters
+        prop_assert!(decode_rgb(&bytes).is_err() || format == 4);
+        prop_assert!(metadata::read(std::io::Cursor::new(&bytes)).is_err());
     }
 
     #[test]
@@ -209,14 +235,21 @@ proptest! {
         ];
         let image = RgbImage::from_fn(20, 15, |x, y| image::Rgb([x as u8 * 9, y as u8 * 13, 70]));
         let mut bytes = std::io::Cursor::new(vec![]);
-        DynamicImage::ImageRgb8(image).write_to(&mut bytes, FORMATS[format]).expect("a picture");
+        DynamicImage::ImageRgb8(image.clone()).write_to(&mut bytes, FORMATS[format]).expect("a picture");
         let mut bytes = bytes.into_inner();
+        let whole = decode_rgb(&bytes).expect("the picture");
+        prop_assert_eq!(whole.dimensions(), image.dimensions());
         for (at, value) in edits {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        let _ = decode_rgb(&bytes);
-        let _ = decode_rgb(&bytes[..length.index(bytes.len())]);
-        let _ = metadata::read(std::io::Cursor::new(&bytes));
+        // a decoder may read past the damage, or refuse the picture: both without a panic
+        for bytes in [&bytes[..], &bytes[..length.index(bytes.len())]] {
+            if let Ok(picture) = decode_rgb(bytes) {
+                prop_assert!(picture.width() > 0 && picture.height() > 0);
+            }
+            let texts = metadata::read(std::io::Cursor::new(bytes)).unwrap_or_default();
+            prop_assert!(!texts.contains_key(metadata::RECIPE));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
-use phantasia::recipe::{Border, CutoutChanges, Schedule};
+use phantasia::recipe::{Border, Schedule, cutouts};
 use phantasia::session::{Session, SessionOptions};
 
 use crate::common::{fixture, parse};
@@ -62,9 +62,9 @@ fn what_an_entry_does_not_say_is_the_recipes() {
     assert_eq!(parse(&recipe.to_yaml()), recipe);
     let mut changed = recipe.clone();
     changed.set("clip.1.cutouts.power=2").expect("set");
-    let power = CutoutChanges {
+    let power = cutouts::Changes {
         power: Some(Schedule::from(2.0)),
-        ..CutoutChanges::default()
+        ..cutouts::Changes::default()
     };
     assert_eq!(changed.clip[1].cutouts, Some(power));
 }

@@ -160,34 +160,6 @@ fn a_model_that_is_not_here_tells_how_to_get_it() {
     assert_refused(&output, 1, "models fetch google/ddpm-cat-257");
 }
 
-#[test]
-fn impossible_settings_are_refused_at_their_place() {
-    for (generator, message) in [
-        ("eta: 2", "generator.eta"),
-        ("sampler: euler, eta: 0.5", "leave it out"),
-        ("skip: 100%", "99"),
-        ("clamp: 0", "above 0"),
-        ("scale: -1", "0 or more"),
-        ("resolution: [0, 8]", "resolution"),
-        ("samplr: ddim", "did you mean `sampler`"),
-        ("sampler: dimm", "ddim"),
-    ] {
-        let folder = folder(generator);
-        let output = run(folder.path(), &["recipe", "check", "ball.yaml"]);
-        assert_refused(&output, 2, message);
-    }
-}
-
-#[test]
-fn a_recipe_without_a_model_is_refused() {
-    let folder = folder("scale: 1");
-    let output = run(
-        folder.path(),
-        &["render", "ball.yaml", "--set", "generator.model=''"],
-    );
-    assert_refused(&output, 2, "there is no model");
-}
-
 #[cfg(unix)]
 #[test]
 fn an_interrupted_walk_is_resumed_to_the_same_bytes() {

@@ -1,6 +1,5 @@
 //! The thread that paints, driven through its channel, with a generator and a critic that are none.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +11,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use generators::{Generator, Progress, State};
 use phantasia::live::{Command, Event, Frame, Message, RenderOptions, RenderWorker, Severity};
-use phantasia::objective::{Term, Verdict};
+use phantasia::objective::{Term, TermOutput};
 use phantasia::prompt::StepContext;
 use phantasia::recipe::{Edit, Prompt, Recipe, Restart};
 use phantasia::run::{CHECKPOINT, IMAGE, METRICS, RECIPE, Run, RunFolder};
@@ -91,7 +90,7 @@ impl Term for Lighter {
         "lighter"
     }
 
-    fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
         // whatever a test sends from here on comes after this step
         self.log.note(format!("asked {}", at.clock));
         let start = Instant::now();
@@ -109,12 +108,10 @@ impl Term for Lighter {
             bail!("the critic is gone");
         }
         self.log.note(format!("step {}", at.clock));
-        Ok(Verdict {
-            loss: 1.0,
-            grad: Tensor::full(-0.0625f32, image.shape(), image.device())?,
-            similarity: BTreeMap::new(),
-            parts: BTreeMap::new(),
-        })
+        Ok(TermOutput::new(
+            1.0,
+            Tensor::full(-0.0625f32, image.shape(), image.device())?,
+        ))
     }
 }
 
@@ -176,12 +173,12 @@ impl SessionBackend for Mock {
         Ok(())
     }
 
-    fn terms(&self) -> Vec<Box<dyn Term>> {
-        vec![Box::new(Lighter {
+    fn terms(&mut self) -> Result<Vec<Box<dyn Term>>> {
+        Ok(vec![Box::new(Lighter {
             log: self.log.clone(),
             permits: Arc::clone(&self.permits),
             breaks_at: self.breaks_at,
-        })]
+        })])
     }
 
     fn mask(&self) -> Result<Option<Tensor>> {

@@ -8,5 +8,6 @@ mod critics;
 mod diffusion;
 mod live;
 mod resume;
+mod shows_its_prompt;
 mod stable;
 mod stops;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::common::ball::{self, pixels, render, session, values};
 use crate::common::generator_fixture;
-use crate::common::program::{assert_refused, run};
+use crate::common::program::assert_refused;
 
 /// A folder with `ball.yaml`, whose generator begins with the kind.
 fn folder(generator: &str) -> TempDir {
@@ -160,20 +160,4 @@ fn a_pipeline_without_a_part_names_it() {
         }
     }
     assert_refused(&render(&folder), 1, "text_encoder/config.json");
-}
-
-#[test]
-fn impossible_settings_are_refused_at_their_place() {
-    for (kind, keys, message) in [
-        ("diffusion", "cfg: -1", "generator.cfg"),
-        ("noise", "clip: 0", "above 0"),
-        ("noise", "momentum: 2", "generator.momentum"),
-        ("noise", "lr: 0", "nothing would change"),
-        ("noise", "sampler: ddim", "sampler"),
-        ("noise", "regularise: 1", "did you mean `regularize`"),
-    ] {
-        let folder = with_model(kind, keys);
-        let output = run(folder.path(), &["recipe", "check", "ball.yaml"]);
-        assert_refused(&output, 2, message);
-    }
 }

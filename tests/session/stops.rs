@@ -280,8 +280,8 @@ fn an_edit_that_a_recipe_could_not_hold_is_refused() {
     let folder = folder(BALL);
     let recipe = Recipe::load(&folder.path().join("ball.yaml")).expect("a recipe");
     let mut render = Harness::default().begin(&recipe, folder.path());
-    let terms = phantasia::recipe::TermOptions {
-        mean: Some(3.0.into()),
+    let terms = phantasia::recipe::Terms {
+        mean: Some(phantasia::recipe::terms::mean::Config(3.0.into())),
         ..recipe.terms.clone()
     };
     for (edit, path) in [

@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use activation::ClipActivation;
 pub use numbers::Numbers;
-pub use precision::{ClipChoice, Precision};
+pub use precision::{ClipChoice, EMBEDDED_ACTIVATION, Precision};
 
 /// The name of the CLIP that is part of the program.
 pub const EMBEDDED: &str = "embedded";

@@ -38,6 +38,9 @@ impl fmt::Display for Precision {
     }
 }
 
+/// Why a nonlinearity cannot be chosen for the embedded CLIP.
+pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
+
 /// How a CLIP is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClipChoice {

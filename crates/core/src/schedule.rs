@@ -89,6 +89,13 @@ impl Schedule {
     }
 }
 
+/// 0, throughout.
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::from(0.0)
+    }
+}
+
 impl From<f64> for Schedule {
     fn from(value: f64) -> Self {
         Self(Form::Constant(value))

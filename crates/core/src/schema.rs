@@ -3,6 +3,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::Schedule;
+
 /// A list of maps and plain scalars, or one of these.
 pub fn entries<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let map = generator.subschema_for::<T>();
@@ -44,6 +46,13 @@ pub fn or_bare_kinds(schema: &mut Schema) {
         .map(|variant| variant["properties"]["kind"]["const"].clone())
         .collect();
     or(schema, words);
+}
+
+/// Adds a number or an expression of `t` alone to a map.
+pub fn or_schedule(schema: &mut Schema) {
+    let schedule = Schedule::json_schema(&mut SchemaGenerator::default());
+    let description = schema.remove("description");
+    *schema = json_schema!({ "description": description, "anyOf": [schedule, schema] });
 }
 
 fn variants(schema: &Schema) -> &[Value] {

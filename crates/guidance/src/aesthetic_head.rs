@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Context;
 use thiserror::Error;
 use weights::checkpoint::{Checkpoint, CheckpointError, Scope};
+use weights::models;
 
 /// LAION's head.
 pub const HEAD: &str = "laion-aesthetic";
 /// The CLIP that LAION's head was trained on.
 pub const CLIP: &str = "openai/clip-vit-large-patch14";
-/// The best score that is thought of; heads are not held to it.
+/// The best score; heads are not limited to it.
 pub const BEST: f64 = 10.0;
+/// The file names of heads in the folders of models.
+pub const WEIGHTS: &[&str] = &["aesthetic-model.pth"];
 
 /// More layers, or numbers in one, has no head.
 const MOST_LAYERS: usize = 32;
@@ -72,6 +76,15 @@ pub struct Head {
 }
 
 impl Head {
+    /// Loads the head of that name: a file, or a known model that the Hugging Face cache holds.
+    ///
+    /// # Errors
+    /// Where it is not on this machine, or is no head that can be read.
+    pub fn load(name: &str) -> anyhow::Result<Self> {
+        let path = models::locate(name, Path::new(""), WEIGHTS)?.path;
+        Self::open(name, &path).with_context(|| format!("cannot load the aesthetic head `{name}`"))
+    }
+
     /// Reads a head: `weight` and `bias` of a single layer, or a stack of layers `layers.N.weight` and `layers.N.bias` with at most a dropout
     /// between two of them. There is no activation between the layers, so that they are one: it is computed here, in f64.
     /// `name` is what messages call it.
@@ -192,7 +205,7 @@ impl Head {
     }
 
     /// The score of an embedding `[width]` of any length but 0, about 1 to 10, and its gradient.
-    pub fn judge(&self, embedding: &[f32]) -> (f64, Vec<f64>) {
+    pub fn score_with_gradient(&self, embedding: &[f32]) -> (f64, Vec<f64>) {
         let square: f64 = embedding.iter().map(|x| f64::from(*x).powi(2)).sum();
         let norm = square.sqrt().max(f64::MIN_POSITIVE);
         let along = self.along(embedding) / norm;
@@ -227,14 +240,14 @@ mod tests {
             bias: 4.0,
         };
         let x = [0.3f32, -1.2, 0.7, 2.0];
-        let (score, grad) = head.judge(&x);
+        let (score, grad) = head.score_with_gradient(&x);
         let length = x.iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!((head.score(&x.map(|x| x / length)) - score).abs() < 1e-6);
         for i in 0..x.len() {
             let at = |h: f32| {
                 let mut x = x;
                 x[i] += h;
-                head.judge(&x).0
+                head.score_with_gradient(&x).0
             };
             let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
             assert!((slope - grad[i]).abs() < 2e-4, "{i}: {slope} {}", grad[i]);

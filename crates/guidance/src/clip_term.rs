@@ -1,67 +1,33 @@
-//! The CLIP term: the distance of the picture's views to the prompts, by one or several image towers.
+//! The CLIP term: the distance of the picture's cutouts to the prompts, by one or several image towers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use frozen::Layer;
+use phantasia_core::{Fade, Prompt, StepContext};
 
-use super::judge::{Target, judge};
-use super::{Sight, Term, Verdict, Views};
-use crate::config::{CutoutOptions, Distance, Select};
-use clip::{Aim, Clip, Tower};
-use phantasia_core::Schedule;
-use phantasia_core::{PromptSchedule, StepContext};
-
-/// One prompt, encoded for one critic.
-#[derive(Clone, Debug)]
-pub struct Encoded {
-    /// What metrics call the prompt.
-    pub label: String,
-    /// What is aimed at, one for each tower.
-    pub aims: Vec<Aim>,
-    /// What similarity is measured to by the towers that judge, of unit length; it differs from the aim where the embeddings are centred.
-    pub plain: Vec<Vec<f32>>,
-    /// The distance at which it is content.
-    pub stop: Option<f64>,
-    /// When and how much it counts.
-    pub influence: PromptSchedule,
-}
-
-/// One CLIP with the prompts as it understands them.
-pub struct Critic {
-    /// The model.
-    pub clip: Arc<Clip>,
-    /// How much it counts beside the others.
-    pub weight: Schedule,
-    /// The views that it is shown.
-    pub cutouts: CutoutOptions,
-    /// The prompts.
-    pub prompts: Vec<Encoded>,
-}
-
-/// How the term works.
-#[derive(Clone, Debug)]
-pub struct ClipTermOptions {
-    /// How far an embedding is from a prompt's.
-    pub distance: Distance,
-    /// How several prompts count together.
-    pub select: Select,
-    /// Decides the views.
-    pub seed: u64,
-    /// About how many bytes the views that are worked on at once may take.
-    pub memory: usize,
-}
+use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
+use crate::context::TermContext;
+use crate::distance::Distance;
+use crate::micro_batch;
+use crate::prompt_loss::{Target, prompt_loss};
+use crate::select::Select;
+use crate::term::{Term, TermOutput, add_to};
 
 /// The CLIP term of an objective.
+#[derive(Clone)]
 pub struct ClipTerm {
-    critics: Vec<Critic>,
-    options: ClipTermOptions,
+    guides: Vec<ClipGuide>,
+    distance: Distance,
+    select: Select,
 }
 
-/// What one tower says.
-struct Opinion {
+/// Sums of cosines to the prompts, by label, and the number of summands.
+type Similarity = BTreeMap<String, (f64, f64)>;
+
+/// The loss of one image tower.
+struct TowerOutput {
     judges: bool,
     weight: f64,
     loss: f64,
@@ -70,115 +36,120 @@ struct Opinion {
 }
 
 impl ClipTerm {
-    /// A term of these critics, at least one.
-    pub fn new(critics: Vec<Critic>, options: ClipTermOptions) -> Self {
-        Self { critics, options }
+    /// Loads the CLIPs of a recipe, at least one. There are no prompts yet.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded.
+    pub fn new(
+        configs: &[clip_guide::Config],
+        distance: Distance,
+        select: Select,
+        context: &mut TermContext,
+    ) -> Result<Self> {
+        let guides = configs.iter().map(|config| ClipGuide::new(config, context));
+        Ok(Self {
+            guides: guides.collect::<Result<_>>()?,
+            distance,
+            select,
+        })
     }
 
-    /// The views of an image for one of the towers, which are numbered over all critics.
-    fn draw(
-        &self,
-        image: &Tensor,
-        cutouts: &CutoutOptions,
-        tower: &Tower,
-        number: usize,
-        at: StepContext,
-    ) -> Result<Views> {
-        let (_, _, height, width) = image.dims4()?;
-        let (size, seed) = ((width, height), self.options.seed);
-        let sight = Sight::of(tower);
-        Ok(Views::draw(cutouts, size, sight, seed, at, number))
+    /// Encodes prompts without using them yet: [`ClipTerm::set_prompts`] then cannot fail for them.
+    ///
+    /// # Errors
+    /// When a prompt cannot be encoded.
+    pub fn prepare(&mut self, prompts: &[Prompt], context: &mut TermContext) -> Result<()> {
+        (self.guides.iter_mut()).try_for_each(|guide| guide.encode(prompts, context).map(drop))
     }
 
-    /// The loss of one tower and its gradient, micro-batch by micro-batch. Adds cosines to `similarity`.
-    fn evaluate(
+    /// Fades the present prompts out and these in.
+    ///
+    /// # Errors
+    /// As [`ClipTerm::prepare`]; the prompts are as before.
+    pub fn set_prompts(
+        &mut self,
+        prompts: &[Prompt],
+        fade: Fade,
+        context: &mut TermContext,
+    ) -> Result<()> {
+        self.prepare(prompts, context)?;
+        for guide in &mut self.guides {
+            let encoded = guide.encode(prompts, context)?;
+            guide.replace_prompts(encoded, fade);
+        }
+        Ok(())
+    }
+
+    /// The loss of one tower of a guide, and its gradient. Adds cosines to `similarity`. `number` counts towers over all guides.
+    fn tower_loss(
         &self,
-        critic: &Critic,
+        guide: &ClipGuide,
         index: usize,
-        views: &Views,
+        number: usize,
         image: &Tensor,
         at: StepContext,
-        similarity: &mut BTreeMap<String, (f64, f64)>,
+        similarity: &mut Similarity,
     ) -> Result<(f64, Tensor)> {
-        let tower = &critic.clip.towers()[index];
-        let targets: Vec<Target> = (critic.prompts.iter())
+        let tower = &guide.clip.towers()[index];
+        let targets: Vec<Target> = (guide.prompts.iter())
             .map(|prompt| Target {
-                vector: prompt.aims[index].vector.clone(),
-                weight: prompt.influence.at(at),
+                vector: prompt.embedding.aims[index].vector.clone(),
+                weight: prompt.schedule.at(at),
                 stop: prompt.stop,
             })
             .collect();
-        let total = views.len();
-        let batch = (self.options.memory / tower.bytes_per_image().max(1)).clamp(1, total);
+        let cutouts = guide.sampler.draw(image, tower, number, at)?;
+        let total = cutouts.len();
         let mut loss = 0.0;
-        let mut sum: Option<Tensor> = None;
-        for start in (0..total).step_by(batch) {
-            let range = start..(start + batch).min(total);
-            let cut = views.layer(range, image.device())?;
-            let (x, back_to_image) = cut.vjp(image)?;
-            let (embeddings, back_to_views) = tower.vjp(&x)?;
-            let (n, width) = embeddings.dims2()?;
-            let values = embeddings
-                .to_dtype(DType::F32)?
-                .flatten_all()?
-                .to_vec1::<f32>()?;
-            let found = judge(
-                &values,
-                width,
-                &targets,
-                self.options.distance,
-                self.options.select,
-            );
+        let memory = guide.sampler.memory;
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
+            let found = prompt_loss(embeddings, width, &targets, self.distance, self.select);
             loss += found.loss / total as f64;
             if tower.judges() {
-                self.measure(critic, index, &values, width, &found.cosines, similarity);
+                measure(
+                    &guide.prompts,
+                    index,
+                    embeddings,
+                    width,
+                    &found.cosines,
+                    similarity,
+                );
             }
             let scale = 1.0 / total as f32;
-            let grads: Vec<f32> = found.grads.iter().map(|grad| grad * scale).collect();
-            let grads = Tensor::from_vec(grads, (n, width), image.device())?
-                .to_dtype(embeddings.dtype())?;
-            let grad = back_to_image(&back_to_views(&grads)?)?;
-            sum = Some(match sum {
-                None => grad,
-                Some(sum) => (sum + grad)?,
-            });
-        }
-        let Some(grad) = sum else {
-            bail!("no cutouts were drawn");
-        };
+            found.grads.iter().map(|grad| grad * scale).collect()
+        })?;
         Ok((loss, grad))
     }
+}
 
-    /// Adds the cosines to the prompts' plain embeddings.
-    fn measure(
-        &self,
-        critic: &Critic,
-        index: usize,
-        values: &[f32],
-        width: usize,
-        cosines: &[f64],
-        similarity: &mut BTreeMap<String, (f64, f64)>,
-    ) {
-        let count = (values.len() / width) as f64;
-        for (prompt, to_aim) in critic.prompts.iter().zip(cosines) {
-            // nobody asks any more for what is fading out
-            if prompt.influence.leaves() {
-                continue;
-            }
-            let sum = if prompt.plain[index] == prompt.aims[index].vector {
-                *to_aim
-            } else {
-                let target = Target {
-                    vector: prompt.plain[index].clone(),
-                    weight: 0.0,
-                    stop: None,
-                };
-                judge(values, width, &[target], Distance::Cosine, Select::All).cosines[0]
-            };
-            let entry = similarity.entry(prompt.label.clone()).or_default();
-            entry.0 += sum;
-            entry.1 += count;
+/// Adds the cosines of embeddings to the prompts' plain embeddings for one tower.
+fn measure(
+    prompts: &[EncodedPrompt],
+    tower: usize,
+    embeddings: &[f32],
+    width: usize,
+    cosines: &[f64],
+    similarity: &mut Similarity,
+) {
+    for (prompt, to_aim) in prompts.iter().zip(cosines) {
+        // metrics leave out what an edit has replaced
+        if prompt.schedule.leaves() {
+            continue;
         }
+        let plain = &prompt.embedding.plain[tower];
+        let sum = if *plain == prompt.embedding.aims[tower].vector {
+            *to_aim
+        } else {
+            let target = Target {
+                vector: plain.clone(),
+                weight: 0.0,
+                stop: None,
+            };
+            prompt_loss(embeddings, width, &[target], Distance::Cosine, Select::All).cosines[0]
+        };
+        let entry = similarity.entry(prompt.label.clone()).or_default();
+        entry.0 += sum;
+        entry.1 += (embeddings.len() / width) as f64;
     }
 }
 
@@ -187,29 +158,26 @@ impl Term for ClipTerm {
         "clip"
     }
 
-    fn judge(&mut self, image: &Tensor, at: StepContext) -> Result<Verdict> {
-        let mut similarity = BTreeMap::new();
-        let mut opinions = vec![];
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        let mut similarity = Similarity::new();
+        let mut outputs: Vec<TowerOutput> = vec![];
         let mut parts = BTreeMap::new();
-        let towers: usize = (self.critics.iter())
-            .map(|critic| critic.clip.towers().len())
-            .sum();
-        for critic in &self.critics {
-            let weight = critic.weight.at(at.t());
-            for (index, tower) in critic.clip.towers().iter().enumerate() {
-                let weight = weight * tower.share() * sure(&critic.prompts, index, at);
-                let views = self.draw(image, &critic.cutouts, tower, opinions.len(), at)?;
-                let (loss, grad) = self
-                    .evaluate(critic, index, &views, image, at, &mut similarity)
-                    .with_context(|| format!("while asking the CLIP `{}`", tower.name()))?;
-                let rms = match towers {
-                    1 => 1.0,
-                    _ => root_mean_square(&grad)?,
-                };
-                if towers > 1 {
+        let towers = self.guides.iter().map(|guide| guide.clip.towers().len());
+        let is_alone = towers.sum::<usize>() == 1;
+        for guide in &self.guides {
+            for (index, tower) in guide.clip.towers().iter().enumerate() {
+                let weight =
+                    guide.weight.at(at.t()) * tower.share() * sure(&guide.prompts, index, at);
+                let number = outputs.len();
+                let (loss, grad) =
+                    self.tower_loss(guide, index, number, image, at, &mut similarity)?;
+                let rms = if is_alone {
+                    1.0
+                } else {
                     parts.insert(format!("clip/{}", tower.name()), weight * loss);
-                }
-                opinions.push(Opinion {
+                    root_mean_square(&grad)?
+                };
+                outputs.push(TowerOutput {
                     judges: tower.judges(),
                     weight,
                     loss,
@@ -218,58 +186,54 @@ impl Term for ClipTerm {
                 });
             }
         }
-        let loss = opinions.iter().map(|o| o.weight * o.loss).sum();
-        Ok(Verdict {
-            loss,
-            grad: balanced(opinions)?,
+        let similarity = similarity.into_iter();
+        Ok(TermOutput {
+            loss: outputs.iter().map(|tower| tower.weight * tower.loss).sum(),
+            grad: balanced(outputs)?,
             similarity: similarity
-                .into_iter()
                 .map(|(label, (sum, count))| (label, sum / count))
                 .collect(),
             parts,
         })
     }
 
-    fn views(&self, image: &Tensor, at: StepContext) -> Result<Option<Tensor>> {
-        let first = (self.critics.iter())
-            .find_map(|critic| Some((&critic.cutouts, critic.clip.towers().first()?)));
-        let Some((cutouts, tower)) = first else {
+    fn cutouts(&self, image: &Tensor, at: StepContext) -> Result<Option<Tensor>> {
+        let Some(guide) = self.guides.first() else {
             return Ok(None);
         };
-        let views = self.draw(image, cutouts, tower, 0, at)?;
-        let cut = views.layer(0..views.len(), image.device())?;
-        Ok(Some(cut.eval(image)?))
+        let cutouts = guide.sampler.draw(image, &guide.clip.towers()[0], 0, at)?;
+        let layer = cutouts.layer(0..cutouts.len(), image.device())?;
+        Ok(Some(layer.eval(image)?))
     }
 }
 
 /// How much a tower knows of what the prompts ask for at the moment, 0..=1.
-fn sure(prompts: &[Encoded], tower: usize, at: StepContext) -> f64 {
+fn sure(prompts: &[EncodedPrompt], tower: usize, at: StepContext) -> f64 {
     let (mut sum, mut all) = (0.0, 0.0);
     for prompt in prompts {
-        let weight = prompt.influence.at(at).abs();
-        sum += weight * prompt.aims[tower].sure;
+        let weight = prompt.schedule.at(at).abs();
+        sum += weight * prompt.embedding.aims[tower].sure;
         all += weight;
     }
     if all > 0.0 { sum / all } else { 1.0 }
 }
 
-/// The weighted sum of the towers' gradients, each first brought to the mean size of those that judge: a tower whose gradient is large by nature
+/// The weighted sum of the towers' gradients, each first scaled to the mean size of those that judge: a tower whose gradient is large by nature
 /// would otherwise paint alone. With one tower this is its gradient.
-fn balanced(opinions: Vec<Opinion>) -> Result<Tensor> {
-    let judges = opinions.iter().filter(|o| o.judges);
-    let (sum, count) = judges.fold((0.0, 0), |(sum, count), o| (sum + o.rms, count + 1));
+fn balanced(outputs: Vec<TowerOutput>) -> Result<Tensor> {
+    let judges = outputs.iter().filter(|output| output.judges);
+    let (sum, count) = judges.fold((0.0, 0), |(sum, count), output| {
+        (sum + output.rms, count + 1)
+    });
     let mean = sum / f64::from(count.max(1));
-    let mut sum: Option<Tensor> = None;
-    for opinion in opinions {
-        let scale = match opinion.rms > 0.0 {
-            true => opinion.weight * mean / opinion.rms,
-            false => opinion.weight,
+    let mut sum = None;
+    for output in outputs {
+        let scale = if output.rms > 0.0 {
+            output.weight * mean / output.rms
+        } else {
+            output.weight
         };
-        let grad = (opinion.grad * scale)?;
-        sum = Some(match sum {
-            None => grad,
-            Some(sum) => (sum + grad)?,
-        });
+        add_to(&mut sum, (output.grad * scale)?)?;
     }
     sum.context("the recipe names no CLIP")
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
+use candle_core::safetensors::load_buffer;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, FileEntry, ModelEntry};
@@ -20,9 +20,6 @@ const LARGEST: u64 = 8 << 30;
 /// A row of `files`: path, size, seconds and nanoseconds of the change, and the number of its content.
 #[derive(Deserialize, Serialize)]
 struct Row(String, u64, u64, u32, usize);
-
-/// A tensor to be written: name, type, shape and bytes.
-type Part = (String, Dtype, Vec<usize>, Vec<u8>);
 
 /// Writes an index.
 pub(super) fn write(
@@ -49,46 +46,30 @@ pub(super) fn write(
         .collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     let rows = serde_json::to_vec(&rows)?;
-    let mut parts: Vec<Part> = vec![
-        ("files".to_owned(), Dtype::U8, vec![rows.len()], rows),
+    let cpu = &Device::Cpu;
+    let mut tensors = vec![
+        ("files".to_owned(), Tensor::new(rows, cpu)?),
         (
             "digests".to_owned(),
-            Dtype::U8,
-            vec![digests.len(), 32],
-            digests.concat(),
+            Tensor::from_vec(digests.concat(), (digests.len(), 32), cpu)?,
         ),
     ];
     for (k, model) in models.iter().enumerate() {
-        let width = model.probe.len();
-        let mut seen: Vec<(usize, &Vec<f32>)> = (model.vectors.iter())
-            .map(|(digest, vector)| (number(digest), vector))
+        let mut seen: Vec<(u32, &[f32])> = (model.vectors.iter())
+            .map(|(digest, vector)| (number(digest) as u32, vector.as_slice()))
             .collect();
         seen.sort_by_key(|(number, _)| *number);
-        let numbers = (seen.iter()).flat_map(|(number, _)| (*number as u32).to_le_bytes());
-        let vectors = (seen.iter()).flat_map(|(_, vector)| le_bytes(vector));
-        let mut part = |name: &str, dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
-            parts.push((format!("model.{k}.{name}"), dtype, shape, bytes));
-        };
-        part(
-            "probe",
-            Dtype::F32,
-            vec![width],
-            le_bytes(&model.probe).collect(),
-        );
-        part("seen", Dtype::U32, vec![seen.len()], numbers.collect());
-        part(
-            "vectors",
-            Dtype::F32,
-            vec![seen.len(), width],
-            vectors.collect(),
-        );
+        let (numbers, vectors): (Vec<u32>, Vec<&[f32]>) = seen.into_iter().unzip();
+        let shape = (numbers.len(), model.probe.len());
+        for (name, tensor) in [
+            ("probe", Tensor::new(model.probe.as_slice(), cpu)?),
+            ("seen", Tensor::new(numbers, cpu)?),
+            ("vectors", Tensor::from_vec(vectors.concat(), shape, cpu)?),
+        ] {
+            tensors.push((format!("model.{k}.{name}"), tensor));
+        }
     }
-    let views = (parts.iter())
-        .map(|(name, dtype, shape, bytes)| {
-            Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let bytes = serialize(views, None)?;
+    let bytes = safetensors::serialize(tensors, None)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -103,24 +84,17 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, FileEntry>, Vec<Model
     if fs::metadata(path)?.len() > LARGEST {
         bail!("it is larger than {} GiB", LARGEST >> 30);
     }
-    let bytes = fs::read(path)?;
-    let tensors = SafeTensors::deserialize(&bytes)?;
-    let table = |name: &str, dtype: Dtype, dims: usize| -> Result<TensorView<'_>> {
-        let table = tensors.tensor(name)?;
-        if table.dtype() != dtype || table.shape().len() != dims {
-            bail!("its table `{name}` is of another kind");
-        }
-        Ok(table)
-    };
-    let digests = table("digests", Dtype::U8, 2)?;
-    if digests.shape()[1] != 32 {
-        bail!("its table `digests` is of another kind");
-    }
-    let (digests, _) = digests.data().as_chunks::<32>();
+    let mut tensors = load_buffer(&fs::read(path)?, &Device::Cpu)?;
+    let mut take =
+        |name: &str| (tensors.remove(name)).with_context(|| format!("it has no table `{name}`"));
+    let digests = (take("digests")?.to_vec2::<u8>()?.into_iter())
+        .map(|digest| digest.try_into().ok())
+        .collect::<Option<Vec<Digest>>>()
+        .context("its digests are of another length")?;
     let digest = |number: usize| {
         (digests.get(number).copied()).context("it refers to a content that it does not hold")
     };
-    let rows: Vec<Row> = serde_json::from_slice(table("files", Dtype::U8, 1)?.data())?;
+    let rows: Vec<Row> = serde_json::from_slice(&take("files")?.to_vec1::<u8>()?)?;
     let mut files = HashMap::with_capacity(rows.len());
     for Row(path, size, seconds, nanos, number) in rows {
         if nanos >= 1_000_000_000 {
@@ -135,45 +109,23 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, FileEntry>, Vec<Model
         };
         files.insert(path, entry);
     }
-    let mut models: Vec<ModelEntry> = vec![];
-    while tensors
-        .tensor(&format!("model.{}.probe", models.len()))
-        .is_ok()
-    {
-        let k = models.len();
-        let table = |name: &str, dtype, dims| table(&format!("model.{k}.{name}"), dtype, dims);
-        let probe = floats(table("probe", Dtype::F32, 1)?.data());
-        let (seen, vectors) = (
-            table("seen", Dtype::U32, 1)?,
-            table("vectors", Dtype::F32, 2)?,
-        );
-        let width = probe.len();
-        if width == 0 || vectors.shape() != [seen.shape()[0], width] {
-            bail!("the tables of its model {k} do not fit each other");
+    let mut models = vec![];
+    while let Ok(probe) = take(&format!("model.{}.probe", models.len())) {
+        let mut take = |name: &str| take(&format!("model.{}.{name}", models.len()));
+        let probe = probe.to_vec1::<f32>()?;
+        let (seen, vectors) = (take("seen")?.to_vec1::<u32>()?, take("vectors")?);
+        if probe.is_empty() || vectors.dims() != [seen.len(), probe.len()] {
+            bail!("the tables of one of its models do not fit each other");
         }
-        let (seen, _) = seen.data().as_chunks::<4>();
-        let rows = vectors.data().chunks_exact(4 * width);
-        let vectors = (seen.iter().zip(rows))
-            .map(|(number, row)| {
-                let vector = floats(row);
+        let vectors = (seen.into_iter().zip(vectors.to_vec2::<f32>()?))
+            .map(|(number, vector)| {
                 if vector.iter().any(|value| !value.is_finite()) {
-                    bail!("a vector of its model {k} holds a value that is not finite");
+                    bail!("a vector of one of its models holds a value that is not finite");
                 }
-                Ok((digest(u32::from_le_bytes(*number) as usize)?, vector))
+                Ok((digest(number as usize)?, vector))
             })
             .collect::<Result<_>>()?;
         models.push(ModelEntry { probe, vectors });
     }
     Ok((files, models))
-}
-
-fn le_bytes(values: &[f32]) -> impl Iterator<Item = u8> {
-    values.iter().flat_map(|value| value.to_le_bytes())
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    let (values, _) = bytes.as_chunks::<4>();
-    (values.iter())
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect()
 }

@@ -1,9 +1,11 @@
-//! The distance of embeddings to prompts, and its gradient: plain numbers, exact, the same on every device.
+//! The loss of embeddings by their distance to prompts, and its gradient: plain numbers, exact, the same on every device.
 
-use crate::config::{Distance, Select};
 use clip::dot;
 
-/// One prompt as a place in the joint space, with what it counts at the moment.
+use crate::distance::Distance;
+use crate::select::Select;
+
+/// The embedding of a prompt, with its weight at the present step.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Of unit length.
@@ -14,9 +16,9 @@ pub struct Target {
     pub stop: Option<f64>,
 }
 
-/// What [`judge`] finds.
+/// The result of [`prompt_loss`].
 #[derive(Clone, Debug)]
-pub struct Judgement {
+pub struct PromptLoss {
     /// The loss, summed over the embeddings and not yet divided by their number.
     pub loss: f64,
     /// d(loss)/d(embedding), for each embedding.
@@ -31,14 +33,14 @@ pub struct Judgement {
 /// angle between them (Crowson's squared spherical distance, `2 * asin(|x - y| / 2)^2`). With [`Select::Mix`] there is one target,
 /// the weighted mean; with [`Select::Best`] and [`Select::Worst`] each embedding uses one of the positive targets, and every
 /// negative one.
-pub fn judge(
+pub fn prompt_loss(
     embeddings: &[f32],
     width: usize,
     targets: &[Target],
     distance: Distance,
     select: Select,
-) -> Judgement {
-    let mut result = Judgement {
+) -> PromptLoss {
+    let mut result = PromptLoss {
         loss: 0.0,
         grads: vec![0.0; embeddings.len()],
         cosines: vec![0.0; targets.len()],
@@ -47,13 +49,16 @@ pub fn judge(
     let mut cosines = vec![0.0; targets.len()];
     for (x, grad) in (embeddings.chunks_exact(width)).zip(result.grads.chunks_exact_mut(width)) {
         let norm = dot(x, x).sqrt().max(f64::MIN_POSITIVE);
+        let cosine_to = |target: &Target| (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
         for ((target, cosine), sum) in (targets.iter().zip(&mut cosines)).zip(&mut result.cosines) {
-            *cosine = (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
+            *cosine = cosine_to(target);
             *sum += *cosine;
         }
         let mut add = |target: &Target, cosine: f64| {
-            let (loss, slope) = pull(target, cosine, distance);
-            result.loss += loss;
+            let (d, slope) = distance.of_cosine(cosine);
+            result.loss += target.weight * d;
+            let is_near = (target.stop).is_some_and(|stop| target.weight.signum() * d < stop);
+            let slope = if is_near { 0.0 } else { target.weight * slope };
             // d(cos)/dx = (y - cos * x / |x|) / |x|
             for ((grad, x), y) in grad.iter_mut().zip(x).zip(&target.vector) {
                 let direction = (f64::from(*y) - cosine * f64::from(*x) / norm) / norm;
@@ -61,14 +66,13 @@ pub fn judge(
             }
         };
         if let Some(target) = &mixed {
-            let cosine = (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
-            add(target, cosine);
+            add(target, cosine_to(target));
             continue;
         }
-        let chosen = chosen(targets, &cosines, select);
+        let only = selected(targets, &cosines, select);
         for (i, (target, cosine)) in targets.iter().zip(&cosines).enumerate() {
-            let is_used = target.weight < 0.0 || chosen.is_none_or(|chosen| chosen == i);
-            if is_used && target.weight != 0.0 {
+            let counts = target.weight < 0.0 || only.is_none_or(|only| only == i);
+            if counts && target.weight != 0.0 {
                 add(target, *cosine);
             }
         }
@@ -76,21 +80,14 @@ pub fn judge(
     result
 }
 
-/// Which positive target an embedding uses; none means all.
-fn chosen(targets: &[Target], cosines: &[f64], select: Select) -> Option<usize> {
-    let positive = || {
-        (targets.iter().zip(cosines).enumerate())
-            .filter(|(_, (target, _))| target.weight > 0.0)
-            .map(|(i, (_, cosine))| (i, *cosine))
-    };
+/// The only positive target that an embedding with these cosines uses; none where it uses all.
+fn selected(targets: &[Target], cosines: &[f64], select: Select) -> Option<usize> {
+    let positive = (0..targets.len()).filter(|i| targets[*i].weight > 0.0);
+    let by_cosine = |a: &usize, b: &usize| cosines[*a].total_cmp(&cosines[*b]);
     match select {
         Select::All | Select::Mix => None,
-        Select::Best => positive()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(i, _)| i),
-        Select::Worst => positive()
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(i, _)| i),
+        Select::Best => positive.max_by(by_cosine),
+        Select::Worst => positive.min_by(by_cosine),
     }
 }
 
@@ -107,26 +104,6 @@ fn mix(targets: &[Target], width: usize) -> Target {
         weight: targets.iter().map(|target| target.weight.abs()).sum(),
         stop: None,
     }
-}
-
-/// The loss of one embedding and one target, and d(loss)/d(cos).
-fn pull(target: &Target, cosine: f64, distance: Distance) -> (f64, f64) {
-    let (d, slope) = match distance {
-        Distance::Cosine => (1.0 - cosine, -1.0),
-        Distance::Spherical => {
-            let angle = cosine.acos();
-            // d(angle^2 / 2)/d(cos) = -angle / sin(angle): 1 in the limit of 0, without bound towards pi
-            let slope = if angle < 1e-4 {
-                -1.0
-            } else {
-                -angle / angle.sin().max(1e-3)
-            };
-            (0.5 * angle * angle, slope)
-        }
-    };
-    let content = (target.stop).is_some_and(|stop| target.weight.signum() * d < stop);
-    let slope = if content { 0.0 } else { target.weight * slope };
-    (target.weight * d, slope)
 }
 
 #[cfg(test)]
@@ -156,12 +133,12 @@ mod tests {
         for distance in [Distance::Cosine, Distance::Spherical] {
             for select in [Select::All, Select::Mix, Select::Best, Select::Worst] {
                 let targets = targets(&[1.0, -0.4, 2.0]);
-                let found = judge(&x, 4, &targets, distance, select);
+                let found = prompt_loss(&x, 4, &targets, distance, select);
                 for i in 0..x.len() {
                     let at = |h: f32| {
                         let mut x = x;
                         x[i] += h;
-                        judge(&x, 4, &targets, distance, select).loss
+                        prompt_loss(&x, 4, &targets, distance, select).loss
                     };
                     let step = 1e-3f32;
                     let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
@@ -184,7 +161,7 @@ mod tests {
             weight: 1.0,
             stop: None,
         };
-        let found = judge(&x, 2, &[y], Distance::Spherical, Select::All);
+        let found = prompt_loss(&x, 2, &[y], Distance::Spherical, Select::All);
         let right_angle = std::f64::consts::FRAC_PI_2;
         assert!((found.loss - right_angle * right_angle / 2.0).abs() < 1e-9);
     }
@@ -193,18 +170,18 @@ mod tests {
     fn at_the_target_the_gradient_is_finite() {
         let mut targets = targets(&[1.0]);
         let x = targets[0].vector.clone();
-        let found = judge(&x, 4, &targets, Distance::Spherical, Select::All);
+        let found = prompt_loss(&x, 4, &targets, Distance::Spherical, Select::All);
         assert!(found.grads.iter().all(|g| g.is_finite()));
         targets[0].vector = x.iter().map(|v| -v).collect();
-        let found = judge(&x, 4, &targets, Distance::Spherical, Select::All);
+        let found = prompt_loss(&x, 4, &targets, Distance::Spherical, Select::All);
         assert!(found.grads.iter().all(|g| g.is_finite()));
     }
 
     #[test]
-    fn a_content_prompt_has_a_loss_but_no_gradient() {
+    fn a_prompt_within_its_stop_has_a_loss_but_no_gradient() {
         let mut targets = targets(&[1.0]);
         targets[0].stop = Some(10.0);
-        let found = judge(
+        let found = prompt_loss(
             &[1.0, 0.0, 0.0, 0.0],
             4,
             &targets,
@@ -219,9 +196,9 @@ mod tests {
     fn best_uses_the_closest_positive_target_and_every_negative_one() {
         let all = targets(&[1.0, 1.0, -1.0]);
         let x = [0.6f32, 0.8, 0.0, 0.1];
-        let best = judge(&x, 4, &all, Distance::Cosine, Select::Best);
+        let best = prompt_loss(&x, 4, &all, Distance::Cosine, Select::Best);
         let pair = [all[0].clone(), all[2].clone()];
-        let expected = judge(&x, 4, &pair, Distance::Cosine, Select::All);
+        let expected = prompt_loss(&x, 4, &pair, Distance::Cosine, Select::All);
         assert_eq!(best.grads, expected.grads);
     }
 }

@@ -1,0 +1,33 @@
+//! Noisy cutouts.
+
+use phantasia_core::{Schedule, random};
+use rand::Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cutout::Cutout;
+
+/// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Noise")]
+pub struct Config {
+    /// Largest standard deviation.
+    #[schemars(range(min = 0, max = 16))]
+    pub strength: Schedule,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            strength: 0.1.into(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn apply(&self, cutout: &mut Cutout, _: usize, t: f64, rng: &mut impl Rng) {
+        let deviation = random::uniform(rng, 0.0, self.strength.at(t));
+        cutout.noise = Some((deviation as f32, rng.random()));
+    }
+}

@@ -1,0 +1,138 @@
+//! What terms are built from.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use clip::{Clip, ClipChoice};
+use phantasia_core::check::Checker;
+
+use crate::cutouts::{self, CutoutSampler};
+use crate::term::Term;
+
+/// The configuration of a term, as it stands under its key of `terms`.
+pub trait TermConfig {
+    /// Builds the term, and loads the models that it names. None where it never counts.
+    ///
+    /// # Errors
+    /// When a model cannot be used.
+    fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>>;
+
+    /// Checks what ranges cannot say. `cutouts` are the recipe's.
+    fn check(&self, _cutouts: &cutouts::Config, _checker: &mut Checker) {}
+}
+
+/// A term that may be left out.
+impl<T: TermConfig> TermConfig for Option<T> {
+    fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
+        self.as_ref()
+            .map_or(Ok(None), |config| config.build(context))
+    }
+
+    fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
+        self.iter()
+            .for_each(|config| config.check(cutouts, checker));
+    }
+}
+
+impl<T: TermConfig> TermConfig for Box<T> {
+    fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
+        (**self).build(context)
+    }
+
+    fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
+        (**self).check(cutouts, checker);
+    }
+}
+
+type LoadClip = dyn Fn(&str, ClipChoice, &Device) -> Result<Arc<Clip>> + Send;
+
+/// What the terms of a render share: settings of the recipe, and the models that were loaded.
+pub struct TermContext {
+    cutouts: cutouts::Config,
+    seed: u64,
+    memory: usize,
+    load_clip: Box<LoadClip>,
+    models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
+    /// Where the terms compute.
+    pub device: Device,
+    /// Warnings for the user about models and prompts.
+    pub warnings: Vec<String>,
+}
+
+/// The default cutouts, the CPU, and no CLIPs.
+impl Default for TermContext {
+    fn default() -> Self {
+        Self::new(
+            cutouts::Config::default(),
+            0,
+            256 << 20,
+            &Device::Cpu,
+            |name, _, _| bail!("nothing loads the CLIP `{name}`"),
+        )
+    }
+}
+
+impl TermContext {
+    /// A context without models. `cutouts` are those of terms that do not change them, and `seed` decides them; a micro-batch of cutouts may
+    /// take about `memory` bytes. `load_clip` loads the CLIP of a name.
+    pub fn new(
+        cutouts: cutouts::Config,
+        seed: u64,
+        memory: usize,
+        device: &Device,
+        load_clip: impl Fn(&str, ClipChoice, &Device) -> Result<Arc<Clip>> + Send + 'static,
+    ) -> Self {
+        Self {
+            cutouts,
+            seed,
+            memory,
+            load_clip: Box::new(load_clip),
+            models: HashMap::new(),
+            device: device.clone(),
+            warnings: vec![],
+        }
+    }
+
+    /// The model of that type and name. The first call loads it.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn model<T: Any + Send + Sync>(
+        &mut self,
+        name: &str,
+        load: impl FnOnce(&mut Self) -> Result<Arc<T>>,
+    ) -> Result<Arc<T>> {
+        let key = (TypeId::of::<T>(), name.to_owned());
+        let loaded = (self.models.get(&key)).and_then(|model| model.clone().downcast().ok());
+        if let Some(model) = loaded {
+            return Ok(model);
+        }
+        let model = load(self)?;
+        self.models.insert(key, model.clone());
+        Ok(model)
+    }
+
+    /// The CLIP of that name. The first call loads it and adds its warnings.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn clip(&mut self, name: &str, choice: ClipChoice) -> Result<Arc<Clip>> {
+        self.model(&format!("{name} {choice:?}"), |context| {
+            let clip = (context.load_clip)(name, choice, &context.device)?;
+            context.warnings.extend(clip.warnings().iter().cloned());
+            Ok(clip)
+        })
+    }
+
+    /// Draws a term's cutouts, which may differ from the recipe's.
+    pub fn sampler(&self, changes: Option<&cutouts::Changes>) -> CutoutSampler {
+        CutoutSampler {
+            config: self.cutouts.with(changes),
+            seed: self.seed,
+            memory: self.memory,
+        }
+    }
+}

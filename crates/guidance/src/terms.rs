@@ -1,0 +1,61 @@
+//! The terms that a recipe may have besides its prompts, one file each.
+//!
+//! A new term is a file with a `Config` that implements [`TermConfig`], its `mod` and its line of the registry below.
+
+pub mod aesthetic;
+pub mod contrast;
+pub mod mean;
+pub mod range;
+pub mod saturation;
+pub mod total_variation;
+
+use anyhow::Result;
+use phantasia_core::check::Checker;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::context::{TermConfig, TermContext};
+use crate::cutouts;
+use crate::term::Term;
+
+/// Declares what stands under the key `terms`, and what is done with all of it.
+macro_rules! registry {
+    ($($key:ident: $config:ty,)*) => {
+        /// Terms besides the prompts, each with its own key.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        #[expect(missing_docs, reason = "the docs of the configurations say it")]
+        pub struct Terms {
+            $(pub $key: $config,)*
+        }
+
+        impl Terms {
+            /// Builds the terms that count. Loads the models that any of them name.
+            ///
+            /// # Errors
+            /// When a model cannot be used.
+            pub fn build(&self, context: &mut TermContext) -> Result<Vec<Box<dyn Term>>> {
+                let mut terms = vec![];
+                $(terms.extend(self.$key.build(context)?);)*
+                Ok(terms)
+            }
+
+            /// Checks what ranges cannot say. `cutouts` are the recipe's.
+            pub fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
+                $(checker.section(stringify!($key), |checker| self.$key.check(cutouts, checker));)*
+            }
+        }
+    };
+}
+
+registry! {
+    total_variation: total_variation::Config,
+    range: range::Config,
+    saturation: saturation::Config,
+    mean: Option<mean::Config>,
+    contrast: Option<contrast::Config>,
+    aesthetic: Option<Box<aesthetic::Config>>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The aesthetic term: how beautiful a head finds what a CLIP sees in the picture.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::Result;
+use candle_core::Tensor;
+use clip::{Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
+use phantasia_core::check::{Checker, MODEL_FORMAT};
+use phantasia_core::{Schedule, StepContext, schema};
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::aesthetic_head::{BEST, CLIP, HEAD, Head};
+use crate::cutouts::{self, CutoutSampler};
+use crate::{Term, TermConfig, TermContext, TermOutput, micro_batch};
+
+/// Its cutouts are drawn as those of a tower of this number: no recipe has so many, so that the cutouts of the CLIPs are the same with and
+/// without the term.
+const TOWER: usize = 0x1000;
+
+/// A head that scores a CLIP's image embeddings, about 1 to 10. A number alone is its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
+#[schemars(rename = "Aesthetic", transform = schema::or_schedule)]
+pub struct Config {
+    /// How much it counts. Its loss is 1 - score / 10.
+    pub weight: Schedule,
+    /// The head: a file, or a known model's name.
+    #[schemars(extend("format" = MODEL_FORMAT))]
+    pub model: String,
+    /// The CLIP whose embeddings the head was trained on.
+    #[schemars(extend("format" = MODEL_FORMAT))]
+    pub clip: String,
+    /// The precision of the CLIP on a GPU, as in the entries of `clip`.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
+    /// The nonlinearity of the CLIP's transformers, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ClipActivation>,
+    /// What of the recipe's `cutouts` is different for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutouts: Option<cutouts::Changes>,
+}
+
+/// LAION's head, and OpenAI's ViT-L/14 that it was trained on.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            weight: 1.0.into(),
+            model: HEAD.to_owned(),
+            clip: CLIP.to_owned(),
+            precision: Precision::default(),
+            activation: None,
+            cutouts: None,
+        }
+    }
+}
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// From a map, or from the weight alone.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ConfigVisitor;
+
+        impl ConfigVisitor {
+            fn weighted<'de, E: de::Error>(
+                weight: impl IntoDeserializer<'de, E>,
+            ) -> Result<Config, E> {
+                Ok(Config {
+                    weight: Schedule::deserialize(weight.into_deserializer())?,
+                    ..Config::default()
+                })
+            }
+        }
+
+        impl<'de> Visitor<'de> for ConfigVisitor {
+            type Value = Config;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a weight, or a map with keys such as `weight` and `model`")
+            }
+
+            fn visit_f64<E: de::Error>(self, weight: f64) -> Result<Config, E> {
+                Self::weighted(weight)
+            }
+
+            fn visit_i64<E: de::Error>(self, weight: i64) -> Result<Config, E> {
+                Self::weighted(weight)
+            }
+
+            fn visit_u64<E: de::Error>(self, weight: u64) -> Result<Config, E> {
+                Self::weighted(weight)
+            }
+
+            fn visit_str<E: de::Error>(self, weight: &str) -> Result<Config, E> {
+                Self::weighted(weight)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
+                Config::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_any(ConfigVisitor)
+    }
+}
+
+impl Config {
+    /// How the CLIP is loaded.
+    pub fn choice(&self) -> ClipChoice {
+        ClipChoice {
+            precision: self.precision,
+            activation: self.activation,
+        }
+    }
+}
+
+impl TermConfig for Config {
+    fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
+        let head = context.model(&self.model, |_| Ok(Arc::new(Head::load(&self.model)?)))?;
+        let clip = context.clip(&self.clip, self.choice())?;
+        head.fits(clip.name(), clip.judges().count(), clip.projection())?;
+        if self.weight.constant() == Some(0.0) {
+            return Ok(None);
+        }
+        let sampler = context.sampler(self.cutouts.as_ref());
+        let weight = self.weight.clone();
+        Ok(Some(Box::new(AestheticTerm::new(
+            head, clip, weight, sampler,
+        ))))
+    }
+
+    fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
+        if self.activation.is_some() && self.clip == EMBEDDED {
+            checker.invalid("activation", EMBEDDED_ACTIVATION);
+        }
+        cutouts.check_changes(self.cutouts.as_ref(), checker);
+    }
+}
+
+/// A head on the embeddings of a CLIP. The loss is 1 - score / 10, the mean over the cutouts: 0 for a picture of the best score.
+pub struct AestheticTerm {
+    head: Arc<Head>,
+    clip: Arc<Clip>,
+    weight: Schedule,
+    sampler: CutoutSampler,
+}
+
+impl AestheticTerm {
+    /// A term of a head that [fits](Head::fits) the CLIP.
+    pub fn new(head: Arc<Head>, clip: Arc<Clip>, weight: Schedule, sampler: CutoutSampler) -> Self {
+        Self {
+            head,
+            clip,
+            weight,
+            sampler,
+        }
+    }
+}
+
+impl Term for AestheticTerm {
+    fn name(&self) -> &str {
+        "aesthetic"
+    }
+
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        let tower = &self.clip.towers()[0];
+        let cutouts = self.sampler.draw(image, tower, TOWER, at)?;
+        let weight = self.weight.at(at.t());
+        let total = cutouts.len() as f64;
+        let each = -weight / (BEST * total);
+        let mut score = 0.0;
+        let memory = self.sampler.memory;
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
+            let mut grads = Vec::with_capacity(embeddings.len());
+            for embedding in embeddings.chunks_exact(width) {
+                let (found, grad) = self.head.score_with_gradient(embedding);
+                score += found / total;
+                grads.extend(grad.into_iter().map(|grad| (each * grad) as f32));
+            }
+            grads
+        })?;
+        Ok(TermOutput {
+            parts: BTreeMap::from([("aesthetic/score".to_owned(), score)]),
+            ..TermOutput::new(weight * (1.0 - score / BEST), grad)
+        })
+    }
+}
