@@ -2,15 +2,13 @@
 
 use image::RgbImage;
 
-use crate::recipe::{GeneratorOptions, Palette, PixelsOptions, Recipe, Terms};
+use crate::recipe::{Recipe, Terms};
 
 /// Pictures with less contrast than this, six of 255 levels, look like one even colour. Measured: 0.002 to 0.013 for cellular automata
 /// that formed no pattern, 0.07 for those with a faint one.
 const FLAT: f64 = 0.025;
 /// Renders of fewer steps are not expected to show anything yet.
 const FEWEST_STEPS: usize = 20;
-/// With fewer updates of its rule than this, a cellular automaton seldom forms a pattern.
-const CHANGES: usize = 200;
 
 /// The root mean square distance of a picture's channels from their means over all pixels: 0 for an even colour, at most 0.5. It is
 /// what the term `contrast` controls.
@@ -35,9 +33,9 @@ pub fn contrast(image: &RgbImage) -> f64 {
 /// fewer than 20 steps.
 pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String> {
     let stages = &recipe.generator.0;
-    let options = &stages.last()?.options;
+    let generator = stages.last()?.config.settings();
     let wanted = (terms(recipe).contrast.as_ref()).map(|wanted| wanted.0.at(1.0));
-    let asked_for = wanted.is_some_and(|wanted| wanted < FLAT) || has_one_colour(options);
+    let asked_for = wanted.is_some_and(|wanted| wanted < FLAT) || generator.is_one_color();
     if steps < FEWEST_STEPS || asked_for || contrast(image) >= FLAT {
         return None;
     }
@@ -45,28 +43,7 @@ pub fn warning(image: &RgbImage, recipe: &Recipe, steps: usize) -> Option<String
         1 => format!("`generator.{name}`"),
         count => format!("`generator.{}.{name}`", count - 1),
     };
-    let mut changes = match options {
-        GeneratorOptions::Cellular(options) => {
-            let changes = steps / options.batch.max(1);
-            let batch =
-                (options.batch > 1 && changes < CHANGES).then(|| format!("{}: 1", key("batch")));
-            let longer = (changes < 2 * CHANGES).then(|| "more `steps`".to_owned());
-            let lr = format!("another {} (0.002 to 0.006)", key("lr"));
-            batch.into_iter().chain(longer).chain([lr]).collect()
-        }
-        GeneratorOptions::Diffusion(_) => {
-            vec![
-                format!("a lower {}", key("scale")),
-                "more `steps`".to_owned(),
-            ]
-        }
-        GeneratorOptions::Noise(_) => {
-            vec![format!("a lower {}", key("lr")), "fewer `steps`".to_owned()]
-        }
-        _ => {
-            vec!["more `steps`".to_owned(), format!("a higher {}", key("lr"))]
-        }
-    };
+    let mut changes = generator.remedies_for_flatness(steps, &key);
     if wanted.is_none() {
         changes.push("`terms.contrast: 0.15`".to_owned());
     }
@@ -83,34 +60,27 @@ fn terms(recipe: &Recipe) -> &Terms {
     edited.or_else(staged).unwrap_or(&recipe.terms)
 }
 
-fn has_one_colour(options: &GeneratorOptions) -> bool {
-    let GeneratorOptions::Pixels(PixelsOptions {
-        palette: Some(palette),
-        ..
-    }) = options
-    else {
-        return false;
-    };
-    match palette {
-        Palette::Learned(colours) => *colours == 1,
-        Palette::Fixed(colours) => colours.len() == 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{CellularOptions, Prompt, terms};
+    use candle_core::Device;
+    use generators::pixels::Palette;
+    use generators::{Build as _, BuildContext, cellular, pixels};
     use image::Rgb;
 
-    fn recipe(options: GeneratorOptions) -> Recipe {
+    use crate::objective::{Objective, TermContext};
+    use crate::picture;
+    use crate::recipe::{GeneratorConfig, Prompt, terms as term_configs};
+    use crate::session::Session;
+
+    fn recipe(config: impl Into<GeneratorConfig>) -> Recipe {
         let mut recipe = Recipe::new(vec![Prompt::new("moss")]);
-        recipe.generator = options.into();
+        recipe.generator = config.into().into();
         recipe
     }
 
     fn cellular() -> Recipe {
-        recipe(GeneratorOptions::Cellular(CellularOptions::default()))
+        recipe(cellular::Config::default())
     }
 
     /// An even colour with a checkerboard of this amplitude, in levels.
@@ -137,15 +107,15 @@ mod tests {
         }
         assert_eq!(warning(&image(40), &cellular(), 100), None);
         let mut slow = cellular();
-        slow.generator = GeneratorOptions::Cellular(CellularOptions {
+        slow.generator = cellular::Config {
             batch: 4,
-            ..CellularOptions::default()
-        })
+            ..cellular::Config::default()
+        }
         .into();
         let words = warning(&image(2), &slow, 400).expect("a warning");
         assert!(words.contains("`generator.batch`: 1"), "{words}");
         let mut firm = cellular();
-        firm.terms.contrast = Some(terms::contrast::Config(0.2.into()));
+        firm.terms.contrast = Some(term_configs::contrast::Config(0.2.into()));
         let words = warning(&image(2), &firm, 4000).expect("a warning");
         assert!(!words.contains("contrast"), "{words}");
         assert!(!words.contains("steps"), "{words}");
@@ -153,17 +123,18 @@ mod tests {
 
     #[test]
     fn each_kind_has_keys_of_its_own() {
-        let words = |options| warning(&image(2), &recipe(options), 100).expect("a warning");
-        let pyramid = words(GeneratorOptions::default());
+        let words =
+            |config: GeneratorConfig| warning(&image(2), &recipe(config), 100).expect("a warning");
+        let pyramid = words(GeneratorConfig::default());
         assert!(pyramid.contains("a higher `generator.lr`"), "{pyramid}");
-        let mut chain = recipe(GeneratorOptions::default());
+        let mut chain = recipe(GeneratorConfig::default());
         chain.generator.0.push(chain.generator.0[0].clone());
         let words_of_chain = warning(&image(2), &chain, 100).expect("a warning");
         assert!(
             words_of_chain.contains("`generator.1.lr`"),
             "{words_of_chain}"
         );
-        let pixels = words(GeneratorOptions::Pixels(PixelsOptions::default()));
+        let pixels = words(pixels::Config::default().into());
         assert!(pixels.contains("more `steps`"), "{pixels}");
     }
 
@@ -172,15 +143,36 @@ mod tests {
         assert_eq!(warning(&image(0), &cellular(), 0), None);
         assert_eq!(warning(&image(0), &cellular(), 3), None);
         let mut calm = cellular();
-        calm.terms.contrast = Some(terms::contrast::Config(0.01.into()));
+        calm.terms.contrast = Some(term_configs::contrast::Config(0.01.into()));
         assert_eq!(warning(&image(0), &calm, 100), None);
-        let one = PixelsOptions {
+        let one = pixels::Config {
             palette: Some(Palette::Learned(1)),
-            ..PixelsOptions::default()
+            ..pixels::Config::default()
         };
-        assert_eq!(
-            warning(&image(0), &recipe(GeneratorOptions::Pixels(one)), 100),
-            None
-        );
+        assert_eq!(warning(&image(0), &recipe(one), 100), None);
+    }
+
+    /// All cells begin alike and differ only by when they are updated; the term `mean` makes them change in the first place.
+    #[test]
+    fn the_term_contrast_makes_a_pattern_of_an_even_start() -> anyhow::Result<()> {
+        let config = cellular::Config {
+            iterations: [8, 16],
+            ..cellular::Config::default()
+        };
+        let terms = Terms {
+            mean: Some(term_configs::mean::Config(0.4.into())),
+            contrast: Some(term_configs::contrast::Config(0.2.into())),
+            ..Terms::default()
+        };
+        let steps = 150;
+        let mut context = BuildContext::new([24, 24], steps, 1, &Device::Cpu);
+        let objective = Objective::new(terms.build(&mut TermContext::default())?);
+        let mut session = Session::from_parts(config.build(&mut context)?, objective, steps);
+        while !session.is_finished() {
+            session.tick()?;
+        }
+        let contrast = contrast(&picture::from_tensor(&session.image()?)?);
+        assert!((0.1..0.3).contains(&contrast), "{contrast}");
+        Ok(())
     }
 }

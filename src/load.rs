@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use generators::Autoencoder;
 
 use crate::clip::files::{ClipFiles, TokenizerFiles, WEIGHTS};
 use crate::clip::{Clip, ClipActivation, ClipChoice, Numbers, Tokenizer};
@@ -165,21 +164,11 @@ pub fn diffusion(name: &str) -> Result<PathBuf, ModelError> {
     Ok(models::locate(name, Path::new(""), &DIFFUSION_WEIGHTS)?.path)
 }
 
-/// Loads the autoencoder of that name: a file, a folder, or a known model or repository that the Hugging Face cache holds.
-///
-/// # Errors
-/// Where it is not on this machine, or is no autoencoder that can be read.
-pub fn autoencoder(name: &str, device: &Device) -> Result<Autoencoder> {
-    let path = autoencoder_path(name)?;
-    Autoencoder::open(&path, device)
-        .with_context(|| format!("cannot load the autoencoder in {}", path.display()))
-}
-
 /// The file or folder of the autoencoder of that name.
 ///
 /// # Errors
 /// Where it is not on this machine.
-pub fn autoencoder_path(name: &str) -> Result<PathBuf, ModelError> {
+pub fn autoencoder(name: &str) -> Result<PathBuf, ModelError> {
     Ok(models::locate(name, Path::new(""), &AUTOENCODER_WEIGHTS)?.path)
 }
 

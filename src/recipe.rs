@@ -2,17 +2,13 @@
 //!
 //! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
 
-mod cellular;
 mod check;
 mod decode;
 mod defaults;
 mod differences;
-mod diffusion;
 mod draft;
 mod emit;
-mod generator;
 mod hint;
-mod pixels;
 mod schema;
 mod stage;
 mod timeline;
@@ -24,24 +20,16 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use cellular::{CellularOptions, CellularPadding};
 pub use check::MOST_STEPS;
 pub use clip::Precision;
 pub use differences::Difference;
-pub use diffusion::{
-    DiffusionGuidance, DiffusionOptions, DiffusionSampler, DiffusionSpacing, NoiseOptions,
-};
 pub use draft::PartialRecipe;
 pub(crate) use draft::from_json;
-pub use generator::{
-    AllSides, Filter, GeneratorOptions, LatentOptions, Optimizer, PyramidOptions, Sides, Squash,
-    VqganOptions, VqganStart,
-};
+pub use generators::GeneratorConfig;
 pub use guidance::{Augment, Border, Distance, Select, Terms, augment, clip_guide, cutouts, terms};
 pub use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError};
 use phantasia_core::shorthand as forms;
 pub use phantasia_core::{InvalidSchedule, Prompt, Schedule, StepOrPercent};
-pub use pixels::{Color, FftOptions, Palette, PixelsOptions};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
 

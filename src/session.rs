@@ -1,11 +1,8 @@
 //! A render session: a generator, the objective that judges its pictures, and the steps that bring them together.
 
 mod backend;
-mod cellular;
-mod diffusion;
 mod edits;
-mod generator;
-mod latent;
+mod models;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -296,7 +293,8 @@ impl Session {
         if let Some(mask) = &self.mask {
             guidance.grad = guidance.grad.broadcast_mul(&mask.paint)?;
         }
-        (self.generator.judged(guidance.loss)).context("the generator could not take its loss")?;
+        (self.generator.observe_loss(guidance.loss))
+            .context("the generator could not take its loss")?;
         let progress = (self.generator.step(rendered, &guidance.grad))
             .context("the generator could not take its step")?;
         self.step += 1;

@@ -15,17 +15,139 @@ mod kernel;
 mod rollout;
 mod rule;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use rollout::{RolloutPullback, RuleGradient};
 pub use rule::{Padding, Rule, RuleConfig, key};
 
+use crate::build::check_learning_rate;
 use crate::{
-    Artifact, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done,
+    Artifact, Build, BuildContext, Generator, LearningRate, Optimizer, OptimizerConfig,
+    OptimizerKind, Progress, State,
 };
+
+/// A neural cellular automaton: what is learned is a rule that every pixel follows, so that the picture grows by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "CellularConfig")]
+pub struct Config {
+    /// Numbers a cell; the first three are its colour.
+    #[schemars(range(min = 3, max = 256))]
+    pub channels: usize,
+    /// Hidden values between what a cell sees and how it changes.
+    #[schemars(range(min = 1, max = 4096))]
+    pub hidden: usize,
+    /// The fewest and the most iterations of the rule a step.
+    #[schemars(inner(range(min = 1, max = 4096)))]
+    pub iterations: [usize; 2],
+    /// The probability with which a cell changes in an iteration.
+    #[schemars(range(min = 0, max = 1))]
+    pub fire_rate: f64,
+    /// How many states are kept, of which each step goes on with one.
+    #[schemars(range(min = 1, max = 4096))]
+    pub pool: usize,
+    /// How many steps make one change of the rule.
+    #[schemars(range(min = 1, max = 4096))]
+    pub batch: usize,
+    /// After so many changes of the rule one state starts anew; 0 for never.
+    #[schemars(range(min = 0, max = 4096))]
+    pub reseed: usize,
+    /// The probability with which a state is damaged before a step, so that the rule learns to heal.
+    ///
+    /// A disc of cells is set back to the start.
+    #[schemars(range(min = 0, max = 1))]
+    pub damage: f64,
+    /// What lies beyond the edge.
+    pub padding: Padding,
+    /// The weight of what keeps states within -1..=1.
+    ///
+    /// The loss is `sum |x - clamp(x, -1, 1)|` of the states.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub overflow: f64,
+    /// The learning rate of Adam.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+}
+
+/// Those of text-2-cellular-automata, made for renders of hundreds of steps instead of thousands: the rule changes after every step, by
+/// twice the learning rate, and a step has half the iterations. A render that changes its rule a hundred times only finds the mean
+/// colour of its prompt. The pool is smaller because each checkpoint holds all of its states.
+impl Default for Config {
+    fn default() -> Self {
+        // falls to two fifths twice, where text-2-cellular-automata's falls three times
+        let lr = Schedule::parse("0.004 * 0.4 ^ (step(0.5, t) + step(0.8, t))");
+        Self {
+            channels: 12,
+            hidden: 128,
+            iterations: [24, 48],
+            fire_rate: 0.5,
+            pool: 16,
+            batch: 1,
+            reseed: 8,
+            damage: 0.0,
+            padding: Padding::Circular,
+            overflow: 1.0,
+            lr: lr.unwrap_or_else(|_| Schedule::from(0.002)),
+        }
+    }
+}
+
+/// With fewer changes of its rule than this, an automaton seldom forms a pattern.
+const CHANGES: usize = 200;
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        Ok(Box::new(Cellular::new(self, context)?))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        if self.iterations[0] > self.iterations[1] {
+            checker.invalid(
+                "iterations",
+                "the fewest are more than the most: write the smaller number first",
+            );
+        }
+        if self.fire_rate == 0.0 {
+            checker.invalid("fire_rate", "it is 0, so that no cell would ever change");
+        }
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn remedies_for_flatness(&self, steps: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
+        let changes = steps / self.batch.max(1);
+        let mut remedies = vec![];
+        if self.batch > 1 && changes < CHANGES {
+            remedies.push(format!("{}: 1", key("batch")));
+        }
+        if changes < 2 * CHANGES {
+            remedies.push("more `steps`".to_owned());
+        }
+        remedies.push(format!("another {} (0.002 to 0.006)", key("lr")));
+        remedies
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/cellular.yaml"))
+    }
+}
+
+impl Config {
+    fn rule(&self) -> RuleConfig {
+        RuleConfig {
+            channels: self.channels,
+            hidden: self.hidden,
+            fire_rate: self.fire_rate,
+            padding: self.padding,
+        }
+    }
+}
 
 /// What random numbers are drawn for.
 #[derive(Clone, Copy)]
@@ -36,37 +158,8 @@ enum Purpose {
     Picture,
 }
 
-/// All that decides how a [`Cellular`] trains.
-#[derive(Clone, Debug)]
-pub struct CellularConfig {
-    /// Width of the grid in cells, which are pixels.
-    pub width: usize,
-    /// Height of the grid in cells.
-    pub height: usize,
-    /// The rule's sizes.
-    pub rule: RuleConfig,
-    /// The fewest and the most iterations a step.
-    pub iterations: (usize, usize),
-    /// States in the pool.
-    pub pool: usize,
-    /// States whose gradients are summed to one change of the rule.
-    pub batch: usize,
-    /// After so many changes of the rule one state starts anew; 0 for never.
-    pub reseed: usize,
-    /// The probability, 0..=1, that a state is damaged before it is run: a disc is set back to the start.
-    pub damage: f64,
-    /// The weight of `sum |x - clamp(x, -1, 1)|` of the states, which keeps them from growing without end.
-    pub overflow: f64,
-    /// The learning rate of Adam.
-    pub lr: LearningRate,
-    /// How many steps the render has.
-    pub steps: usize,
-    /// Decides the rule at the start, and every random number of the training.
-    pub seed: u64,
-}
-
-/// What the last render leaves for the step after it.
-struct Shown {
+/// What the last render keeps for the step after it.
+struct Rendered {
     image: Tensor,
     /// Which of the pool.
     sample: usize,
@@ -77,7 +170,10 @@ struct Shown {
 
 /// The training of a neural cellular automaton as a [`Generator`].
 pub struct Cellular {
-    config: CellularConfig,
+    config: Config,
+    size: [usize; 2],
+    seed: u64,
+    lr: LearningRate,
     optimizer: Optimizer,
     /// `[1, channels, height, width]` each; none where it is as at the start.
     pool: Vec<Option<Tensor>>,
@@ -86,22 +182,19 @@ pub struct Cellular {
     /// The sum of the batch's gradients so far.
     gradients: Vec<Tensor>,
     steps: usize,
-    shown: Option<Shown>,
+    rendered: Option<Rendered>,
     /// What was grown from the start, after how many changes of the rule.
     picture: Option<(usize, Tensor)>,
 }
 
 impl Cellular {
-    /// An automaton whose rule does nothing yet. Its cells start at zero, or show `init`, an image `[1, 3, height, width]` in 0..=1.
+    /// An automaton whose rule does nothing yet. Its cells start at zero, or show the image to start from.
     ///
     /// # Errors
-    /// When a setting is out of range, or `init` has another shape.
-    pub fn new(config: CellularConfig, init: Option<&Tensor>, device: &Device) -> Result<Self> {
-        let (width, height) = (config.width, config.height);
-        if width == 0 || height == 0 {
-            bail!("a grid of {width} x {height} has no cells");
-        }
-        let (least, most) = config.iterations;
+    /// When a setting is out of range.
+    pub fn new(config: &Config, context: &BuildContext<'_>) -> Result<Self> {
+        let (width, height) = context.sides()?;
+        let [least, most] = config.iterations;
         if least == 0 || least > most {
             bail!(
                 "iterations from {least} to {most}: at least 1, and the second no fewer than the first"
@@ -110,19 +203,12 @@ impl Cellular {
         if config.pool == 0 || config.batch == 0 {
             bail!("a pool and a batch have one state at least");
         }
-        let weights = key(&[config.seed, Purpose::Weights as u64]);
-        let rule = Rule::new(config.rule.clone(), weights, device)?;
+        let weights = key(&[context.seed, Purpose::Weights as u64]);
+        let rule = Rule::new(config.rule(), weights, context.device)?;
         let mut start = rule.start(1, height, width)?;
-        if let Some(init) = init {
-            let expected = [1, 3, height, width];
-            if init.dims() != expected {
-                bail!(
-                    "the init image has shape {:?}, and {expected:?} is expected",
-                    init.dims()
-                );
-            }
-            let rest = start.narrow(1, 3, config.rule.channels - 3)?;
-            start = Tensor::cat(&[&(init.to_dtype(DType::F32)?.detach() - 0.5)?, &rest], 1)?;
+        if let Some(init) = context.init()? {
+            let rest = start.narrow(1, 3, config.channels - 3)?;
+            start = Tensor::cat(&[&(init - 0.5)?, &rest], 1)?;
         }
         let parameters = [rule.w1(), rule.b1(), rule.w2()]
             .into_iter()
@@ -131,16 +217,20 @@ impl Cellular {
         let gradients = (parameters.iter())
             .map(|p| p.zeros_like())
             .collect::<Result<_>>()?;
-        let adam = OptimizerKind::Adam { weight_decay: 0.0 };
+        let lr = context.learning_rate(&config.lr);
+        let optimizer = OptimizerConfig::new(OptimizerKind::Adam);
         Ok(Self {
-            optimizer: Optimizer::new(adam, parameters)?,
+            optimizer: Optimizer::new(optimizer, lr.clone(), parameters)?,
+            config: config.clone(),
+            size: context.size,
+            seed: context.seed,
+            lr,
             pool: vec![None; config.pool],
             start,
             gradients,
             steps: 0,
-            shown: None,
+            rendered: None,
             picture: None,
-            config,
         })
     }
 
@@ -153,7 +243,7 @@ impl Cellular {
             bail!("a rule has three parameters");
         };
         Rule::from_parts(
-            self.config.rule.clone(),
+            self.config.rule(),
             w1.as_detached_tensor(),
             b1.as_detached_tensor(),
             w2.as_detached_tensor(),
@@ -161,14 +251,14 @@ impl Cellular {
     }
 
     fn key(&self, purpose: Purpose) -> u64 {
-        key(&[self.config.seed, purpose as u64, self.steps as u64])
+        key(&[self.seed, purpose as u64, self.steps as u64])
     }
 
     /// The state that this step runs, as it is before, and for how many iterations.
     fn sample(&self, rule: &Rule) -> Result<(usize, Tensor, usize)> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.key(Purpose::Sample));
         let sample = rng.random_range(0..self.pool.len());
-        let (least, most) = self.config.iterations;
+        let [least, most] = self.config.iterations;
         let iterations = rng.random_range(least..=most);
         let (batch, reseed) = (self.config.batch, self.config.reseed);
         let anew = reseed > 0
@@ -179,17 +269,13 @@ impl Cellular {
             _ => self.start.clone(),
         };
         if rng.random::<f64>() < self.config.damage {
-            let (width, height) = (self.config.width as f64, self.config.height as f64);
+            let [width, height] = self.size.map(|side| side as f64);
             let x = rng.random::<f64>() * width;
             let y = rng.random::<f64>() * height;
             let radius = width.min(height) * rng.random_range(0.1..0.3);
             state = rule.damage(&state, x, y, radius)?;
         }
         Ok((sample, state, iterations))
-    }
-
-    fn share_done(&self) -> f64 {
-        share_done(self.steps, self.config.steps)
     }
 }
 
@@ -202,14 +288,14 @@ fn normalized(gradient: &Tensor) -> Result<Tensor> {
 impl Generator for Cellular {
     /// The state of this step after its iterations. Rendering again before the step gives the same and costs nothing.
     fn render(&mut self) -> Result<Tensor> {
-        if let Some(shown) = &self.shown {
-            return Ok(shown.image.clone());
+        if let Some(rendered) = &self.rendered {
+            return Ok(rendered.image.clone());
         }
         let rule = self.rule()?;
         let (sample, state, iterations) = self.sample(&rule)?;
         let (state, back) = rule.rollout(&state, iterations, self.key(Purpose::Fire))?;
         let (image, unshow) = Rule::show(&state)?;
-        self.shown = Some(Shown {
+        self.rendered = Some(Rendered {
             image: image.clone(),
             sample,
             state,
@@ -220,39 +306,39 @@ impl Generator for Cellular {
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.steps >= self.config.steps {
+        if self.lr.progress(self.steps) == Progress::Finished {
             return Ok(Progress::Finished);
         }
-        let Some(shown) = self.shown.take() else {
+        let Some(rendered) = self.rendered.take() else {
             bail!("a step needs a render before it");
         };
-        let colors = (shown.unshow)(&grad.detach())?;
-        let rest = shown.state.narrow(1, 3, self.config.rule.channels - 3)?;
+        let colors = (rendered.unshow)(&grad.detach())?;
+        let rest = rendered.state.narrow(1, 3, self.config.channels - 3)?;
         let mut grad = Tensor::cat(&[&colors, &rest.zeros_like()?], 1)?;
         if self.config.overflow != 0.0 {
             // the slope of |x - clamp(x, -1, 1)|
-            let outside = (&shown.state - shown.state.clamp(-1.0, 1.0)?)?.sign()?;
+            let outside = (&rendered.state - rendered.state.clamp(-1.0, 1.0)?)?.sign()?;
             grad = (grad + (outside * self.config.overflow)?)?;
         }
-        let gradient = (shown.back)(&grad)?;
+        let gradient = (rendered.back)(&grad)?;
         for (sum, part) in (self.gradients.iter_mut()).zip([gradient.w1, gradient.b1, gradient.w2])
         {
             *sum = (&*sum + part)?;
         }
-        self.pool[shown.sample] = Some(shown.state);
-        let lr = self.config.lr.at(self.share_done());
+        self.pool[rendered.sample] = Some(rendered.state);
+        let lr = self.lr.at(self.steps);
         self.steps += 1;
-        let finished = self.steps >= self.config.steps;
-        if finished || self.steps.is_multiple_of(self.config.batch) {
+        let progress = self.lr.progress(self.steps);
+        if progress == Progress::Finished || self.steps.is_multiple_of(self.config.batch) {
             let gradients = (self.gradients.iter())
                 .map(normalized)
                 .collect::<Result<Vec<_>>>()?;
-            self.optimizer.step(&gradients, lr)?;
+            self.optimizer.step_by(&gradients, lr)?;
             for sum in &mut self.gradients {
                 *sum = sum.zeros_like()?;
             }
         }
-        Ok(Progress::after(self.steps, self.config.steps))
+        Ok(progress)
     }
 
     /// What the rule makes from the start in twice the most iterations, always of the same cells firing.
@@ -263,8 +349,8 @@ impl Generator for Cellular {
         {
             return Ok(image.clone());
         }
-        let key = key(&[self.config.seed, Purpose::Picture as u64]);
-        let iterations = 2 * self.config.iterations.1;
+        let key = key(&[self.seed, Purpose::Picture as u64]);
+        let iterations = 2 * self.config.iterations[1];
         let state = self.rule()?.advance(&self.start, 0..iterations, key)?;
         let (image, _) = Rule::show(&state)?;
         self.picture = Some((changes, image.clone()));
@@ -276,8 +362,7 @@ impl Generator for Cellular {
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
+        let mut state = self.optimizer.save()?;
         for (i, gradient) in self.gradients.iter().enumerate() {
             state
                 .tensors
@@ -328,7 +413,7 @@ impl Generator for Cellular {
         self.start = start;
         self.pool = samples;
         self.steps = steps as usize;
-        self.shown = None;
+        self.rendered = None;
         self.picture = None;
         Ok(())
     }

@@ -4,39 +4,73 @@
 //! Parameterizations*, Distill 2018). The transform is two products with matrices of cosines and sines, which any device does; its
 //! gradient is the transposed products.
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{Device, Result, Tensor, Var, bail};
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use crate::build::check_learning_rate;
 use crate::pyramid::normals;
-use crate::{Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done};
+use crate::{
+    Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
+};
+
+/// The picture's spectrum (aphantasia's).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "FftConfig")]
+pub struct Config {
+    /// A frequency's scale falls with this power of it: higher is smoother.
+    #[schemars(range(min = 0, max = 8))]
+    pub decay: f64,
+    /// The contrast of the picture.
+    ///
+    /// The standard deviation to which it is brought before colours and squashing.
+    #[schemars(range(min = 0.01, max = 100))]
+    pub contrast: f64,
+    /// How colourful it is.
+    ///
+    /// The first of the decorrelated channels, lightness, is divided by it.
+    #[schemars(range(min = 0.01, max = 100))]
+    pub colors: f64,
+    /// The learning rate of Adam.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            decay: 1.5,
+            contrast: 1.1,
+            colors: 1.5,
+            lr: Schedule::from(0.05),
+        }
+    }
+}
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        Ok(Box::new(Fft::new(self, context)?))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/fft.yaml"))
+    }
+}
 
 /// The square root of the covariance of colours in natural images (Lucid): rows are red, green and blue, columns lightness, blue against
 /// red, green against magenta.
 const COLORS: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];
 /// Standard deviation of the spectrum at the start, before it is scaled.
-const NOISE: f32 = 0.01;
-
-/// All that decides how a [`Fft`] paints.
-#[derive(Clone, Debug)]
-pub struct FftConfig {
-    /// Width of the picture in pixels.
-    pub width: usize,
-    /// Height of the picture in pixels.
-    pub height: usize,
-    /// A frequency's scale falls with this power of it.
-    pub decay: f64,
-    /// The standard deviation to which the picture is brought before colours and squashing.
-    pub contrast: f64,
-    /// How colourful it is: the first of the decorrelated channels, lightness, is divided by it.
-    pub colors: f64,
-    /// The learning rate of Adam.
-    pub lr: LearningRate,
-    /// How many steps the render has.
-    pub steps: usize,
-    /// Decides the spectrum at the start.
-    pub seed: u64,
-}
+const NOISE: f64 = 0.01f32 as f64;
 
 /// The inverse transform of real pictures: matrices of cosines and sines.
 struct Transform {
@@ -63,11 +97,8 @@ impl Transform {
             Ok::<_, candle_core::Error>([table(f64::cos)?, table(f64::sin)?])
         };
         let [h, w] = [height as f64, width as f64];
-        // what is not its own mirror image stands for two
-        let twice = |k: usize| match k == 0 || 2 * k == width {
-            true => 1.0 / w.sqrt(),
-            false => 2.0 / w.sqrt(),
-        };
+        // half of the frequencies are left out, being the mirror images of others, which count twice
+        let twice = |k: usize| if is_own_mirror(k, width) { 1.0 } else { 2.0 } / w.sqrt();
         Ok(Self {
             rows: waves(height, height, height, &|_| 1.0 / h.sqrt())?,
             columns: waves(frequencies, width, width, &twice)?,
@@ -85,10 +116,10 @@ impl Transform {
 
     /// The spectrum of `[3, height, width]`, such that the inverse gives it back.
     fn forward(&self, x: &Tensor, width: usize) -> Result<[Tensor; 2]> {
-        let (_, _, frequencies) = (0, 0, width / 2 + 1);
-        // the columns' weights taken off again
+        let frequencies = width / 2 + 1;
+        // undoes the weights of the columns
         let weights: Vec<f32> = (0..frequencies)
-            .map(|k| if k == 0 || 2 * k == width { 1.0 } else { 0.5 })
+            .map(|k| if is_own_mirror(k, width) { 1.0 } else { 0.5 })
             .collect();
         let weights = Tensor::from_vec(weights, (1, 1, frequencies), x.device())?;
         let [cos, sin] = &self.columns;
@@ -104,9 +135,15 @@ impl Transform {
     }
 }
 
+/// Whether a frequency of `width` pixels is its own mirror image.
+fn is_own_mirror(frequency: usize, width: usize) -> bool {
+    frequency == 0 || 2 * frequency == width
+}
+
 /// A picture as its spectrum, as a [`Generator`].
 pub struct Fft {
-    config: FftConfig,
+    size: [usize; 2],
+    contrast: f64,
     transform: Transform,
     /// `[1, height, frequencies]`
     scale: Tensor,
@@ -116,15 +153,16 @@ pub struct Fft {
 }
 
 impl Fft {
-    /// A spectrum of noise, or that of `init`, an image `[1, 3, height, width]` in 0..=1; its contrast then takes the place of the setting.
+    /// A spectrum of noise, or that of the image to start from, whose contrast then takes the place of the setting.
     ///
     /// # Errors
-    /// When the picture has no pixels, or `init` has another shape.
-    pub fn new(mut config: FftConfig, init: Option<&Tensor>, device: &Device) -> Result<Self> {
-        let (width, height) = (config.width, config.height);
+    /// When the picture has fewer than two pixels.
+    pub fn new(config: &Config, context: &BuildContext<'_>) -> Result<Self> {
+        let (width, height) = context.sides()?;
         if width * height < 2 {
             bail!("a picture of {width} x {height} has no frequencies");
         }
+        let device = context.device;
         let frequencies = width / 2 + 1;
         let transform = Transform::new(width, height, device)?;
         let least = 4.0 / width.max(height) as f64;
@@ -139,51 +177,42 @@ impl Fft {
         }
         let scale = Tensor::from_vec(scale, (1, height, frequencies), device)?;
         let colors = color_matrix(config.colors);
-        let shape = (3, height, frequencies);
-        let spectrum = match init {
+        let mut contrast = config.contrast;
+        let spectrum = match context.init()? {
             None => {
-                let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-                let mut draw = || normals(&mut rng, 3 * height * frequencies, f64::from(NOISE));
-                [
-                    Var::from_vec(draw(), shape, device)?,
-                    Var::from_vec(draw(), shape, device)?,
-                ]
+                let shape = (3, height, frequencies);
+                let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
+                let mut draw = || {
+                    let values = normals(&mut rng, 3 * height * frequencies, NOISE);
+                    Tensor::from_vec(values, shape, device)
+                };
+                [draw()?, draw()?]
             }
             Some(init) => {
-                let expected = [1, 3, height, width];
-                if init.dims() != expected {
-                    bail!(
-                        "the init image has shape {:?}, and {expected:?} is expected",
-                        init.dims()
-                    );
-                }
-                let x = init.detach().to_dtype(DType::F32)?.clamp(0.01, 0.99)?;
+                let x = init.clamp(0.01, 0.99)?;
                 let logit =
                     (x.log()? - x.affine(-1.0, 1.0)?.log()?)?.reshape((3, height * width))?;
                 let back = tensor(inverse(colors), device)?;
                 let x = back.matmul(&logit)?.reshape((3, height, width))?;
-                config.contrast = deviation(&x)?.to_scalar::<f32>()?.max(1e-3).into();
+                contrast = deviation(&x)?.to_scalar::<f32>()?.max(1e-3).into();
                 let [real, imaginary] = transform.forward(&x, width)?;
-                [real, imaginary]
-                    .map(|part| Var::from_tensor(&part.broadcast_div(&scale)?))
-                    .into_iter()
-                    .collect::<Result<Vec<_>>>()?
-                    .try_into()
-                    .map_err(|_| candle_core::Error::Msg("a spectrum has two parts".to_owned()))?
+                [
+                    real.broadcast_div(&scale)?,
+                    imaginary.broadcast_div(&scale)?,
+                ]
             }
         };
-        let adam = OptimizerKind::Adam { weight_decay: 0.0 };
+        let [real, imaginary] = &spectrum;
+        let parameters = vec![Var::from_tensor(real)?, Var::from_tensor(imaginary)?];
+        let optimizer = OptimizerConfig::new(OptimizerKind::Adam);
         Ok(Self {
-            colors: tensor(colors, device)?,
+            size: [width, height],
+            contrast,
             transform,
             scale,
-            optimizer: Optimizer::new(adam, spectrum.to_vec())?,
-            config,
+            colors: tensor(colors, device)?,
+            optimizer: Optimizer::new(optimizer, context.learning_rate(&config.lr), parameters)?,
         })
-    }
-
-    fn share_done(&self) -> f64 {
-        share_done(self.optimizer.steps(), self.config.steps)
     }
 }
 
@@ -232,8 +261,8 @@ impl Generator for Fft {
         let real = real.as_tensor().broadcast_mul(&self.scale)?;
         let imaginary = imaginary.as_tensor().broadcast_mul(&self.scale)?;
         let x = self.transform.inverse([&real, &imaginary])?;
-        let x = (x.broadcast_div(&deviation(&x)?)? * self.config.contrast)?;
-        let (width, height) = (self.config.width, self.config.height);
+        let x = (x.broadcast_div(&deviation(&x)?)? * self.contrast)?;
+        let [width, height] = self.size;
         let x = self.colors.matmul(&x.reshape((3, height * width))?)?;
         // a sigmoid in terms of tanh does not overflow
         (x * 0.5)?
@@ -243,7 +272,7 @@ impl Generator for Fft {
     }
 
     fn step(&mut self, image: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.optimizer.steps() >= self.config.steps {
+        if self.optimizer.progress() == Progress::Finished {
             return Ok(Progress::Finished);
         }
         let grads = (image * grad.detach())?.sum_all()?.backward()?;
@@ -253,22 +282,19 @@ impl Generator for Fft {
                 None => bail!("a step needs the image of the last render"),
             })
             .collect::<Result<Vec<_>>>()?;
-        let lr = self.config.lr.at(self.share_done());
-        self.optimizer.step(&grads, lr)?;
-        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
+        self.optimizer.step(&grads)
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
-        (state.scalars).insert("contrast".to_owned(), self.config.contrast);
+        let mut state = self.optimizer.save()?;
+        (state.scalars).insert("contrast".to_owned(), self.contrast);
         Ok(state)
     }
 
     fn load(&mut self, state: &State) -> Result<()> {
         let contrast = state.scalar("contrast")?;
         self.optimizer.load(state)?;
-        self.config.contrast = contrast;
+        self.contrast = contrast;
         Ok(())
     }
 }
@@ -277,21 +303,16 @@ impl Generator for Fft {
 mod tests {
     use super::*;
 
-    fn config(width: usize, height: usize) -> FftConfig {
-        FftConfig {
-            width,
-            height,
-            decay: 1.5,
+    fn fft(width: usize, height: usize, init: Option<&Tensor>) -> Fft {
+        let config = Config {
             contrast: 1.0,
-            colors: 1.5,
-            lr: LearningRate::from(0.05),
-            steps: 20,
-            seed: 3,
-        }
-    }
-
-    fn fft(width: usize, height: usize) -> Fft {
-        Fft::new(config(width, height), None, &Device::Cpu).expect("a spectrum")
+            ..Config::default()
+        };
+        let context = BuildContext {
+            init,
+            ..BuildContext::new([width, height], 20, 3, &Device::Cpu)
+        };
+        Fft::new(&config, &context).expect("a spectrum")
     }
 
     fn wave(shape: (usize, usize, usize, usize)) -> Tensor {
@@ -307,7 +328,7 @@ mod tests {
     #[test]
     fn the_transform_is_the_inverse_fourier_transform() {
         for (width, height) in [(6, 5), (7, 4)] {
-            let fft = fft(width, height);
+            let fft = fft(width, height, None);
             let [real, imaginary] = fft.optimizer.parameters() else {
                 panic!("two parts")
             };
@@ -343,7 +364,7 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
-        let mut fft = fft(7, 6);
+        let mut fft = fft(7, 6, None);
         let upstream = wave((1, 3, 6, 7));
         let image = fft.render().expect("an image");
         let grads = (image * &upstream)
@@ -383,8 +404,7 @@ mod tests {
             let init = wave((1, 3, height, width))
                 .affine(0.4, 0.5)
                 .expect("an image");
-            let mut fft =
-                Fft::new(config(width, height), Some(&init), &Device::Cpu).expect("a spectrum");
+            let mut fft = fft(width, height, Some(&init));
             let found = values(&fft.render().expect("an image"));
             for (a, b) in found.iter().zip(values(&init)) {
                 // the mean counts for nothing in a deviation
@@ -402,11 +422,11 @@ mod tests {
                 fft.step(image, &upstream).expect("a step");
             }
         };
-        let mut whole = fft(8, 6);
+        let mut whole = fft(8, 6, None);
         run(&mut whole);
         let saved = whole.save().expect("a state");
         run(&mut whole);
-        let mut resumed = fft(8, 6);
+        let mut resumed = fft(8, 6, None);
         resumed.load(&saved).expect("a state that fits");
         run(&mut resumed);
         assert_eq!(

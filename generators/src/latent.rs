@@ -1,90 +1,179 @@
 //! Painting in the latents of an autoencoder: what is optimised is what its decoder makes a picture of.
 //!
 //! With a codebook this is VQGAN-CLIP (Crowson et al. 2022): each latent is replaced by the nearest code, and the gradient passes as
-//! if it was not; after each step latents are brought back into the codes' range. Without one, latents are painted as they are.
+//! if it was not; after each step latents are clamped to the codes' range. Without one, latents are optimised as they are.
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
-use frozen::{Layer, Pullback};
+use candle_core::{Result, Tensor, Var, bail};
+use frozen::{Layer, Pullback, resize_to_fill};
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use crate::autoencoder::Codebook;
+use crate::build::check_learning_rate;
 use crate::pyramid::normals;
 use crate::{
-    Autoencoder, ClampWithGrad, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State,
-    share_done,
+    Autoencoder, Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig,
+    OptimizerKind, Progress, State,
 };
 
-/// What the latents are before the first step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LatentStart {
-    /// A code drawn for each place; needs a codebook.
+/// The latents of an autoencoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "LatentConfig")]
+pub struct Config {
+    /// A folder, a file, or the name of a known model.
+    #[schemars(extend("format" = "model"))]
+    pub model: String,
+    /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures
+    /// have.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub noise: f64,
+    /// The learning rate.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+    /// Decay of the latents towards 0, times the learning rate (AdamW's).
+    #[schemars(range(min = 0, max = 1e6))]
+    pub weight_decay: f64,
+    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+    /// gigabytes.
+    #[schemars(range(min = 1, max = 16384))]
+    pub tile: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: "madebyollin/taesd".to_owned(),
+            noise: 1.0,
+            lr: Schedule::from(0.05),
+            weight_decay: 0.0,
+            tile: None,
+        }
+    }
+}
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        let autoencoder = context.autoencoder(&self.model)?;
+        let start = match context.init {
+            None => Start::Noise,
+            Some(_) => Start::Init,
+        };
+        let latent = Latent::new(self, autoencoder, start, false, context)?;
+        Ok(Box::new(latent))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        vec![("model", &mut self.model)]
+    }
+
+    fn allows_zero_steps(&self) -> bool {
+        true
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/latent.yaml"))
+    }
+}
+
+/// What latents are at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "LatentStart")]
+pub enum Start {
+    /// A code drawn for each place.
     Codes,
-    /// Noise with the mean and deviation of the codes; without a codebook, normal noise.
+    /// Noise with the mean and deviation of the codes.
     Noise,
-    /// What the encoder makes of the init image.
+    /// What the encoder makes of the image to start from.
     Init,
 }
 
-/// All that decides how a [`Latent`] paints.
-#[derive(Clone, Debug)]
-pub struct LatentConfig {
-    /// Width of the picture in pixels, a multiple of the autoencoder's factor.
-    pub width: usize,
-    /// Height of the picture in pixels, a multiple of the autoencoder's factor.
-    pub height: usize,
-    /// Replace each latent by the nearest code.
-    pub quantise: bool,
-    /// What the latents are before the first step.
-    pub start: LatentStart,
-    /// Standard deviation of the noise of [`LatentStart::Noise`], relative to the codes' where there is a codebook.
-    pub noise: f64,
-    /// How a gradient becomes a step.
-    pub optimizer: OptimizerKind,
-    /// The learning rate over the render.
-    pub lr: LearningRate,
-    /// Decode in tiles of so many latents a side.
-    pub tile: Option<usize>,
-    /// Steps in all.
-    pub steps: usize,
-    /// Decides the codes or the noise of the start.
-    pub seed: u64,
-}
+/// Bytes that decoding a picture may take before it is done in tiles.
+const DECODING: usize = 3 << 30;
 
 /// A picture as the latents of an autoencoder.
 pub struct Latent {
-    config: LatentConfig,
     autoencoder: Arc<Autoencoder>,
+    quantise: bool,
+    /// The tiles of decoding, in latents a side.
+    tile: Option<usize>,
     optimizer: Optimizer,
     pullback: Option<Pullback>,
 }
 
 impl Latent {
-    /// A painting at its start; `init` is `[1, 3, height, width]` in 0..=1.
+    /// Latents at their start. With `quantise`, each one is replaced by the nearest code.
+    ///
+    /// Adds a warning where the picture's size is rounded to whole latents, and where memory asks for tiles.
     ///
     /// # Errors
-    /// Where the size is no multiple of the factor, or the start needs a codebook, an encoder or an init image that is not there.
+    /// Where a codebook, an encoder or an init image is needed that is not there.
     pub fn new(
-        config: LatentConfig,
+        config: &Config,
         autoencoder: Arc<Autoencoder>,
-        init: Option<&Tensor>,
-        device: &Device,
+        start: Start,
+        quantise: bool,
+        context: &mut BuildContext<'_>,
     ) -> Result<Self> {
-        let factor = autoencoder.factor();
-        let (width, height) = (config.width, config.height);
-        if width == 0 || height == 0 || width % factor != 0 || height % factor != 0 {
-            bail!("{width} x {height} does not divide into latents of {factor} pixels a side");
-        }
-        if config.quantise && autoencoder.codebook().is_none() {
+        if quantise && autoencoder.codebook().is_none() {
             bail!("this autoencoder has no codebook, so that its latents cannot be quantised");
         }
-        let z = start(&config, &autoencoder, init, device)?;
-        let optimizer = Optimizer::new(config.optimizer, vec![Var::from_tensor(&z)?])?;
+        let (asked, size) = (context.size, autoencoder.nearest_size(context.size));
+        let factor = autoencoder.factor();
+        if size != asked {
+            context.warnings.push(format!(
+                "the picture is {} x {} instead of {} x {}: `{}` paints in squares of {factor} pixels",
+                size[0], size[1], asked[0], asked[1], config.model
+            ));
+        }
+        let tile = match config.tile {
+            // in latents, and enough of them to overlap
+            Some(pixels) => Some(pixels.div_ceil(factor).max(2)),
+            None => autoencoder.tile(size, DECODING).inspect(|tile| {
+                context.warnings.push(format!(
+                    "the picture is decoded in tiles of {} pixels, since the whole would take too much memory",
+                    tile * factor
+                ));
+            }),
+        };
+        let codebook = autoencoder.codebook().filter(|_| quantise);
+        let latents = match start {
+            Start::Init => from_image(&autoencoder, codebook, size, context)?,
+            Start::Codes => random_codes(codebook, size.map(|side| side / factor), context)?,
+            Start::Noise => {
+                let [width, height] = size.map(|side| side / factor);
+                let shape = (1, autoencoder.channels(), height, width);
+                let count = autoencoder.channels() * height * width;
+                let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
+                let noise = normals(&mut rng, count, config.noise);
+                let noise = Tensor::from_vec(noise, shape, context.device)?;
+                match codebook {
+                    Some(codebook) => codebook.clamp(&codebook.colour(&noise)?)?,
+                    None => noise,
+                }
+            }
+        };
+        let optimizer = OptimizerConfig {
+            weight_decay: config.weight_decay,
+            ..OptimizerConfig::new(OptimizerKind::Adam)
+        };
+        let lr = context.learning_rate(&config.lr);
         Ok(Self {
-            config,
+            optimizer: Optimizer::new(optimizer, lr, vec![Var::from_tensor(&latents)?])?,
             autoencoder,
-            optimizer,
+            quantise,
+            tile,
             pullback: None,
         })
     }
@@ -94,79 +183,60 @@ impl Latent {
         &self.optimizer.parameters()[0]
     }
 
-    fn share_done(&self) -> f64 {
-        share_done(self.optimizer.steps(), self.config.steps)
-    }
-
-    fn progress(&self) -> Progress {
-        Progress::after(self.optimizer.steps(), self.config.steps)
+    /// The codebook where latents are quantised.
+    fn codebook(&self) -> Option<&Codebook> {
+        self.autoencoder.codebook().filter(|_| self.quantise)
     }
 }
 
-/// The latents before the first step.
-fn start(
-    config: &LatentConfig,
+/// What the encoder makes of the image to start from.
+fn from_image(
     autoencoder: &Autoencoder,
-    init: Option<&Tensor>,
-    device: &Device,
+    codebook: Option<&Codebook>,
+    size: [usize; 2],
+    context: &BuildContext<'_>,
 ) -> Result<Tensor> {
-    let factor = autoencoder.factor();
-    let (h, w) = (config.height / factor, config.width / factor);
-    let shape = (1, autoencoder.channels(), h, w);
-    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    let codebook = autoencoder.codebook().filter(|_| config.quantise);
-    match config.start {
-        LatentStart::Init => {
-            let Some(init) = init else {
-                bail!("there is no init image to start from");
-            };
-            let expected = [1, 3, config.height, config.width];
-            if init.dims() != expected {
-                bail!(
-                    "the init image has shape {:?}, and {expected:?} is expected",
-                    init.dims()
-                );
-            }
-            let z = autoencoder.encode(&init.to_dtype(DType::F32)?)?;
-            match codebook {
-                Some(codebook) => codebook.quantise(&z),
-                None => Ok(z),
-            }
-        }
-        LatentStart::Codes => {
-            let Some(codebook) = codebook else {
-                bail!("there is no codebook to draw codes from");
-            };
-            let numbers = (0..h * w).map(|_| rng.random_range(0..codebook.count() as u32));
-            codebook.lookup(&Tensor::from_iter(numbers, device)?, (1, h, w))
-        }
-        LatentStart::Noise => {
-            let count = autoencoder.channels() * h * w;
-            let noise = Tensor::from_vec(normals(&mut rng, count, config.noise), shape, device)?;
-            match codebook {
-                Some(codebook) => codebook.clamp(&codebook.colour(&noise)?),
-                None => Ok(noise),
-            }
-        }
+    let Some(init) = context.init()? else {
+        bail!("there is no init image to start from");
+    };
+    let latents = autoencoder.encode(&resize_to_fill(&init, size)?)?;
+    match codebook {
+        Some(codebook) => codebook.quantise(&latents),
+        None => Ok(latents),
     }
+}
+
+/// A code drawn for each place.
+fn random_codes(
+    codebook: Option<&Codebook>,
+    [width, height]: [usize; 2],
+    context: &BuildContext<'_>,
+) -> Result<Tensor> {
+    let Some(codebook) = codebook else {
+        bail!("there is no codebook to draw codes from");
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
+    let numbers = (0..height * width).map(|_| rng.random_range(0..codebook.count() as u32));
+    let numbers = Tensor::from_iter(numbers, context.device)?;
+    codebook.lookup(&numbers, (1, height, width))
 }
 
 impl Generator for Latent {
     fn render(&mut self) -> Result<Tensor> {
         let z = self.latents().as_detached_tensor();
-        let z = match self.autoencoder.codebook().filter(|_| self.config.quantise) {
+        let z = match self.codebook() {
             // straight through: the gradient of the code is that of the latent
             Some(codebook) => codebook.quantise(&z)?,
             None => z,
         };
-        let (image, decode) = self.autoencoder.decode_vjp(&z, self.config.tile)?;
+        let (image, decode) = self.autoencoder.decode_vjp(&z, self.tile)?;
         let (image, clamp) = ClampWithGrad.vjp(&image)?;
         self.pullback = Some(Box::new(move |grad| decode(&clamp(grad)?)));
         Ok(image)
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.progress() == Progress::Finished {
+        if self.optimizer.progress() == Progress::Finished {
             return Ok(Progress::Finished);
         }
         let Some(pullback) = self.pullback.take() else {
@@ -174,19 +244,16 @@ impl Generator for Latent {
         };
         let grad = pullback(&grad.detach())?;
         drop(pullback);
-        let lr = self.config.lr.at(self.share_done());
-        self.optimizer.step(&[grad], lr)?;
-        if let Some(codebook) = self.autoencoder.codebook().filter(|_| self.config.quantise) {
+        let progress = self.optimizer.step(&[grad])?;
+        if let Some(codebook) = self.codebook() {
             let z = self.latents();
             z.set(&codebook.clamp(&z.as_detached_tensor())?)?;
         }
-        Ok(self.progress())
+        Ok(progress)
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
-        Ok(state)
+        self.optimizer.save()
     }
 
     fn load(&mut self, state: &State) -> Result<()> {

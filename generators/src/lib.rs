@@ -1,37 +1,60 @@
 //! Generators: what turns the gradient of an image into the next image.
 //!
-//! A [`Generator`] knows nothing of what judges its images. It renders one, is told in which direction that image
-//! should change, and changes its own parameters accordingly.
+//! A [`Generator`] knows nothing about the objective. It renders an image, is given the gradient of a loss with respect to that image,
+//! and updates its parameters.
+//!
+//! Each kind of generator is a module with its `Config`, which holds all settings of the kind, their defaults and ranges, and builds the
+//! generator ([`Build`]). A new kind is a module and a line in the registry (`registry.rs`).
+//!
+//! ```
+//! use candle_core::Device;
+//! use phantasia_generators::{Build as _, BuildContext, GeneratorConfig};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let config: GeneratorConfig = serde_json::from_str(r#"{ "kind": "pixels", "lr": 0.05 }"#)?;
+//! let mut context = BuildContext::new([64, 48], 100, 7, &Device::Cpu);
+//! let mut generator = config.settings().build(&mut context)?;
+//! // brighter
+//! let image = generator.render()?;
+//! let gradient = image.ones_like()?.neg()?;
+//! generator.step(image, &gradient)?;
+//! assert_eq!(generator.picture()?.dims(), [1, 3, 48, 64]);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod autoencoder;
+mod build;
 pub mod cellular;
 mod clamp;
 pub mod diffusion;
 pub mod fft;
-mod latent;
-mod learning_rate;
-mod noise;
+pub mod latent;
+pub mod noise;
 mod optimizer;
 mod pad;
 pub mod pixels;
 pub mod pyramid;
+mod registry;
 mod state;
+pub mod vqgan;
 
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, bail};
 
 pub use autoencoder::{Autoencoder, AutoencoderError};
-pub use cellular::{Cellular, CellularConfig};
+pub use build::{Build, BuildContext, LearningRate, LearningRateScale, ModelSource};
+pub use cellular::Cellular;
 pub use clamp::ClampWithGrad;
-pub use diffusion::{Diffusion, DiffusionConfig};
-pub use fft::{Fft, FftConfig};
-pub use latent::{Latent, LatentConfig, LatentStart};
-pub use learning_rate::LearningRate;
-pub use noise::{Noise, NoiseConfig};
-pub use optimizer::{Optimizer, OptimizerKind};
-pub use pixels::{Pixels, PixelsConfig};
-pub use pyramid::{Pyramid, PyramidConfig};
+pub use diffusion::Diffusion;
+pub use fft::Fft;
+pub use latent::Latent;
+pub use noise::Noise;
+pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use pixels::Pixels;
+pub use pyramid::Pyramid;
+pub use registry::GeneratorConfig;
 pub use state::State;
 
 /// Whether there is more to do.
@@ -41,22 +64,6 @@ pub enum Progress {
     Running,
     /// The picture is complete; a further step changes nothing.
     Finished,
-}
-
-impl Progress {
-    /// After `done` of `steps`.
-    pub(crate) fn after(done: usize, steps: usize) -> Self {
-        match done >= steps {
-            true => Self::Finished,
-            false => Self::Running,
-        }
-    }
-}
-
-/// Where `done` steps are between the first, 0, and the last of `steps`, 1: the `t` of schedules.
-pub(crate) fn share_done(done: usize, steps: usize) -> f64 {
-    let last = steps.saturating_sub(1).max(1);
-    (done as f64 / last as f64).min(1.0)
 }
 
 /// Refuses a gradient that is not the picture's.
@@ -88,13 +95,13 @@ pub trait Generator: Send {
     /// and shares no memory with them: a later step does not change it.
     fn render(&mut self) -> Result<Tensor>;
 
-    /// Told between a render and its step: the loss of the rendered image, for a generator that keeps the best one.
-    fn judged(&mut self, _loss: f64) -> Result<()> {
+    /// Called between a render and its step with the loss of the rendered image, for a generator that keeps the best one.
+    fn observe_loss(&mut self, _loss: f64) -> Result<()> {
         Ok(())
     }
 
     /// Called when the objective has changed: losses from here on do not compare with earlier ones.
-    fn aims_changed(&mut self) {}
+    fn objective_changed(&mut self) {}
 
     /// One update of the parameters. `image` is what the last [`Generator::render`] returned, with its graph, and
     /// `grad`, of the same shape, is the gradient of the loss with respect to it.

@@ -1,89 +1,178 @@
-//! Noise optimisation: the noise that a one-step diffusion model makes a picture of is what is painted with (ReNO, Eyring et al. 2024, arXiv
+//! Noise optimisation: the noise that a one-step diffusion model turns into a picture is optimised (ReNO, Eyring et al. 2024, arXiv
 //! 2406.04312).
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use anyhow::Context as _;
+use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::diffusion::{Canvas, Denoise, Space, noise};
+use crate::build::check_learning_rate;
+use crate::diffusion::{Canvas, Denoise, LoadOptions, Space, TextGuidance, is_conditional, noise};
 use crate::{
-    Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, check_gradient, share_done,
+    Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
+    check_gradient,
 };
 
-/// All that decides how [`Noise`] paints.
-#[derive(Clone, Debug)]
-pub struct NoiseConfig {
-    /// Width of the picture in pixels.
-    pub width: usize,
-    /// Height of the picture in pixels.
-    pub height: usize,
-    /// Width and height that the network works at, resized to the picture's; `None` is the picture's. Sides that the network cannot
-    /// work at are rounded up.
-    pub inner: Option<[usize; 2]>,
-    /// Where the network makes its picture.
-    pub space: Space,
-    /// The learning rate over the render, of gradient descent with Nesterov's momentum.
-    pub lr: LearningRate,
-    /// How much of the last direction goes on, 0..1.
+/// Noise optimisation (ReNO): the noise that a one-step Stable Diffusion turns into a picture is optimised, and the best picture is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "NoiseConfig")]
+pub struct Config {
+    /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
+    #[schemars(extend("format" = "model"))]
+    pub model: String,
+    /// The text that it is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+    pub prompt: Option<String>,
+    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
+    pub negative_prompt: Option<String>,
+    /// How far it is led from the one to the other (classifier-free guidance): models of one step are made for 1.
+    #[schemars(range(min = 0, max = 100))]
+    pub cfg: f64,
+    /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
+    #[schemars(extend("format" = "model"))]
+    pub vae: Option<String>,
+    /// The learning rate, of gradient descent with Nesterov's momentum.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+    /// The share of the last step that is kept.
+    #[schemars(range(min = 0, max = 1))]
     pub momentum: f64,
-    /// The largest length of the gradient, above 0.
+    /// The largest length of the gradient.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
-    /// The weight of `|e|^2 / 2 - (d - 1) log |e|`, with `d` numbers of noise `e`: up to a constant the negative log density of the length of
-    /// normal noise, so that it stays one that the network knows.
+    /// How much the noise is held to the length that noise has.
+    ///
+    /// The weight of `|e|^2 / 2 - (d - 1) log |e|`, with `d` numbers of noise `e`: up to a constant the negative log density of the length
+    /// of normal noise.
+    #[schemars(range(min = 0, max = 1e6))]
     pub regularize: f64,
-    /// Steps in all.
-    pub steps: usize,
-    /// Decides the noise of the start.
-    pub seed: u64,
+    /// Width and height that the network works at; null is the picture's size. Models are at their best at the size that they were trained at.
+    #[schemars(inner(range(min = 1, max = 16384)))]
+    pub resolution: Option<[usize; 2]>,
+    /// Keep less in memory for the gradient through the network, and compute it again: about a third slower.
+    pub gradient_checkpointing: bool,
 }
 
-/// The picture of the noise as it is, and the way back from its gradient.
-struct Sight {
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: "stabilityai/sd-turbo".to_owned(),
+            prompt: None,
+            negative_prompt: None,
+            cfg: 1.0,
+            vae: None,
+            lr: Schedule::from(5.0),
+            momentum: 0.9,
+            clip: 0.1,
+            regularize: 0.01,
+            resolution: None,
+            gradient_checkpointing: true,
+        }
+    }
+}
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        let folder = context.models()?.diffusion(&self.model)?;
+        let failure = || format!("cannot load the diffusion model `{}`", self.model);
+        if !is_conditional(&folder).with_context(failure)? {
+            anyhow::bail!(
+                "`{}` is an unconditional model, which needs many steps: `kind: noise` takes a Stable Diffusion that needs one, such as `stabilityai/sd-turbo`",
+                self.model
+            );
+        }
+        let loading = LoadOptions {
+            recompute: self.gradient_checkpointing,
+            clip: None,
+        };
+        let texts = TextGuidance {
+            prompt: self.prompt.as_deref(),
+            negative_prompt: self.negative_prompt.as_deref(),
+            cfg: self.cfg,
+            vae: self.vae.as_deref(),
+        };
+        let (model, space) = (texts.load(&folder, loading, context)).with_context(failure)?;
+        if context.init.is_some() {
+            let warning = "`kind: noise` starts from noise: the picture to start from is not read";
+            context.warnings.push(warning.to_owned());
+        }
+        Ok(Box::new(Noise::new(self, model, space, context)?))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        check_learning_rate(checker, "lr", &self.lr);
+        if let Some(size) = self.resolution {
+            checker.pixels("resolution", size);
+        }
+    }
+
+    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        let vae = self.vae.as_mut().map(|vae| ("vae", vae));
+        vae.into_iter()
+            .chain([("model", &mut self.model)])
+            .rev()
+            .collect()
+    }
+
+    fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
+        vec![format!("a lower {}", key("lr")), "fewer `steps`".to_owned()]
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/noise.yaml"))
+    }
+}
+
+/// The picture of the present noise, and the way back from its gradient.
+struct Rendered {
     image: Tensor,
     pullback: Pullback,
 }
 
 /// A picture as the noise that a one-step model makes it of.
 ///
-/// What is rendered is the picture of the noise as it is; the one to keep is that of the least loss that was seen ([`Generator::judged`]).
+/// It renders the picture of the present noise, and keeps the picture of the least loss so far ([`Generator::observe_loss`]).
 pub struct Noise {
-    config: NoiseConfig,
+    config: Config,
     canvas: Canvas,
     model: Arc<dyn Denoise>,
     optimizer: Optimizer,
-    sight: Option<Sight>,
+    rendered: Option<Rendered>,
     /// The picture of the least loss, and that loss.
     best: Option<(Tensor, f64)>,
 }
 
 impl Noise {
-    /// A painting at its start.
+    /// The noise at its start.
     ///
     /// # Errors
-    /// Where sizes are 0, or the gradient's largest length is not above 0.
-    pub fn new(config: NoiseConfig, model: Arc<dyn Denoise>, device: &Device) -> Result<Self> {
-        if config.clip.is_nan() || config.clip <= 0.0 {
-            bail!(
-                "a gradient of a length of at most {}: it must be above 0",
-                config.clip
-            );
-        }
-        let size = [config.width, config.height];
-        let canvas = Canvas::new(config.space.clone(), size, config.inner, model.multiple())?;
-        let start = noise(config.seed, 0, &canvas.shape(), device)?;
-        let kind = OptimizerKind::Sgd {
+    /// Where sizes are 0.
+    pub fn new(
+        config: &Config,
+        model: Arc<dyn Denoise>,
+        space: Space,
+        context: &mut BuildContext<'_>,
+    ) -> Result<Self> {
+        let inner = config.resolution.unwrap_or(context.size);
+        let canvas = Canvas::new(&config.model, space, inner, model.multiple(), context)?;
+        let start = noise(context.seed, 0, &canvas.shape(), context.device)?;
+        let optimizer = OptimizerConfig {
             momentum: config.momentum,
-            dampening: 0.0,
             nesterov: true,
-            weight_decay: 0.0,
+            ..OptimizerConfig::new(OptimizerKind::Sgd)
         };
+        let lr = context.learning_rate(&config.lr);
         Ok(Self {
-            config,
+            optimizer: Optimizer::new(optimizer, lr, vec![Var::from_tensor(&start)?])?,
+            config: config.clone(),
             canvas,
             model,
-            optimizer: Optimizer::new(kind, vec![Var::from_tensor(&start)?])?,
-            sight: None,
+            rendered: None,
             best: None,
         })
     }
@@ -98,15 +187,7 @@ impl Noise {
         &self.optimizer.parameters()[0]
     }
 
-    fn share_done(&self) -> f64 {
-        share_done(self.optimizer.steps(), self.config.steps)
-    }
-
-    fn progress(&self) -> Progress {
-        Progress::after(self.optimizer.steps(), self.config.steps)
-    }
-
-    fn look(&self) -> Result<Sight> {
+    fn render_noise(&self) -> Result<Rendered> {
         let sigma = self.model.levels().largest();
         // what the network sees is then the noise itself
         let scale = (1.0 + sigma * sigma).sqrt();
@@ -115,22 +196,23 @@ impl Noise {
         let (image, Some(decode)) = self.canvas.show(&clean, true)? else {
             bail!("a picture without a way back")
         };
-        Ok(Sight {
+        Ok(Rendered {
             image,
             pullback: Box::new(move |grad| network(&decode(grad)?)? * scale),
         })
     }
 
-    /// The gradient with that of the regulariser, held to its largest length.
-    fn held(&self, grad: &Tensor) -> Result<Tensor> {
+    /// The gradient with that of the regulariser, clipped to its largest length.
+    fn clipped(&self, grad: &Tensor) -> Result<Tensor> {
         let e = self.noise().as_detached_tensor();
         let square = f64::max(sum_of_squares(&e)?, f64::MIN_POSITIVE);
-        let towards = 1.0 - (e.elem_count() as f64 - 1.0) / square;
-        let grad = (grad + (e * (self.config.regularize * towards))?)?;
+        let factor = 1.0 - (e.elem_count() as f64 - 1.0) / square;
+        let grad = (grad + (e * (self.config.regularize * factor))?)?;
         let length = sum_of_squares(&grad)?.sqrt();
-        match length > self.config.clip {
-            true => grad * (self.config.clip / length),
-            false => Ok(grad),
+        if length > self.config.clip {
+            grad * (self.config.clip / length)
+        } else {
+            Ok(grad)
         }
     }
 }
@@ -141,43 +223,41 @@ fn sum_of_squares(x: &Tensor) -> Result<f64> {
 
 impl Generator for Noise {
     fn render(&mut self) -> Result<Tensor> {
-        let sight = match self.sight.take() {
-            Some(sight) => sight,
-            None => self.look()?,
+        let rendered = match self.rendered.take() {
+            Some(rendered) => rendered,
+            None => self.render_noise()?,
         };
-        let image = sight.image.clone();
-        self.sight = Some(sight);
+        let image = rendered.image.clone();
+        self.rendered = Some(rendered);
         Ok(image)
     }
 
-    fn judged(&mut self, loss: f64) -> Result<()> {
-        let Some(sight) = &self.sight else {
+    fn observe_loss(&mut self, loss: f64) -> Result<()> {
+        let Some(rendered) = &self.rendered else {
             bail!("a loss needs a render before it");
         };
         if (self.best.as_ref()).is_none_or(|(_, least)| loss < *least) {
-            self.best = Some((sight.image.clone(), loss));
+            self.best = Some((rendered.image.clone(), loss));
         }
         Ok(())
     }
 
     /// The best picture is the best under the current objective.
-    fn aims_changed(&mut self) {
+    fn objective_changed(&mut self) {
         self.best = None;
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.progress() == Progress::Finished {
+        if self.optimizer.progress() == Progress::Finished {
             return Ok(Progress::Finished);
         }
-        let Some(sight) = self.sight.take() else {
+        let Some(rendered) = self.rendered.take() else {
             bail!("a step needs a render before it");
         };
-        check_gradient(grad, &sight.image)?;
+        check_gradient(grad, &rendered.image)?;
         let grad = grad.detach().to_dtype(self.noise().dtype())?;
-        let grad = self.held(&(sight.pullback)(&grad)?)?;
-        let lr = self.config.lr.at(self.share_done());
-        self.optimizer.step(&[grad], lr)?;
-        Ok(self.progress())
+        let grad = self.clipped(&(rendered.pullback)(&grad)?)?;
+        self.optimizer.step(&[grad])
     }
 
     fn picture(&mut self) -> Result<Tensor> {
@@ -188,8 +268,7 @@ impl Generator for Noise {
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
+        let mut state = self.optimizer.save()?;
         if let Some((image, loss)) = &self.best {
             state.tensors.insert("best".to_owned(), image.clone());
             state.scalars.insert("best.loss".to_owned(), *loss);
@@ -198,18 +277,17 @@ impl Generator for Noise {
     }
 
     fn load(&mut self, state: &State) -> Result<()> {
-        let best = match state.tensors.contains_key("best") {
-            false => None,
-            true => {
-                let shape = [1, 3, self.config.height, self.config.width];
-                let image = state.tensor("best", &shape)?;
+        let [width, height] = self.canvas.size();
+        let best = match state.optional("best", &[1, 3, height, width])? {
+            None => None,
+            Some(image) => {
                 let image = image.to_device(self.noise().device())?;
                 Some((image, state.scalar("best.loss")?))
             }
         };
         self.optimizer.load(state)?;
         self.best = best;
-        self.sight = None;
+        self.rendered = None;
         Ok(())
     }
 }

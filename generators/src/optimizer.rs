@@ -1,30 +1,53 @@
 //! Optimisers: how the gradient of a parameter becomes a change of it.
 
 use candle_core::{Result, Tensor, Var, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::State;
+use crate::{LearningRate, Progress, State};
 
-/// Which rule an [`Optimizer`] follows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How a gradient becomes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OptimizerKind {
-    /// Adam with decoupled weight decay (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019), with betas 0.9 and 0.999.
-    Adam {
-        /// The share of each parameter that a step takes off, times the learning rate.
-        weight_decay: f64,
-    },
-    /// Gradient descent along an average of the gradients: `v = momentum * v + (1 - dampening) * g`.
-    Sgd {
-        /// How much of the last direction goes on, 0..1.
-        momentum: f64,
-        /// How much less of the gradient is taken in; equal to the momentum it makes `v` a mean.
-        dampening: f64,
-        /// Go along `g + momentum * v` instead (Nesterov, as Sutskever et al. 2013 write it).
-        nesterov: bool,
-        /// The share of each parameter that a step takes off, times the learning rate.
-        weight_decay: f64,
-    },
-    /// A step of the learning rate against the sign of each gradient.
+    /// Adam, with decoupled weight decay.
+    ///
+    /// Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019; with betas 0.9 and 0.999.
+    Adam,
+    /// Gradient descent, with momentum.
+    ///
+    /// Its direction is an average of the gradients, `v = momentum * v + (1 - dampening) * g`.
+    Sgd,
+    /// A step of the learning rate against the sign of the gradient.
     Sign,
+}
+
+/// The settings of an [`Optimizer`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OptimizerConfig {
+    /// The rule.
+    pub kind: OptimizerKind,
+    /// The share of each parameter that a step takes off, times the learning rate ([`OptimizerKind::Sign`] has none).
+    pub weight_decay: f64,
+    /// How much of the last direction is kept, 0..1 ([`OptimizerKind::Sgd`]).
+    pub momentum: f64,
+    /// How much less of the gradient is taken in; equal to the momentum it makes the direction a mean ([`OptimizerKind::Sgd`]).
+    pub dampening: f64,
+    /// Go along `g + momentum * v` instead (Nesterov, as Sutskever et al. 2013 write it; [`OptimizerKind::Sgd`]).
+    pub nesterov: bool,
+}
+
+impl OptimizerConfig {
+    /// The kind without weight decay and momentum.
+    pub const fn new(kind: OptimizerKind) -> Self {
+        Self {
+            kind,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+        }
+    }
 }
 
 const BETAS: (f64, f64) = (0.9, 0.999);
@@ -32,7 +55,8 @@ const EPS: f64 = 1e-8;
 
 /// Parameters with the rule and the moments that change them.
 pub struct Optimizer {
-    kind: OptimizerKind,
+    config: OptimizerConfig,
+    lr: LearningRate,
     parameters: Vec<Var>,
     /// For each parameter its moments, two for Adam, one for momentum, none otherwise.
     moments: Vec<Vec<Tensor>>,
@@ -41,10 +65,10 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// An optimiser at its first step.
-    pub fn new(kind: OptimizerKind, parameters: Vec<Var>) -> Result<Self> {
-        let count = match kind {
-            OptimizerKind::Adam { .. } => 2,
-            OptimizerKind::Sgd { momentum, .. } if momentum != 0.0 => 1,
+    pub fn new(config: OptimizerConfig, lr: LearningRate, parameters: Vec<Var>) -> Result<Self> {
+        let count = match config.kind {
+            OptimizerKind::Adam => 2,
+            OptimizerKind::Sgd if config.momentum != 0.0 => 1,
             _ => 0,
         };
         let moments = parameters
@@ -52,7 +76,8 @@ impl Optimizer {
             .map(|p| (0..count).map(|_| p.zeros_like()).collect())
             .collect::<Result<_>>()?;
         Ok(Self {
-            kind,
+            config,
+            lr,
             parameters,
             moments,
             step: 0,
@@ -69,8 +94,24 @@ impl Optimizer {
         self.step
     }
 
-    /// One step of size `lr` along `grads`, one gradient for each parameter.
-    pub fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<()> {
+    /// The share of the steps that is done, 0 at the first and 1 at the last.
+    pub fn t(&self) -> f64 {
+        self.lr.t(self.step)
+    }
+
+    /// Whether all steps are made.
+    pub fn progress(&self) -> Progress {
+        self.lr.progress(self.step)
+    }
+
+    /// One step along `grads`, one gradient for each parameter.
+    pub fn step(&mut self, grads: &[Tensor]) -> Result<Progress> {
+        self.step_by(grads, self.lr.at(self.step))?;
+        Ok(self.progress())
+    }
+
+    /// One step of size `lr`.
+    pub fn step_by(&mut self, grads: &[Tensor], lr: f64) -> Result<()> {
         if grads.len() != self.parameters.len() {
             bail!(
                 "{} gradients for {} parameters",
@@ -79,29 +120,11 @@ impl Optimizer {
             );
         }
         self.step += 1;
-        for ((parameter, moments), grad) in
-            (self.parameters.iter().zip(&mut self.moments)).zip(grads)
-        {
-            let (change, decay) = match self.kind {
-                OptimizerKind::Adam { weight_decay } => {
-                    (adam(moments, grad, self.step)?, weight_decay)
-                }
-                OptimizerKind::Sgd {
-                    momentum,
-                    dampening,
-                    nesterov,
-                    weight_decay,
-                } => match moments.first_mut() {
-                    None => (grad.clone(), weight_decay),
-                    Some(v) => {
-                        *v = ((&*v * momentum)? + (grad * (1.0 - dampening))?)?;
-                        let change = match nesterov {
-                            true => (grad + (&*v * momentum)?)?,
-                            false => v.clone(),
-                        };
-                        (change, weight_decay)
-                    }
-                },
+        let parameters = self.parameters.iter().zip(&mut self.moments).zip(grads);
+        for ((parameter, moments), grad) in parameters {
+            let (change, decay) = match self.config.kind {
+                OptimizerKind::Adam => (adam(moments, grad, self.step)?, self.config.weight_decay),
+                OptimizerKind::Sgd => (sgd(moments, grad, &self.config)?, self.config.weight_decay),
                 OptimizerKind::Sign => (grad.sign()?, 0.0),
             };
             let value = parameter.as_detached_tensor();
@@ -115,8 +138,9 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Writes parameters, moments and the number of steps to `state`.
-    pub fn save(&self, state: &mut State) -> Result<()> {
+    /// Parameters, moments and the number of steps.
+    pub fn save(&self) -> Result<State> {
+        let mut state = State::default();
         for (i, (parameter, moments)) in self.parameters.iter().zip(&self.moments).enumerate() {
             // a copy: `Var::set` writes in place
             let value = parameter.as_detached_tensor().copy()?;
@@ -128,7 +152,7 @@ impl Optimizer {
             }
         }
         state.scalars.insert("step".to_owned(), self.step as f64);
-        Ok(())
+        Ok(state)
     }
 
     /// Takes what [`Optimizer::save`] wrote. Nothing is changed where something does not fit.
@@ -166,4 +190,17 @@ fn adam(moments: &mut [Tensor], grad: &Tensor, step: usize) -> Result<Tensor> {
     let m = (&*m / (1.0 - BETAS.0.powi(step as i32)))?;
     let v = (&*v / (1.0 - BETAS.1.powi(step as i32)))?;
     m / (v.sqrt()? + EPS)?
+}
+
+/// The direction of gradient descent with momentum.
+fn sgd(moments: &mut [Tensor], grad: &Tensor, config: &OptimizerConfig) -> Result<Tensor> {
+    let Some(v) = moments.first_mut() else {
+        return Ok(grad.clone());
+    };
+    *v = ((&*v * config.momentum)? + (grad * (1.0 - config.dampening))?)?;
+    if config.nesterov {
+        grad + (&*v * config.momentum)?
+    } else {
+        Ok(v.clone())
+    }
 }

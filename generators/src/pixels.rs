@@ -3,48 +3,89 @@
 //! With a palette each pixel shows the nearest colour of it, and the gradient passes as if it did not (the straight-through estimator:
 //! Bengio, Léonard and Courville 2013). A palette that is learned follows the gradient of the pixels that show it.
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+mod palette;
+
+use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::{Layer, Pullback};
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+pub use palette::{Color, Palette};
+
+use crate::build::check_learning_rate;
 use crate::pyramid::normals;
 use crate::{
-    ClampWithGrad, Generator, LearningRate, Optimizer, OptimizerKind, Progress, State, share_done,
+    Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
+    Progress, State,
 };
 
-/// Which colours a picture may have.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Palette {
-    /// All.
-    Any,
-    /// So many, learned; at least 1.
-    Learned(usize),
-    /// These: red, green and blue in 0..=1; at least one.
-    Fixed(Vec<[f32; 3]>),
-}
-
-/// All that decides how [`Pixels`] paints.
-#[derive(Clone, Debug)]
-pub struct PixelsConfig {
-    /// Width of the picture in pixels.
-    pub width: usize,
-    /// Height of the picture in pixels.
-    pub height: usize,
-    /// Which colours it may have.
-    pub palette: Palette,
-    /// Standard deviation of the noise around mid-grey at the start.
+/// Pixels, each of any colour or one of a palette's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "PixelsConfig")]
+pub struct Config {
+    /// The colours that may show: so many, learned, or a list of them; null for all.
+    pub palette: Option<Palette>,
+    /// Standard deviation of the noise at the start, around mid-grey.
+    #[schemars(range(min = 0, max = 1e6))]
     pub noise: f64,
     /// The learning rate of Adam.
-    pub lr: LearningRate,
-    /// How many steps the render has.
-    pub steps: usize,
-    /// Decides the noise and a learned palette at the start.
-    pub seed: u64,
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
 }
 
-/// What the last render leaves for the step after it.
-struct Shown {
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            palette: None,
+            noise: 0.05,
+            lr: Schedule::from(0.02),
+        }
+    }
+}
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        Ok(Box::new(Pixels::new(self, context)?))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        match &self.palette {
+            Some(Palette::Fixed(colors)) if colors.is_empty() => checker.invalid(
+                "palette",
+                "there is no colour: give one, or a number of colours to learn",
+            ),
+            Some(Palette::Fixed(colors)) if colors.len() > MOST_COLORS => checker.unexpected(
+                "palette",
+                format!("at most {MOST_COLORS} colours"),
+                colors.len(),
+            ),
+            _ => {}
+        }
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn is_one_color(&self) -> bool {
+        match &self.palette {
+            None => false,
+            Some(Palette::Learned(count)) => *count == 1,
+            Some(Palette::Fixed(colors)) => colors.len() == 1,
+        }
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/pixels.yaml"))
+    }
+}
+
+const MOST_COLORS: usize = 256;
+
+/// What the last render keeps for the step after it.
+struct Rendered {
     clamp: Pullback,
     /// The palette's colour that each pixel shows; none without a palette.
     colors: Option<Vec<usize>>,
@@ -52,82 +93,65 @@ struct Shown {
 
 /// A picture as its pixels, as a [`Generator`].
 pub struct Pixels {
-    config: PixelsConfig,
+    palette: Option<Palette>,
     /// The pixels, `[1, 3, height, width]`; with a learned palette its colours, `[colors, 3]`, too.
     optimizer: Optimizer,
-    shown: Option<Shown>,
+    rendered: Option<Rendered>,
 }
 
 impl Pixels {
-    /// Noise around mid-grey, or `init`, an image `[1, 3, height, width]` in 0..=1.
+    /// Noise around mid-grey, or the image to start from.
     ///
     /// # Errors
-    /// When the picture has no pixels, the palette no colours, or `init` another shape.
-    pub fn new(config: PixelsConfig, init: Option<&Tensor>, device: &Device) -> Result<Self> {
-        let (width, height) = (config.width, config.height);
-        if width == 0 || height == 0 {
-            bail!("a picture of {width} x {height} has no pixels");
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let shape = (1, 3, height, width);
-        let pixels = match init {
+    /// When the picture has no pixels or the palette no colours.
+    pub fn new(config: &Config, context: &BuildContext<'_>) -> Result<Self> {
+        let (width, height) = context.sides()?;
+        let (init, device) = (context.init()?, context.device);
+        let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
+        let pixels = match &init {
             None => {
                 let values = normals(&mut rng, 3 * height * width, config.noise);
-                Var::from_tensor(&(Tensor::from_vec(values, shape, device)? + 0.5)?)?
+                (Tensor::from_vec(values, (1, 3, height, width), device)? + 0.5)?
             }
-            Some(init) => {
-                let expected = [1, 3, height, width];
-                if init.dims() != expected {
-                    bail!(
-                        "the init image has shape {:?}, and {expected:?} is expected",
-                        init.dims()
-                    );
-                }
-                Var::from_tensor(&init.detach().to_dtype(DType::F32)?.copy()?)?
-            }
+            Some(init) => init.copy()?,
         };
-        let mut parameters = vec![pixels];
+        let mut parameters = vec![Var::from_tensor(&pixels)?];
         match &config.palette {
-            Palette::Any => {}
-            Palette::Learned(0) => bail!("a palette has one colour at least"),
-            Palette::Learned(count) => {
-                let colors = match init {
+            Some(Palette::Learned(count)) if *count > 0 => {
+                let colors = match &init {
                     None => (0..3 * count).map(|_| rng.random_range(0.2..0.8)).collect(),
                     Some(init) => drawn(init, *count, &mut rng)?,
                 };
                 parameters.push(Var::from_vec(colors, (*count, 3), device)?);
             }
-            Palette::Fixed(colors) if colors.is_empty() => {
-                bail!("a palette has one colour at least")
-            }
-            Palette::Fixed(_) => {}
+            Some(Palette::Fixed(colors)) if !colors.is_empty() => {}
+            Some(_) => bail!("a palette has one colour at least"),
+            None => {}
         }
-        let adam = OptimizerKind::Adam { weight_decay: 0.0 };
+        let optimizer = OptimizerConfig::new(OptimizerKind::Adam);
         Ok(Self {
-            optimizer: Optimizer::new(adam, parameters)?,
-            config,
-            shown: None,
+            optimizer: Optimizer::new(optimizer, context.learning_rate(&config.lr), parameters)?,
+            palette: config.palette.clone(),
+            rendered: None,
         })
     }
 
-    /// The palette as it is now.
+    /// The present palette, in 0..=1.
     fn palette(&self) -> Result<Option<Vec<[f32; 3]>>> {
-        Ok(match (&self.config.palette, self.optimizer.parameters()) {
-            (Palette::Any, _) => None,
-            (Palette::Fixed(colors), _) => Some(colors.clone()),
-            (Palette::Learned(_), [_, colors]) => {
-                let rows = colors
-                    .as_detached_tensor()
-                    .clamp(0f32, 1f32)?
-                    .to_vec2::<f32>()?;
-                Some(
-                    rows.into_iter()
-                        .map(|row| [row[0], row[1], row[2]])
-                        .collect(),
-                )
+        let level = |level: u8| f32::from(level) / 255.0;
+        let colors = match (&self.palette, self.optimizer.parameters()) {
+            (None, _) => return Ok(None),
+            (Some(Palette::Fixed(colors)), _) => {
+                colors.iter().map(|color| color.0.map(level)).collect()
             }
-            (Palette::Learned(_), _) => bail!("the palette is missing"),
-        })
+            (Some(Palette::Learned(_)), [_, colors]) => {
+                let colors = colors.as_detached_tensor().clamp(0f32, 1f32)?;
+                let rows = colors.to_vec2::<f32>()?.into_iter();
+                rows.map(|row| [row[0], row[1], row[2]]).collect()
+            }
+            (Some(Palette::Learned(_)), _) => bail!("the palette is missing"),
+        };
+        Ok(Some(colors))
     }
 
     fn pixels(&self) -> Result<Tensor> {
@@ -135,10 +159,6 @@ impl Pixels {
             Some(pixels) => Ok(pixels.as_detached_tensor()),
             None => bail!("the pixels are missing"),
         }
-    }
-
-    fn share_done(&self) -> f64 {
-        share_done(self.optimizer.steps(), self.config.steps)
     }
 }
 
@@ -202,20 +222,20 @@ impl Generator for Pixels {
                 (image, Some(shown))
             }
         };
-        self.shown = Some(Shown { clamp, colors });
+        self.rendered = Some(Rendered { clamp, colors });
         Ok(image)
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.optimizer.steps() >= self.config.steps {
+        if self.optimizer.progress() == Progress::Finished {
             return Ok(Progress::Finished);
         }
-        let Some(shown) = self.shown.take() else {
+        let Some(rendered) = self.rendered.take() else {
             bail!("a step needs a render before it");
         };
         let grad = grad.detach();
-        let mut grads = vec![(shown.clamp)(&grad)?];
-        if let (Some(shown), [_, colors]) = (&shown.colors, self.optimizer.parameters()) {
+        let mut grads = vec![(rendered.clamp)(&grad)?];
+        if let (Some(shown), [_, colors]) = (&rendered.colors, self.optimizer.parameters()) {
             let values = grad.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             let plane = values.len() / 3;
             let mut sums = vec![0.0; colors.elem_count()];
@@ -226,39 +246,34 @@ impl Generator for Pixels {
             }
             grads.push(Tensor::from_vec(sums, colors.shape(), colors.device())?);
         }
-        let lr = self.config.lr.at(self.share_done());
-        self.optimizer.step(&grads, lr)?;
-        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
+        self.optimizer.step(&grads)
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
-        Ok(state)
+        self.optimizer.save()
     }
 
     fn load(&mut self, state: &State) -> Result<()> {
         self.optimizer.load(state)?;
-        self.shown = None;
+        self.rendered = None;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
-    fn pixels(palette: Palette) -> Pixels {
-        let config = PixelsConfig {
-            width: 6,
-            height: 4,
+    fn pixels(palette: Option<Palette>) -> Pixels {
+        let config = Config {
             palette,
             noise: 0.2,
-            lr: LearningRate::from(0.03),
-            steps: 300,
-            seed: 5,
+            lr: Schedule::from(0.03),
         };
-        Pixels::new(config, None, &Device::Cpu).expect("pixels")
+        let context = BuildContext::new([6, 4], 300, 5, &Device::Cpu);
+        Pixels::new(&config, &context).expect("pixels")
     }
 
     /// Half one colour, half another.
@@ -285,18 +300,18 @@ mod tests {
 
     #[test]
     fn pixels_take_any_colour() {
-        assert!(off(&mut pixels(Palette::Any), 200) < 0.02);
+        assert!(off(&mut pixels(None), 200) < 0.02);
     }
 
     #[test]
     fn a_palette_is_learned() {
-        assert!(off(&mut pixels(Palette::Learned(2)), 300) < 0.05);
+        assert!(off(&mut pixels(Some(Palette::Learned(2))), 300) < 0.05);
     }
 
     #[test]
     fn a_fixed_palette_is_all_that_shows() {
-        let colors = vec![[0.1, 0.4, 0.8], [0.9, 0.1, 0.2], [1.0, 1.0, 1.0]];
-        let mut pixels = pixels(Palette::Fixed(colors.clone()));
+        let colors = [[26, 102, 204], [230, 26, 51], [255, 255, 255]];
+        let mut pixels = pixels(Some(Palette::Fixed(colors.map(Color).to_vec())));
         off(&mut pixels, 100);
         let image = pixels
             .render()
@@ -309,27 +324,31 @@ mod tests {
             .expect("colours");
         for (i, color) in image.iter().enumerate() {
             let expected = if i % 6 < 3 { 1 } else { 0 };
-            assert_eq!(color[..], colors[expected], "{i}");
+            assert_eq!(
+                color[..],
+                colors[expected].map(|level| f32::from(level) / 255.0),
+                "{i}"
+            );
         }
     }
 
     #[test]
     fn the_gradient_is_the_images_own() {
-        let mut pixels = pixels(Palette::Any);
+        let mut pixels = pixels(None);
         let image = pixels.render().expect("an image");
         let grad = image.affine(1.0, -0.3).expect("a gradient");
-        let shown = pixels.shown.take().expect("a render");
-        let inside = (shown.clamp)(&grad).expect("a gradient");
+        let rendered = pixels.rendered.take().expect("a render");
+        let inside = (rendered.clamp)(&grad).expect("a gradient");
         let off = (inside - grad).and_then(|x| x.abs()?.max_all()?.to_scalar::<f32>());
         assert_eq!(off.expect("a number"), 0.0);
     }
 
     #[test]
     fn saved_pixels_go_on_to_the_same_bytes() {
-        let mut whole = pixels(Palette::Learned(3));
+        let mut whole = pixels(Some(Palette::Learned(3)));
         off(&mut whole, 3);
         let saved = whole.save().expect("a state");
-        let mut resumed = pixels(Palette::Learned(3));
+        let mut resumed = pixels(Some(Palette::Learned(3)));
         resumed.load(&saved).expect("a state that fits");
         assert_eq!(off(&mut whole, 4), off(&mut resumed, 4));
     }

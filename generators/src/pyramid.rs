@@ -5,65 +5,135 @@
 //! Whitaker, arXiv 2502.07753) has a layer of every size, starts from zero, and follows plain gradient descent, which
 //! amounts to a strong preference for coarse changes over fine ones.
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+mod sides;
+
+use candle_core::{Result, Tensor, Var, bail};
 use frozen::{Filter, Layer, Pullback, Resample};
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::optimizer::{Optimizer, OptimizerKind};
-use crate::{ClampWithGrad, Generator, LearningRate, Progress, State, share_done};
+pub use sides::{AllSides, Sides};
 
-/// What brings a sum of layers to 0..=1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Squash {
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// `(tanh(x) + 1) / 2`
-    Tanh,
-    /// `x + 1/2`, clamped, with a gradient that leads back from outside ([`ClampWithGrad`]).
-    Clamp,
+use crate::build::check_learning_rate;
+use crate::{
+    Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
+    Progress, State,
+};
+
+/// An image pyramid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "PyramidConfig")]
+pub struct Config {
+    /// How many layers, each `scale` times the size of the one before it.
+    #[schemars(range(min = 1, max = 64))]
+    pub layers: usize,
+    /// The shorter side of the smallest layer in cells.
+    #[schemars(range(min = 1, max = 16384))]
+    pub base: usize,
+    /// The ratio of one layer's side to that of the one before it.
+    #[schemars(range(min = 1, max = 1024))]
+    pub scale: f64,
+    /// The ratio of one layer's noise at the start to that of the one before it.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub decay: f64,
+    /// The ratio of one layer's influence on the picture to that of the one before it.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub gain: f64,
+    /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
+    pub sides: Option<Sides>,
+    /// What brings the sum of the layers to 0..=1.
+    pub squash: Squash,
+    /// How layers are enlarged.
+    pub filter: Filter,
+    /// How a gradient becomes a step.
+    pub optimizer: OptimizerKind,
+    /// The learning rate.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+    /// The share of the last step that goes on (`sgd`).
+    #[schemars(range(min = 0, max = 1))]
+    pub momentum: f64,
+    /// Scale the picture's gradient to a root mean square of 1 before the step.
+    ///
+    /// Each layer is weighted by the area of its cells, and the step scaled so that the sum of the layers changes with a root mean square
+    /// of the learning rate (exactly so without momentum). The size of the picture and of the loss then no longer matter.
+    pub normalize: bool,
+    /// Decay of the layers towards 0, times the learning rate (AdamW's).
+    #[schemars(range(min = 0, max = 1e6))]
+    pub weight_decay: f64,
+    /// Standard deviation of the noise that the layers start with.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub noise: f64,
+    /// The share of the render over which ever finer layers join in; 0 is all from the start.
+    #[schemars(range(min = 0, max = 1))]
+    pub progressive: f64,
 }
 
-/// Which sides the layers have, in cells along the picture's shorter side.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sides {
-    /// `layers` of them: `base`, `base * scale`, `base * scale^2`, and so on.
-    Geometric {
-        /// The side of the first layer.
-        base: usize,
-        /// The ratio of a side to the one before.
-        scale: f64,
-        /// How many.
-        layers: usize,
-    },
-    /// Exactly these.
-    List(Vec<usize>),
-    /// Every side from 1 to the picture's; above [`Sides::DENSE`] of them, that many in geometric steps, which comes close to all of
-    /// them at a fraction of the cost.
-    All,
+impl Default for Config {
+    fn default() -> Self {
+        // falls along half a cosine, to a tenth
+        let lr = Schedule::parse("0.006 + 0.025 * (1 + cos(pi * t))");
+        Self {
+            layers: 5,
+            base: 4,
+            scale: 2.0,
+            decay: 0.7,
+            gain: 0.8,
+            sides: None,
+            squash: Squash::Clamp,
+            filter: Filter::Bicubic,
+            optimizer: OptimizerKind::Sgd,
+            lr: lr.unwrap_or_else(|_| Schedule::from(0.05)),
+            momentum: 0.8,
+            normalize: true,
+            weight_decay: 0.0,
+            noise: 0.0,
+            progressive: 0.0,
+        }
+    }
 }
 
-impl Sides {
-    /// How many sides [`Sides::All`] stands for at most.
-    pub const DENSE: usize = 28;
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        Ok(Box::new(Pyramid::new(self, context)?))
+    }
 
-    /// The sides for a picture whose shorter side has `short` pixels, none larger than that, each once.
-    pub fn resolve(&self, short: usize) -> Vec<usize> {
-        let mut sides = match self {
-            Self::Geometric {
-                base,
-                scale,
-                layers,
-            } => (0..*layers)
-                .map(|i| (*base as f64 * scale.powi(i as i32)).round() as usize)
-                .collect(),
-            Self::List(sides) => sides.clone(),
-            Self::All if short <= Self::DENSE => (1..=short).collect(),
-            Self::All => {
+    fn check(&self, checker: &mut Checker) {
+        if let Some(Sides::List(sides)) = &self.sides
+            && sides.is_empty()
+        {
+            checker.invalid("sides", "there is no side: give one, or the word `all`");
+        }
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/pyramid.yaml"))
+    }
+}
+
+impl Config {
+    /// At most so many layers stand for all sides.
+    const DENSE: usize = 28;
+
+    /// The sides of the layers of a picture whose shorter side has `short` pixels, none larger than that, each once.
+    fn sides(&self, short: usize) -> Vec<usize> {
+        let geometric = |count: usize, first: f64, ratio: f64| {
+            let side = move |i: usize| (first * ratio.powi(i as i32)).round() as usize;
+            (0..count).map(side).collect()
+        };
+        let mut sides: Vec<usize> = match &self.sides {
+            None => geometric(self.layers, self.base as f64, self.scale),
+            Some(Sides::List(sides)) => sides.clone(),
+            Some(Sides::Word(AllSides::All)) if short <= Self::DENSE => (1..=short).collect(),
+            Some(Sides::Word(AllSides::All)) => {
                 let ratio = (short as f64).powf(1.0 / (Self::DENSE - 1) as f64);
-                (0..Self::DENSE)
-                    .map(|i| ratio.powi(i as i32).round() as usize)
-                    .collect()
+                geometric(Self::DENSE, 1.0, ratio)
             }
         };
         for side in &mut sides {
@@ -74,38 +144,16 @@ impl Sides {
     }
 }
 
-/// All that decides how a [`Pyramid`] paints.
-#[derive(Clone, Debug)]
-pub struct PyramidConfig {
-    /// Width of the picture in pixels.
-    pub width: usize,
-    /// Height of the picture in pixels.
-    pub height: usize,
-    /// The sizes of the layers.
-    pub sides: Sides,
-    /// The ratio of the initial noise of one layer to that of the layer before it.
-    pub decay: f64,
-    /// The ratio of one layer's influence on the picture to that of the layer before it.
-    pub gain: f64,
-    /// Standard deviation of the noise in the first layer at the start; 0 starts from mid-grey.
-    pub noise: f64,
-    /// What brings the sum of the layers to 0..=1.
-    pub squash: Squash,
-    /// How layers are enlarged.
-    pub filter: Filter,
-    /// How a gradient becomes a step.
-    pub optimizer: OptimizerKind,
-    /// The learning rate.
-    pub lr: LearningRate,
-    /// Weigh each layer by the area of its cells, and scale the step so that the sum of the layers changes with a root mean square of
-    /// the learning rate (exactly so without momentum). The size of the picture and of the loss then no longer matter.
-    pub normalize: bool,
-    /// The share of the render over which ever finer layers join in; 0 has all of them from the start.
-    pub progressive: f64,
-    /// How many steps the render has.
-    pub steps: usize,
-    /// Decides the noise at the start.
-    pub seed: u64,
+/// What brings a sum of layers to 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Squash {
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// (tanh(x) + 1) / 2
+    Tanh,
+    /// x + 1/2, clamped, with a gradient that leads back from outside.
+    Clamp,
 }
 
 struct PyramidLayer {
@@ -116,7 +164,8 @@ struct PyramidLayer {
 
 /// The image pyramid as a [`Generator`].
 pub struct Pyramid {
-    config: PyramidConfig,
+    config: Config,
+    size: [usize; 2],
     layers: Vec<PyramidLayer>,
     optimizer: Optimizer,
     /// What of an init image the layers are too coarse to hold, before squashing.
@@ -131,24 +180,24 @@ struct Pullbacks {
 }
 
 impl Pyramid {
-    /// A pyramid at its start: noise around mid-grey, or `init`, an image `[1, 3, height, width]` in 0..=1.
-    pub fn new(config: PyramidConfig, init: Option<&Tensor>, device: &Device) -> Result<Self> {
-        let (width, height) = (config.width, config.height);
-        if width == 0 || height == 0 {
-            bail!("a picture of {width}x{height} has no pixels");
-        }
+    /// A pyramid at its start: noise around mid-grey, or the image to start from.
+    ///
+    /// # Errors
+    /// When the picture has no pixels or the pyramid no layers.
+    pub fn new(config: &Config, context: &BuildContext<'_>) -> Result<Self> {
+        let (width, height) = context.sides()?;
         let short = width.min(height);
         let cells = |side: usize, long: usize| {
             ((side as f64 * long as f64 / short as f64).round() as usize).clamp(1, long)
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
         let mut layers = vec![];
         let mut parameters = vec![];
-        for (i, side) in config.sides.resolve(short).into_iter().enumerate() {
+        for (i, side) in config.sides(short).into_iter().enumerate() {
             let (h, w) = (cells(side, height), cells(side, width));
             let deviation = config.noise * config.decay.powi(i as i32);
             let values = normals(&mut rng, 3 * h * w, deviation);
-            parameters.push(Var::from_vec(values, (1, 3, h, w), device)?);
+            parameters.push(Var::from_vec(values, (1, 3, h, w), context.device)?);
             layers.push(PyramidLayer {
                 gain: config.gain.powi(i as i32),
                 up: Resample::new(height, width, config.filter, false)?,
@@ -158,15 +207,22 @@ impl Pyramid {
         if layers.is_empty() {
             bail!("a pyramid needs at least one layer");
         }
-        let optimizer = Optimizer::new(config.optimizer, parameters)?;
+        let optimizer = OptimizerConfig {
+            weight_decay: config.weight_decay,
+            momentum: config.momentum,
+            dampening: config.momentum,
+            ..OptimizerConfig::new(config.optimizer)
+        };
+        let lr = context.learning_rate(&config.lr);
         let mut pyramid = Self {
-            config,
+            config: config.clone(),
+            size: context.size,
             layers,
-            optimizer,
+            optimizer: Optimizer::new(optimizer, lr, parameters)?,
             offset: None,
             pullbacks: None,
         };
-        if let Some(init) = init {
+        if let Some(init) = context.init()? {
             pyramid.start_from(init)?;
         }
         Ok(pyramid)
@@ -177,17 +233,9 @@ impl Pyramid {
         self.optimizer.parameters()
     }
 
-    /// Takes an image apart from coarse to fine, each layer holding what the coarser ones left
-    /// (imstack's initialisation). What even the finest leaves is kept aside, so that the first render is the image.
-    fn start_from(&mut self, init: &Tensor) -> Result<()> {
-        let expected = [1, 3, self.config.height, self.config.width];
-        if init.dims() != expected {
-            bail!(
-                "the init image has shape {:?}, and {expected:?} is expected",
-                init.dims()
-            );
-        }
-        let init = init.to_dtype(DType::F32)?;
+    /// Splits an image into layers from coarse to fine, each holding what the coarser ones left
+    /// (imstack's initialisation). The rest is kept as an offset, so that the first render is the image.
+    fn start_from(&mut self, init: Tensor) -> Result<()> {
         let mut rest = match self.config.squash {
             Squash::Sigmoid => {
                 let x = init.clamp(1e-3, 1.0 - 1e-3)?;
@@ -209,18 +257,14 @@ impl Pyramid {
         Ok(())
     }
 
-    /// The sum of the layers, before squashing, and how each layer's gradient follows from its own.
+    /// The sum of the layers, before squashing, and the way back to each of them.
     fn sum(&self) -> Result<(Tensor, Vec<Pullback>)> {
         let mut sum = self.offset.clone();
         let mut pullbacks = vec![];
         for (layer, parameter) in self.layers.iter().zip(self.optimizer.parameters()) {
             let (part, pullback) = layer.up.vjp(&parameter.as_detached_tensor())?;
-            let part = scaled(part, layer.gain)?;
             pullbacks.push(pullback);
-            sum = Some(match sum {
-                None => part,
-                Some(sum) => (sum + part)?,
-            });
+            sum = Some(added(sum, scaled(part, layer.gain)?)?);
         }
         match sum {
             Some(sum) => Ok((sum, pullbacks)),
@@ -230,17 +274,14 @@ impl Pyramid {
 
     /// Weighs each layer's gradient by its cells' area and scales all so that the picture's step has a root mean square of 1.
     fn normalized(&self, grads: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        let pixels = (self.config.width * self.config.height) as f64;
+        let pixels = (self.size[0] * self.size[1]) as f64;
         let mut weighted = Vec::with_capacity(grads.len());
         let mut change: Option<Tensor> = None;
         for (layer, grad) in self.layers.iter().zip(grads) {
             let (_, _, h, w) = grad.dims4()?;
             let grad = (grad * ((h * w) as f64 / pixels))?;
             let part = scaled(layer.up.eval(&grad)?, layer.gain)?;
-            change = Some(match change {
-                None => part,
-                Some(change) => (change + part)?,
-            });
+            change = Some(added(change, part)?);
             weighted.push(grad);
         }
         let Some(change) = change else {
@@ -252,9 +293,12 @@ impl Pyramid {
         }
         weighted.into_iter().map(|grad| grad / rms).collect()
     }
+}
 
-    fn share_done(&self) -> f64 {
-        share_done(self.optimizer.steps(), self.config.steps)
+fn added(sum: Option<Tensor>, part: Tensor) -> Result<Tensor> {
+    match sum {
+        None => Ok(part),
+        Some(sum) => sum + part,
     }
 }
 
@@ -295,33 +339,32 @@ impl Generator for Pyramid {
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        if self.optimizer.steps() >= self.config.steps {
+        if self.optimizer.progress() == Progress::Finished {
             return Ok(Progress::Finished);
         }
         let Some(pullbacks) = self.pullbacks.take() else {
             bail!("a step needs a render before it");
         };
         let grad = (pullbacks.squash)(&grad.detach())?;
-        let t = self.share_done();
+        let t = self.optimizer.t();
         let count = self.layers.len() as f64;
         let mut grads = vec![];
         for (i, (layer, pullback)) in self.layers.iter().zip(&pullbacks.layers).enumerate() {
             let waits = t < self.config.progressive * i as f64 / count;
-            grads.push(match waits {
-                true => self.parameters()[i].zeros_like()?,
-                false => scaled(pullback(&grad)?, layer.gain)?,
+            grads.push(if waits {
+                self.parameters()[i].zeros_like()?
+            } else {
+                scaled(pullback(&grad)?, layer.gain)?
             });
         }
         if self.config.normalize {
             grads = self.normalized(grads)?;
         }
-        self.optimizer.step(&grads, self.config.lr.at(t))?;
-        Ok(Progress::after(self.optimizer.steps(), self.config.steps))
+        self.optimizer.step(&grads)
     }
 
     fn save(&self) -> Result<State> {
-        let mut state = State::default();
-        self.optimizer.save(&mut state)?;
+        let mut state = self.optimizer.save()?;
         if let Some(offset) = &self.offset {
             state.tensors.insert("offset".to_owned(), offset.clone());
         }
@@ -329,11 +372,8 @@ impl Generator for Pyramid {
     }
 
     fn load(&mut self, state: &State) -> Result<()> {
-        let shape = [1, 3, self.config.height, self.config.width];
-        let offset = match state.tensors.contains_key("offset") {
-            true => Some(state.tensor("offset", &shape)?.clone()),
-            false => None,
-        };
+        let [width, height] = self.size;
+        let offset = state.optional("offset", &[1, 3, height, width])?.cloned();
         self.optimizer.load(state)?;
         self.offset = offset;
         Ok(())
@@ -357,184 +397,4 @@ pub(crate) fn normals(rng: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(optimizer: OptimizerKind) -> PyramidConfig {
-        PyramidConfig {
-            width: 13,
-            height: 9,
-            sides: Sides::List(vec![1, 3, 6]),
-            decay: 0.7,
-            gain: 1.3,
-            noise: 0.5,
-            squash: Squash::Sigmoid,
-            filter: Filter::Bicubic,
-            optimizer,
-            lr: LearningRate::from(0.1),
-            normalize: false,
-            progressive: 0.0,
-            steps: 10,
-            seed: 3,
-        }
-    }
-
-    const SGD: OptimizerKind = OptimizerKind::Sgd {
-        momentum: 0.0,
-        dampening: 0.0,
-        nesterov: false,
-        weight_decay: 0.0,
-    };
-    const ADAM: OptimizerKind = OptimizerKind::Adam { weight_decay: 0.0 };
-
-    fn grad(pyramid: &Pyramid) -> Result<Tensor> {
-        let (h, w) = (pyramid.config.height, pyramid.config.width);
-        let values: Vec<f32> = (0..3 * h * w).map(|i| (1.3 * i as f32).sin()).collect();
-        Tensor::from_vec(values, (1, 3, h, w), &Device::Cpu)
-    }
-
-    fn loss(pyramid: &mut Pyramid) -> Result<f64> {
-        let image = pyramid.render()?;
-        let sum = (image * grad(pyramid)?)?.sum_all()?;
-        Ok(f64::from(sum.to_scalar::<f32>()?))
-    }
-
-    #[test]
-    fn the_gradient_of_every_layer_matches_finite_differences() -> Result<()> {
-        for squash in [Squash::Sigmoid, Squash::Tanh, Squash::Clamp] {
-            let mut config = config(SGD);
-            config.squash = squash;
-            config.noise = 0.1;
-            config.lr = LearningRate::from(1.0);
-            let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
-            let before: Vec<Tensor> = (pyramid.parameters().iter())
-                .map(|p| p.as_detached_tensor().copy())
-                .collect::<Result<_>>()?;
-            let image = pyramid.render()?;
-            let upstream = grad(&pyramid)?;
-            pyramid.step(image, &upstream)?;
-            // with a learning rate of 1 the step is the gradient
-            let found: Vec<Tensor> = (pyramid.parameters().iter().zip(&before))
-                .map(|(p, before)| before - p.as_detached_tensor())
-                .collect::<Result<_>>()?;
-            for (layer, before_all) in before.iter().enumerate() {
-                for (p, before) in pyramid.parameters().iter().zip(&before) {
-                    p.set(before)?;
-                }
-                let values = before_all.flatten_all()?.to_vec1::<f32>()?;
-                let found = found[layer].flatten_all()?.to_vec1::<f32>()?;
-                for i in (0..values.len()).step_by(5) {
-                    let mut at = |h: f32| -> Result<f64> {
-                        let mut moved = values.clone();
-                        moved[i] += h;
-                        let moved = Tensor::from_vec(moved, before_all.shape(), &Device::Cpu)?;
-                        pyramid.parameters()[layer].set(&moved)?;
-                        loss(&mut pyramid)
-                    };
-                    let slope = (at(1e-2)? - at(-1e-2)?) / 2e-2;
-                    let error = (slope - f64::from(found[i])).abs();
-                    assert!(error < 5e-3, "{squash:?} {layer} {i}: {slope} {}", found[i]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn an_init_image_is_the_first_render() -> Result<()> {
-        for squash in [Squash::Sigmoid, Squash::Tanh, Squash::Clamp] {
-            let mut config = config(SGD);
-            config.squash = squash;
-            let values: Vec<f32> = (0..3 * 9 * 13)
-                .map(|i| 0.5 + 0.45 * (0.7 * i as f32).sin())
-                .collect();
-            let init = Tensor::from_vec(values, (1, 3, 9, 13), &Device::Cpu)?;
-            let mut pyramid = Pyramid::new(config, Some(&init), &Device::Cpu)?;
-            let off = (pyramid.render()? - &init)?.abs()?.max_all()?;
-            assert!(off.to_scalar::<f32>()? < 1e-5, "{squash:?}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_saved_pyramid_goes_on_to_the_same_bytes() -> Result<()> {
-        for kind in [SGD, ADAM] {
-            let mut whole = Pyramid::new(config(kind), None, &Device::Cpu)?;
-            let upstream = grad(&whole)?;
-            let run = |pyramid: &mut Pyramid, steps: usize| -> Result<()> {
-                for _ in 0..steps {
-                    let image = pyramid.render()?;
-                    pyramid.step(image, &upstream)?;
-                }
-                Ok(())
-            };
-            run(&mut whole, 2)?;
-            let saved = whole.save()?;
-            run(&mut whole, 3)?;
-            let mut other = config(kind);
-            other.seed = 99;
-            let mut resumed = Pyramid::new(other, None, &Device::Cpu)?;
-            resumed.load(&saved)?;
-            run(&mut resumed, 3)?;
-            let values = |p: &mut Pyramid| p.render()?.flatten_all()?.to_vec1::<f32>();
-            assert_eq!(values(&mut whole)?, values(&mut resumed)?);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_state_of_another_size_is_refused_and_changes_nothing() -> Result<()> {
-        let mut small = config(ADAM);
-        small.sides = Sides::List(vec![2, 4, 5]);
-        let saved = Pyramid::new(small, None, &Device::Cpu)?.save()?;
-        let mut pyramid = Pyramid::new(config(ADAM), None, &Device::Cpu)?;
-        let before = pyramid.render()?.flatten_all()?.to_vec1::<f32>()?;
-        let error = pyramid.load(&saved).expect_err("another size").to_string();
-        assert!(error.contains("another size"), "{error}");
-        assert_eq!(before, pyramid.render()?.flatten_all()?.to_vec1::<f32>()?);
-        Ok(())
-    }
-
-    #[test]
-    fn a_normalized_step_has_the_learning_rate_as_its_root_mean_square() -> Result<()> {
-        let mut config = config(SGD);
-        config.normalize = true;
-        config.squash = Squash::Clamp;
-        config.noise = 0.0;
-        config.lr = LearningRate::from(0.03);
-        let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
-        let before = pyramid.render()?;
-        let upstream = grad(&pyramid)?;
-        pyramid.step(before.clone(), &upstream)?;
-        let rms = (pyramid.render()? - before)?.sqr()?.mean_all()?.sqrt()?;
-        assert!((rms.to_scalar::<f32>()? - 0.03).abs() < 1e-4);
-        Ok(())
-    }
-
-    #[test]
-    fn progressive_layers_wait() -> Result<()> {
-        let mut config = config(SGD);
-        config.progressive = 1.0;
-        let mut pyramid = Pyramid::new(config, None, &Device::Cpu)?;
-        let before: Vec<Vec<f32>> = (pyramid.parameters().iter())
-            .map(|p| p.as_detached_tensor().copy()?.flatten_all()?.to_vec1())
-            .collect::<Result<_>>()?;
-        let image = pyramid.render()?;
-        let upstream = grad(&pyramid)?;
-        pyramid.step(image, &upstream)?;
-        let same = |i: usize| -> Result<bool> {
-            Ok(pyramid.parameters()[i].flatten_all()?.to_vec1::<f32>()? == before[i])
-        };
-        assert!(!same(0)? && same(1)? && same(2)?);
-        Ok(())
-    }
-
-    #[test]
-    fn all_sides_are_thinned_to_a_geometric_series() {
-        assert_eq!(Sides::All.resolve(5), [1, 2, 3, 4, 5]);
-        let many = Sides::All.resolve(512);
-        assert!(many.len() <= Sides::DENSE && many.len() > 20);
-        assert_eq!((many[0], many[many.len() - 1]), (1, 512));
-        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
-    }
-}
+mod tests;

@@ -26,6 +26,15 @@ impl State {
         }
     }
 
+    /// [`State::tensor`], where there is one of that name.
+    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<&Tensor>> {
+        if self.tensors.contains_key(name) {
+            self.tensor(name, shape).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// The number of that name.
     pub fn scalar(&self, name: &str) -> Result<f64> {
         match self.scalars.get(name) {

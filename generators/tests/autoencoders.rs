@@ -8,9 +8,9 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 use phantasia_generators as generators;
 
-use generators::{
-    Autoencoder, Generator, Latent, LatentConfig, LatentStart, LearningRate, OptimizerKind,
-};
+use generators::latent::{self, Start};
+use generators::{Autoencoder, BuildContext, Generator, Latent};
+use phantasia_core::Schedule;
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
@@ -387,22 +387,19 @@ fn an_empty_folder_says_what_was_looked_for() {
     assert!(error.contains("model.safetensors"), "{error}");
 }
 
-fn painting(name: &str, start: LatentStart, init: Option<&Tensor>, seed: u64) -> Result<Latent> {
-    let autoencoder = open(name);
+fn painting(name: &str, start: Start, init: Option<&Tensor>, seed: u64) -> Result<Latent> {
+    let autoencoder = Arc::new(open(name));
     let factor = autoencoder.factor();
-    let config = LatentConfig {
-        width: 4 * factor,
-        height: 6 * factor,
-        quantise: autoencoder.codebook().is_some(),
-        start,
-        noise: 1.0,
-        optimizer: OptimizerKind::Adam { weight_decay: 0.0 },
-        lr: LearningRate::from(0.03),
-        tile: None,
-        steps: 6,
-        seed,
+    let config = latent::Config {
+        lr: Schedule::from(0.03),
+        ..latent::Config::default()
     };
-    Latent::new(config, Arc::new(autoencoder), init, &Device::Cpu)
+    let mut context = BuildContext {
+        init,
+        ..BuildContext::new([4 * factor, 6 * factor], 6, seed, &Device::Cpu)
+    };
+    let quantise = autoencoder.codebook().is_some();
+    Latent::new(&config, autoencoder, start, quantise, &mut context)
 }
 
 fn gradient(image: &Tensor) -> Result<Tensor> {
@@ -426,7 +423,7 @@ fn bytes(painting: &mut Latent) -> Result<(Vec<f32>, Vec<f32>)> {
 
 #[test]
 fn a_saved_painting_goes_on_to_the_same_bytes() -> Result<()> {
-    for (name, start) in [("taming", LatentStart::Codes), ("tiny", LatentStart::Noise)] {
+    for (name, start) in [("taming", Start::Codes), ("tiny", Start::Noise)] {
         let mut whole = painting(name, start, None, 1)?;
         run(&mut whole, 2)?;
         let saved = whole.save()?;
@@ -451,7 +448,7 @@ fn the_init_image_is_reconstructed_from_its_codes() -> Result<()> {
             None => z,
         };
         let expected = autoencoder.decode(&z)?.clamp(0.0, 1.0)?;
-        let mut painting = painting(name, LatentStart::Init, Some(&image), 0)?;
+        let mut painting = painting(name, Start::Init, Some(&image), 0)?;
         assert!(distance(&painting.render()?, &expected)? < 1e-6, "{name}");
     }
     Ok(())
@@ -459,7 +456,7 @@ fn the_init_image_is_reconstructed_from_its_codes() -> Result<()> {
 
 #[test]
 fn latents_stay_within_the_range_of_the_codes() -> Result<()> {
-    let mut painting = painting("diffusers", LatentStart::Noise, None, 0)?;
+    let mut painting = painting("diffusers", Start::Noise, None, 0)?;
     run(&mut painting, 6)?;
     let autoencoder = open("diffusers");
     let z = painting.latents().as_detached_tensor();
@@ -492,7 +489,7 @@ fn a_code_is_its_own_nearest() -> Result<()> {
 #[test]
 fn painting_follows_the_gradient() -> Result<()> {
     for name in ["kl", "tiny"] {
-        let mut painting = painting(name, LatentStart::Noise, None, 3)?;
+        let mut painting = painting(name, Start::Noise, None, 3)?;
         // towards grey
         let mut losses = vec![];
         for _ in 0..6 {
@@ -516,8 +513,8 @@ fn sizes_are_rounded_to_whole_latents() {
 #[test]
 fn a_start_that_needs_what_is_not_there_is_refused() {
     for (name, start, said) in [
-        ("tiny", LatentStart::Codes, "codebook"),
-        ("tiny", LatentStart::Init, "init image"),
+        ("tiny", Start::Codes, "codebook"),
+        ("tiny", Start::Init, "init image"),
     ] {
         let error = match painting(name, start, None, 0) {
             Ok(_) => panic!("it was made"),

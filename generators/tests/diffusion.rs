@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
+use phantasia_core::{Schedule, StepOrPercent};
 use phantasia_generators::diffusion::{
-    Betas, Denoise, Diffusion, DiffusionConfig, Discrete, GuidanceMode, Levels, LoadOptions, Move,
-    Prediction, Sampler, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
+    Betas, Config, Denoise, Diffusion, Discrete, GuidanceMode, Levels, LoadOptions, Prediction,
+    Sampler, SamplerStep, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
 };
-use phantasia_generators::{Generator, LearningRate, Progress, State};
+use phantasia_generators::{BuildContext, Generator, Progress, State};
 use weights::checkpoint::Checkpoint;
 
 use common::{assert_close, numbers};
@@ -153,11 +154,11 @@ fn spacings_are_those_of_diffusers() -> Result<()> {
         (Spacing::Trailing, "trailing", 0),
     ] {
         let levels = Levels::new(&betas, 1000, offset)?;
-        let walk = levels.walk(spacing, 13)?;
+        let walk = levels.sampling_schedule(spacing, 13)?;
         let times: Vec<f64> = walk[..13].iter().map(|&sigma| levels.time(sigma)).collect();
         assert_eq!(times, numbers(&reference[&format!("times.{name}")]));
     }
-    let walk = Levels::new(&betas, 1000, 0)?.walk(Spacing::Karras, 12)?;
+    let walk = Levels::new(&betas, 1000, 0)?.sampling_schedule(Spacing::Karras, 12)?;
     assert_close("karras", &walk, &numbers(&reference["karras"]), 1e-3);
     Ok(())
 }
@@ -176,7 +177,7 @@ fn times_and_levels_are_inverse() -> Result<()> {
 fn walks_alike(
     name: &str,
     scheduler: &SchedulerConfig,
-    sampler: Sampler,
+    (sampler, eta): (Sampler, Option<f64>),
     spacing: Spacing,
     clip: Option<f64>,
 ) -> Result<()> {
@@ -187,18 +188,18 @@ fn walks_alike(
         prediction: scheduler.prediction().expect("a prediction"),
         clip,
     };
-    let sigmas = model.levels.walk(spacing, 10)?;
+    let sigmas = model.levels.sampling_schedule(spacing, 10)?;
     let mut x = (&reference["start"] * (1.0 + sigmas[0] * sigmas[0]).sqrt())?;
     let mut previous: Option<Tensor> = None;
     for i in 0..10 {
         let denoised = model.eval(&x, sigmas[i])?;
-        let at = Move {
+        let at = SamplerStep {
             previous: (i > 0).then(|| sigmas[i - 1]),
             from: sigmas[i],
             to: sigmas[i + 1],
         };
         let noise = || Ok(reference[&format!("walk.{name}.noise.{i}")].clone());
-        x = sampler.step(&x, &denoised, previous.as_ref(), at, noise)?;
+        x = sampler.step(eta, &x, &denoised, previous.as_ref(), at, noise)?;
         previous = Some(denoised);
     }
     let end = numbers(&reference[&format!("walk.{name}.end")]);
@@ -209,7 +210,7 @@ fn walks_alike(
 #[test]
 fn ddim_walks_as_in_diffusers() -> Result<()> {
     let (linear, spacing) = (scheduler("linear"), Spacing::Leading);
-    let ddim = |eta| Sampler::Ancestral { eta };
+    let ddim = |eta| (Sampler::Ddim, Some(eta));
     walks_alike("ddim", &linear, ddim(0.0), spacing, None)?;
     walks_alike("ddim_eta", &linear, ddim(0.8), spacing, None)?;
     walks_alike("ddim_clip", &linear, ddim(0.0), spacing, Some(1.0))
@@ -218,13 +219,19 @@ fn ddim_walks_as_in_diffusers() -> Result<()> {
 #[test]
 fn euler_walks_as_in_diffusers() -> Result<()> {
     let linear = scheduler("linear");
-    walks_alike("euler", &linear, Sampler::Euler, Spacing::Trailing, None)
+    walks_alike(
+        "euler",
+        &linear,
+        (Sampler::Euler, None),
+        Spacing::Trailing,
+        None,
+    )
 }
 
 #[test]
 fn euler_ancestral_walks_as_in_diffusers() -> Result<()> {
     let scaled = scheduler("scaled_linear");
-    let sampler = Sampler::Ancestral { eta: 1.0 };
+    let sampler = (Sampler::EulerAncestral, None);
     walks_alike("ancestral", &scaled, sampler, Spacing::Trailing, None)
 }
 
@@ -234,7 +241,7 @@ fn dpm_solver_walks_as_in_diffusers() -> Result<()> {
     walks_alike(
         "dpm",
         &linear,
-        Sampler::DpmPlusPlus2M,
+        (Sampler::DpmPlusPlus2M, None),
         Spacing::Trailing,
         None,
     )
@@ -247,13 +254,13 @@ fn predictions_of_velocity_and_of_images_walk_as_in_diffusers() -> Result<()> {
     walks_alike(
         "euler_v",
         &velocity,
-        Sampler::Euler,
+        (Sampler::Euler, None),
         Spacing::Trailing,
         None,
     )?;
     let mut sample = scheduler("squaredcos_cap_v2");
     sample.prediction_type = "sample".to_owned();
-    let sampler = Sampler::Ancestral { eta: 0.0 };
+    let sampler = (Sampler::Ddim, None);
     walks_alike("ddim_sample", &sample, sampler, Spacing::Leading, None)
 }
 
@@ -265,22 +272,21 @@ fn model(clip: bool) -> Arc<dyn Denoise> {
     Arc::new(load(&fixture("ddpm"), options, &Device::Cpu).expect("a model"))
 }
 
-fn config(steps: usize) -> DiffusionConfig {
-    DiffusionConfig {
-        width: 16,
-        height: 16,
-        inner: None,
-        space: Space::Pixels,
-        sampler: Sampler::Ancestral { eta: 0.0 },
-        spacing: Spacing::Leading,
-        steps,
-        skip: 0,
-        mode: GuidanceMode::Through,
-        scale: LearningRate::from(1.0),
+fn config() -> Config {
+    Config {
+        spacing: Some(Spacing::Leading),
+        scale: Schedule::from(1.0),
         clamp: None,
-        blend: false,
-        seed: 7,
+        ..Config::default()
     }
+}
+
+fn context(steps: usize) -> BuildContext<'static> {
+    BuildContext::new([16, 16], steps, 7, &Device::Cpu)
+}
+
+fn start(config: &Config, clip: bool, mut context: BuildContext<'_>) -> Result<Diffusion> {
+    Diffusion::new(config, model(clip), Space::Pixels, &mut context)
 }
 
 /// The gradient of the mean squared distance to a picture.
@@ -288,9 +294,9 @@ fn towards(image: &Tensor, target: &Tensor) -> Result<Tensor> {
     (image - target)? * (2.0 / target.elem_count() as f64)
 }
 
-fn guided_alike(name: &str, config: DiffusionConfig) -> Result<()> {
+fn guided_alike(name: &str, config: &Config) -> Result<()> {
     let reference = reference();
-    let mut diffusion = Diffusion::new(config, model(false), None, &Device::Cpu)?;
+    let mut diffusion = start(config, false, context(10))?;
     let sigma = SchedulerConfig::default()
         .levels()
         .expect("levels")
@@ -325,22 +331,28 @@ fn guided_alike(name: &str, config: DiffusionConfig) -> Result<()> {
 
 #[test]
 fn guidance_through_the_network_walks_as_in_pytorch() -> Result<()> {
-    let mut guided = config(10);
-    guided.scale = LearningRate::from(3000.0);
-    guided.clamp = Some(0.05);
-    guided.blend = true;
-    guided_alike("through", guided)?;
-    let mut free = config(10);
-    free.scale = LearningRate::from(20.0);
-    guided_alike("through_free", free)
+    let guided = Config {
+        scale: Schedule::from(3000.0),
+        clamp: Some(0.05),
+        blend: true,
+        ..config()
+    };
+    guided_alike("through", &guided)?;
+    let free = Config {
+        scale: Schedule::from(20.0),
+        ..config()
+    };
+    guided_alike("through_free", &free)
 }
 
 #[test]
 fn guidance_around_the_network_walks_as_in_pytorch() -> Result<()> {
-    let mut guided = config(10);
-    guided.mode = GuidanceMode::Around;
-    guided.scale = LearningRate::from(200.0);
-    guided_alike("around", guided)
+    let guided = Config {
+        guidance: GuidanceMode::Around,
+        scale: Schedule::from(200.0),
+        ..config()
+    };
+    guided_alike("around", &guided)
 }
 
 /// Steps until the end, guided towards grey.
@@ -356,15 +368,17 @@ fn walked(diffusion: &mut Diffusion, steps: usize) -> Result<Vec<f64>> {
 #[test]
 fn a_saved_walk_goes_on_as_if_it_had_not_stopped() -> Result<()> {
     for sampler in [
-        Sampler::Ancestral { eta: 1.0 },
+        Sampler::EulerAncestral,
         Sampler::DpmPlusPlus2M,
         Sampler::Euler,
     ] {
         for stop in [0, 1, 3] {
-            let mut config = config(6);
-            config.sampler = sampler;
-            config.skip = 1;
-            let start = || Diffusion::new(config.clone(), model(true), None, &Device::Cpu);
+            let config = Config {
+                sampler,
+                skip: Some(StepOrPercent::Steps(1)),
+                ..config()
+            };
+            let start = || start(&config, true, context(5));
             let whole = walked(&mut start()?, 5)?;
             let mut first = start()?;
             walked(&mut first, stop)?;
@@ -378,8 +392,8 @@ fn a_saved_walk_goes_on_as_if_it_had_not_stopped() -> Result<()> {
 
 #[test]
 fn a_walk_of_other_steps_is_refused_and_changes_nothing() -> Result<()> {
-    let saved = Diffusion::new(config(6), model(true), None, &Device::Cpu)?.save()?;
-    let mut other = Diffusion::new(config(7), model(true), None, &Device::Cpu)?;
+    let saved = start(&config(), true, context(6))?.save()?;
+    let mut other = start(&config(), true, context(7))?;
     let before = numbers(other.noisy());
     let error = other.load(&saved).expect_err("other steps").to_string();
     assert!(
@@ -392,7 +406,7 @@ fn a_walk_of_other_steps_is_refused_and_changes_nothing() -> Result<()> {
 
 #[test]
 fn the_end_is_said_and_a_further_step_changes_nothing() -> Result<()> {
-    let mut diffusion = Diffusion::new(config(2), model(true), None, &Device::Cpu)?;
+    let mut diffusion = start(&config(), true, context(2))?;
     let end = walked(&mut diffusion, 2)?;
     let image = diffusion.render()?;
     let grad = image.ones_like()?;
@@ -403,12 +417,17 @@ fn the_end_is_said_and_a_further_step_changes_nothing() -> Result<()> {
 
 #[test]
 fn an_init_picture_survives_late_steps() -> Result<()> {
-    let mut config = config(50);
-    config.skip = 49;
-    config.scale = LearningRate::from(0.0);
+    let config = Config {
+        skip: Some(StepOrPercent::Steps(49)),
+        scale: Schedule::from(0.0),
+        ..config()
+    };
     let init = (&reference()["target"] * 0.5)?;
-    let mut diffusion = Diffusion::new(config, model(false), Some(&init), &Device::Cpu)?;
-    assert_eq!(diffusion.steps(), 1);
+    let context = BuildContext {
+        init: Some(&init),
+        ..context(1)
+    };
+    let mut diffusion = start(&config, false, context)?;
     // the noise of the lowest level is a hundredth
     let noisy = (diffusion.noisy() * 0.5)?.affine(1.0, 0.5)?;
     let difference = (noisy - &init)?.sqr()?.mean_all()?.sqrt()?;
@@ -419,17 +438,22 @@ fn an_init_picture_survives_late_steps() -> Result<()> {
 
 #[test]
 fn sizes_that_the_network_does_not_know_are_rounded_up_and_resized() -> Result<()> {
-    let mut config = config(3);
-    (config.width, config.height) = (10, 21);
-    for mode in [GuidanceMode::Around, GuidanceMode::Through] {
-        config.mode = mode;
-        let mut diffusion = Diffusion::new(config.clone(), model(true), None, &Device::Cpu)?;
+    let context = || BuildContext::new([10, 21], 3, 7, &Device::Cpu);
+    for guidance in [GuidanceMode::Around, GuidanceMode::Through] {
+        let config = Config {
+            guidance,
+            ..config()
+        };
+        let mut diffusion = start(&config, true, context())?;
         assert_eq!(diffusion.inner_size(), [12, 24]);
         assert_eq!(diffusion.render()?.dims(), [1, 3, 21, 10]);
         assert!(walked(&mut diffusion, 3)?.iter().all(|x| x.is_finite()));
     }
-    config.inner = Some([16, 8]);
-    let mut diffusion = Diffusion::new(config, model(true), None, &Device::Cpu)?;
+    let config = Config {
+        resolution: Some([16, 8]),
+        ..config()
+    };
+    let mut diffusion = start(&config, true, context())?;
     assert_eq!(diffusion.noisy().dims(), [1, 3, 8, 16]);
     assert_eq!(diffusion.render()?.dims(), [1, 3, 21, 10]);
     Ok(())
@@ -437,11 +461,13 @@ fn sizes_that_the_network_does_not_know_are_rounded_up_and_resized() -> Result<(
 
 #[test]
 fn guidance_brings_the_picture_closer() -> Result<()> {
-    let distance = |mode, scale: f64| -> Result<f64> {
-        let mut config = config(10);
-        config.mode = mode;
-        config.scale = LearningRate::from(scale);
-        let mut diffusion = Diffusion::new(config, model(true), None, &Device::Cpu)?;
+    let distance = |guidance, scale: f64| -> Result<f64> {
+        let config = Config {
+            guidance,
+            scale: Schedule::from(scale),
+            ..config()
+        };
+        let mut diffusion = start(&config, true, context(10))?;
         let end = walked(&mut diffusion, 10)?;
         Ok(end.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / end.len() as f64)
     };

@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
+use phantasia_core::{Schedule, StepOrPercent};
 use phantasia_generators::diffusion::{
-    Denoise, Diffusion, DiffusionConfig, GuidanceMode, LoadOptions, OneOrMany, Sampler, Spacing,
-    StableDiffusion, UNet, UNetConfig, is_conditional,
+    Config, Denoise, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Spacing, StableDiffusion,
+    UNet, UNetConfig, is_conditional,
 };
-use phantasia_generators::{
-    Autoencoder, Generator, LearningRate, Noise, NoiseConfig, Progress, State,
-};
+use phantasia_generators::{Autoencoder, BuildContext, Generator, Noise, Progress, State, noise};
 use weights::checkpoint::Checkpoint;
 
 use common::numbers;
@@ -163,22 +162,17 @@ fn guided(reference: &HashMap<String, Tensor>, scale: f64) -> Arc<dyn Denoise> {
     (pipeline().guided(text("wanted"), text("unwanted"), scale)).expect("texts of its width")
 }
 
-fn config(steps: usize) -> DiffusionConfig {
-    DiffusionConfig {
-        width: 16,
-        height: 16,
-        inner: None,
-        space: pipeline().space(),
-        sampler: Sampler::Ancestral { eta: 0.0 },
-        spacing: Spacing::Leading,
-        steps,
-        skip: 0,
-        mode: GuidanceMode::Through,
-        scale: LearningRate::from(0.0),
+fn config() -> Config {
+    Config {
+        spacing: Some(Spacing::Leading),
+        scale: Schedule::from(0.0),
         clamp: None,
-        blend: false,
-        seed: 7,
+        ..Config::default()
     }
+}
+
+fn context(steps: usize) -> BuildContext<'static> {
+    BuildContext::new([16, 16], steps, 7, &Device::Cpu)
 }
 
 /// The gradient of the mean squared distance to a picture.
@@ -189,13 +183,13 @@ fn towards(image: &Tensor, target: &Tensor) -> Result<Tensor> {
 fn walks_alike(name: &str, mode: GuidanceMode, scale: f64) -> Result<()> {
     let reference = reference("sd1");
     let model = guided(&reference, 3.0);
-    let sigma = model.levels().walk(Spacing::Leading, 5)?[0];
-    let config = DiffusionConfig {
-        mode,
-        scale: LearningRate::from(scale),
-        ..config(5)
+    let sigma = (model.levels()).sampling_schedule(Spacing::Leading, 5)?[0];
+    let config = Config {
+        guidance: mode,
+        scale: Schedule::from(scale),
+        ..config()
     };
-    let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
+    let mut diffusion = Diffusion::new(&config, model, pipeline().space(), &mut context(5))?;
     let mut state = State::default();
     let noisy = (&reference["walk.start"] * (1.0 + sigma * sigma).sqrt())?;
     state.tensors.insert("noisy".to_owned(), noisy);
@@ -248,11 +242,17 @@ fn a_scale_of_one_is_the_wanted_text_alone() -> Result<()> {
 #[test]
 fn an_init_picture_passes_through_the_latents() -> Result<()> {
     let reference = reference("sd1");
-    let mut late = config(50);
-    late.skip = 49;
+    let late = Config {
+        skip: Some(StepOrPercent::Steps(49)),
+        ..config()
+    };
     let init = &reference["walk.target"];
     let model = guided(&reference, 3.0);
-    let diffusion = Diffusion::new(late, model, Some(init), &Device::Cpu)?;
+    let mut context = BuildContext {
+        init: Some(init),
+        ..context(1)
+    };
+    let diffusion = Diffusion::new(&late, model, pipeline().space(), &mut context)?;
     assert_eq!(diffusion.noisy().dims(), [1, 4, 8, 8]);
     let vae = Autoencoder::open(&fixture("sd1/vae"), &Device::Cpu).expect("an autoencoder");
     let latents = vae.encode(init)?;
@@ -265,11 +265,14 @@ fn an_init_picture_passes_through_the_latents() -> Result<()> {
 #[test]
 fn a_picture_of_another_size_is_resized() -> Result<()> {
     let reference = reference("sd1");
-    let mut config = config(3);
-    (config.width, config.height) = (10, 21);
-    config.scale = LearningRate::from(50.0);
+    let config = Config {
+        scale: Schedule::from(50.0),
+        ..config()
+    };
     let model = guided(&reference, 3.0);
-    let mut diffusion = Diffusion::new(config, model, None, &Device::Cpu)?;
+    let mut context = BuildContext::new([10, 21], 3, 7, &Device::Cpu);
+    let mut diffusion = Diffusion::new(&config, model, pipeline().space(), &mut context)?;
+    assert!(context.warnings[0].contains("it works at 12x24"));
     // the autoencoder halves the sides, and so does the network
     assert_eq!(diffusion.inner_size(), [12, 24]);
     for _ in 0..3 {
@@ -282,20 +285,9 @@ fn a_picture_of_another_size_is_resized() -> Result<()> {
 
 fn painting(start: bool) -> Result<(Noise, HashMap<String, Tensor>)> {
     let reference = reference("sd1");
-    let config = NoiseConfig {
-        width: 16,
-        height: 16,
-        inner: None,
-        space: pipeline().space(),
-        lr: LearningRate::from(5.0),
-        momentum: 0.9,
-        clip: 0.1,
-        regularize: 0.01,
-        steps: 4,
-        seed: 7,
-    };
     let model = Arc::new(pipeline().conditioned(reference["noise.context"].clone())?);
-    let noise = Noise::new(config, model, &Device::Cpu)?;
+    let space = pipeline().space();
+    let noise = Noise::new(&noise::Config::default(), model, space, &mut context(4))?;
     if start {
         noise.noise().set(&reference["noise.start"])?;
     }
@@ -306,7 +298,7 @@ fn painting(start: bool) -> Result<(Noise, HashMap<String, Tensor>)> {
 fn step(noise: &mut Noise, target: &Tensor) -> Result<(Tensor, f64, Progress)> {
     let image = noise.render()?;
     let loss = 30.0 * numbers(&(&image - target)?.sqr()?.mean_all()?)[0];
-    noise.judged(loss)?;
+    noise.observe_loss(loss)?;
     let progress = noise.step(image.clone(), &(towards(&image, target)? * 30.0)?)?;
     Ok((image, loss, progress))
 }
@@ -340,17 +332,17 @@ fn the_best_picture_is_kept() -> Result<()> {
     assert_eq!(numbers(&noise.picture()?), numbers(&first));
     let (image, loss, _) = step(&mut noise, &reference["noise.target"])?;
     let second = noise.render()?;
-    noise.judged(loss + 1.0)?;
+    noise.observe_loss(loss + 1.0)?;
     assert_eq!(numbers(&noise.picture()?), numbers(&image));
-    noise.judged(loss - 1.0)?;
+    noise.observe_loss(loss - 1.0)?;
     assert_eq!(numbers(&noise.picture()?), numbers(&second));
     // what was best before something else was asked for is not kept against what comes
-    noise.aims_changed();
+    noise.objective_changed();
     step(&mut noise, &reference["noise.target"])?;
     assert_eq!(numbers(&noise.picture()?), numbers(&second));
     let third = noise.render()?;
-    noise.aims_changed();
-    noise.judged(loss + 9.0)?;
+    noise.objective_changed();
+    noise.observe_loss(loss + 9.0)?;
     assert_eq!(numbers(&noise.picture()?), numbers(&third));
     Ok(())
 }

@@ -3,39 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use phantasia::proofread::proofread;
-use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
+use phantasia::recipe::{GeneratorConfig, PartialRecipe, Recipe, RecipeError};
 use phantasia::run::video;
 
 use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
-
-macro_rules! start {
-    ($kind:literal, $help:literal) => {
-        (
-            $kind,
-            $help,
-            include_str!(concat!("recipe/", $kind, ".yaml")),
-        )
-    };
-}
-
-/// Recipes to start from: the kind of the generator, its help, and the recipe.
-const STARTS: [(&str, &str, &str); 8] = [
-    start!("pyramid", "An image pyramid"),
-    start!("diffusion", "A guided diffusion model"),
-    start!(
-        "noise",
-        "The noise from which a one-step diffusion model makes a picture"
-    ),
-    start!("vqgan", "The latents of a VQGAN"),
-    start!("latent", "The latents of an autoencoder"),
-    start!("cellular", "A neural cellular automaton"),
-    start!("pixels", "Pixels, of any colour or of a palette's"),
-    start!("fft", "The picture's spectrum"),
-];
 
 /// Commands on recipes.
 #[derive(Debug, Subcommand)]
@@ -57,7 +32,10 @@ pub enum RecipeCommand {
 }
 
 fn kinds() -> PossibleValuesParser {
-    PossibleValuesParser::new(STARTS.map(|(kind, help, _)| PossibleValue::new(kind).help(help)))
+    let kinds = GeneratorConfig::KINDS.iter();
+    PossibleValuesParser::from(
+        kinds.map(|(name, about)| PossibleValue::new(*name).help(about.trim_end_matches('.'))),
+    )
 }
 
 /// Checks or describes recipes, or starts one.
@@ -66,8 +44,12 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
         RecipeCommand::Check { files } => return check(files),
         RecipeCommand::Schema => print_line(serde_json::to_string_pretty(&Recipe::schema())?)?,
         RecipeCommand::New { kind } => {
-            let start = STARTS.iter().find(|(name, ..)| name == kind);
-            print_line(start.context("unknown kind")?.2.trim_end())?;
+            let config = GeneratorConfig::of_kind(kind).unwrap_or_default();
+            let text = match config.settings().template() {
+                Some(template) => template.to_owned(),
+                None => format!("prompts:\n  - a lighthouse\n\ngenerator:\n  kind: {kind}\n"),
+            };
+            print_line(text.trim_end())?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -114,9 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starts_are_recipes() {
-        for (kind, _, text) in STARTS {
-            Recipe::parse(text, "new.yaml", Path::new("")).expect(kind);
+    fn what_is_begun_is_a_recipe() {
+        for (kind, _) in GeneratorConfig::KINDS {
+            let config = GeneratorConfig::of_kind(kind).expect("a kind");
+            let template = config.settings().template().expect("a template");
+            let recipe = Recipe::parse(template, "new.yaml", Path::new("")).expect("a recipe");
+            let of_kind = &recipe.generator.0[0].config;
+            assert_eq!(
+                std::mem::discriminant(of_kind),
+                std::mem::discriminant(&config)
+            );
         }
     }
 }

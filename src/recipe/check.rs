@@ -1,23 +1,18 @@
 //! What a recipe's types cannot hold: ranges, values that must fit each other, files that must be there.
 
-mod generator;
-
 use std::path::{Path, PathBuf};
 
-use phantasia_core::check::{Checker as SectionChecker, MODEL_FORMAT, check_ranges, format_of};
+use phantasia_core::check::{
+    Checker as SectionChecker, LONGEST_SIDE, MAX_PIXELS, MODEL_FORMAT, check_ranges, format_of,
+};
 use phantasia_core::diagnostic::DiagnosticKind;
 use phantasia_core::schema::walk;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    GeneratorOptions, Prompt, Recipe, Schedule, Select, StepOrPercent, Terms, VqganStart, terms,
-};
+use super::{GeneratorConfig, Prompt, Recipe, Select, StepOrPercent, Terms, terms};
+use crate::models::{ModelError, Reference};
 
-/// Longest side of a picture, of a layer.
-const LONGEST_SIDE: usize = 16_384;
-/// Most pixels of a picture: 8192 x 8192.
-const MOST_PIXELS: usize = 1 << 26;
 /// The largest number of steps of a render.
 pub const MOST_STEPS: usize = 10_000_000;
 
@@ -74,7 +69,7 @@ pub(super) fn files(recipe: &mut Recipe) -> Vec<(String, FileOf<'_>)> {
     let mut stages = vec![];
     let mut all_terms = vec![("terms".to_owned(), terms)];
     for (index, stage) in generator.0.iter_mut().enumerate() {
-        for (key, model) in stage.options.models_mut() {
+        for (key, model) in stage.config.settings_mut().models_mut() {
             let path = match single {
                 true => format!("generator.{key}"),
                 false => format!("generator.{index}.{key}"),
@@ -141,7 +136,7 @@ impl Checker {
             .generator
             .0
             .iter()
-            .all(|stage| stage.options.may_rest());
+            .all(|stage| stage.config.settings().allows_zero_steps());
         self.count("steps", recipe.steps, usize::from(!rests), MOST_STEPS);
         self.stages(recipe);
         self.timeline(recipe);
@@ -219,7 +214,7 @@ impl Checker {
                 false => format!("generator.{index}"),
             };
             if let Some(steps) = stage.steps {
-                let least = usize::from(!stage.options.may_rest());
+                let least = usize::from(!stage.config.settings().allows_zero_steps());
                 self.count(&format!("{path}.steps"), steps, least, MOST_STEPS);
             }
             if let Some(size) = stage.size {
@@ -232,17 +227,52 @@ impl Checker {
             if let Some(terms) = &stage.terms {
                 self.terms(&format!("{path}.terms"), terms, recipe);
             }
-            self.generator(&path, &stage.options);
-            if let GeneratorOptions::Vqgan(options) = &stage.options
-                && options.start == Some(VqganStart::Init)
+            self.generator(&path, &stage.config);
+            if let Some(key) = stage.config.settings().needs_init()
                 && index == 0
                 && recipe.init.is_none()
             {
                 self.invalid(
-                    &format!("{path}.start"),
+                    &format!("{path}.{key}"),
                     "there is no image to start from: give one as `init`",
                 );
             }
+        }
+    }
+
+    /// A generator's own keys; `path` leads to its section.
+    fn generator(&mut self, path: &str, config: &GeneratorConfig) {
+        let schema = schemars::schema_for!(GeneratorConfig).to_value();
+        let value = serde_json::to_value(config).unwrap_or_default();
+        let mut checker = phantasia_core::check::Checker::default();
+        checker.section(path, |checker| {
+            check_ranges(&schema, &value, checker);
+            config.settings().check(checker);
+        });
+        for finding in checker.into_findings() {
+            self.push(&finding.path, finding.kind);
+        }
+        walk(&schema, &value, &mut |key, schema, value| {
+            if let (Some(MODEL_FORMAT), Some(model)) = (format_of(schema), value.as_str()) {
+                self.model(&format!("{path}.{key}"), model);
+            }
+        });
+    }
+
+    /// The name of a model.
+    fn model(&mut self, path: &str, model: &str) {
+        let name = model.trim();
+        if name.is_empty() {
+            self.invalid(
+                path,
+                "there is no model: give a folder, or a repository's name",
+            );
+        } else if looks_like_path(name) && !Path::new(name).exists() {
+            self.missing(path, "model", Path::new(name));
+        } else if let Err(error @ ModelError::Revision { .. }) = Reference::parse(name)
+            && !Path::new(name).exists()
+        {
+            self.invalid(path, &error.to_string());
         }
     }
 
@@ -345,10 +375,10 @@ impl Checker {
         for (index, side) in [width, height].into_iter().enumerate() {
             fits &= self.count(&format!("{path}.{index}"), side, 1, LONGEST_SIDE);
         }
-        if fits && width * height > MOST_PIXELS {
+        if fits && width * height > MAX_PIXELS {
             self.unexpected(
                 path,
-                &format!("at most {MOST_PIXELS} pixels"),
+                &format!("at most {MAX_PIXELS} pixels"),
                 format_args!("{width} x {height} = {}", width * height),
             );
         }
@@ -380,38 +410,6 @@ impl Checker {
     fn range(&mut self, path: &str, value: f64, least: f64, most: f64) {
         if !(least..=most).contains(&value) {
             self.unexpected(path, &format!("a number from {least} to {most}"), value);
-        }
-    }
-
-    /// Whether the number is in range at every time.
-    fn number(&mut self, path: &str, number: &Schedule, least: f64, most: f64) -> bool {
-        let (lowest, highest) = number.bounds();
-        let fits = lowest >= least && highest <= most;
-        if !fits {
-            let expected = if most == f64::MAX {
-                format!("a number of {least} or more")
-            } else {
-                format!("a number from {least} to {most}")
-            };
-            self.out_of_bounds(
-                path,
-                number,
-                &expected,
-                if lowest < least { lowest } else { highest },
-            );
-        }
-        fits
-    }
-
-    fn out_of_bounds(&mut self, path: &str, number: &Schedule, expected: &str, worst: f64) {
-        if number.constant().is_some() {
-            self.unexpected(path, expected, worst);
-        } else {
-            self.unexpected(
-                path,
-                expected,
-                format_args!("`{number}`, which comes to {worst}"),
-            );
         }
     }
 

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
-use super::generator::Kind;
-use super::{GeneratorOptions, Prompt, Recipe, Terms, forms};
+use super::{GeneratorConfig, Prompt, Recipe, Terms, forms};
 
 /// The generators of a render, one after the other; at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Stages(pub Vec<Stage>);
 pub struct Stage {
     /// What is optimised.
     #[serde(flatten)]
-    pub options: GeneratorOptions,
+    pub config: GeneratorConfig,
     /// Instead of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
@@ -41,7 +41,7 @@ impl Stage {
     /// Whether it says nothing of its own.
     pub(super) fn is_plain(&self) -> bool {
         let Self {
-            options: _,
+            config: _,
             steps,
             size,
             prompts,
@@ -53,16 +53,22 @@ impl Stage {
 
 impl Default for Stages {
     fn default() -> Self {
-        GeneratorOptions::default().into()
+        GeneratorConfig::default().into()
     }
 }
 
-impl From<GeneratorOptions> for Stages {
-    fn from(options: GeneratorOptions) -> Self {
-        Self(vec![Stage {
-            options,
-            ..Stage::default()
-        }])
+impl<T: Into<GeneratorConfig>> From<T> for Stage {
+    fn from(config: T) -> Self {
+        Self {
+            config: config.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl<T: Into<GeneratorConfig>> From<T> for Stages {
+    fn from(config: T) -> Self {
+        Self(vec![config.into().into()])
     }
 }
 
@@ -117,12 +123,12 @@ impl<'de> Deserialize<'de> for Stages {
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Stages, E> {
-                GeneratorOptions::deserialize(StrDeserializer::new(word)).map(Stages::from)
+                GeneratorConfig::deserialize(StrDeserializer::new(word)).map(Stages::from)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stages, A::Error> {
-                let map = de::value::MapAccessDeserializer::new(map);
-                GeneratorOptions::deserialize(map).map(Stages::from)
+                let map = MapAccessDeserializer::new(map);
+                GeneratorConfig::deserialize(map).map(Stages::from)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Stages, A::Error> {
@@ -147,28 +153,17 @@ impl<'de> Deserialize<'de> for Stage {
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Stage, E> {
-                let options = GeneratorOptions::deserialize(StrDeserializer::new(word))?;
-                Ok(Stage {
-                    options,
-                    ..Stage::default()
-                })
+                GeneratorConfig::deserialize(StrDeserializer::new(word)).map(Stage::from)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stage, A::Error> {
-                match map.next_key::<String>()?.as_deref() {
-                    Some("kind") => {
-                        let kind: Kind = map.next_value()?;
-                        let mut stage = Stage::default();
-                        let rest = OwnKeys {
-                            map,
-                            stage: &mut stage,
-                        };
-                        stage.options =
-                            kind.options(de::value::MapAccessDeserializer::new(rest))?;
-                        Ok(stage)
-                    }
-                    _ => Err(de::Error::missing_field("kind")),
-                }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stage, A::Error> {
+                let mut stage = Stage::default();
+                let rest = MapAccessDeserializer::new(OwnKeys {
+                    map,
+                    stage: &mut stage,
+                });
+                stage.config = GeneratorConfig::deserialize(rest)?;
+                Ok(stage)
             }
         }
 
@@ -263,32 +258,30 @@ impl JsonSchema for Stages {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<GeneratorOptions>();
-        let terms = generator.subschema_for::<Terms>();
+        let one = generator.subschema_for::<GeneratorConfig>();
+        let own = [
+            ("steps", json!({ "type": "integer", "minimum": 0 })),
+            ("size", json!(phantasia_core::schema::size(generator))),
+            (
+                "prompts",
+                json!(phantasia_core::schema::entries::<Prompt>(generator)),
+            ),
+            ("terms", json!(generator.subschema_for::<Terms>())),
+        ];
+        // a generator with the keys of its stage
+        let mut stage = GeneratorConfig::json_schema(generator);
+        let kinds = stage.get_mut("oneOf").and_then(Value::as_array_mut);
+        for kind in kinds.into_iter().flatten() {
+            if let Some(properties) = kind.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.extend(
+                    own.iter()
+                        .map(|(key, own)| ((*key).to_owned(), own.clone())),
+                );
+            }
+        }
         json_schema!({
             "description": "One generator, or a list of them, each going on from the last one's picture.",
-            "anyOf": [
-                one,
-                {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "anyOf": [
-                            { "type": "string" },
-                            {
-                                "type": "object",
-                                "required": ["kind"],
-                                "properties": {
-                                    "steps": { "type": "integer", "minimum": 0 },
-                                    "size": phantasia_core::schema::size(generator),
-                                    "prompts": phantasia_core::schema::entries::<Prompt>(generator),
-                                    "terms": terms,
-                                },
-                            },
-                        ],
-                    },
-                },
-            ],
+            "anyOf": [one, { "type": "array", "minItems": 1, "items": stage }],
         })
     }
 }

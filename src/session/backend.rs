@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use frozen::{Filter, Layer, Resample};
-use generators::Generator;
+use frozen::resize_to_fill;
+use generators::{BuildContext, Generator, LearningRateScale};
 use rand::RngCore;
 
 use super::Segment;
-use super::generator::{LearningRateScale, Order, generator};
+use super::models::LocalModels;
 use crate::clip::{Clip, ClipChoice};
 use crate::load;
 use crate::objective::{ClipTerm, Term, TermContext};
@@ -178,17 +178,18 @@ impl SessionBackend for RecipeBackend {
     ) -> Result<Box<dyn Generator>> {
         let size = self.recipe.stage_size(segment.stage);
         let init = init.map(|image| resize_to_fill(image, size)).transpose()?;
-        let order = Order {
-            options: &self.recipe.generator.0[segment.stage].options,
-            size,
-            steps: segment.steps,
-            seed: random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64(),
+        let seed = random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64();
+        let mut context = BuildContext {
             prompts: self.recipe.stage_prompts(segment.stage),
             init: init.as_ref(),
-            device: &self.context.device,
-            learning_rate_scale: &self.learning_rate_scale,
+            learning_rate_scale: self.learning_rate_scale.clone(),
+            models: Some(&LocalModels),
+            ..BuildContext::new(size, segment.steps, seed, &self.context.device)
         };
-        generator(&order, &mut self.context.warnings)
+        let config = &self.recipe.generator.0[segment.stage].config;
+        let generator = config.settings().build(&mut context)?;
+        self.context.warnings.extend(context.warnings);
+        Ok(generator)
     }
 
     fn prepare(&mut self, edit: &Edit) -> Result<()> {
@@ -241,24 +242,4 @@ impl SessionBackend for RecipeBackend {
     fn warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.context.warnings)
     }
-}
-
-/// A picture `[1, 3, h, w]` brought to exactly that size: enlarged or reduced to cover it, the middle kept.
-pub(super) fn resize_to_fill(
-    picture: &Tensor,
-    [width, height]: [usize; 2],
-) -> candle_core::Result<Tensor> {
-    let (_, _, h, w) = picture.dims4()?;
-    if (h, w) == (height, width) {
-        return Ok(picture.clone());
-    }
-    let scale = (width as f64 / w as f64).max(height as f64 / h as f64);
-    let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
-    let (h, w) = (scaled(h, height), scaled(w, width));
-    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(picture)?;
-    resized
-        .narrow(2, (h - height) / 2, height)?
-        .narrow(3, (w - width) / 2, width)?
-        .contiguous()?
-        .clamp(0.0, 1.0)
 }

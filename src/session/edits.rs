@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
+use frozen::resize_to_fill;
 use generators::State;
 
-use super::backend::{SessionBackend, resize_to_fill};
+use super::backend::SessionBackend;
 use super::{Mask, Segment, Session, Source};
 use crate::recipe::{Edit, Restart};
 
@@ -115,7 +116,7 @@ impl Session {
         }
         self.update_objective(Source::Edit(self.timeline.len()), &edit)?;
         if edit.changes_objective() {
-            self.generator.aims_changed();
+            self.generator.objective_changed();
         }
         self.timeline.push(edit);
         if stop {

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use frozen::{Filter, Layer};
-use generators::{Generator, LearningRate, OptimizerKind, Pyramid, PyramidConfig, pyramid};
+use generators::{BuildContext, Generator, OptimizerKind, Pyramid, pyramid};
 use phantasia::clip::Clip;
 use phantasia::objective::{Target, prompt_loss};
-use phantasia::recipe::{Distance, Select};
+use phantasia::recipe::{Distance, Schedule, Select};
 
 use crate::common::clips::{error, pixels, tensors};
 use crate::common::fixture;
@@ -150,29 +150,19 @@ fn the_embedded_text_tower_agrees_with_its_training() -> Result<()> {
     Ok(())
 }
 
-fn config(
-    side: usize,
-    sides: Vec<usize>,
-    squash: pyramid::Squash,
-    filter: Filter,
-    optimizer: OptimizerKind,
-    lr: f64,
-) -> PyramidConfig {
-    PyramidConfig {
-        width: side,
-        height: side,
-        sides: pyramid::Sides::List(sides),
+fn pyramid(side: usize, config: &pyramid::Config) -> Result<Pyramid> {
+    let context = BuildContext::new([side, side], 100, 0, &Device::Cpu);
+    Ok(Pyramid::new(config, &context)?)
+}
+
+fn config(sides: Vec<usize>, lr: f64) -> pyramid::Config {
+    pyramid::Config {
+        sides: Some(pyramid::Sides::List(sides)),
         decay: 1.0,
         gain: 1.0,
-        noise: 0.0,
-        squash,
-        filter,
-        optimizer,
-        lr: LearningRate::from(lr),
+        lr: Schedule::from(lr),
         normalize: false,
-        progressive: 0.0,
-        steps: 100,
-        seed: 0,
+        ..pyramid::Config::default()
     }
 }
 
@@ -180,16 +170,14 @@ fn config(
 fn the_image_stack_follows_adam() -> Result<()> {
     let reference = tensors("guidance.safetensors")?;
     for (name, weight_decay) in [("adam", 0.0), ("adamw", 0.01)] {
-        let kind = OptimizerKind::Adam { weight_decay };
-        let config = config(
-            37,
-            vec![4, 8, 16, 32],
-            pyramid::Squash::Sigmoid,
-            Filter::Bilinear,
-            kind,
-            0.1,
-        );
-        let mut stack = Pyramid::new(config, None, &Device::Cpu)?;
+        let config = pyramid::Config {
+            squash: pyramid::Squash::Sigmoid,
+            filter: Filter::Bilinear,
+            optimizer: OptimizerKind::Adam,
+            weight_decay,
+            ..config(vec![4, 8, 16, 32], 0.1)
+        };
+        let mut stack = pyramid(37, &config)?;
         for (i, parameter) in stack.parameters().iter().enumerate() {
             parameter.set(&reference[&format!("stack.layer.{i}")])?;
         }
@@ -216,15 +204,12 @@ fn the_image_stack_follows_adam() -> Result<()> {
 #[test]
 fn direct_ascent_follows_plain_gradient_descent() -> Result<()> {
     let reference = tensors("guidance.safetensors")?;
-    let kind = OptimizerKind::Sgd {
+    let config = pyramid::Config {
+        squash: pyramid::Squash::Tanh,
         momentum: 0.0,
-        dampening: 0.0,
-        nesterov: false,
-        weight_decay: 0.0,
+        ..config(vec![1, 2, 3, 5, 8, 13, 29], 0.2)
     };
-    let sides = vec![1, 2, 3, 5, 8, 13, 29];
-    let config = config(29, sides, pyramid::Squash::Tanh, Filter::Bicubic, kind, 0.2);
-    let mut ascent = Pyramid::new(config, None, &Device::Cpu)?;
+    let mut ascent = pyramid(29, &config)?;
     for step in 1..=3 {
         let image = ascent.render()?;
         let grad = ((image.detach() - &reference["ascent.target"])? * 0.02)?;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use generators::pixels::{self, Color, Palette};
+use generators::pyramid::{self, Sides};
 use phantasia::recipe::{
-    Augment, ClipOptions, Color, Diagnostic, DiagnosticKind, GeneratorOptions, Location, Palette,
-    PartialRecipe, PixelsOptions, Prompt, PyramidOptions, Recipe, RecipeError, Restart, Schedule,
-    Select, Sides, StepOrPercent,
+    Augment, Diagnostic, DiagnosticKind, GeneratorConfig, Location, PartialRecipe, Prompt, Recipe,
+    RecipeError, Restart, Schedule, Select, StepOrPercent, augment, clip_guide, terms,
 };
 use serde_json::Value;
 
@@ -14,8 +15,8 @@ use crate::common::{parse, refusal};
 
 /// The pyramid that a recipe paints with.
 #[allow(irrefutable_let_patterns)]
-fn pyramid(recipe: &Recipe) -> &PyramidOptions {
-    let GeneratorOptions::Pyramid(pyramid) = &recipe.generator.0[0].options else {
+fn pyramid(recipe: &Recipe) -> &pyramid::Config {
+    let GeneratorConfig::Pyramid(pyramid) = &recipe.generator.0[0].config else {
         panic!("not a pyramid")
     };
     pyramid
@@ -54,7 +55,7 @@ fn short_forms_mean_their_long_ones() {
 fn defaults_fill_in_what_is_not_said() {
     let recipe = parse("prompts: a cat\n");
     assert_eq!(recipe, Recipe::new(vec![Prompt::new("a cat")]));
-    assert_eq!(recipe.clip, [ClipOptions::new("embedded")]);
+    assert_eq!(recipe.clip, [clip_guide::Config::new("embedded")]);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn generators_may_form_a_chain() {
     assert_eq!(second.prompts, Some(vec![Prompt::new("a dog")]));
     assert_eq!(
         second.terms.as_ref().and_then(|terms| terms.mean.clone()),
-        Some(Schedule::from(0.5))
+        Some(terms::mean::Config(0.5.into()))
     );
     assert_eq!((recipe.stage_steps(0), recipe.stage_steps(1)), (200, 7));
     assert_eq!(recipe.stage_size(1), [64, 32]);
@@ -279,8 +280,11 @@ fn single_values_can_be_set() {
     assert_eq!(pyramid.lr.at(0.25), 0.75);
     assert_eq!(recipe.clip[0].model, "embedded");
     assert_eq!(recipe.clip[0].weight, Schedule::from(3.0));
-    assert_eq!(recipe.cutouts.augment[0], Augment::Flip { p: 0.25 });
-    assert!(matches!(recipe.cutouts.augment[1], Augment::Noise { .. }));
+    assert_eq!(
+        recipe.cutouts.augment[0],
+        Augment::Flip(augment::flip::Config { p: 0.25 })
+    );
+    assert!(matches!(recipe.cutouts.augment[1], Augment::Noise(_)));
     assert_eq!(recipe.select, Select::Mix);
     assert_eq!(recipe.terms.mean, None);
 }
@@ -315,11 +319,11 @@ fn the_schema_knows_the_keys() {
     };
     assert_eq!(keys(&schema["properties"]), keys(&recipe));
     let definitions = &schema["$defs"];
-    let pyramid = &definitions["GeneratorOptions"]["oneOf"][0];
+    let pyramid = &definitions["GeneratorConfig"]["oneOf"][0];
     assert_eq!(keys(&pyramid["properties"]), keys(&recipe["generator"]));
     for (name, section) in [
-        ("CutoutOptions", "cutouts"),
-        ("TermOptions", "terms"),
+        ("Cutouts", "cutouts"),
+        ("Terms", "terms"),
         ("OutputOptions", "output"),
     ] {
         assert_eq!(
@@ -346,12 +350,12 @@ fn a_palette_is_a_number_or_colours() {
             "prompts: a cat\ngenerator: {{ kind: pixels, palette: {text} }}\n"
         ));
         assert_eq!(parse(&recipe.to_yaml()), recipe);
-        recipe.generator.0[0].options.clone()
+        recipe.generator.0[0].config.clone()
     };
     let expected = |palette| {
-        GeneratorOptions::Pixels(PixelsOptions {
+        GeneratorConfig::from(pixels::Config {
             palette: Some(palette),
-            ..PixelsOptions::default()
+            ..pixels::Config::default()
         })
     };
     assert_eq!(palette("8"), expected(Palette::Learned(8)));
@@ -399,10 +403,10 @@ fn another_kind_of_generator_comes_with_its_defaults() {
         draft.set(assignment).expect("a value");
     }
     let stages = draft.finish().expect("a recipe").generator.0;
-    assert_eq!(stages[0].options, fft.0[0].options);
+    assert_eq!(stages[0].config, fft.0[0].config);
     assert_eq!(
-        (&stages[1].options, stages[1].steps),
-        (&fft.0[0].options, Some(7))
+        (&stages[1].config, stages[1].steps),
+        (&fft.0[0].config, Some(7))
     );
     let mut recipe = parse(text);
     recipe.set("generator.kind=fft").expect("a recipe");

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use generators::pyramid::{self, Sides};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use phantasia::metadata;
 use phantasia::picture::decode_rgb;
 use phantasia::recipe::{
-    Augment, Distance, GeneratorOptions, Location, PartialRecipe, Prompt, PyramidOptions, Recipe,
-    RecipeError, Schedule, Select, Sides, Stages, StepOrPercent, augment, clip_guide, terms,
+    Augment, Distance, Location, PartialRecipe, Prompt, Recipe, RecipeError, Schedule, Select,
+    Stages, StepOrPercent, augment, clip_guide, terms,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -134,12 +135,12 @@ fn recipe() -> impl Strategy<Value = Recipe> {
                 recipe.size = size;
                 recipe.steps = steps;
                 recipe.seed = seed;
-                recipe.generator = Stages::from(GeneratorOptions::Pyramid(PyramidOptions {
+                recipe.generator = Stages::from(pyramid::Config {
                     lr,
                     sides: sides.map(Sides::List),
                     normalize,
-                    ..PyramidOptions::default()
-                }));
+                    ..pyramid::Config::default()
+                });
                 recipe.clip.push(clip_guide::Config::new(&format!(
                     "x{}x",
                     model.replace(['/', '\0'], "")

@@ -19,6 +19,11 @@ pub const MODEL_FORMAT: &str = "model";
 /// Format of texts that are an expression of `t`.
 pub const SCHEDULE_FORMAT: &str = "schedule";
 
+/// The longest side of a picture or of a layer.
+pub const LONGEST_SIDE: usize = 16_384;
+/// Most pixels of a picture: 8192 x 8192.
+pub const MAX_PIXELS: usize = 1 << 26;
+
 /// Something wrong with the value at a path.
 #[derive(Debug)]
 pub struct Finding {
@@ -53,6 +58,15 @@ impl Checker {
     pub fn unexpected(&mut self, path: &str, expected: impl Into<String>, found: impl Display) {
         let (expected, found) = (expected.into(), found.to_string());
         self.push(path, DiagnosticKind::Unexpected { expected, found });
+    }
+
+    /// Refuses a picture of too many pixels. The range of each side is its field's.
+    pub fn pixels(&mut self, path: &str, [width, height]: [usize; 2]) {
+        let pixels = width.saturating_mul(height);
+        if width.max(height) <= LONGEST_SIDE && pixels > MAX_PIXELS {
+            let found = format_args!("{width} x {height} = {pixels}");
+            self.unexpected(path, format!("at most {MAX_PIXELS} pixels"), found);
+        }
     }
 
     /// Adds a finding.

@@ -23,8 +23,7 @@ thread_local! {
     static COMPOSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f` with every layer on this thread composed of candle's operations, as on a GPU: for tests.
-#[doc(hidden)]
+/// Runs `f` with every layer on this thread composed of candle's operations, as on a GPU: to compare both ways of computing.
 pub fn composed<R>(f: impl FnOnce() -> R) -> R {
     let before = COMPOSED.replace(true);
     let result = f();

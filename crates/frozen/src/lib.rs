@@ -28,11 +28,9 @@ pub use activation::Activation;
 pub use attention::{AttentionPullback, SelfAttention, scaled_dot_product};
 pub use conv::{Conv2d, Conv2dOptions};
 pub use embedding::Embedding;
-#[doc(hidden)]
-pub use host::composed;
 pub use layer::{Chain, Layer, Parallel, Pullback, Residual, attach};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pool::{AvgPool2d, UpsampleNearest};
-pub use resample::{Border, Crop, Crops, Filter, Resample};
+pub use resample::{Border, Crop, Crops, Filter, Resample, resize_to_fill};
 pub use warp::Warp;

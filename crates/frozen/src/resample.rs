@@ -55,6 +55,27 @@ impl Resample {
     }
 }
 
+/// Resizes images `[b, c, h, w]` to exactly that width and height, keeping the aspect ratio: enlarged or reduced to cover it and cropped to
+/// the middle, with values held to 0..=1.
+///
+/// # Errors
+/// Where a side is 0.
+pub fn resize_to_fill(image: &Tensor, [width, height]: [usize; 2]) -> Result<Tensor> {
+    let (_, _, h, w) = image.dims4()?;
+    if (h, w) == (height, width) {
+        return Ok(image.clone());
+    }
+    let scale = (width as f64 / w as f64).max(height as f64 / h as f64);
+    let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
+    let (h, w) = (scaled(h, height), scaled(w, width));
+    let resized = Resample::new(h, w, Filter::Bicubic, true)?.eval(image)?;
+    resized
+        .narrow(2, (h - height) / 2, height)?
+        .narrow(3, (w - width) / 2, width)?
+        .contiguous()?
+        .clamp(0.0, 1.0)
+}
+
 impl Layer for Resample {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
         let (plan, [b, c, ..]) = self.plan(x)?;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::fire::mix;
 use super::kernel::SENSES;
@@ -15,9 +17,10 @@ use crate::{Artifact, ClampWithGrad};
 use frozen::{Layer, Pullback};
 
 /// What lies beyond the edge of the cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Padding {
-    /// The opposite edge: the picture tiles.
+    /// The opposite edge, so that the picture tiles.
     Circular,
     /// Nothing: cells of zeros.
     Zero,

@@ -1,7 +1,9 @@
 //! The rule's gradients, its promises, and its training.
 
+use candle_core::Device;
+
 use super::*;
-use frozen::composed;
+use frozen::kernel::composed;
 
 fn config(channels: usize, hidden: usize, padding: Padding) -> RuleConfig {
     RuleConfig {
@@ -162,25 +164,27 @@ fn the_number_of_threads_changes_nothing() {
     assert_eq!(run(1), run(3));
 }
 
-fn training(seed: u64) -> CellularConfig {
-    CellularConfig {
-        width: 12,
-        height: 10,
-        rule: config(6, 16, Padding::Circular),
-        iterations: (4, 8),
+fn training() -> Config {
+    Config {
+        channels: 6,
+        hidden: 16,
+        iterations: [4, 8],
+        fire_rate: 0.6,
         pool: 3,
         batch: 2,
         reseed: 3,
         damage: 0.3,
-        overflow: 1.0,
-        lr: LearningRate::from(0.02),
-        steps: 200,
-        seed,
+        lr: Schedule::from(0.02),
+        ..Config::default()
     }
 }
 
-fn automaton(config: CellularConfig) -> Cellular {
-    Cellular::new(config, None, &Device::Cpu).expect("an automaton")
+fn context() -> BuildContext<'static> {
+    BuildContext::new([12, 10], 200, 1, &Device::Cpu)
+}
+
+fn automaton(config: &Config) -> Cellular {
+    Cellular::new(config, &context()).expect("an automaton")
 }
 
 /// A step towards a colour; returns how far it was.
@@ -196,7 +200,7 @@ fn towards(automaton: &mut Cellular, color: [f32; 3]) -> f64 {
 
 #[test]
 fn it_learns_a_colour() {
-    let mut automaton = automaton(training(1));
+    let mut automaton = automaton(&training());
     let color = [0.9, 0.4, 0.2];
     let first = towards(&mut automaton, color);
     for _ in 1..200 {
@@ -216,12 +220,12 @@ fn it_learns_a_colour() {
 fn a_saved_automaton_goes_on_to_the_same_bytes() {
     // in the middle of a batch
     for before in [4, 5] {
-        let mut whole = automaton(training(1));
+        let mut whole = automaton(&training());
         for _ in 0..before {
             towards(&mut whole, [1.0, 0.5, 0.0]);
         }
         let saved = whole.save().expect("a state");
-        let mut resumed = automaton(training(1));
+        let mut resumed = automaton(&training());
         resumed.load(&saved).expect("a state that fits");
         for _ in 0..7 {
             let losses = [&mut whole, &mut resumed].map(|a| towards(a, [1.0, 0.5, 0.0]));
@@ -234,7 +238,7 @@ fn a_saved_automaton_goes_on_to_the_same_bytes() {
 
 #[test]
 fn looking_at_it_changes_nothing() {
-    let (mut seen, mut unseen) = (automaton(training(1)), automaton(training(1)));
+    let (mut seen, mut unseen) = (automaton(&training()), automaton(&training()));
     for _ in 0..6 {
         seen.picture().expect("a picture");
         seen.render().expect("an image");
@@ -248,21 +252,26 @@ fn looking_at_it_changes_nothing() {
 fn it_starts_from_a_picture() {
     let init = (tensor(&[1, 3, 10, 12], 0.4) * 0.4).and_then(|x| (x + 0.5)?.to_dtype(DType::F32));
     let init = init.expect("an image");
-    let mut automaton =
-        Cellular::new(training(1), Some(&init), &Device::Cpu).expect("an automaton");
-    let mut undamaged = training(1);
-    undamaged.damage = 0.0;
+    let context = BuildContext {
+        init: Some(&init),
+        ..context()
+    };
+    let mut automaton = Cellular::new(&training(), &context).expect("an automaton");
     assert_near(&automaton.picture().expect("a picture"), &init, 1e-6);
-    let mut automaton = Cellular::new(undamaged, Some(&init), &Device::Cpu).expect("an automaton");
+    let undamaged = Config {
+        damage: 0.0,
+        ..training()
+    };
+    let mut automaton = Cellular::new(&undamaged, &context).expect("an automaton");
     assert_near(&automaton.render().expect("an image"), &init, 1e-6);
 }
 
 #[test]
 fn what_outgrows_its_bounds_is_pulled_back() {
-    let mut config = training(1);
+    let mut config = training();
     (config.damage, config.reseed, config.pool, config.batch) = (0.0, 0, 1, 1);
-    config.lr = LearningRate::from(0.003);
-    let mut automaton = automaton(config);
+    config.lr = Schedule::from(0.003);
+    let mut automaton = automaton(&config);
     let wide = automaton.start.affine(1.0, 2.0).expect("a state");
     for _ in 0..40 {
         automaton.pool[0] = Some(wide.clone());
@@ -277,11 +286,10 @@ fn what_outgrows_its_bounds_is_pulled_back() {
 
 #[test]
 fn a_state_of_another_size_is_refused_and_changes_nothing() {
-    let mut other = training(1);
-    other.width = 14;
-    let mut other = automaton(other);
+    let wide = BuildContext::new([14, 10], 200, 1, &Device::Cpu);
+    let mut other = Cellular::new(&training(), &wide).expect("an automaton");
     towards(&mut other, [1.0, 0.5, 0.0]);
-    let mut automaton = automaton(training(1));
+    let mut automaton = automaton(&training());
     let before = values(&automaton.render().expect("an image"));
     let error = automaton
         .load(&other.save().expect("a state"))
@@ -292,7 +300,7 @@ fn a_state_of_another_size_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_rule_comes_back_from_its_artifact() {
-    let mut automaton = automaton(training(1));
+    let mut automaton = automaton(&training());
     for _ in 0..6 {
         towards(&mut automaton, [1.0, 0.5, 0.0]);
     }
@@ -312,7 +320,7 @@ fn a_rule_comes_back_from_its_artifact() {
 
 #[test]
 fn a_damaged_artifact_is_refused_by_name() {
-    let artifact = automaton(training(1))
+    let artifact = automaton(&training())
         .artifact()
         .expect("an artifact")
         .expect("a rule");

@@ -1,14 +1,14 @@
-//! Where a walk takes place, and how it is seen: in pixels, or in the latents of an autoencoder.
+//! The space that a sampler works in, pixels or the latents of an autoencoder, and the picture made of it.
 
 use std::fmt;
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use frozen::{Filter, Layer, Pullback, Resample};
 
-use crate::Autoencoder;
+use crate::{Autoencoder, BuildContext};
 
-/// Where a walk takes place.
+/// The space that a sampler works in.
 #[derive(Clone)]
 pub enum Space {
     /// In pixels, -1..=1.
@@ -32,7 +32,7 @@ impl fmt::Debug for Space {
 }
 
 impl Space {
-    /// Channels of what is walked on.
+    /// Channels in this space.
     pub fn channels(&self) -> usize {
         match self {
             Self::Pixels => 3,
@@ -40,7 +40,7 @@ impl Space {
         }
     }
 
-    /// Pixels along a side of what one of its places stands for.
+    /// Pixels along a side of the square that one of its places stands for.
     pub fn factor(&self) -> usize {
         match self {
             Self::Pixels => 1,
@@ -70,7 +70,7 @@ impl Space {
         }
     }
 
-    /// What a picture is here.
+    /// A picture in this space.
     fn read(&self, image: &Tensor) -> Result<Tensor> {
         match self {
             Self::Pixels => image.affine(2.0, -1.0),
@@ -79,7 +79,7 @@ impl Space {
     }
 }
 
-/// A space with its size, and the size of the picture that is seen of it.
+/// A space with its size, and the size of the picture made of it.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     space: Space,
@@ -90,19 +90,31 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// `inner` is the size that the network works at, in pixels; sides that it cannot work at, which are no multiples of `multiple` places, are rounded up.
+    /// `asked` is the size that the network is to work at, in pixels. Sides that are no multiples of `multiple` places are rounded up, with a
+    /// warning that names the model.
     pub fn new(
+        model: &str,
         space: Space,
-        size: [usize; 2],
-        inner: Option<[usize; 2]>,
+        asked: [usize; 2],
         multiple: usize,
+        context: &mut BuildContext<'_>,
     ) -> Result<Self> {
-        if size.contains(&0) {
-            bail!("a picture of {}x{} has no pixels", size[0], size[1]);
-        }
+        context.sides()?;
+        let size = context.size;
         let multiple = (multiple * space.factor()).max(1);
-        let inner = (inner.unwrap_or(size)).map(|side| side.max(1).next_multiple_of(multiple));
+        let inner = asked.map(|side| side.max(1).next_multiple_of(multiple));
+        if inner != asked {
+            context.warnings.push(format!(
+                "`{model}` cannot work at {}x{}: it works at {}x{}, and the picture is resized to {}x{}",
+                asked[0], asked[1], inner[0], inner[1], size[0], size[1]
+            ));
+        }
         Ok(Self { space, size, inner })
+    }
+
+    /// Width and height of the picture.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
     }
 
     /// Width and height of the picture as the network makes it.
@@ -110,7 +122,7 @@ impl Canvas {
         self.inner
     }
 
-    /// The shape of what is walked on.
+    /// The shape of an image in the sampler's space.
     pub fn shape(&self) -> [usize; 4] {
         let [width, height] = self.inner.map(|side| side / self.space.factor());
         [1, self.space.channels(), height, width]
@@ -131,24 +143,13 @@ impl Canvas {
         Ok((image, Some(Box::new(move |grad| pull(&unresize(grad)?)))))
     }
 
-    /// What a picture `[1, 3, height, width]` in 0..=1 is here.
+    /// A picture `[1, 3, height, width]` of its size, in 0..=1, as the network has it.
     pub fn read(&self, image: &Tensor) -> Result<Tensor> {
-        let [width, height] = self.size;
-        let expected = [1, 3, height, width];
-        if image.dims() != expected {
-            bail!(
-                "the init image has shape {:?}, and {expected:?} is expected",
-                image.dims()
-            );
-        }
-        let image = image.to_dtype(DType::F32)?;
         let [width, height] = self.inner;
-        match self.inner == self.size {
-            true => self.space.read(&image),
-            false => {
-                let resize = Resample::new(height, width, Filter::Bicubic, true)?;
-                self.space.read(&resize.eval(&image)?)
-            }
+        if self.inner == self.size {
+            return self.space.read(image);
         }
+        let resize = Resample::new(height, width, Filter::Bicubic, true)?;
+        self.space.read(&resize.eval(image)?)
     }
 }

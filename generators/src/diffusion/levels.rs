@@ -4,7 +4,8 @@
 //! Networks trained with the variance preserved see `x / sqrt(1 + sigma^2)`, and `sigma^2 = (1 - alpha_bar) / alpha_bar`.
 
 use candle_core::{Result, bail};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How much noise each step of the training process added.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,17 +80,23 @@ impl Betas {
     }
 }
 
-/// At which noise levels a sampler stops on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Which noise levels a sampler stops at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Spacing {
-    /// Every `times / steps`-th time counted from 0, so that the noisiest times are left out: DDIM as published.
+    /// Equal steps of the model's time, counted from the clean end.
+    ///
+    /// The noisiest times are left out: DDIM as published.
     Leading,
-    /// The same counted from the last time (Lin et al. 2023, arXiv 2305.08891).
+    /// Equal steps of the model's time, counted from the noisy end.
+    ///
+    /// Lin et al. 2023, arXiv 2305.08891.
     Trailing,
-    /// In equal steps from the last time to the first, fractions among them.
+    /// Equal steps of the model's time from one end to the other.
     Linspace,
-    /// Noise levels in equal steps of their seventh root (Karras et al. 2022, equation 5).
+    /// Equal steps of the seventh root of the noise level.
+    ///
+    /// Karras et al. 2022, equation 5.
     Karras,
 }
 
@@ -183,7 +190,7 @@ impl Levels {
     ///
     /// # Errors
     /// Where there are no steps, or more of them than times.
-    pub fn walk(&self, spacing: Spacing, steps: usize) -> Result<Vec<f64>> {
+    pub fn sampling_schedule(&self, spacing: Spacing, steps: usize) -> Result<Vec<f64>> {
         let count = self.count();
         if steps == 0 || steps > count {
             bail!(

@@ -1,29 +1,37 @@
 //! Samplers: how a noisy image and the clean one that is seen in it make the image of the next, lower noise level.
 
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// The rule of a sampler.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The rule of a sampler's step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Sampler {
+    /// Denoising diffusion implicit models (Song et al. 2021).
+    ///
+    /// In the coordinates of Karras et al. this is [`Sampler::EulerAncestral`] with the same eta (equations 12 and 16): the variance
+    /// `eta^2 (1 - a') / (1 - a) (1 - a / a')`, divided by `a' = 1 / (1 + s'^2)`, is `eta^2 s'^2 (s^2 - s'^2) / s^2`.
+    Ddim,
+    /// Euler's method.
+    ///
     /// Along the line from the noisy to the clean image (Karras et al. 2022, algorithm 1 without its correction).
     Euler,
-    /// To below the next level, and back up to it with new noise (Karras et al. 2022, algorithm 2's idea; Crowson's k-diffusion). `eta`
-    /// is the share of new noise.
+    /// Euler's method with new noise at every step.
     ///
-    /// In these coordinates this is also DDIM with that eta (Song et al. 2021, equations 12 and 16): the variance
-    /// `eta^2 (1 - a') / (1 - a) (1 - a / a')`, divided by `a' = 1 / (1 + s'^2)`, is `eta^2 s'^2 (s^2 - s'^2) / s^2`.
-    Ancestral {
-        /// 0 adds no noise, 1 as much as the process that the network was trained on.
-        eta: f64,
-    },
-    /// The second order multistep solver DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, algorithm 2).
+    /// To below the next level, and back up to it with new noise (Karras et al. 2022, algorithm 2's idea; Crowson's k-diffusion).
+    EulerAncestral,
+    /// DPM-Solver++(2M): second order, the best in few steps.
+    ///
+    /// Lu et al. 2022, arXiv 2211.01095, algorithm 2.
+    #[serde(rename = "dpmpp_2m")]
     DpmPlusPlus2M,
 }
 
-/// One step's place in a walk over noise levels.
+/// The noise levels of one step.
 #[derive(Clone, Copy, Debug)]
-pub struct Move {
-    /// The level before this one's, if there was a step before.
+pub struct SamplerStep {
+    /// The level of the step before, if there was one.
     pub previous: Option<f64>,
     /// The noise level of the image.
     pub from: f64,
@@ -32,6 +40,16 @@ pub struct Move {
 }
 
 impl Sampler {
+    /// The share of new noise where it is not set: 0 adds none, 1 as much as the process that the network was trained on. `None` for
+    /// samplers that never add noise.
+    pub fn default_eta(self) -> Option<f64> {
+        match self {
+            Self::Ddim => Some(0.0),
+            Self::EulerAncestral => Some(1.0),
+            Self::Euler | Self::DpmPlusPlus2M => None,
+        }
+    }
+
     /// The deviation that is gone down to and that of the new noise, which make `to` together.
     fn split(eta: f64, from: f64, to: f64) -> (f64, f64) {
         let up = (eta * to / from * (from * from - to * to).max(0.0).sqrt()).min(to);
@@ -40,17 +58,18 @@ impl Sampler {
 
     /// The image at the level `to`.
     ///
-    /// `x` is the image at `from`, `denoised` the clean image seen in it, `previous` the clean image of the step before
+    /// `eta` replaces [`Sampler::default_eta`]; `x` is the image at `from`, `denoised` the clean image seen in it, `previous` the clean image of the step before
     /// (read by the multistep solver alone), all of one shape; `noise` gives standard normal noise of that shape.
     pub fn step(
         self,
+        eta: Option<f64>,
         x: &Tensor,
         denoised: &Tensor,
         previous: Option<&Tensor>,
-        at: Move,
+        at: SamplerStep,
         noise: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let Move { from, to, .. } = at;
+        let SamplerStep { from, to, .. } = at;
         if to == 0.0 {
             return Ok(denoised.clone());
         }
@@ -58,7 +77,8 @@ impl Sampler {
         let towards = |clean: &Tensor, share: f64| (x * share)? + (clean * (1.0 - share))?;
         match self {
             Self::Euler => towards(denoised, to / from),
-            Self::Ancestral { eta } => {
+            Self::Ddim | Self::EulerAncestral => {
+                let eta = eta.or(self.default_eta()).unwrap_or(0.0);
                 let (down, up) = Self::split(eta, from, to);
                 let x = towards(denoised, down / from)?;
                 if up == 0.0 {

@@ -1,14 +1,16 @@
 //! Filters, borders, and the weights they give.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// The filter of a change of resolution.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// The triangle.
+    /// Linear in both directions.
     Bilinear,
-    /// Keys' cubic convolution (1981).
+    /// Cubic in both directions (Keys 1981).
     Bicubic,
-    /// A windowed sinc of three lobes.
-    Lanczos3,
 }
 
 /// What lies outside of an image.
@@ -56,18 +58,12 @@ fn cubic(x: f64, a: f64) -> f64 {
     }
 }
 
-fn sinc(x: f64) -> f64 {
-    let x = x * std::f64::consts::PI;
-    if x == 0.0 { 1.0 } else { x.sin() / x }
-}
-
 impl Filter {
     /// How far the filter reaches, in pixels to either side.
     fn reach(self) -> f64 {
         match self {
             Self::Bilinear => 1.0,
             Self::Bicubic => 2.0,
-            Self::Lanczos3 => 3.0,
         }
     }
 
@@ -75,8 +71,6 @@ impl Filter {
         match self {
             Self::Bilinear => (1.0 - x.abs()).max(0.0),
             Self::Bicubic => cubic(x, a),
-            Self::Lanczos3 if x.abs() < 3.0 => sinc(x) * sinc(x / 3.0),
-            Self::Lanczos3 => 0.0,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a recipe may tell the plain generators: pixels, and their spectrum.
+//! The colours of pixels.
 
 use std::fmt;
 
@@ -6,20 +6,6 @@ use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserializer, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-
-use super::{Schedule, defaults};
-
-/// Pixels, each of any colour or one of a palette's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PixelsOptions {
-    /// The colours that may show: so many, learned, or a list of them; null for all.
-    pub palette: Option<Palette>,
-    /// Standard deviation of the noise at the start.
-    pub noise: f64,
-    /// The learning rate.
-    pub lr: Schedule,
-}
 
 /// The colours that a picture may have.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -99,40 +85,5 @@ impl<'de> Deserialize<'de> for Palette {
         }
 
         deserializer.deserialize_any(PaletteVisitor)
-    }
-}
-
-impl Default for PixelsOptions {
-    fn default() -> Self {
-        Self {
-            palette: None,
-            noise: 0.05,
-            lr: defaults::pixels_lr(),
-        }
-    }
-}
-
-/// The picture's spectrum (aphantasia's).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct FftOptions {
-    /// A frequency's scale falls with this power of it: higher is smoother.
-    pub decay: f64,
-    /// The contrast of the picture.
-    pub contrast: f64,
-    /// How colourful it is.
-    pub colors: f64,
-    /// The learning rate.
-    pub lr: Schedule,
-}
-
-impl Default for FftOptions {
-    fn default() -> Self {
-        Self {
-            decay: 1.5,
-            contrast: 1.1,
-            colors: 1.5,
-            lr: defaults::fft_lr(),
-        }
     }
 }

@@ -1,0 +1,239 @@
+//! What the configurations of all kinds of generators have in common, and what a generator is built from beside its configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use candle_core::{DType, Device, Result, Tensor, bail};
+use phantasia_core::check::Checker;
+use phantasia_core::{Prompt, Schedule};
+
+use crate::{Autoencoder, Generator, Progress};
+
+/// The configuration of a kind of generator. The ranges of its settings stand on its fields, as attributes of their schema.
+pub trait Build {
+    /// Builds the generator at its start.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded, or the size or the image to start from does not fit.
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>>;
+
+    /// Reports what the ranges of single settings cannot express.
+    fn check(&self, _checker: &mut Checker) {}
+
+    /// Whether a render of no steps makes sense: its picture is the image to start from, as the generator represents it.
+    fn allows_zero_steps(&self) -> bool {
+        false
+    }
+
+    /// The models that it paints with, each with the name of its setting.
+    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        vec![]
+    }
+
+    /// The setting that asks for an image to start from, if one does.
+    fn needs_init(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether its pictures are of one colour by configuration.
+    fn is_one_color(&self) -> bool {
+        false
+    }
+
+    /// What to change where `steps` steps have led to nearly one even colour; `key` gives the full name of a setting.
+    fn remedies_for_flatness(&self, _steps: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
+        vec!["more `steps`".to_owned(), format!("a higher {}", key("lr"))]
+    }
+
+    /// A commented recipe to start from, if there is one.
+    fn template(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What a generator is built from beside its configuration.
+pub struct BuildContext<'a> {
+    /// Width and height of the picture in pixels.
+    pub size: [usize; 2],
+    /// How many steps it will make.
+    pub steps: usize,
+    /// Decides its random numbers.
+    pub seed: u64,
+    /// The prompts at its start.
+    pub prompts: &'a [Prompt],
+    /// The image to start from: `[1, 3, height, width]` of that size, in 0..=1.
+    pub init: Option<&'a Tensor>,
+    /// Where it computes.
+    pub device: &'a Device,
+    /// What its learning rate is multiplied by.
+    pub learning_rate_scale: LearningRateScale,
+    /// Where its models come from.
+    pub models: Option<&'a dyn ModelSource>,
+    /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> BuildContext<'a> {
+    /// A context without prompts, an image to start from, and models.
+    pub fn new(size: [usize; 2], steps: usize, seed: u64, device: &'a Device) -> Self {
+        Self {
+            size,
+            steps,
+            seed,
+            prompts: &[],
+            init: None,
+            device,
+            learning_rate_scale: LearningRateScale::default(),
+            models: None,
+            warnings: vec![],
+        }
+    }
+
+    /// Width and height.
+    ///
+    /// # Errors
+    /// When one of them is 0.
+    pub fn sides(&self) -> Result<(usize, usize)> {
+        let [width, height] = self.size;
+        if width == 0 || height == 0 {
+            bail!("a picture of {width}x{height} has no pixels");
+        }
+        Ok((width, height))
+    }
+
+    /// The image to start from, as f32 and without a graph.
+    ///
+    /// # Errors
+    /// When it has another size than the picture.
+    pub fn init(&self) -> Result<Option<Tensor>> {
+        let Some(init) = self.init else {
+            return Ok(None);
+        };
+        let [width, height] = self.size;
+        let expected = [1, 3, height, width];
+        if init.dims() != expected {
+            bail!(
+                "the init image has shape {:?}, and {expected:?} is expected",
+                init.dims()
+            );
+        }
+        init.detach().to_dtype(DType::F32).map(Some)
+    }
+
+    /// A schedule over the steps of the generator, multiplied by the scale.
+    pub fn learning_rate(&self, schedule: &Schedule) -> LearningRate {
+        LearningRate {
+            schedule: schedule.clone(),
+            scale: self.learning_rate_scale.clone(),
+            steps: self.steps,
+        }
+    }
+
+    /// The source of models.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn models(&self) -> anyhow::Result<&'a dyn ModelSource> {
+        self.models.context("models cannot be loaded here")
+    }
+
+    /// Loads an autoencoder by its name.
+    ///
+    /// # Errors
+    /// When it is not on this machine, or cannot be read.
+    pub fn autoencoder(&mut self, name: &str) -> anyhow::Result<Arc<Autoencoder>> {
+        let path = self.models()?.autoencoder(name)?;
+        let autoencoder = Autoencoder::open(&path, self.device)
+            .with_context(|| format!("cannot load the autoencoder in {}", path.display()))?;
+        self.warnings.extend_from_slice(autoencoder.warnings());
+        Ok(Arc::new(autoencoder))
+    }
+}
+
+/// Where models come from, and the part of them that generators do not implement.
+pub trait ModelSource {
+    /// The folder of a diffusion model.
+    ///
+    /// # Errors
+    /// When it is not on this machine.
+    fn diffusion(&self, name: &str) -> anyhow::Result<PathBuf>;
+
+    /// The file or folder of an autoencoder.
+    ///
+    /// # Errors
+    /// When it is not on this machine.
+    fn autoencoder(&self, name: &str) -> anyhow::Result<PathBuf>;
+
+    /// Texts as the text encoder of a Stable Diffusion encodes them, `[1, tokens, channels]` each. `pipeline` is the model's folder.
+    ///
+    /// # Errors
+    /// When the text encoder cannot be loaded.
+    fn encode_texts(
+        &self,
+        pipeline: &Path,
+        texts: &[&str],
+        device: &Device,
+        warnings: &mut Vec<String>,
+    ) -> anyhow::Result<Vec<Tensor>>;
+}
+
+/// What learning rates are multiplied by. Clones share the number, so that it can be changed while a generator paints.
+#[derive(Clone, Debug)]
+pub struct LearningRateScale(Arc<AtomicU64>);
+
+impl Default for LearningRateScale {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(1f64.to_bits())))
+    }
+}
+
+impl LearningRateScale {
+    /// The number, 1 at first.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Changes the number, for all clones.
+    pub fn set(&self, scale: f64) {
+        self.0.store(scale.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// A schedule over the steps of a generator, multiplied by a [`LearningRateScale`].
+#[derive(Clone, Debug)]
+pub struct LearningRate {
+    schedule: Schedule,
+    scale: LearningRateScale,
+    steps: usize,
+}
+
+impl LearningRate {
+    /// The value after `done` steps.
+    pub fn at(&self, done: usize) -> f64 {
+        self.schedule.at(self.t(done)) * self.scale.get()
+    }
+
+    /// The share of the steps that is done, 0 at the first and 1 at the last.
+    pub fn t(&self, done: usize) -> f64 {
+        let last = self.steps.saturating_sub(1).max(1);
+        (done as f64 / last as f64).min(1.0)
+    }
+
+    /// Whether all steps are done.
+    pub fn progress(&self, done: usize) -> Progress {
+        if done >= self.steps {
+            Progress::Finished
+        } else {
+            Progress::Running
+        }
+    }
+}
+
+/// Refuses a learning rate at which nothing would ever change.
+pub(crate) fn check_learning_rate(checker: &mut Checker, path: &str, lr: &Schedule) {
+    if lr.bounds() == (0.0, 0.0) {
+        checker.invalid(path, "it is 0 throughout, so that nothing would change");
+    }
+}

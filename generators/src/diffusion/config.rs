@@ -1,0 +1,235 @@
+//! The configuration of guided diffusion.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, StepOrPercent};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Denoise, Diffusion, LoadOptions, Sampler, Space, Spacing, TextGuidance};
+use super::{is_conditional, load};
+use crate::{Build, BuildContext, Generator};
+
+/// Guided diffusion: a sampler goes from noise to a picture, guided by the prompts. The steps of the render are the sampler's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "DiffusionConfig")]
+pub struct Config {
+    /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
+    #[schemars(extend("format" = "model"))]
+    pub model: String,
+    /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+    pub prompt: Option<String>,
+    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0.
+    pub negative_prompt: Option<String>,
+    /// How far it is led from the one to the other (classifier-free guidance): 1 uses the wanted text alone and takes half the time, null
+    /// is 7.5.
+    #[schemars(range(min = 0, max = 100))]
+    pub cfg: Option<f64>,
+    /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
+    #[schemars(extend("format" = "model"))]
+    pub vae: Option<String>,
+    /// The rule of a step.
+    pub sampler: Sampler,
+    /// Which noise levels are stopped at; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
+    /// `leading` for `ddim`, `linspace` for the others.
+    pub spacing: Option<Spacing>,
+    /// How much new noise a step brings (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
+    #[schemars(range(min = 0, max = 1))]
+    pub eta: Option<f64>,
+    /// How many noise levels are left out at the noisy end, beside the steps that are made: a number, or a share of all levels. Null leaves
+    /// out none, and half of them where there is a picture to start from, so that something of it is kept.
+    pub skip: Option<StepOrPercent>,
+    /// Whether the gradient goes through the network.
+    pub guidance: GuidanceMode,
+    /// The factor of the gradient.
+    #[schemars(range(min = 0))]
+    pub scale: Schedule,
+    /// The largest root mean square of the gradient after that; null has no bound.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub clamp: Option<f64>,
+    /// Show CLIP a mixture of the clean and the noisy picture, that goes from the one to the other as the noise goes.
+    pub blend: bool,
+    /// Hold what the network predicts to the range of a picture; null does what the model's scheduler says.
+    pub clip_sample: Option<bool>,
+    /// Width and height that the network works at; null is the picture's size. Models are at their best at the size that they were trained at.
+    #[schemars(inner(range(min = 1, max = 16384)))]
+    pub resolution: Option<[usize; 2]>,
+    /// Keep less in memory for the gradient through the network, and compute it again: about a third slower.
+    pub gradient_checkpointing: bool,
+}
+
+/// Whether guidance goes through the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GuidanceMode {
+    /// The predicted picture's own gradient: no backward pass through the network.
+    ///
+    /// The clean image is taken to follow the noisy one by the factor `1 / (1 + sigma^2)`, as it does for data of unit variance
+    /// (Song et al. 2023, pseudoinverse guidance).
+    Around,
+    /// The gradient of the noisy picture, through the network.
+    Through,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            prompt: None,
+            negative_prompt: None,
+            cfg: None,
+            vae: None,
+            sampler: Sampler::Ddim,
+            spacing: None,
+            eta: None,
+            skip: None,
+            guidance: GuidanceMode::Through,
+            // Disco Diffusion's
+            scale: Schedule::from(5000.0),
+            clamp: Some(0.05),
+            blend: false,
+            clip_sample: None,
+            resolution: None,
+            gradient_checkpointing: false,
+        }
+    }
+}
+
+/// How much is skipped where there is an image to start from.
+const SKIP_FROM_IMAGE: StepOrPercent = StepOrPercent::Share(0.5);
+const MOST_SKIPPED_LEVELS: usize = 100_000;
+const MOST_SKIPPED_SHARE: f64 = 0.99;
+
+/// Classifier-free guidance where it is not set.
+const CFG: f64 = 7.5;
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        let folder = context.models()?.diffusion(&self.model)?;
+        let loading = LoadOptions {
+            recompute: self.gradient_checkpointing,
+            clip: self.clip_sample,
+        };
+        let failure = || format!("cannot load the diffusion model `{}`", self.model);
+        let (model, space) = if is_conditional(&folder).with_context(failure)? {
+            let texts = TextGuidance {
+                prompt: self.prompt.as_deref(),
+                negative_prompt: self.negative_prompt.as_deref(),
+                cfg: self.cfg.unwrap_or(CFG),
+                vae: self.vae.as_deref(),
+            };
+            (texts.load(&folder, loading, context)).with_context(failure)?
+        } else {
+            self.refuse_texts()?;
+            let model = load(&folder, loading, context.device).with_context(failure)?;
+            context.warnings.extend_from_slice(model.network.warnings());
+            (Arc::new(model) as Arc<dyn Denoise>, Space::Pixels)
+        };
+        Ok(Box::new(Diffusion::new(self, model, space, context)?))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        if self.eta.is_some() && self.sampler.default_eta().is_none() {
+            checker.invalid(
+                "eta",
+                "only `ddim` and `euler_ancestral` bring new noise: leave it out",
+            );
+        }
+        match self.skip {
+            Some(StepOrPercent::Steps(steps)) if steps > MOST_SKIPPED_LEVELS => checker.unexpected(
+                "skip",
+                format!("a whole number from 0 to {MOST_SKIPPED_LEVELS}"),
+                steps,
+            ),
+            Some(share @ StepOrPercent::Share(number)) if number > MOST_SKIPPED_SHARE => {
+                checker.unexpected("skip", "at most 99 %", share);
+            }
+            _ => {}
+        }
+        if let Some(size) = self.resolution {
+            checker.pixels("resolution", size);
+        }
+    }
+
+    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        let vae = self.vae.as_mut().map(|vae| ("vae", vae));
+        vae.into_iter()
+            .chain([("model", &mut self.model)])
+            .rev()
+            .collect()
+    }
+
+    fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
+        vec![
+            format!("a lower {}", key("scale")),
+            "more `steps`".to_owned(),
+        ]
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../../recipes/diffusion.yaml"))
+    }
+}
+
+impl Config {
+    /// How many noise levels are skipped in a render of `steps` steps.
+    pub(super) fn skipped(&self, steps: usize, from_image: bool) -> usize {
+        match (self.skip, from_image) {
+            (None, false) => 0,
+            (None, true) => levels(steps, SKIP_FROM_IMAGE),
+            (Some(skip), _) => levels(steps, skip),
+        }
+    }
+
+    /// The spacing of noise levels; `own` is the model's.
+    pub(super) fn spacing(&self, own: Option<Spacing>) -> Spacing {
+        match (self.spacing, own) {
+            (Some(spacing), _) => spacing,
+            // distilled models depend on the noisiest level above all, and do badly where it is left out
+            (None, Some(Spacing::Trailing)) => Spacing::Trailing,
+            (None, _) if self.sampler == Sampler::Ddim => Spacing::Leading,
+            (None, _) => Spacing::Linspace,
+        }
+    }
+
+    /// An unconditional model reads no texts.
+    fn refuse_texts(&self) -> anyhow::Result<()> {
+        let given = [
+            ("prompt", self.prompt.is_some()),
+            ("negative_prompt", self.negative_prompt.is_some()),
+            ("cfg", self.cfg.is_some()),
+            ("vae", self.vae.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((key, _)) => bail!(
+                "`{}` is an unconditional model, which looks at no text and has no autoencoder: leave `{key}` out of its generator, or name a Stable Diffusion",
+                self.model
+            ),
+        }
+    }
+}
+
+/// How many levels are skipped before `steps` others: a number, or a share of all levels.
+fn levels(steps: usize, skip: StepOrPercent) -> usize {
+    match skip {
+        StepOrPercent::Steps(skipped) => skipped,
+        StepOrPercent::Share(share) => (steps as f64 / (1.0 - share)).round() as usize - steps,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_skipped_beside_the_steps_that_are_made() {
+        assert_eq!(levels(40, StepOrPercent::Steps(0)), 0);
+        assert_eq!(levels(40, StepOrPercent::Steps(10)), 10);
+        assert_eq!(levels(30, StepOrPercent::Share(0.4)), 20);
+        assert_eq!(levels(1, StepOrPercent::Share(0.99)), 99);
+    }
+}

@@ -1,0 +1,88 @@
+//! The texts that a Stable Diffusion is conditioned on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use phantasia_core::Prompt;
+
+use super::{Denoise, LoadOptions, Space, StableDiffusion};
+use crate::BuildContext;
+
+/// The texts of classifier-free guidance, and the autoencoder.
+pub(crate) struct TextGuidance<'a> {
+    /// The wanted text; `None` takes the prompts of positive weight.
+    pub prompt: Option<&'a str>,
+    /// The unwanted text; `None` takes the prompts of negative weight.
+    pub negative_prompt: Option<&'a str>,
+    /// How far it is led from the one to the other; 1 uses the wanted text alone.
+    pub cfg: f64,
+    /// The autoencoder instead of the model's own.
+    pub vae: Option<&'a str>,
+}
+
+impl TextGuidance<'_> {
+    /// Loads a Stable Diffusion conditioned on these texts, and the space it works in.
+    pub fn load(
+        &self,
+        folder: &Path,
+        loading: LoadOptions,
+        context: &mut BuildContext<'_>,
+    ) -> Result<(Arc<dyn Denoise>, Space)> {
+        let prompts = context.prompts;
+        let wanted = (self.prompt.map(str::to_owned))
+            .unwrap_or_else(|| joined(prompts, |weight| weight > 0.0));
+        let unwanted = (self.negative_prompt.map(str::to_owned))
+            .unwrap_or_else(|| joined(prompts, |weight| weight < 0.0));
+        let mut texts = vec![wanted.as_str()];
+        if self.cfg != 1.0 {
+            texts.push(&unwanted);
+        }
+        let models = context.models()?;
+        let encoded = models.encode_texts(folder, &texts, context.device, &mut context.warnings)?;
+        let mut encoded = encoded.into_iter();
+        let wanted = encoded.next().context("the text was not encoded")?;
+        // with a cfg of 1 it is not used
+        let unwanted = encoded.next().unwrap_or_else(|| wanted.clone());
+        let vae = self.vae.map(|name| models.autoencoder(name)).transpose()?;
+        let pipeline = StableDiffusion::load(folder, vae.as_deref(), loading, context.device)?;
+        context.warnings.extend(pipeline.warnings().cloned());
+        Ok((
+            pipeline.guided(wanted, unwanted, self.cfg)?,
+            pipeline.space(),
+        ))
+    }
+}
+
+/// The texts of the prompts whose weight at the start is as wanted.
+fn joined(prompts: &[Prompt], wanted: fn(f64) -> bool) -> String {
+    let texts: Vec<&str> = (prompts.iter())
+        .filter(|prompt| wanted(prompt.weight.at(0.0)))
+        .filter_map(|prompt| prompt.text.as_deref())
+        .collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use phantasia_core::Schedule;
+
+    use super::*;
+
+    #[test]
+    fn the_texts_of_the_prompts_are_chosen_by_their_weight() {
+        let weighted = |text: &str, weight: f64| Prompt {
+            weight: Schedule::from(weight),
+            ..Prompt::new(text)
+        };
+        let prompts = [
+            weighted("a cat", 1.0),
+            weighted("blurry", -0.3),
+            weighted("oil", 0.5),
+            weighted("nothing", 0.0),
+        ];
+        assert_eq!(joined(&prompts, |weight| weight > 0.0), "a cat, oil");
+        assert_eq!(joined(&prompts, |weight| weight < 0.0), "blurry");
+        assert_eq!(joined(&[], |weight| weight < 0.0), "");
+    }
+}

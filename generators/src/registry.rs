@@ -1,0 +1,127 @@
+//! The kinds of generators: one line each.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::{Build, cellular, diffusion, fft, latent, noise, pixels, pyramid, vqgan};
+
+/// Defines the enum of all kinds. A kind is named as its module, which has a type `Config`.
+macro_rules! registry {
+    ($(#[doc = $about:literal] $Kind:ident($module:ident)),* $(,)?) => {
+        /// The configuration of a generator: its kind, and the settings of that kind.
+        #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        #[schemars(transform = phantasia_core::schema::or_bare_kinds)]
+        pub enum GeneratorConfig {
+            $(#[doc = $about] $Kind($module::Config),)*
+        }
+
+        #[derive(Clone, Copy, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Kind {
+            $($Kind,)*
+        }
+
+        impl Kind {
+            fn read<'de, D: Deserializer<'de>>(self, rest: D) -> Result<GeneratorConfig, D::Error> {
+                match self {
+                    $(Self::$Kind => Deserialize::deserialize(rest).map(GeneratorConfig::$Kind),)*
+                }
+            }
+        }
+
+        impl GeneratorConfig {
+            /// The name of each kind, and a sentence about it.
+            pub const KINDS: &[(&str, &str)] = &[$((stringify!($module), $about.trim_ascii())),*];
+
+            /// The settings of the kind, with what is built from them.
+            pub fn settings(&self) -> &dyn Build {
+                match self {
+                    $(Self::$Kind(config) => config,)*
+                }
+            }
+
+            /// [`GeneratorConfig::settings`], to be changed.
+            pub fn settings_mut(&mut self) -> &mut dyn Build {
+                match self {
+                    $(Self::$Kind(config) => config,)*
+                }
+            }
+        }
+
+        $(
+            impl From<$module::Config> for GeneratorConfig {
+                fn from(config: $module::Config) -> Self {
+                    Self::$Kind(config)
+                }
+            }
+        )*
+    };
+}
+registry! {
+    /// Layers of several sizes, each enlarged to the picture's and summed.
+    Pyramid(pyramid),
+    /// A diffusion model, guided.
+    Diffusion(diffusion),
+    /// The noise that a one-step diffusion model turns into a picture.
+    Noise(noise),
+    /// The latents of a VQGAN, each replaced by the nearest code of its codebook.
+    Vqgan(vqgan),
+    /// The latents of an autoencoder as they are.
+    Latent(latent),
+    /// A neural cellular automaton.
+    Cellular(cellular),
+    /// Pixels, of any colour or of a palette's.
+    Pixels(pixels),
+    /// The picture's spectrum.
+    Fft(fft),
+}
+
+impl GeneratorConfig {
+    /// A kind with its default settings.
+    pub fn of_kind(name: &str) -> Option<Self> {
+        let name = StrDeserializer::<de::value::Error>::new(name);
+        Self::deserialize(name).ok()
+    }
+}
+
+impl Default for GeneratorConfig {
+    fn default() -> Self {
+        pyramid::Config::default().into()
+    }
+}
+
+/// Reads a map whose first key is `kind`, or a kind's bare name.
+impl<'de> Deserialize<'de> for GeneratorConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct GeneratorVisitor;
+
+        impl<'de> Visitor<'de> for GeneratorVisitor {
+            type Value = GeneratorConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map with the key `kind`, or a kind's name")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<GeneratorConfig, E> {
+                let kind = Kind::deserialize(StrDeserializer::new(word))?;
+                let none = std::iter::empty::<(&str, &str)>();
+                kind.read(MapDeserializer::new(none))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GeneratorConfig, A::Error> {
+                if map.next_key::<String>()?.as_deref() != Some("kind") {
+                    return Err(de::Error::missing_field("kind"));
+                }
+                let kind: Kind = map.next_value()?;
+                kind.read(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_any(GeneratorVisitor)
+    }
+}

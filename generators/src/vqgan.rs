@@ -1,0 +1,86 @@
+//! Painting in the latents of a VQGAN (VQGAN-CLIP, Crowson et al. 2022).
+
+use anyhow::bail;
+use phantasia_core::Schedule;
+use phantasia_core::check::Checker;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::build::check_learning_rate;
+use crate::latent::{self, Latent, Start};
+use crate::{Build, BuildContext, Generator};
+
+/// The latents of a VQGAN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "VqganConfig")]
+pub struct Config {
+    /// A folder, a file, or the name of a known model.
+    #[schemars(extend("format" = "model"))]
+    pub model: String,
+    /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where
+    /// there is an image to start from, else `codes`.
+    pub start: Option<Start>,
+    /// The learning rate, in units of the codes.
+    #[schemars(range(min = 0))]
+    pub lr: Schedule,
+    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+    /// gigabytes.
+    #[schemars(range(min = 1, max = 16384))]
+    pub tile: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: "vqgan-imagenet-f16-16384".to_owned(),
+            start: None,
+            lr: Schedule::from(0.1),
+            tile: None,
+        }
+    }
+}
+
+impl Build for Config {
+    fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
+        let autoencoder = context.autoencoder(&self.model)?;
+        if autoencoder.codebook().is_none() {
+            bail!(
+                "`{}` is an autoencoder without a codebook: paint with `kind: latent`, or name a VQGAN",
+                self.model
+            );
+        }
+        let start = self.start.unwrap_or(match context.init {
+            None => Start::Codes,
+            Some(_) => Start::Init,
+        });
+        let config = latent::Config {
+            model: self.model.clone(),
+            lr: self.lr.clone(),
+            tile: self.tile,
+            ..latent::Config::default()
+        };
+        let latent = Latent::new(&config, autoencoder, start, true, context)?;
+        Ok(Box::new(latent))
+    }
+
+    fn check(&self, checker: &mut Checker) {
+        check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
+        vec![("model", &mut self.model)]
+    }
+
+    fn allows_zero_steps(&self) -> bool {
+        true
+    }
+
+    fn needs_init(&self) -> Option<&'static str> {
+        (self.start == Some(Start::Init)).then_some("start")
+    }
+
+    fn template(&self) -> Option<&'static str> {
+        Some(include_str!("../recipes/vqgan.yaml"))
+    }
+}

@@ -1,0 +1,41 @@
+//! Where generators find models, and how the texts of diffusion models are encoded.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use generators::ModelSource;
+
+use crate::clip::TextEncoder;
+use crate::load;
+
+/// The models on this machine.
+pub(super) struct LocalModels;
+
+impl ModelSource for LocalModels {
+    fn diffusion(&self, name: &str) -> Result<PathBuf> {
+        Ok(load::diffusion(name)?)
+    }
+
+    fn autoencoder(&self, name: &str) -> Result<PathBuf> {
+        Ok(load::autoencoder(name)?)
+    }
+
+    fn encode_texts(
+        &self,
+        pipeline: &Path,
+        texts: &[&str],
+        device: &Device,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Tensor>> {
+        let encoder = TextEncoder::from_pipeline(pipeline, device)?;
+        warnings.extend_from_slice(encoder.warnings());
+        let encode = |text: &&str| {
+            let encoded = encoder.encode(text)?;
+            let unread = &encoded.unread;
+            warnings.extend(unread.warnings("the diffusion model", "its prompt"));
+            Ok(encoded.hidden)
+        };
+        texts.iter().map(encode).collect()
+    }
+}
