@@ -11,8 +11,8 @@ use phantasia::clip::config::{
     ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
     VisionConfig, VisionKind, VisionPool, VitConfig,
 };
-use phantasia::clip::preprocess::{Filter, Fit};
-use phantasia::clip::{Numbers, Tower};
+use phantasia::clip::preprocess::{CropRounding, Preprocess};
+use phantasia::clip::{DTypePolicy, Tower};
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Select};
 use weights::checkpoint::Checkpoint;
@@ -62,10 +62,7 @@ fn config(
         },
         mean: MEAN,
         std: STD,
-        filter: Filter::Bicubic,
-        fit: Fit::Cover,
-        resized: image,
-        fill: [0; 3],
+        preprocess: Preprocess::new(image, CropRounding::Floor),
     }
 }
 
@@ -94,7 +91,13 @@ fn main() -> anyhow::Result<()> {
         ("vit-b-32", config(224, 32, 768, 12, 12, 512)),
         ("tiny", config(64, 8, 192, 6, 6, 256)),
     ] {
-        let tower = Tower::build(name, &config, &Checkpoint::random(1), Numbers::F32, &device)?;
+        let tower = Tower::build(
+            name,
+            &config,
+            &Checkpoint::random(1),
+            DTypePolicy::F32,
+            &device,
+        )?;
         let side = config.vision.image_size;
         let values: Vec<f32> = (0..CUTOUTS * 3 * side * side)
             .map(|i| 0.5 + 0.4 * (0.37 * i as f32).sin())

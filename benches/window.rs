@@ -45,7 +45,7 @@ fn paint(recipe: &Recipe, shown: bool) -> Result<Vec<f64>> {
         times.lock().expect("the times").push(Instant::now());
     })?;
     if let Some(window) = window {
-        window.run(&worker.frames(), &worker.commands(), &|| worker.is_done())?;
+        window.run(&worker)?;
     }
     worker.join()?;
     let ends = ends.lock().expect("the times");

@@ -13,7 +13,6 @@ pub mod flat;
 pub mod grow;
 pub mod judge;
 pub mod live;
-pub mod load;
 pub mod metadata;
 pub mod names;
 pub mod proofread;

@@ -1,6 +1,6 @@
 //! Checks, before anything is painted, how the CLIPs of a recipe read its texts.
 
-use crate::load;
+use crate::clip::Library;
 use crate::recipe::{PartialRecipe, Recipe, RecipeError};
 
 /// Tokenizes all texts of a recipe, those of stages and of the timeline included, with the tokenizers of those of its CLIPs that are on
@@ -8,12 +8,16 @@ use crate::recipe::{PartialRecipe, Recipe, RecipeError};
 ///
 /// # Errors
 /// When a CLIP can read no part of a text.
-pub fn proofread(draft: &PartialRecipe, recipe: &Recipe) -> Result<Vec<String>, RecipeError> {
+pub fn proofread(
+    draft: &PartialRecipe,
+    recipe: &Recipe,
+    library: &Library,
+) -> Result<Vec<String>, RecipeError> {
     let mut problems = vec![];
     let mut warnings = vec![];
     for (index, clip) in recipe.clip.iter().enumerate() {
         let name = &clip.model;
-        let tokenizer = match load::tokenizer(name) {
+        let tokenizer = match library.tokenizer(name) {
             Ok(Some(tokenizer)) => tokenizer,
             Ok(None) => continue,
             Err(error) => {

@@ -13,7 +13,8 @@ use candle_core::{DType, Device, Tensor};
 use generators::{Artifact, Generator, Progress, State};
 use serde::{Deserialize, Serialize};
 
-pub use backend::{Library, SessionBackend, SessionOptions};
+pub use crate::clip::Library;
+pub use backend::{SessionBackend, SessionOptions};
 pub use state::{SavedSession, SavedState, Source};
 
 use crate::objective::Objective;
@@ -106,12 +107,12 @@ pub struct Session {
     learning_rate_scale: f64,
     /// Edits of the recipe's timeline whose step has not come.
     ahead: VecDeque<Edit>,
-    /// Edits that took effect.
+    /// The applied edits.
     timeline: Vec<Edit>,
     /// The edits that take the last ones back, in the order of those.
     undo: Vec<Edit>,
     before_restart: Option<(Segment, State)>,
-    /// The last picture whose loss was a number.
+    /// The last picture with a finite gradient.
     last_finite: Option<Tensor>,
 }
 
@@ -224,7 +225,7 @@ impl Session {
         self.learning_rate_scale
     }
 
-    /// All edits: those that took effect, then those whose step has not come.
+    /// All edits: those applied, then those whose step has not come.
     pub fn timeline(&self) -> Vec<Edit> {
         self.timeline.iter().chain(&self.ahead).cloned().collect()
     }
@@ -326,12 +327,12 @@ impl Session {
         }
     }
 
-    /// What the generator leaves in the run folder beside its picture.
+    /// What the generator leaves in the run folder in addition to its picture.
     pub fn artifact(&self) -> Result<Option<Artifact>> {
         self.generator.artifact().context("the generator failed")
     }
 
-    /// The cutouts `[n, 3, side, side]` of the picture as it is now that the next step would judge; `None` without a term that uses cutouts.
+    /// The cutouts `[n, 3, side, side]` of the present picture that the next step would judge; `None` without a term that uses cutouts.
     pub fn cutouts(&mut self) -> Result<Option<Tensor>> {
         let image = self.image()?;
         self.objective.cutouts(&image, self.at())
@@ -383,7 +384,7 @@ mod tests {
         }
     }
 
-    /// Wants every value to be smaller by a tenth, until a step at which its loss is not a number.
+    /// Lowers every value by a tenth in each step, until a step at which its loss is not a number.
     struct Downwards {
         breaks_at: usize,
     }

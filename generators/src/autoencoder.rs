@@ -16,10 +16,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use candle_core::{Device, Tensor};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
-use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope, file_in};
+use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope};
+use weights::models::{ModelKind, file_in, resolve_path};
 
 pub use codebook::Codebook;
 pub use vqgan::VqganConfig;
@@ -131,6 +133,16 @@ pub struct Autoencoder {
 }
 
 impl Autoencoder {
+    /// Loads the autoencoder of that name: a file, a folder, or a known model or repository that the Hugging Face cache holds.
+    ///
+    /// # Errors
+    /// If it is not on this machine, and as [`Autoencoder::open`].
+    pub fn by_name(name: &str, device: &Device) -> anyhow::Result<Self> {
+        let path = resolve_path(name, ModelKind::Latent)?;
+        Self::open(&path, device)
+            .with_context(|| format!("cannot load the autoencoder in {}", path.display()))
+    }
+
     /// Reads the autoencoder that a file or a folder holds.
     ///
     /// # Errors
@@ -142,7 +154,7 @@ impl Autoencoder {
         } = files::find(path)?;
         let mut checkpoint = Checkpoint::open(&file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        let config = match file_in(folder, &["config.json"]) {
+        let config = match file_in(folder, ["config.json"]) {
             None => None,
             Some(path) => Some(read_config(&path)?),
         };

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use phantasia::clip::EMBEDDED;
 use phantasia::judge::labels::{labels_named, read_labels, templates};
 use phantasia::judge::{
     Accuracy, Classification, Classifier, ClipAccuracy, Ensemble, Evaluation, Label, PictureResult,
 };
-use phantasia::load::EMBEDDED;
 use phantasia::names::{one_line, percent_encoded};
 use serde_json::{Map, Value, json};
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 use clap::Args;
-use phantasia::load;
+use phantasia::clip::Clip;
 use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::run::video;
 use phantasia::session::Session;
@@ -186,7 +186,7 @@ fn ffmpeg() -> Value {
 
 fn embedded_model() -> Result<String> {
     let start = Instant::now();
-    load::load(load::EMBEDDED, std::path::Path::new(""), &Device::Cpu)?;
+    Clip::embedded(&Device::Cpu)?;
     Ok(format!(
         "loads in {:.0} ms",
         start.elapsed().as_secs_f64() * 1e3

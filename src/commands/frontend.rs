@@ -163,13 +163,12 @@ impl<'a> Frontend<'a> {
                 })
                 .context("cannot listen to standard input")?;
         }
-        let frames = worker.frames();
         let shown = match (window, self.preview) {
-            (Some(window), _) => window.run(&frames, &worker.commands(), &|| worker.is_done()),
+            (Some(window), _) => window.run(&worker),
             (None, Preview::Terminal) => {
                 // a render that holds ends once every sender of commands is gone, this one included
                 worker.hang_up();
-                terminal::run(&frames, &|| worker.is_done())
+                terminal::run(&worker)
             }
             (None, _) => Ok(()),
         };

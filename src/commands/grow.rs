@@ -22,11 +22,7 @@ use super::interrupt::{INTERRUPTED, interrupt};
 /// Frames of the video per second.
 const FPS: f64 = 20.0;
 const VIDEOS: [(&str, &str, VideoKind); 3] = [
-    (
-        "gif",
-        "256 colours a frame; plays everywhere",
-        VideoKind::Gif,
-    ),
+    ("gif", "256 colours; plays everywhere", VideoKind::Gif),
     ("mp4", "H.264; needs ffmpeg", VideoKind::Mp4),
     ("webp", "Lossless; plays in browsers", VideoKind::Webp),
 ];
@@ -137,13 +133,9 @@ fn show(
     stop: &Arc<AtomicBool>,
 ) -> Result<Growth> {
     window.set_title(&format!("Phantasia: {}", folder.path().display()));
-    let snapshots = Arc::clone(folder);
-    let worker = GrowWorker::spawn(growth, PACE, Arc::clone(stop), move |steps, image| {
-        Ok(snapshots.write_snapshot(steps, image, None)?)
-    })?;
+    let worker = GrowWorker::spawn(growth, PACE, Arc::clone(stop), Arc::clone(folder))?;
     // what has grown is kept, even if the window fails
-    let shown = window.run(&worker.frames(), &worker.commands(), &|| worker.is_done());
-    if let Err(error) = shown {
+    if let Err(error) = window.run(&worker) {
         eprint_line(format_args!("{error:#}"));
     }
     worker.join()

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::Args;
-use phantasia::clip::ClipActivation;
+use phantasia::clip::{ClipActivation, EMBEDDED, EMBEDDED_ACTIVATION};
 use phantasia::judge::{Results, Skipped, no_pictures, unsupported};
-use phantasia::load::{EMBEDDED, EMBEDDED_ACTIVATION};
 use phantasia::names::{insert_path, one_line, percent_encoded};
 use serde_json::{Map, Value, json};
 

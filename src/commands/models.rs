@@ -1,13 +1,16 @@
 //! `phantasia models`
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use phantasia::load::{self, EMBEDDED};
-use phantasia::models::{self, Cache, Hub, Model, ModelError, Reference, Snapshot, Wanted};
+use phantasia::clip::files::ClipFiles;
+use phantasia::models::{
+    self, Cache, EMBEDDED, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError, Snapshot,
+    resolve,
+};
 use phantasia::recipe::Recipe;
 use serde::Serialize;
 use serde_json::json;
@@ -25,7 +28,7 @@ pub struct ModelsArgs {
 }
 
 /// Commands on models.
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// List the known models, and which of them are on this machine
     List {
@@ -57,7 +60,7 @@ pub enum ModelsCommand {
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
-    aliases: &'a [&'a str],
+    aliases: &'a [String],
     kind: &'a str,
     repository: String,
     /// The requested revision.
@@ -85,48 +88,48 @@ struct State {
 
 /// Lists, finds and fetches models.
 pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    match args.command.clone().unwrap_or(ModelsCommand::List {
-        names: vec![],
-        json: false,
-    }) {
-        ModelsCommand::List { names, json } => list(&names, json)?,
-        ModelsCommand::Path { name } if name == EMBEDDED => part_of_the_program()?,
-        ModelsCommand::Path { name } => {
-            let found = models::locate(&name, Path::new(""), models::ANY_WEIGHTS)?;
-            if let Some(about) = found.note {
-                eprint_line(about);
-            }
-            print_line(found.path.display())?;
+    match &args.command {
+        None => list(&[], false)?,
+        Some(ModelsCommand::List { names, json }) => list(names, *json)?,
+        Some(ModelsCommand::Path { name } | ModelsCommand::Fetch { name, .. })
+            if name == EMBEDDED =>
+        {
+            // its name stands for the path
+            eprint_line(format_args!(
+                "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"
+            ));
+            print_line(EMBEDDED)?;
         }
-        ModelsCommand::Fetch { name, .. } if name == EMBEDDED => part_of_the_program()?,
-        ModelsCommand::Fetch { name, quiet } => print_line(fetch(&name, quiet)?.display())?,
+        Some(ModelsCommand::Path { name }) => {
+            let found = resolve(name, None)?;
+            found.note.into_iter().for_each(eprint_line);
+            if let Some(path) = found.path {
+                print_line(path.display())?;
+            }
+        }
+        Some(ModelsCommand::Fetch { name, quiet }) => print_line(fetch(name, *quiet)?.display())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Handles the embedded model, which needs no files: its name is printed in place of a path.
-fn part_of_the_program() -> Result<()> {
-    eprint_line(format_args!(
-        "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"
-    ));
-    Ok(print_line(EMBEDDED)?)
 }
 
 fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
     let has_embedded = names.is_empty() || names.iter().any(|name| name == EMBEDDED);
-    let known = models::all().iter().map(|model| model.name);
+    let known = models::all().iter().map(|model| model.name.as_str());
     let named = names.iter().map(String::as_str);
     let lines = (named.filter(|name| *name != EMBEDDED))
         .chain(known.filter(|_| names.is_empty()))
-        .map(|name| Ok(line(name, &Reference::parse(name)?, &cache)))
+        .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)))
         .collect::<Result<Vec<Line<'_>>>>()?;
     if json {
         return print_json(&json!({ "models": lines }));
     }
-    let columns = ["name", "kind"].map(|header| (header, Side::Left));
-    let size = ("size", Side::Right);
-    let mut table = Table::new(columns.into_iter().chain([size, ("about", Side::Left)]));
+    let mut table = Table::new([
+        ("name", Side::Left),
+        ("kind", Side::Left),
+        ("size", Side::Right),
+        ("about", Side::Left),
+    ]);
     if has_embedded {
         table.row([EMBEDDED, "clip", "here", "part of the program"].map(str::to_owned));
     }
@@ -136,12 +139,8 @@ fn list(names: &[String], json: bool) -> Result<()> {
             (None, Some(size)) => models::megabytes(size),
             (None, None) => "not here".to_owned(),
         };
-        table.row([
-            line.name.to_owned(),
-            line.kind.to_owned(),
-            size,
-            line.about.to_owned(),
-        ]);
+        let [name, kind, about] = [line.name, line.kind, line.about].map(str::to_owned);
+        table.row([name, kind, size, about]);
     }
     table.print()?;
     if !names.is_empty() {
@@ -176,9 +175,10 @@ fn details(line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
-fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
-    let model: Option<&'static Model> = reference.model;
-    let found = models::located(reference, models::ANY_WEIGHTS);
+fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
+    let model: Option<&'static Model> = hub.model;
+    let found = hub.resolve(name, None, cache);
+    let (path, note) = found.map_or((None, None), |found| (found.path, found.note));
     let state = |snapshot: Snapshot| State {
         files: snapshot.files(),
         commit: snapshot.commit,
@@ -186,17 +186,17 @@ fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
         path: snapshot.path.display().to_string(),
     };
     Line {
-        name: model.map_or(name, |model| model.name),
-        aliases: model.map_or(&[], |model| model.aliases),
-        kind: model.map_or("unknown", |model| model.kind.word()),
-        repository: reference.repository.clone(),
-        revision: reference.revision.clone(),
+        name: model.map_or(name, |model| &model.name),
+        aliases: model.map_or(&[], |model| &model.aliases),
+        kind: model.map_or("unknown", |model| model.kind.name()),
+        repository: hub.repository.clone(),
+        revision: hub.revision.clone(),
         megabytes: model.map(|model| model.megabytes),
-        licence: model.map(|model| model.licence),
-        about: model.map_or("not in the table of known models", |model| model.about),
-        path: found.as_ref().map(|found| found.path.display().to_string()),
-        note: found.and_then(|found| found.note),
-        snapshots: (cache.snapshots(&reference.repository).into_iter())
+        licence: model.map(|model| model.licence.as_str()),
+        about: model.map_or("not in the table of known models", |model| &model.about),
+        path: path.map(|path| path.display().to_string()),
+        note,
+        snapshots: (cache.snapshots(&hub.repository).into_iter())
             .map(state)
             .collect(),
     }
@@ -204,24 +204,27 @@ fn line<'a>(name: &'a str, reference: &Reference, cache: &Cache) -> Line<'a> {
 
 /// The hub of the environment, with messages about slow connections on standard error.
 fn hub() -> Hub {
-    Hub::from_env().telling(|text| eprint_line(text))
+    Hub::from_env().with_notices(|text| eprint_line(text))
 }
 
 /// Downloads a model, and the shared tokenizer where it needs one. Returns the folder that it lies in.
 fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
     let hub = hub();
-    let wanted = models::wanted(name)?;
-    let folder = download(&hub, &wanted, quiet)?;
+    let folder = download(&hub, &FetchRequest::parse(name)?, quiet)?;
     fetch_tokenizer(&hub, name, quiet)?;
     Ok(folder)
 }
 
 /// Downloads the tokenizer that CLIPs share, where a model has none of its own.
 fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
-    if let Some(tokenizer) = models::find(name).and_then(models::wanted_tokenizer)
-        && !load::has_tokenizer(name)
-    {
-        download(hub, &tokenizer, quiet)?;
+    let Ok(model) = resolve(name, ModelKind::Clip) else {
+        return Ok(());
+    };
+    let shares = model.model.is_some_and(|model| model.shared_tokenizer);
+    let files = |path: PathBuf| ClipFiles::of_model(&path, model.model).ok();
+    let has = || (model.path.and_then(files)).is_some_and(|files| files.tokenizer.is_some());
+    if shares && !has() {
+        download(hub, &FetchRequest::standard_tokenizer(), quiet)?;
     }
     Ok(())
 }
@@ -237,21 +240,19 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
         if !asked.insert(name.clone()) {
             continue;
         }
-        match load::at_hand(&name) {
-            Ok(about) => {
-                if let Some(about) = about {
-                    eprint_line(about);
-                }
+        match resolve(&name, None) {
+            Ok(model) => {
+                model.note.into_iter().for_each(eprint_line);
                 if yes {
                     fetch_tokenizer(&hub(), &name, quiet)?;
                 }
             }
-            Err(ModelError::Missing { .. }) if yes => {
+            Err(ResolveError::Missing { .. }) if yes => {
                 fetch(&name, quiet)?;
             }
-            Err(error @ ModelError::Missing { .. }) => missing.push(error.to_string()),
-            // whoever loads it says more
-            Err(ModelError::Unknown { .. } | ModelError::Revision { .. }) => {}
+            Err(error @ ResolveError::Missing { .. }) => missing.push(error.to_string()),
+            // loading it reports this in more detail
+            Err(ResolveError::Unknown { .. } | ResolveError::Revision { .. }) => {}
         }
     }
     if !missing.is_empty() {
@@ -273,9 +274,9 @@ pub fn ensure_for(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) ->
     ensure(own.chain(judges.iter().cloned()), yes, quiet)
 }
 
-fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<PathBuf> {
+fn download(hub: &Hub, request: &FetchRequest, quiet: bool) -> Result<PathBuf> {
     let mut progress = Progress::of_download(quiet);
-    let fetched = hub.fetch(wanted, &mut |fetch| {
+    let fetched = hub.fetch(request, &mut |fetch| {
         progress.update(fetch.done as usize, fetch.total as usize, fetch.file);
     });
     drop(progress);
@@ -283,7 +284,7 @@ fn download(hub: &Hub, wanted: &Wanted, quiet: bool) -> Result<PathBuf> {
     if !quiet {
         eprint_line(format_args!(
             "{}: {}, {:.1} MB fetched",
-            wanted.repository,
+            request.repository,
             fetched.files.join(", "),
             fetched.bytes as f64 / 1e6
         ));

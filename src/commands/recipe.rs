@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use phantasia::clip::Library;
 use phantasia::proofread::proofread;
 use phantasia::recipe::{GeneratorConfig, PartialRecipe, Recipe, RecipeError};
 use phantasia::run::video;
@@ -87,7 +88,7 @@ fn read(file: &Path) -> Result<Recipe, RecipeError> {
     // before errors, whose cause they may explain
     warn_all(draft.warnings());
     let recipe = draft.finish()?;
-    warn_all(proofread(&draft, &recipe)?);
+    warn_all(proofread(&draft, &recipe, &Library::default())?);
     Ok(recipe)
 }
 

@@ -95,7 +95,8 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let (session, name) = (&args.session, run::run_name(&args.recipe));
     models::ensure_for(&recipe, &args.tournament.judge, session.models.yes, quiet)?;
     // only for its errors: the session, which has the models, gives the same warnings
-    proofread(&draft, &recipe)?;
+    let options = session.options();
+    proofread(&draft, &recipe, &options.library)?;
     if let Some(candidates) = args.tournament.candidates {
         let place = (args.out.as_path(), name.as_str());
         return tournament::begin(
@@ -113,7 +114,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     }
     let stop = interrupt()?;
     let (device, device_name) = session.models.device.open()?;
-    let mut session = Session::with_options(&recipe, &device, &session.options())?;
+    let mut session = Session::with_options(&recipe, &device, &options)?;
     warn_all(session.take_warnings());
     frontend.open_window()?;
     let folder = RunFolder::create(&args.out, &name)?;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use phantasia::aesthetic;
+use phantasia::clip::EMBEDDED;
 use phantasia::judge::sheet::{self, Tile};
 use phantasia::judge::{
     AestheticOptions, Combine, EncodedQueries, PictureResult, Query, Results, Score, Scorer,
     ScorerOptions,
 };
-use phantasia::load::EMBEDDED;
 use serde_json::{Value, json};
 
 use super::arguments::{one_of, positive, sheet};

@@ -153,9 +153,7 @@ fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
     let later = planned - segment.end();
     (steps.checked_sub(segment.origin + later))
         .filter(|own| segment.origin + own >= done && *own > 0)
-        .with_context(|| {
-            format!("--steps {steps}: the stages that follow alone have {later} steps")
-        })
+        .with_context(|| format!("--steps {steps}: the later stages have {later} steps"))
         .map(Some)
 }
 

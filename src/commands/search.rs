@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use phantasia::clip::EMBEDDED;
 use phantasia::judge::sheet::{self, Tile};
 use phantasia::judge::{
     EncodedQueries, Ensemble, Index, PictureResult, Query, Update, no_pictures,
 };
-use phantasia::load::EMBEDDED;
 use phantasia::names::insert_path;
 use serde_json::{Map, Value, json};
 

@@ -7,12 +7,12 @@ use image::RgbImage;
 pub struct Color(u32);
 
 impl Color {
-    /// From its red, green and blue.
+    /// The colour of these channels.
     pub const fn rgb(red: u8, green: u8, blue: u8) -> Self {
         Self((red as u32) << 16 | (green as u32) << 8 | blue as u32)
     }
 
-    /// As the frame buffer has it.
+    /// Its value in a frame buffer.
     pub const fn value(self) -> u32 {
         self.0
     }
@@ -58,17 +58,17 @@ impl Rect {
         }
     }
 
-    /// The first column that is not in it any more.
+    /// The first column to the right of it.
     pub fn right(&self) -> i32 {
         self.x + self.width
     }
 
-    /// The first row that is not in it any more.
+    /// The first row below it.
     pub fn bottom(&self) -> i32 {
         self.y + self.height
     }
 
-    /// Whether nothing is in it.
+    /// Whether it has no pixels.
     pub fn is_empty(&self) -> bool {
         self.width == 0 || self.height == 0
     }
@@ -168,12 +168,12 @@ impl Canvas {
         &self.pixels
     }
 
-    /// The whole of it.
+    /// The whole canvas.
     pub fn bounds(&self) -> Rect {
         Rect::new(0, 0, self.width as i32, self.height as i32)
     }
 
-    /// Begins anew, in one colour and possibly another size.
+    /// Clears it to one colour, in a possibly different size.
     pub fn reset(&mut self, width: usize, height: usize, color: Color) {
         self.width = width;
         self.height = height;
@@ -285,7 +285,7 @@ impl Canvas {
         }
     }
 
-    /// A copy of it as a picture.
+    /// Its pixels as a picture.
     pub fn to_picture(&self) -> RgbImage {
         let (width, height) = (self.width as u32, self.height as u32);
         let channels = self.pixels.iter().flat_map(|pixel| {

@@ -1,6 +1,5 @@
 //! A pattern that grows on a worker's thread.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use image::RgbImage;
 
 use super::Growth;
 use crate::live::{Mailbox, Next, Task, Worker};
+use crate::run::RunFolder;
 
 /// What a front end sends to a growing pattern.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,8 +50,8 @@ pub struct Frame {
 pub type GrowWorker = Worker<Grow>;
 
 impl GrowWorker {
-    /// Lets a pattern grow, with at least `pace` from one iteration to the next, until a command stops it or `stop` is set. `save` writes
-    /// a snapshot, and gets the iterations done.
+    /// Lets a pattern grow, with at least `pace` from one iteration to the next, until a command stops it or `stop` is set. Snapshots go
+    /// to the run folder.
     ///
     /// # Errors
     /// When the system cannot start a thread.
@@ -59,13 +59,13 @@ impl GrowWorker {
         growth: Growth,
         pace: Duration,
         stop: Arc<AtomicBool>,
-        save: impl FnMut(usize, &RgbImage) -> Result<PathBuf> + Send + 'static,
+        folder: Arc<RunFolder>,
     ) -> Result<Self> {
         Self::start("growth", stop, move |frames| {
             let grow = Grow {
                 growth,
                 pace,
-                save: Box::new(save),
+                folder,
                 frames,
                 is_paused: false,
                 is_stopped: false,
@@ -82,7 +82,7 @@ impl GrowWorker {
 pub struct Grow {
     growth: Growth,
     pace: Duration,
-    save: Box<dyn FnMut(usize, &RgbImage) -> Result<PathBuf>>,
+    folder: Arc<RunFolder>,
     frames: Arc<Mailbox<Frame>>,
     is_paused: bool,
     is_stopped: bool,
@@ -118,11 +118,12 @@ impl Task for Grow {
                 Command::Pause => self.is_paused = !self.is_paused,
                 Command::Restart => self.growth.restart()?,
                 Command::Snapshot => {
-                    let saved = (self.save)(self.growth.steps(), &self.growth.image()?);
+                    let (steps, image) = (self.growth.steps(), self.growth.image()?);
+                    let saved = self.folder.write_snapshot(steps, &image, None);
                     // a full disk is no reason to lose what has grown
                     self.message = Some(match saved {
                         Ok(path) => format!("Saved {}", path.display()),
-                        Err(error) => format!("{error:#}"),
+                        Err(error) => format!("{:#}", anyhow::Error::from(error)),
                     });
                 }
                 Command::Stop => self.is_stopped = true,
@@ -154,13 +155,13 @@ impl Grow {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::Ordering;
 
     use candle_core::{Device, Tensor};
     use generators::cellular::{Padding, Rule, RuleConfig};
 
     use super::*;
+    use crate::picture;
 
     fn growth() -> Growth {
         let config = RuleConfig {
@@ -193,31 +194,28 @@ mod tests {
         }
     }
 
+    fn worker(stop: &Arc<AtomicBool>) -> (GrowWorker, tempfile::TempDir) {
+        let out = tempfile::tempdir().expect("a folder");
+        let folder = Arc::new(RunFolder::create(out.path(), "growth").expect("a run"));
+        let worker = GrowWorker::spawn(growth(), Duration::ZERO, Arc::clone(stop), folder);
+        (worker.expect("a thread"), out)
+    }
+
     #[test]
     fn it_grows_pauses_heals_and_ends() {
-        let saved = Arc::new(Mutex::new(vec![]));
-        let keep = Arc::clone(&saved);
-        let worker = GrowWorker::spawn(
-            growth(),
-            Duration::ZERO,
-            Arc::new(AtomicBool::new(false)),
-            move |steps, image| {
-                keep.lock().expect("the lock").push((steps, image.clone()));
-                Ok("there.png".into())
-            },
-        )
-        .expect("a thread");
+        let (worker, out) = worker(&Arc::default());
         let commands = worker.commands();
         until(&worker, |frame| frame.steps > 3);
         commands.send(Command::Pause).expect("room");
         let paused = until(&worker, |frame| frame.paused);
         commands.send(Command::Snapshot).expect("room");
-        let told = until(&worker, |frame| frame.message.is_some());
-        assert_eq!(told.message.as_deref(), Some("Saved there.png"));
-        assert_eq!(
-            *saved.lock().expect("the lock"),
-            [(paused.steps, paused.image)]
-        );
+        let saved = until(&worker, |frame| frame.message.is_some());
+        let name = format!("growth-001/snapshots/step-{:05}.png", paused.steps);
+        let path = out.path().join(name);
+        let message = format!("Saved {}", path.display());
+        assert_eq!(saved.message, Some(message));
+        let snapshot = picture::load_rgb(&path).expect("a picture");
+        assert_eq!(snapshot, paused.image);
         commands
             .send(Command::Damage {
                 x: 12.0,
@@ -244,10 +242,7 @@ mod tests {
     #[test]
     fn an_interrupt_ends_it() {
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = GrowWorker::spawn(growth(), Duration::ZERO, Arc::clone(&stop), |_, _| {
-            Ok(PathBuf::new())
-        })
-        .expect("a thread");
+        let (worker, _out) = worker(&stop);
         stop.store(true, Ordering::Relaxed);
         worker.join().expect("a pattern");
     }

@@ -1,6 +1,5 @@
 //! CLIPs that embed texts and pictures for judging.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +9,7 @@ use image::RgbImage;
 use crate::clip::ClipChoice;
 use crate::clip::preprocess::Preprocess;
 use crate::clip::{Clip, ClipActivation, Unread, unit};
-use crate::load::{self, EMBEDDED};
+use crate::clip::{EMBEDDED, Library};
 
 /// One CLIP. Its judging image towers count as one: their embeddings are concatenated, so that the inner product of a picture's vector and
 /// a text's is the mean of the towers' cosines.
@@ -61,7 +60,7 @@ impl Encoder {
     /// Pictures as vectors of unit length, `[picture][width]`.
     fn embed(&self, pictures: &[Preprocessed], device: &Device) -> Result<Vec<Vec<f32>>> {
         let mut vectors = vec![Vec::with_capacity(self.width()); pictures.len()];
-        for (tower, index) in self.clip.judges().zip(&self.preprocessing) {
+        for (tower, index) in self.clip.scoring_towers().zip(&self.preprocessing) {
             let pictures: Vec<&RgbImage> = pictures.iter().map(|shown| &shown.0[*index]).collect();
             let embeddings = (tower.embed_preprocessed(&pictures, device))
                 .with_context(|| format!("the CLIP `{}` failed", tower.name()))?;
@@ -108,12 +107,13 @@ impl Ensemble {
         activation: Option<ClipActivation>,
         device: &Device,
     ) -> Result<Self> {
+        let library = Library::default();
         let load = |name: &String| {
             let choice = ClipChoice {
                 activation: activation.filter(|_| name != EMBEDDED),
                 ..ClipChoice::default()
             };
-            load::load_as(name, Path::new("."), choice, device).map(Arc::new)
+            library.clip(name, choice, device)
         };
         Self::new(names.iter().map(load).collect::<Result<_>>()?, device)
     }
@@ -136,7 +136,10 @@ impl Ensemble {
         };
         let encoders = (clips.into_iter())
             .map(|clip| Encoder {
-                preprocessing: (clip.judges().map(|tower| index_of(tower.preprocess()))).collect(),
+                preprocessing: (clip
+                    .scoring_towers()
+                    .map(|tower| index_of(tower.preprocess())))
+                .collect(),
                 clip,
             })
             .collect();
@@ -162,7 +165,7 @@ impl Ensemble {
     /// # Errors
     /// When the picture is empty.
     pub fn preprocess(&self, picture: &RgbImage) -> Result<Preprocessed> {
-        let pictures = (self.preprocessings.iter()).map(|preprocess| preprocess.show(picture));
+        let pictures = (self.preprocessings.iter()).map(|preprocess| preprocess.apply(picture));
         Ok(Preprocessed(pictures.collect::<candle_core::Result<_>>()?))
     }
 

@@ -12,8 +12,8 @@ use super::ensemble::Ensemble;
 use super::pictures::{Digest, EmbeddedFiles, PictureResult, Results, by_content};
 use super::query::{EncodedQueries, Query};
 use crate::aesthetic::Head;
+use crate::clip::EMBEDDED;
 use crate::clip::{ClipActivation, fast_dot};
-use crate::load::EMBEDDED;
 
 /// How the scores of several CLIPs become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct AestheticOptions {
 /// What pictures are scored by.
 #[derive(Clone, Debug)]
 pub struct ScorerOptions {
-    /// What they are compared with; none are needed with an aesthetic head, whose score then counts alone.
+    /// What they are compared with. With an aesthetic head it may be empty; then the head's score is the score.
     pub queries: Vec<Query>,
     /// The CLIPs that compare them.
     pub clips: Vec<String>,
@@ -74,7 +74,7 @@ impl Default for ScorerOptions {
 }
 
 impl ScorerOptions {
-    /// The names of all CLIPs that are loaded: first those that compare, then the head's. A head alone needs no other CLIP.
+    /// The names of all CLIPs that are loaded: first those that compare, then the head's. Without queries only the head's is needed.
     pub fn all_clips(&self) -> Vec<String> {
         let mut clips = vec![];
         if !self.queries.is_empty() {
@@ -122,7 +122,7 @@ impl Scorer {
             None => None,
             Some(AestheticOptions { head, clip }) => {
                 let index = clips.iter().position(|name| name == clip);
-                Some(Head::load(head)?).zip(index)
+                Some(Head::by_name(head)?).zip(index)
             }
         };
         let ensemble = Ensemble::load(&clips, options.activation, device)?;
@@ -242,7 +242,8 @@ impl Scorer {
     }
 }
 
-/// The scores of pictures, in their order, by the CLIPs that encoded the queries. Each picture comes as its vectors, `[encoder][width]`.
+/// The scores of pictures, in their order, by the CLIPs that encoded the queries. Each picture comes as its vectors, `[encoder][width]`. Works on
+/// all cores.
 ///
 /// # Errors
 /// When a score is not a number.
@@ -251,9 +252,9 @@ pub fn combine_scores(
     queries: &EncodedQueries,
     combine: Combine,
 ) -> Result<Vec<Score>> {
-    let total = total_weight(queries);
+    let total: f64 = queries.weights.iter().map(|weight| weight.abs()).sum();
     let encoders = queries.vectors.len().max(1) as f64;
-    let mut scores: Vec<Score> = (pictures.iter())
+    let mut scores: Vec<Score> = (pictures.par_iter())
         .map(|vectors| {
             let mut similarity = vec![0.0; queries.labels.len()];
             let mut by_encoder = vec![];
@@ -293,26 +294,6 @@ pub fn combine_scores(
         }
     }
     Ok(scores)
-}
-
-fn total_weight(queries: &EncodedQueries) -> f64 {
-    queries.weights.iter().map(|weight| weight.abs()).sum()
-}
-
-/// The scores of many pictures by one CLIP, each a vector `[width]` of unit length: the weighted mean of the cosines to the queries. Works
-/// on all cores.
-pub fn search_scores(pictures: &[&[f32]], queries: &EncodedQueries) -> Vec<f64> {
-    let total = total_weight(queries);
-    // the mean of cosines to several vectors is one product with their mean
-    let mut mean = vec![0.0f32; queries.vectors[0].first().map_or(0, Vec::len)];
-    for (vector, weight) in queries.vectors[0].iter().zip(&queries.weights) {
-        for (mean, value) in mean.iter_mut().zip(vector) {
-            *mean += (weight / total) as f32 * value;
-        }
-    }
-    (pictures.par_iter())
-        .map(|picture| fast_dot(picture, &mean))
-        .collect()
 }
 
 /// The share of the others that each is better than; a tie counts as half.

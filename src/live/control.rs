@@ -85,9 +85,10 @@ pub fn read_commands(
         };
         match line.and_then(|line| parse(&line)) {
             Ok(parsed) => {
-                let mut sent = parsed.into_iter().map(|command| commands.send(command));
-                if sent.any(|sent| sent.is_err()) {
-                    return;
+                for command in parsed {
+                    if commands.send(command).is_err() {
+                        return;
+                    }
                 }
             }
             Err(error) => complain(&format!("command line {number}: {error:#}")),

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{GeneratorConfig, Prompt, Recipe, Select, StepOrPercent, Terms, terms};
-use crate::models::{ModelError, Reference};
+use crate::models::{ModelRef, ResolveError};
 
 /// The largest number of steps of a render.
 pub const MOST_STEPS: usize = 10_000_000;
@@ -269,7 +269,7 @@ impl Checker {
             );
         } else if looks_like_path(name) && !Path::new(name).exists() {
             self.missing(path, "model", Path::new(name));
-        } else if let Err(error @ ModelError::Revision { .. }) = Reference::parse(name)
+        } else if let Err(error @ ResolveError::Revision { .. }) = ModelRef::parse(name)
             && !Path::new(name).exists()
         {
             self.invalid(path, &error.to_string());

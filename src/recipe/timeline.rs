@@ -28,9 +28,11 @@ pub struct Edit {
     pub terms: Option<Terms>,
     /// Multiplies the recipe's learning rate, instead of the factor before; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr: Option<f64>,
     /// The total number of steps of the current stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub steps: Option<usize>,
     /// Begins the current stage again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +63,7 @@ impl Edit {
         }
     }
 
-    /// Whether the render is the same if an edit right before this one is left out, because this one sets everything anew that it set.
+    /// Whether an edit right before this one has no effect, because this one replaces all that it changes.
     pub(crate) fn replaces(&self, earlier: &Self) -> bool {
         let is_plain = |edit: &Self| edit.steps.is_none() && edit.restart.is_none() && !edit.stop;
         let sets = |edit: &Self| {

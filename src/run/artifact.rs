@@ -1,4 +1,4 @@
-//! What a generator leaves in the run folder beside its picture: a safetensors file whose metadata holds settings.
+//! What a generator leaves in the run folder in addition to its picture: a safetensors file whose metadata holds settings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

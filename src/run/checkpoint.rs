@@ -19,14 +19,14 @@ use super::names::{CHECKPOINT, PREVIOUS};
 use crate::files::{OutputError, failed, write_whole};
 use crate::session::{SavedSession, SavedState};
 
-/// What the metadata's entries are called.
+/// The keys of the metadata.
 const SESSION: &str = "session";
 const RECIPE_TEXT: &str = "recipe";
 const CHECKSUM: &str = "crc32";
-/// What the names of the tensors begin with: the generator's, and those of the generator before the last restart.
+/// Prefixes of the names of tensors: the generator's, and those of the generator before the last restart.
 const NOW: &str = "generator/";
 const BEFORE: &str = "before/";
-/// What follows for tensors and for single numbers.
+/// The prefixes that follow, for tensors and for single numbers.
 const TENSORS: &str = "tensors/";
 const SCALARS: &str = "scalars/";
 
@@ -39,7 +39,7 @@ pub enum CheckpointError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] OutputError),
-    /// It is not as it was written.
+    /// It was changed or cut off after it was written.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
@@ -47,18 +47,18 @@ pub enum CheckpointError {
         /// What is wrong with it.
         what: String,
     },
-    /// Its tensors could not be made.
+    /// Its tensors could not be read or written.
     #[error("the checkpoint {}: {source}", path.display())]
     Tensor {
         /// The file.
         path: PathBuf,
-        /// What candle says.
+        /// The error of candle.
         source: candle_core::Error,
     },
 }
 
 impl RunFolder {
-    /// Writes a checkpoint. The one that was there becomes the previous one.
+    /// Writes a checkpoint. The last one becomes the previous one.
     ///
     /// # Errors
     /// When the folder cannot be written to.

@@ -21,7 +21,7 @@ pub fn disk_full(error: &anyhow::Error) -> Option<String> {
             cause.downcast_ref::<io::Error>(),
         ) {
             (Some(error), ..) | (_, Some(CheckpointError::File(error)), ..) => {
-                is_full(error.cause()).then(|| error.to_string())
+                matches!(error, OutputError::Full { .. }).then(|| error.to_string())
             }
             (_, _, Some(VideoError::Unwritable { path, source }), _) => {
                 is_full(source).then(|| no_space(path))

@@ -13,8 +13,8 @@ use image::RgbImage;
 use super::inputs::Inputs;
 use super::lock::Lock;
 use super::names::{FRAMES, IMAGE, KEPT, RECIPE, SNAPSHOTS, file_name, number_of, relative};
+use crate::clip::EMBEDDED;
 use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
-use crate::load::EMBEDDED;
 use crate::metadata;
 use crate::recipe::Recipe;
 

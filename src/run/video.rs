@@ -146,7 +146,7 @@ impl VideoWriter {
                 most,
             });
         }
-        let temporary = files::aside(path);
+        let temporary = files::temporary_path(path);
         let open = || {
             fs::OpenOptions::new()
                 .write(true)

@@ -1,9 +1,5 @@
 //! The backend of a session: loads models, encodes prompts, reads pictures, builds generators.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::resize_to_fill;
@@ -12,42 +8,12 @@ use rand::RngCore;
 
 use super::Segment;
 use super::models::LocalModels;
-use crate::clip::{Clip, ClipChoice};
-use crate::load;
+use crate::clip::Library;
 use crate::objective::{ClipTerm, Term, TermContext};
 use crate::picture;
 use crate::prompt::Fade;
 use crate::random::{self, Purpose};
 use crate::recipe::{Edit, Recipe, Terms};
-
-/// Models that were loaded, to be shared by several sessions. Clones share what they hold.
-#[derive(Clone, Default)]
-pub struct Library(Arc<Mutex<Clips>>);
-
-type Clips = HashMap<(String, ClipChoice), Arc<Clip>>;
-
-impl Library {
-    /// The model of that name, loaded if it was not yet.
-    ///
-    /// # Errors
-    /// As [`load::load_as`].
-    pub fn clip(&self, name: &str, choice: ClipChoice, device: &Device) -> Result<Arc<Clip>> {
-        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name.to_owned(), choice);
-        if let Some(clip) = loaded.get(&key) {
-            return Ok(Arc::clone(clip));
-        }
-        let clip = Arc::new(load::load_as(name, Path::new("."), choice, device)?);
-        loaded.insert(key, Arc::clone(&clip));
-        Ok(clip)
-    }
-}
-
-impl std::fmt::Debug for Library {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Library")
-    }
-}
 
 /// What a session needs beside its recipe.
 #[derive(Clone, Debug)]

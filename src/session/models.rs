@@ -7,18 +7,18 @@ use candle_core::{Device, Tensor};
 use generators::ModelSource;
 
 use crate::clip::TextEncoder;
-use crate::load;
+use crate::models::{ModelKind, resolve_path};
 
 /// The models on this machine.
 pub(super) struct LocalModels;
 
 impl ModelSource for LocalModels {
     fn diffusion(&self, name: &str) -> Result<PathBuf> {
-        Ok(load::diffusion(name)?)
+        Ok(resolve_path(name, ModelKind::Diffusion)?)
     }
 
     fn autoencoder(&self, name: &str) -> Result<PathBuf> {
-        Ok(load::autoencoder(name)?)
+        Ok(resolve_path(name, ModelKind::Latent)?)
     }
 
     fn encode_texts(

@@ -1,4 +1,4 @@
-//! The state of a session between two steps, to continue later exactly as if it had not stopped.
+//! Saves and restores a session between two steps, so that it continues exactly as if it had not stopped.
 
 use anyhow::{Result, bail};
 use generators::State;
@@ -32,13 +32,13 @@ pub struct SavedSession {
     /// Changes of prompts and terms so far: at which step, and where they came from.
     #[serde(rename = "asked")]
     pub objective_edits: Vec<(usize, Source)>,
-    /// How many edits of the timeline took effect, without a stop.
+    /// The number of applied edits, without a stop.
     pub edits: usize,
     /// The segment that the last restart ended.
     pub before_restart: Option<Segment>,
 }
 
-/// A session as it was between two steps.
+/// The state of a session between two steps.
 #[derive(Clone, Debug)]
 pub struct SavedState {
     /// The session, the generator apart.
@@ -72,11 +72,11 @@ impl Session {
         })
     }
 
-    /// Continues from where `saved` was saved: this session must be new, and of the same recipe. Edits of its timeline that are
-    /// not part of what was saved are still to come.
+    /// Continues from a saved state. This session must be new, and of the same recipe. Edits of its timeline that were not applied
+    /// before the state was saved are applied later.
     ///
     /// # Errors
-    /// When it was saved of another recipe.
+    /// When it belongs to another recipe.
     pub fn load(&mut self, saved: SavedState) -> Result<()> {
         let SavedState {
             session,

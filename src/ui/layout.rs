@@ -256,15 +256,15 @@ impl Layout {
         });
         // the width that a picture of the window's height leaves free
         let free = wide - high * aspect;
-        let beside = free >= COMPACT_SIDE;
-        let room = high * if beside { 1.0 } else { COMPACT_SHARE };
+        let at_side = free >= COMPACT_SIDE;
+        let room = high * if at_side { 1.0 } else { COMPACT_SHARE };
         let each = COMPACT.row + COMPACT.row_gap;
         let rest = COMPACT.status + COMPACT.footer + COMPACT.gap + 2.0 * COMPACT.margin;
         let fitting = ((room - rest).max(0.0) / each) as usize;
         // the line that is being typed is more important than the progress
         let typing = fitting == 0 && panel.editing.is_some();
         let margin = self.px(COMPACT.margin);
-        if beside {
+        if at_side {
             self.panel = window.cut_right(self.px(free.min(SIDE_WIDTH)));
         } else {
             let rows = panel.rows().len().min(fitting) as f32;

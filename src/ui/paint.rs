@@ -72,7 +72,7 @@ impl Painter {
         })
     }
 
-    /// The picture has changed: it is scaled anew at the next [`Painter::paint`].
+    /// The picture has changed: it is scaled again by the next [`Painter::paint`].
     pub(super) fn refresh(&mut self) {
         self.picture = None;
     }

@@ -315,32 +315,43 @@ impl Panel {
         let step = self.frame.as_ref().map_or(0, |frame| frame.step);
         // the fade that was chosen before an edit holds for it
         let with_edit = all || self.prompts.due.is_some();
-        let mut commands = vec![self.fade.take_due(step, now, with_edit).map(Command::Fade)];
-        if let Some(mut prompts) = self.prompts.take_due(step, now, all) {
-            let fresh = (self.editing.as_ref()).filter(|editing| editing.fresh);
-            if let Some(editing) = fresh
-                && editing.row < prompts.len()
-            {
-                prompts.remove(editing.row);
-            }
-            let edit = Edit {
-                prompts: Some(prompts).filter(|prompts| !prompts.is_empty()),
-                ..Edit::default()
-            };
-            commands.push((!edit.is_empty()).then_some(Command::Edit(edit)));
-        }
-        let edit = Edit {
-            lr: self.rate.take_due(step, now, all),
-            ..Edit::default()
-        };
+        let fade = self.fade.take_due(step, now, with_edit);
+        let prompts = (self.prompts.take_due(step, now, all))
+            .map(|prompts| self.without_fresh(prompts))
+            .filter(|prompts| !prompts.is_empty());
+        let lr = self.rate.take_due(step, now, all);
         let paused = self.paused.take_due(step, now, all);
         let view = self.view.take_due(step, now, all);
-        commands.extend([
-            (!edit.is_empty()).then_some(Command::Edit(edit)),
+        let commands = [
+            fade.map(Command::Fade),
+            (prompts.is_some()).then(|| {
+                Edit {
+                    prompts,
+                    ..Edit::default()
+                }
+                .into()
+            }),
+            (lr.is_some()).then(|| {
+                Edit {
+                    lr,
+                    ..Edit::default()
+                }
+                .into()
+            }),
             paused.map(Command::Pause),
             view.map(Command::Show),
-        ]);
+        ];
         (self.actions).extend(commands.into_iter().flatten().map(Action::Send));
+    }
+
+    /// The prompts without one that is being added.
+    fn without_fresh(&self, mut prompts: Vec<Prompt>) -> Vec<Prompt> {
+        if let Some(editing) = self.editing.as_ref().filter(|editing| editing.fresh)
+            && editing.row < prompts.len()
+        {
+            prompts.remove(editing.row);
+        }
+        prompts
     }
 }
 

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::live::{Frame, Mailbox, Message};
+use crate::live::{Frame, Mailbox, Message, RenderWorker};
 
 use super::pace::Pace;
 use super::panel::display_time;
 
 use graphics::Graphics;
 
-/// How often it looks for a frame.
+/// How often it checks for a new frame and for the end.
 const POLL: Duration = Duration::from_millis(50);
 /// A picture is drawn at most this often.
 const FASTEST: Duration = Duration::from_millis(250);
@@ -67,24 +67,24 @@ impl Drop for AlternateScreen {
     }
 }
 
-/// Shows the newest frames on standard output until `is_over`, and leaves the terminal as it was. Nothing waits for a frame to be shown.
+/// Shows a render's newest frames on standard output until it ends, and leaves the terminal as it was. The render never waits for it.
 ///
 /// # Errors
 /// When standard output is no terminal, or is closed.
-pub fn run(frames: &Arc<Mailbox<Frame>>, is_over: &dyn Fn() -> bool) -> Result<()> {
+pub fn run(worker: &RenderWorker) -> Result<()> {
     if !io::stdout().is_terminal() {
         bail!("standard output is no terminal, so that there is nowhere to show the picture");
     }
     let graphics = Graphics::of(|name| std::env::var(name).ok());
     let screen = AlternateScreen::enter().context("cannot write to the terminal")?;
     // a terminal may be slow, and one that is not what it claims to be may never answer: it is written to on a thread of its own
-    let (frames, over) = (Arc::clone(frames), Arc::new(AtomicBool::new(false)));
+    let (frames, over) = (worker.frames(), Arc::new(AtomicBool::new(false)));
     let end = Arc::clone(&over);
     let thread = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(move || show(&frames, graphics, &end))
         .context("cannot start the thread that draws in the terminal")?;
-    while !is_over() && !thread.is_finished() {
+    while !worker.is_done() && !thread.is_finished() {
         std::thread::sleep(POLL);
     }
     over.store(true, Ordering::Relaxed);
@@ -220,11 +220,7 @@ fn status_lines(frame: &Frame, message: Option<&Message>, columns: usize) -> Vec
     line.push_str(&format!("  {}", frame.device));
     let mut lines = vec![line];
     for status in frame.prompts.iter().take(MOST_PROMPTS) {
-        let name = match (&status.prompt.text, &status.prompt.image) {
-            (Some(text), _) => text.clone(),
-            (None, Some(path)) => path.display().to_string(),
-            (None, None) => String::new(),
-        };
+        let name = status.prompt.label();
         let similarity = if status.similarity.is_finite() {
             format!("{:.3}", status.similarity)
         } else {

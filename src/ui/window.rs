@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use minifb::{CursorStyle, ScaleMode, WindowOptions};
 
 use crate::draw::Canvas;
-use crate::live::Mailbox;
+use crate::live::{Mailbox, Task, Worker};
 
 use super::display::Display;
 use super::keyboard::Keyboard;
@@ -41,7 +41,7 @@ const ZOOMS: (f32, f32) = (0.5, 4.0);
 pub trait Content: Sized {
     /// What the worker shows.
     type Frame;
-    /// What the worker is told.
+    /// What the user sends to the worker.
     type Command;
     /// The command that ends the worker.
     const STOP: Self::Command;
@@ -180,19 +180,20 @@ impl<C: Content> Window<C> {
         self.window.set_title(&plain(title));
     }
 
-    /// Shows frames and sends the user's commands, until the window is closed or `is_over` says that the worker has ended. The worker is
-    /// told to stop at the end in any case.
+    /// Shows the worker's frames and sends it the user's commands, until the window is closed or the worker has ended. The worker is sent
+    /// a command to stop in any case.
     ///
     /// # Errors
-    /// When the display breaks down. The worker is not affected: it is told to stop, and saves.
-    pub fn run(
-        mut self,
-        frames: &Mailbox<C::Frame>,
-        commands: &SyncSender<C::Command>,
-        is_over: &dyn Fn() -> bool,
-    ) -> Result<()> {
+    /// When the display breaks down. The worker is sent a command to stop all the same, and saves.
+    pub fn run<T>(mut self, worker: &Worker<T>) -> Result<()>
+    where
+        T: Task<Frame = C::Frame, Command = C::Command>,
+    {
+        let (frames, commands) = (worker.frames(), worker.commands());
         // the windowing library panics on some errors
-        let result = catch_unwind(AssertUnwindSafe(|| self.serve(frames, commands, is_over)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            self.serve(&frames, &commands, &|| worker.is_done())
+        }));
         // nothing may get lost now, so these wait for room in the channel; a worker that has ended needs no command
         for command in self.unsent.drain(..).chain([C::STOP]) {
             if commands.send(command).is_err() {

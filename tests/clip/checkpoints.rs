@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use generators::Autoencoder;
 use phantasia::aesthetic::Head;
-use phantasia::clip::Clip;
 use phantasia::clip::files::ClipFiles;
+use phantasia::clip::{Clip, DTypePolicy};
 use tempfile::TempDir;
 
 use crate::common::clips::{load, load_error as error, read, see};
@@ -158,7 +158,7 @@ fn the_shape_is_derived_from_weights_with_a_prefix() {
     });
     let folder = folder("clip-open-vit", "alone.safetensors", &tensors);
     let files = ClipFiles::single(&folder.path().join("alone.safetensors"));
-    let clip = Clip::from_files("tiny", &files, &Device::Cpu).expect("a CLIP");
+    let clip = Clip::from_files("tiny", &files, DTypePolicy::F32, &Device::Cpu).expect("a CLIP");
     assert_eq!(embeddings(&clip).1.len(), plain.1.len());
 }
 

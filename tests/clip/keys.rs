@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::config::{ClipConfig, TextConfig, TextPool};
 use phantasia::clip::files::{ClipFiles, TokenizerFiles};
-use phantasia::clip::{Clip, ClipActivation, fast_dot};
+use phantasia::clip::{Clip, ClipActivation, DTypePolicy, fast_dot};
 use phantasia::judge::Ensemble;
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::picture::load_rgb;
@@ -441,7 +441,7 @@ fn what_preprocessor_config_json_says_counts_or_is_refused_by_name() -> Result<(
     let mean = read("/image_mean", json!(0.5))?.mean;
     assert_eq!(mean, [0.5; 3]);
     let squashed = read("/size", json!({"height": 40, "width": 40}))?;
-    assert_eq!(squashed.preprocess().resized, 40);
+    assert_eq!(squashed.preprocess.resize, 40);
     Ok(())
 }
 
@@ -618,7 +618,7 @@ fn a_resnet_s_image_tower_keeps_its_nonlinearity() -> Result<()> {
     let load = |activation| {
         let mut files = ClipFiles::in_folder(&resnet)?;
         files.activation = activation;
-        Clip::from_files("resnet", &files, &Device::Cpu)
+        Clip::from_files("resnet", &files, DTypePolicy::F32, &Device::Cpu)
     };
     // its configuration says quick_gelu
     let (as_it_is, other) = (load(None)?, load(Some(ClipActivation::Gelu))?);
@@ -686,7 +686,12 @@ fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
     let cases = cases();
     let expected = &cases["models"]["control"]["cosine"];
     // the shape derived from the tensors
-    let clip = Clip::from_files("single", &ClipFiles::single(&weights), &Device::Cpu)?;
+    let clip = Clip::from_files(
+        "single",
+        &ClipFiles::single(&weights),
+        DTypePolicy::F32,
+        &Device::Cpu,
+    )?;
     assert_near("single", &cosines(clip, &cases)?, expected);
     // and a configuration that does not say `custom_text`
     fs::rename(&weights, folder.path().join("open_clip_model.safetensors"))?;
@@ -700,7 +705,7 @@ fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
 fn weights_that_do_not_show_how_tokens_are_pooled_are_refused() {
     for (name, words) in [("clipa", "`visual.ln_pre`"), ("sigmoid", "`logit_bias`")] {
         let files = ClipFiles::single(&fixture(name).join("open_clip_model.safetensors"));
-        let refused = Clip::from_files(name, &files, &Device::Cpu);
+        let refused = Clip::from_files(name, &files, DTypePolicy::F32, &Device::Cpu);
         let refused = refused.err().expect(name).to_string();
         assert!(
             refused.contains(words) && refused.contains("open_clip_config.json"),
@@ -716,7 +721,7 @@ fn layer_scale_is_derived_from_weights() -> Result<()> {
         ("layer-scale.safetensors", "weights.safetensors"),
     ]);
     let files = ClipFiles::single(&folder.path().join("weights.safetensors"));
-    let clip = Clip::from_files("single", &files, &Device::Cpu)?;
+    let clip = Clip::from_files("single", &files, DTypePolicy::F32, &Device::Cpu)?;
     let cases = cases();
     let expected = &cases["models"]["layer-scale"]["cosine"];
     assert_near("single", &cosines(clip, &cases)?, expected);
@@ -725,20 +730,22 @@ fn layer_scale_is_derived_from_weights() -> Result<()> {
 
 #[test]
 fn a_download_brings_what_says_how_pictures_are_shown_and_the_whole_clip() -> Result<()> {
-    use phantasia::models::wanted;
+    use phantasia::models::FetchRequest;
     for name in ["openai/clip-vit-base-patch32", "somebody/some-model"] {
-        let optional = (wanted(name)?.layouts.iter()).flat_map(|files| files.optional);
+        let optional =
+            (FetchRequest::parse(name)?.layouts.into_iter()).flat_map(|files| files.optional);
         assert!(
             optional
                 .into_iter()
-                .any(|file| *file == "processor_config.json"),
+                .any(|file| file == "processor_config.json"),
             "{name}"
         );
     }
     // repositories of timm hold an image tower as model.safetensors
-    let wanted = wanted("timm/some-clip")?;
-    let place =
-        |name: &str| (wanted.layouts.iter()).position(|files| files.weights.contains(&name));
+    let request = FetchRequest::parse("timm/some-clip")?;
+    let place = |name: &str| {
+        (request.layouts.iter()).position(|files| files.weights.contains(&name.to_owned()))
+    };
     assert!(place("open_clip_pytorch_model.bin") < place("model.safetensors"));
     assert!(place("open_clip_pytorch_model.bin").is_some());
     Ok(())
@@ -783,7 +790,7 @@ fn judges_of_candidates_and_of_labels_take_a_nonlinearity() {
 fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
     let mut files = ClipFiles::in_folder(&fixture("end-token"))?;
     files.tokenizer = Some(TokenizerFiles::Json(fixture("tokenizer.json")));
-    let refused = Clip::from_files("own", &files, &Device::Cpu)
+    let refused = Clip::from_files("own", &files, DTypePolicy::F32, &Device::Cpu)
         .err()
         .expect("refused");
     assert!(

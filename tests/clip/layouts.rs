@@ -3,8 +3,8 @@
 use std::fs;
 
 use candle_core::Device;
-use phantasia::clip::Clip;
 use phantasia::clip::files::ClipFiles;
+use phantasia::clip::{Clip, DTypePolicy};
 use tempfile::TempDir;
 
 use crate::common::clips::{load, load_error, read, see};
@@ -119,6 +119,7 @@ fn weights_alone_tell_their_shape() {
     let clip = Clip::from_files(
         "tiny",
         &ClipFiles::single(&alone.path().join("tiny.pt")),
+        DTypePolicy::F32,
         &Device::Cpu,
     )
     .expect("a CLIP");

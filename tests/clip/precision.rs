@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::files::ClipFiles;
-use phantasia::clip::{Clip, Numbers};
+use phantasia::clip::{Clip, DTypePolicy};
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Precision, Select};
 use phantasia::session::Session;
@@ -12,9 +12,9 @@ use phantasia::session::Session;
 use crate::common::clips::{error, pixels, tensors};
 use crate::common::{fixture, parse};
 
-fn load(name: &str, numbers: Numbers) -> Result<Clip> {
+fn load(name: &str, dtypes: DTypePolicy) -> Result<Clip> {
     let files = ClipFiles::in_folder(&fixture(name))?;
-    Ok(Clip::from_files_in(name, &files, numbers, &Device::Cpu)?)
+    Ok(Clip::from_files(name, &files, dtypes, &Device::Cpu)?)
 }
 
 /// The fixture's embeddings, and the gradient of 1 - cos to its first text with respect to its normalised pictures.
@@ -38,17 +38,14 @@ fn look(clip: &Clip, name: &str) -> Result<(Tensor, Tensor)> {
 #[test]
 fn the_processor_rounds_to_bf16_as_pytorch_does() -> Result<()> {
     let name = "clip-hf-quick";
-    let numbers = Numbers::of(Precision::Bf16, &Device::Cpu);
-    assert_eq!(
-        (numbers.rounded, numbers.computed),
-        (DType::BF16, DType::F32)
-    );
-    let (embeddings, grad) = look(&load(name, numbers)?, name)?;
+    let dtypes = DTypePolicy::of(Precision::Bf16, &Device::Cpu);
+    assert_eq!((dtypes.weights, dtypes.compute), (DType::BF16, DType::F32));
+    let (embeddings, grad) = look(&load(name, dtypes)?, name)?;
     let expected = tensors("clip-bf16.safetensors")?;
     assert!(error(&embeddings, &expected["image_embeds"])? < 1e-5);
     assert!(error(&grad, &expected["grad"])? < 1e-4);
     // and that is another model than the unrounded one
-    let (whole, _) = look(&load(name, Numbers::F32)?, name)?;
+    let (whole, _) = look(&load(name, DTypePolicy::F32)?, name)?;
     assert!(error(&embeddings, &whole)? > 1e-4);
     Ok(())
 }
@@ -61,12 +58,12 @@ fn computed_in_f16_a_clip_sees_and_guides_nearly_the_same() -> Result<()> {
         "clip-open-vit",
         "clip-open-resnet",
     ] {
-        let whole = load(name, Numbers::F32)?;
+        let whole = load(name, DTypePolicy::F32)?;
         let (embeddings, grad) = look(&whole, name)?;
         // candle multiplies no bf16 matrices on the processor
-        let half = Numbers {
-            rounded: DType::F16,
-            computed: DType::F16,
+        let half = DTypePolicy {
+            weights: DType::F16,
+            compute: DType::F16,
         };
         let clip = load(name, half)?;
         let (seen, pulled) = look(&clip, name)?;
@@ -85,9 +82,9 @@ fn computed_in_f16_a_clip_sees_and_guides_nearly_the_same() -> Result<()> {
 
 #[test]
 fn a_gradient_too_small_for_f16_is_not_lost() -> Result<()> {
-    let half = Numbers {
-        rounded: DType::F16,
-        computed: DType::F16,
+    let half = DTypePolicy {
+        weights: DType::F16,
+        compute: DType::F16,
     };
     let clip = load("clip-open-vit", half)?;
     let x = Tensor::full(0.4f32, (1, 3, 32, 32), &Device::Cpu)?;

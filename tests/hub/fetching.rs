@@ -8,18 +8,13 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use phantasia::models::{Cache, FetchError, Fetched, Files, Hub, Wanted};
+use phantasia::models::{Cache, FetchError, FetchRequest, Fetched, FileSet, Hub};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-/// How long a silence is waited for where there is one.
+/// The timeout of downloads that stall.
 const SHORT: Duration = Duration::from_millis(300);
-const FILES: Files = Files {
-    required: &["config.json"],
-    weights: &["model.safetensors", "pytorch_model.bin"],
-    optional: &["tokenizer.json"],
-};
 
 /// How the server treats the weights.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +28,7 @@ enum Manner {
     /// Every answer breaks off at once.
     Dead,
     /// Answers stop to come after so many bytes, but stay open; the first ones, or all.
-    FallsSilent {
+    Stalls {
         times: usize,
         after: usize,
     },
@@ -167,7 +162,7 @@ fn answer(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -> st
     )?;
     let mut is_silent = false;
     let end = match manner {
-        Manner::FallsSilent { times, after } if large && seen <= times => {
+        Manner::Stalls { times, after } if large && seen <= times => {
             is_silent = true;
             // what was sent once is not sent again: those who go on get nothing
             after.saturating_sub(from).min(part.len())
@@ -188,17 +183,22 @@ fn fetch(server: &Server, folder: &Path) -> Result<Fetched, FetchError> {
     fetch_within(server, folder, Duration::from_secs(10))
 }
 
-fn fetch_within(server: &Server, folder: &Path, patience: Duration) -> Result<Fetched, FetchError> {
-    let wanted = Wanted {
+fn fetch_within(server: &Server, folder: &Path, timeout: Duration) -> Result<Fetched, FetchError> {
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let request = FetchRequest {
         repository: "owner/name".to_owned(),
         revisions: vec!["refs/pr/15".to_owned(), "main".to_owned()],
-        layouts: &[FILES],
-        tokenizer: None,
+        layouts: vec![FileSet {
+            required: list(&["config.json"]),
+            weights: list(&["model.safetensors", "pytorch_model.bin"]),
+            optional: list(&["tokenizer.json"]),
+        }],
+        shared_tokenizer: false,
         kind: None,
     };
     Hub::new(&server.endpoint, Cache::at(folder))
-        .with_patience(patience)
-        .fetch(&wanted, &mut |_| {})
+        .with_timeout(timeout)
+        .fetch(&request, &mut |_| {})
 }
 
 fn folder() -> TempDir {
@@ -295,7 +295,7 @@ fn a_dead_connection_is_given_up_and_said() {
 
 #[test]
 fn a_download_that_falls_silent_goes_on_where_it_was() {
-    let manner = Manner::FallsSilent {
+    let manner = Manner::Stalls {
         times: 1,
         after: 100_000,
     };
@@ -316,7 +316,7 @@ fn a_download_that_falls_silent_goes_on_where_it_was() {
 
 #[test]
 fn a_server_that_stays_silent_is_given_up_and_what_came_is_kept() {
-    let manner = Manner::FallsSilent {
+    let manner = Manner::Stalls {
         times: usize::MAX,
         after: 100_000,
     };
@@ -343,7 +343,7 @@ fn a_server_that_stays_silent_is_given_up_and_what_came_is_kept() {
 
 #[test]
 fn the_environment_sets_the_patience() {
-    let manner = Manner::FallsSilent {
+    let manner = Manner::Stalls {
         times: usize::MAX,
         after: 0,
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use phantasia::models::{Cache, FetchError, Fetched, Hub, wanted};
+use phantasia::models::{Cache, FetchError, FetchRequest, Fetched, Hub};
 use tempfile::TempDir;
 
 use crate::common::program;
@@ -56,8 +56,8 @@ pub fn run(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Output {
 }
 
 pub fn fetch(server: &Server, folder: &Path, name: &str) -> Result<Fetched, FetchError> {
-    let wanted = wanted(name).expect("a name");
-    Hub::new(&server.endpoint, Cache::at(folder)).fetch(&wanted, &mut |_| {})
+    let request = FetchRequest::parse(name).expect("a name");
+    Hub::new(&server.endpoint, Cache::at(folder)).fetch(&request, &mut |_| {})
 }
 
 pub fn fetch_with_token(endpoint: &str, folder: &Path) -> Output {

@@ -67,7 +67,7 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
         let head = head(name);
         let clip = clip()?;
         let scores = reference[&format!("scores_{name}")].to_vec1::<f32>()?;
-        let units = clip.towers()[0].embed(&pictures)?;
+        let units = clip.towers()[0].embed_images(&pictures)?;
         let mut term = term(name, whole(1), usize::MAX)?;
         for (index, expected) in scores.iter().enumerate() {
             let expected = f64::from(*expected);

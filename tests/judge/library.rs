@@ -122,7 +122,7 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
     let picture = phantasia::picture::load_rgb(&fixture("rank/landscape.png"))?;
     let text = clip.embed_text("a red apple")?.vector;
     let mut cosines = vec![];
-    for tower in clip.judges() {
+    for tower in clip.scoring_towers() {
         let seen = tower.embed_picture(&picture, &Device::Cpu)?;
         let cosine = fast_dot(&seen, &text);
         cosines.push(cosine);

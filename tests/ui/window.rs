@@ -1,4 +1,4 @@
-//! The window for real: a display without a screen, keys that are pressed, pixels that are looked at, a click on its cross.
+//! The real window on a display without a screen: keys are pressed, pixels compared, the window closed.
 //!
 //! Needs Xvfb, xdotool and ImageMagick, and says so where they are missing.
 #![cfg(target_os = "linux")]
@@ -338,7 +338,7 @@ fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
 }
 
 #[test]
-fn a_click_wounds_a_growing_pattern_and_it_heals() {
+fn a_click_damages_a_growing_pattern_and_it_heals() {
     const MOSS: &str = "prompts: [green moss]\nsize: [64, 64]\nsteps: 4\n\
                         generator: { kind: cellular, iterations: [8, 12], lr: 0.02 }\n";
     let Some(display) = Display::start() else {
@@ -377,11 +377,11 @@ fn a_click_wounds_a_growing_pattern_and_it_heals() {
     let (middle, corner) = ((610, 350, 60, 60), (320, 70, 60, 60));
     // once, and without holding the button
     display.xdotool(&["mousedown", "1", "mouseup", "1"]);
-    let wounded = wait_for("the wound", || {
-        let wounded = shot("wounded.png");
-        (difference(&before, &wounded, middle) > 3.0).then_some(wounded)
+    let damaged = wait_for("the damage", || {
+        let damaged = shot("damaged.png");
+        (difference(&before, &damaged, middle) > 3.0).then_some(damaged)
     });
-    assert_eq!(difference(&before, &wounded, corner), 0.0);
+    assert_eq!(difference(&before, &damaged, corner), 0.0);
     display.keys(&["s"]);
     wait_for("a snapshot", || {
         let files = std::fs::read_dir(grown.join("snapshots")).ok()?;
@@ -392,7 +392,7 @@ fn a_click_wounds_a_growing_pattern_and_it_heals() {
     display.keys(&["space"]);
     wait_for("healing", || {
         let now = shot("healed.png");
-        (difference(&wounded, &now, middle) > 3.0).then_some(())
+        (difference(&damaged, &now, middle) > 3.0).then_some(())
     });
     display.close(window);
     assert_eq!(program.0.wait().expect("an end").code(), Some(0));

@@ -7,21 +7,33 @@ mod section;
 
 use frozen::Activation;
 
-use super::preprocess::{Filter, Fit, Middle, Preprocess};
-pub(super) use hugging_face::MODEL_TYPES;
+use crate::preprocess::{CropRounding, Preprocess};
 
 /// The mean of CLIP's training images by channel, which its input is normalised with.
 pub const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 /// Their standard deviation.
 pub const STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
-/// Under which names a checkpoint keeps its tensors.
+/// The names of a checkpoint's tensors, and the library whose rules for texts and pictures apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// transformers' CLIPModel: `vision_model.encoder.layers.0.self_attn.q_proj.weight`
     HuggingFace,
     /// open_clip, and OpenAI's own: `visual.transformer.resblocks.0.attn.in_proj_weight`
     OpenClip,
+}
+
+impl Layout {
+    /// The library's preprocessing for a model with that input size.
+    pub(crate) fn preprocess(self, size: usize) -> Preprocess {
+        Preprocess::new(
+            size,
+            match self {
+                Self::HuggingFace => CropRounding::Floor,
+                Self::OpenClip => CropRounding::HalfEven,
+            },
+        )
+    }
 }
 
 /// The shape of a CLIP.
@@ -39,14 +51,8 @@ pub struct ClipConfig {
     pub mean: [f64; 3],
     /// Standard deviation of the input by channel.
     pub std: [f64; 3],
-    /// The filter that pictures are brought to the input's size with.
-    pub filter: Filter,
-    /// What is done to pictures that are not square.
-    pub fit: Fit,
-    /// What the shorter side (both sides with [`Fit::Squash`]) is resized to before the crop: at least the input's side, in pixels.
-    pub resized: usize,
-    /// The colour of the bars of [`Fit::Pad`].
-    pub fill: [u8; 3],
+    /// How pictures are preprocessed.
+    pub preprocess: Preprocess,
 }
 
 /// The shape of an image tower.
@@ -265,23 +271,6 @@ impl ClipConfig {
             return Err("has a standard deviation that is not positive".to_owned());
         }
         Ok(self)
-    }
-}
-
-impl ClipConfig {
-    /// What a picture goes through before the image tower sees it.
-    pub fn preprocess(&self) -> Preprocess {
-        Preprocess {
-            size: self.vision.image_size,
-            resized: self.resized,
-            filter: self.filter,
-            fit: self.fit,
-            fill: self.fill,
-            middle: match self.layout {
-                Layout::HuggingFace => Middle::Down,
-                Layout::OpenClip => Middle::Even,
-            },
-        }
     }
 
     /// Changes the nonlinearity of the towers' transformers, but not that of a ResNet image tower.

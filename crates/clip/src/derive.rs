@@ -4,12 +4,11 @@
 use frozen::Activation;
 use weights::checkpoint::Checkpoint;
 
-use super::config::{
+use crate::config::{
     ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
     TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
-use super::preprocess::{Filter, Fit};
-use super::text;
+use crate::text;
 
 /// The vocabulary of MetaCLIP 2, and the id of the token that ends its texts.
 const WORLDWIDE: (usize, u32) = (901_629, 2);
@@ -118,7 +117,7 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
     ClipConfig {
         layout: Layout::OpenClip,
         projection,
-        resized: vision.image_size,
+        preprocess: Layout::OpenClip.preprocess(vision.image_size),
         vision,
         text: TextConfig {
             vocabulary,
@@ -135,9 +134,6 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
         },
         mean: MEAN,
         std: STD,
-        filter: Filter::Bicubic,
-        fit: Fit::Cover,
-        fill: [0; 3],
     }
     .checked()
 }
@@ -152,10 +148,10 @@ fn unsaid(what: &str) -> ConfigError {
 /// The side of a square grid with one more token.
 fn side(tokens: usize) -> Result<usize, ConfigError> {
     let side = tokens.saturating_sub(1).isqrt();
-    match side * side + 1 == tokens {
-        true => Ok(side),
-        false => Err(format!(
-            "is missing, and {tokens} positions are no square and one more"
-        )),
+    if side * side + 1 != tokens {
+        return Err(format!(
+            "is missing, and {tokens} positions are not a square and one more"
+        ));
     }
+    Ok(side)
 }

@@ -1,47 +1,64 @@
-//! The CLIP that is part of the program: small, made by this project, there without a network.
+//! The embedded CLIP: small, trained by this project, part of the program, so that it needs no network.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
-
-use super::config::ClipConfig;
-use super::memory::{self, MemoryConfig};
-use super::tokenizer::Tokenizer;
-use super::{Clip, ClipError, Numbers, Tower};
 use weights::checkpoint::Checkpoint;
+use weights::models::EMBEDDED as NAME;
 
-const NAME: &str = "embedded";
+use crate::config::ClipConfig;
+use crate::dtype::DTypePolicy;
+use crate::error::ClipError;
+use crate::memory::{self, MemoryConfig};
+use crate::model::Clip;
+use crate::tokenizer::Tokenizer;
+use crate::tower::Tower;
 
-/// What each tower is worth in painting, beside 1 for the first, found by eye: the residual network adds colours and places, and
-/// at full weight ripples; the memory alone is coarse.
+/// Why no nonlinearity can be chosen for the embedded CLIP.
+pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
+
+/// How much each tower counts in guidance, relative to 1 for the first, chosen by looking at pictures: the residual network adds colours and
+/// composition, but ripples at full weight; the memory alone is coarse.
 const RESNET_SHARE: f64 = 0.5;
 /// Things, then places.
 const MEMORY_SHARES: [(&str, f64); 2] = [("embedded/things", 1.2), ("embedded/places", 0.6)];
 
-/// Loads it: a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
-/// looks up the texts' embeddings among its names. The memory knows too little to judge by. How they were made: `tools/embedded-clip`.
-pub fn load(numbers: Numbers, device: &Device) -> Result<Clip, ClipError> {
+/// Loads a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
+/// looks up the texts' embeddings among its names. The memory knows too little to score by. `tools/embedded-clip` trains them.
+pub fn load(
+    tokenizer: Arc<Tokenizer>,
+    dtypes: DTypePolicy,
+    device: &Device,
+) -> Result<Clip, ClipError> {
     let first = config()?;
     let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
-    let tokenizer = Tokenizer::embedded()?;
-    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, numbers, device)?;
+    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, dtypes, device)?;
     let name = "embedded/resnet";
     let config = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(name))?;
     let checkpoint = Checkpoint::from_static(name, embedded_resnet::WEIGHTS)?;
-    clip.towers.push(Tower {
-        share: RESNET_SHARE,
-        ..Tower::build(name, &config, &checkpoint, numbers, device)?
-    });
+    let resnet = Tower::build(name, &config, &checkpoint, dtypes, device)?;
+    clip.towers.push(resnet.with_share(RESNET_SHARE));
     let name = "embedded/memory";
     let config: MemoryConfig = serde_json::from_str(embedded_prototypes::CONFIG)
         .map_err(|error| refused(name)(error.to_string()))?;
     let checkpoint = Checkpoint::from_static(name, embedded_prototypes::WEIGHTS)?;
     let towers = memory::load(&config, &checkpoint, device)?.into_iter();
     for ((memory, reading), (name, share)) in towers.zip(MEMORY_SHARES) {
-        clip.towers.push(Tower {
-            share,
-            ..Tower::remembering(name, memory, reading, &config)
-        });
+        let tower = Tower::remembering(name, memory, reading, &config);
+        clip.towers.push(tower.with_share(share));
     }
     Ok(clip)
+}
+
+impl Clip {
+    /// The CLIP that is part of the program.
+    ///
+    /// # Errors
+    /// Only if the program is damaged or the device fails.
+    pub fn embedded(device: &Device) -> Result<Self, ClipError> {
+        load(Arc::new(Tokenizer::embedded()?), DTypePolicy::F32, device)
+    }
 }
 
 /// The configuration of the first tower, and of the text tower.
@@ -54,20 +71,17 @@ fn config() -> Result<ClipConfig, ClipError> {
 }
 
 fn refused(path: &str) -> impl FnOnce(String) -> ClipError {
-    let path = path.to_owned();
-    |what| ClipError::Config { path, what }
+    move |what| ClipError::config(Path::new(path), what)
 }
 
 impl Tokenizer {
-    /// That of the CLIP that is part of the program.
+    /// The tokenizer of the embedded CLIP.
     ///
     /// # Errors
-    /// None but for a damaged program.
+    /// Only if the program is damaged.
     pub fn embedded() -> Result<Self, ClipError> {
         let json = include_bytes!("embedded/tokenizer.json");
-        Self::from_json(json, config()?.text.context).map_err(|what| ClipError::Tokenizer {
-            model: NAME.to_owned(),
-            what,
-        })
+        Self::from_json(json, config()?.text.context)
+            .map_err(|what| ClipError::tokenizer(NAME, what))
     }
 }

@@ -1,22 +1,17 @@
-//! The text encoder of a Stable Diffusion: CLIP's text transformer, of which every token's state is wanted and no embedding.
+//! The text encoder of Stable Diffusion: CLIP's text transformer, whose output is the state of every token instead of an embedding.
 
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use weights::checkpoint::{Branch, Checkpoint, Scope, file_in};
+use weights::checkpoint::{Branch, Checkpoint, Scope};
+use weights::models::{ModelKind, file_in};
 
-use super::config::{Layout, TextConfig};
-use super::files::{TokenizerFiles, tokenizer_setting};
-use super::text::TextStack;
-use super::tokenizer::{END, Tokenizer, Unread};
-use super::{ClipError, read_text};
+use crate::config::{Layout, TextConfig};
+use crate::error::ClipError;
+use crate::files::{TokenizerFiles, read_text, tokenizer_setting};
+use crate::text::TextStack;
+use crate::tokenizer::{END, Tokenizer, Unread};
 
-/// The names of its weights, the best first.
-const WEIGHTS: &[&str] = &[
-    "model.safetensors",
-    "model.fp16.safetensors",
-    "pytorch_model.bin",
-];
 const WANTED: &str =
     "config.json and model.safetensors in text_encoder, and vocab.json and merges.txt in tokenizer";
 const PREFIX: &str = "text_model";
@@ -25,12 +20,12 @@ const MARK: &str = "embeddings.token_embedding.weight";
 /// The parts of a whole CLIP other than its text transformer.
 const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection."];
 
-/// A text as a diffusion model looks at it.
+/// A text as the conditioning of a diffusion model.
 #[derive(Clone, Debug)]
 pub struct EncodedText {
-    /// What is made of each token, after the last normalisation: `[1, tokens, width]`, padded to the longest text.
+    /// The state of each token after the last normalisation: `[1, tokens, width]`, padded to the longest text.
     pub hidden: Tensor,
-    /// What of the text the model does not read.
+    /// The parts of the text that the model does not read as written.
     pub unread: Unread,
 }
 
@@ -58,18 +53,16 @@ impl TextEncoder {
             wanted: WANTED,
         };
         let config =
-            file_in(&place, &["config.json"]).ok_or_else(|| missing("text_encoder/config.json"))?;
-        let weights =
-            file_in(&place, WEIGHTS).ok_or_else(|| missing("text_encoder/model.safetensors"))?;
+            file_in(&place, ["config.json"]).ok_or_else(|| missing("text_encoder/config.json"))?;
+        let weights = file_in(&place, &ModelKind::Clip.weights().names)
+            .ok_or_else(|| missing("text_encoder/model.safetensors"))?;
         let words = folder.join("tokenizer");
         let files =
             TokenizerFiles::in_folder(&words).ok_or_else(|| missing("tokenizer/vocab.json"))?;
 
-        let said = read_text(&config)?;
-        let config = TextConfig::hugging_face(&said).map_err(|what| ClipError::Config {
-            path: config.display().to_string(),
-            what,
-        })?;
+        let text = read_text(&config)?;
+        let config =
+            TextConfig::hugging_face(&text).map_err(|what| ClipError::config(&config, what))?;
         let mut checkpoint = Checkpoint::open(&weights)?;
         // transformers 5 leaves the prefix out
         let prefixed = checkpoint.locate(&[&format!("{PREFIX}.{MARK}")])?;
@@ -81,10 +74,7 @@ impl TextEncoder {
         let stack = TextStack::read(branch, Layout::HuggingFace, prefix, &config, device)?;
         let warnings = checkpoint.finish(Scope::All, LEFT)?;
 
-        let failed = |what| ClipError::Tokenizer {
-            model: name.clone(),
-            what,
-        };
+        let failed = |what| ClipError::tokenizer(&name, what);
         let tokenizer =
             Tokenizer::read(&files, config.context, Layout::HuggingFace).map_err(failed)?;
         let padding = tokenizer_setting(&words, "pad_token")?.unwrap_or_else(|| END.to_owned());
@@ -106,7 +96,7 @@ impl TextEncoder {
         &self.warnings
     }
 
-    /// What the encoder makes of a text, padded as Stable Diffusion was trained.
+    /// The states of a text's tokens, padded as in the training of Stable Diffusion.
     pub fn encode(&self, text: &str) -> Result<EncodedText, ClipError> {
         let mut tokens = self.tokenizer.read_text(&self.name, text)?;
         tokens.ids.resize(self.context, self.pad);

@@ -3,25 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use weights::checkpoint::{Checkpoint, file_in};
+use weights::checkpoint::Checkpoint;
+use weights::models::{Cache, Model, ModelKind, all, file_in, only_weights};
 
-use super::activation::ClipActivation;
-use super::config::{ClipConfig, ConfigError, Layout, MODEL_TYPES};
-use super::preprocess::Fit;
-use super::{ClipError, derive, kind, read_text};
+use crate::activation::ClipActivation;
+use crate::config::{ClipConfig, Layout};
+use crate::error::ClipError;
+use crate::preprocess::ResizeMode;
+use crate::{derive, unsupported};
 
-/// The names of a CLIP's weights, in either layout.
-pub const WEIGHTS: &[&str] = &[
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "model.fp16.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "open_clip_pytorch_model.bin",
-    "pytorch_model.fp16.bin",
-];
 /// Tensors that identify a CLIP whatever the prefix of its names: those of the image tower in OpenCLIP's layout (ViT, ResNet, timm's towers)
 /// and in transformers' layout.
 pub const MARKS: &[&str] = &[
@@ -49,12 +39,12 @@ pub enum TokenizerFiles {
 impl TokenizerFiles {
     /// The tokenizer's files in a folder.
     pub fn in_folder(folder: &Path) -> Option<Self> {
-        if let Some(path) = file_in(folder, &["tokenizer.json"]) {
+        if let Some(path) = file_in(folder, ["tokenizer.json"]) {
             return Some(Self::Json(path));
         }
         Some(Self::Pairs {
-            vocabulary: file_in(folder, &["vocab.json"])?,
-            merges: file_in(folder, &["merges.txt"])?,
+            vocabulary: file_in(folder, ["vocab.json"])?,
+            merges: file_in(folder, ["merges.txt"])?,
         })
     }
 
@@ -71,14 +61,11 @@ impl TokenizerFiles {
 /// the map of special tokens takes precedence: Stable Diffusion 2's `tokenizer_config.json` names a padding token that it was not trained with.
 pub(super) fn tokenizer_setting(folder: &Path, key: &str) -> Result<Option<String>, ClipError> {
     for name in ["special_tokens_map.json", "tokenizer_config.json"] {
-        let Some(path) = file_in(folder, &[name]) else {
+        let Some(path) = file_in(folder, [name]) else {
             continue;
         };
-        let json: Value =
-            serde_json::from_str(&read_text(&path)?).map_err(|error| ClipError::Config {
-                path: path.display().to_string(),
-                what: format!("cannot be read: {error}"),
-            })?;
+        let json: Value = serde_json::from_str(&read_text(&path)?)
+            .map_err(|error| ClipError::config(&path, format!("cannot be read: {error}")))?;
         let value = &json[key];
         if let Some(text) = value.as_str().or_else(|| value["content"].as_str()) {
             return Ok(Some(text.to_owned()));
@@ -114,10 +101,10 @@ impl ClipFiles {
             missing,
             wanted: WANTED,
         };
-        let hugging_face = file_in(folder, &["config.json"]);
-        let open = file_in(folder, &["open_clip_config.json"]);
+        let hugging_face = file_in(folder, ["config.json"]);
+        let open = file_in(folder, ["open_clip_config.json"]);
         let known = (hugging_face.as_deref()).is_some_and(is_of_clip);
-        let mut names = WEIGHTS.to_vec();
+        let mut names: Vec<&String> = weights_names().iter().collect();
         if !known && open.is_some() {
             names.sort_by_key(|name| !name.starts_with("open_clip"));
         }
@@ -128,14 +115,14 @@ impl ClipFiles {
             } else {
                 (&hugging_face, Layout::HuggingFace)
             };
-            if let (Some(config), Some(weights)) = (config, file_in(folder, &[name])) {
+            if let (Some(config), Some(weights)) = (config, file_in(folder, [name])) {
                 found = Some((config.clone(), layout, weights));
                 break;
             }
         }
         let Some((config, layout, weights)) = found else {
             // weights under transformers' name with OpenCLIP's configuration, or with none, which is then derived from the shapes
-            if let (None, Some(weights)) = (&hugging_face, file_in(folder, WEIGHTS)) {
+            if let (None, Some(weights)) = (&hugging_face, file_in(folder, weights_names())) {
                 return Ok(Self {
                     config: open.map(|open| (open, Layout::OpenClip)),
                     ..Self::single(&weights)
@@ -163,12 +150,40 @@ impl ClipFiles {
         })
     }
 
+    /// The files of a CLIP in a folder or a file; `model` is its entry in the table of known models. Without a tokenizer of its own, it gets the
+    /// standard one from the cache.
+    ///
+    /// # Errors
+    /// As [`ClipFiles::in_folder`].
+    pub fn of_model(path: &Path, model: Option<&Model>) -> Result<Self, ClipError> {
+        let mut files = if path.is_dir() {
+            Self::in_folder(path)?
+        } else {
+            Self::of_file(path)
+        };
+        if let Some(model) = model {
+            files.activation = match (model.quick_gelu, files.config.is_some()) {
+                (true, _) => Some(ClipActivation::QuickGelu),
+                (false, false) => Some(ClipActivation::Gelu),
+                // the configuration says it
+                (false, true) => None,
+            };
+            files.pads |= model.pads;
+        }
+        files.tokenizer = files.tokenizer.or_else(standard_tokenizer);
+        Ok(files)
+    }
+
     /// A file of weights that was named itself, with the configuration next to it: OpenCLIP's, unless the file has a name of transformers' layout
     /// and lies next to that library's configuration of a CLIP. Without one, the shape is taken from the tensors.
     pub fn of_file(weights: &Path) -> Self {
-        let beside = |name: &str| weights.parent().and_then(|folder| file_in(folder, &[name]));
-        let name = weights.file_name().unwrap_or_default().to_string_lossy();
-        let of_transformers = !name.starts_with("open_clip") && WEIGHTS.contains(&&*name);
+        let beside = |name: &str| weights.parent().and_then(|folder| file_in(folder, [name]));
+        let name = weights
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let of_transformers = !name.starts_with("open_clip") && weights_names().contains(&name);
         let hugging_face = beside("config.json").filter(|path| of_transformers && is_of_clip(path));
         let config = match (hugging_face, beside("open_clip_config.json")) {
             (Some(path), _) => Some((path, Layout::HuggingFace)),
@@ -212,12 +227,9 @@ impl ClipFiles {
     /// # Errors
     /// Where the files are of another kind of model, or ask for something that is not supported.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
-        let at = |path: &Path| {
-            let path = path.display().to_string();
-            move |what: ConfigError| ClipError::Config { path, what }
-        };
+        let at = |path| move |what| ClipError::config(path, what);
         let other = || {
-            kind::of_weights(checkpoint).map(|kind| ClipError::Kind {
+            unsupported::of_weights(checkpoint).map(|kind| ClipError::Unsupported {
                 path: self.weights.display().to_string(),
                 kind,
             })
@@ -248,8 +260,8 @@ impl ClipFiles {
             config.use_activation(activation.into());
         }
         if self.pads {
-            config.fit = Fit::Pad;
-            config.resized = config.vision.image_size;
+            config.preprocess.resize_mode = ResizeMode::Longest;
+            config.preprocess.resize = config.preprocess.size;
         }
         Ok(config)
     }
@@ -293,20 +305,7 @@ fn is_of_clip(path: &Path) -> bool {
     let kind = (std::fs::read_to_string(path).ok())
         .and_then(|text| serde_json::from_str::<Value>(&text).ok())
         .map(|json| json["model_type"].clone());
-    kind.is_some_and(|kind| MODEL_TYPES.iter().any(|known| kind == *known))
-}
-
-/// The weights of a folder that holds a single file of them, under any name.
-fn only_weights(folder: &Path) -> Option<PathBuf> {
-    const ENDINGS: [&str; 4] = ["safetensors", "bin", "pt", "pth"];
-    let mut found = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.is_file()
-                && (path.extension()).is_some_and(|end| ENDINGS.iter().any(|e| end == *e))
-        });
-    found.next().filter(|_| found.next().is_none())
+    kind.is_some_and(|kind| unsupported::MODEL_TYPES.iter().any(|known| kind == *known))
 }
 
 /// The file with transformers' preprocessing. Version 5 writes it to `processor_config.json`, which takes precedence; in older versions that file
@@ -317,7 +316,28 @@ fn preprocessor(folder: &Path) -> Option<PathBuf> {
         // a broken file counts: the error is reported when it is read again
         serde_json::from_str::<Value>(&text).map_or(true, |json| !json["image_processor"].is_null())
     };
-    file_in(folder, &["processor_config.json"])
+    file_in(folder, ["processor_config.json"])
         .filter(says)
-        .or_else(|| file_in(folder, &["preprocessor_config.json"]))
+        .or_else(|| file_in(folder, ["preprocessor_config.json"]))
+}
+
+/// The names of a CLIP's weights, in either layout.
+fn weights_names() -> &'static [String] {
+    &ModelKind::Clip.weights().names
+}
+
+/// The tokenizer of any known CLIP in the cache: they all use the same one.
+fn standard_tokenizer() -> Option<TokenizerFiles> {
+    let cache = Cache::from_env();
+    (all().iter())
+        .filter(|model| model.kind == ModelKind::Clip)
+        .flat_map(|model| cache.snapshots(&model.repository))
+        .find_map(|snapshot| TokenizerFiles::in_folder(&snapshot.path))
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<String, ClipError> {
+    std::fs::read_to_string(path).map_err(|source| ClipError::Read {
+        path: path.display().to_string(),
+        source,
+    })
 }

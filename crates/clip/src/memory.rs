@@ -11,7 +11,9 @@ use frozen::{Layer, Linear, Pullback};
 use serde::Deserialize;
 use weights::checkpoint::{Branch, Checkpoint};
 
-use super::{Aim, ClipError, Shown, dot, unit};
+use crate::aim::{Aim, Shown};
+use crate::error::ClipError;
+use crate::vector::{dot, unit};
 
 /// The file that comes with the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,7 +121,7 @@ impl Layer for Memory {
             // du/de = (1 - u u^T) / length
             let along = (&grad * &u)?.sum_keepdim(D::Minus1)?;
             let grad = (grad - u.broadcast_mul(&along)?)?;
-            pale(&grad.broadcast_div(&length)?.reshape(&shape)?, chroma)
+            desaturate(&grad.broadcast_div(&length)?.reshape(&shape)?, chroma)
         };
         Ok((y, Box::new(pullback)))
     }
@@ -127,11 +129,11 @@ impl Layer for Memory {
 
 /// How pictures `[batch, 3, height, width]` differ from grey, as vectors.
 fn difference(x: &Tensor, grey: f64, chroma: f64) -> Result<Tensor> {
-    pale(&(x - grey)?, chroma)?.flatten_from(1)
+    desaturate(&(x - grey)?, chroma)?.flatten_from(1)
 }
 
 /// Brings the channels of `[batch, 3, height, width]` nearer to their mean, `chroma` of the way being left. Its own transpose.
-fn pale(x: &Tensor, chroma: f64) -> Result<Tensor> {
+fn desaturate(x: &Tensor, chroma: f64) -> Result<Tensor> {
     let mean = (x.mean_keepdim(1)? * (1.0 - chroma))?;
     (x * chroma)?.broadcast_add(&mean)
 }

@@ -8,7 +8,7 @@ use frozen::{
     scaled_dot_product,
 };
 
-use super::transformer::linear;
+use crate::transformer::linear;
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// The epsilon of torch's BatchNorm2d.

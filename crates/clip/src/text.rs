@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor};
 use frozen::{Embedding, Layer, LayerNorm, Linear};
 
-use super::config::{Layout, TextConfig, TextPool, TextProjection};
-use super::transformer::{Block, block, layer_norm, linear};
+use crate::config::{Layout, TextConfig, TextPool, TextProjection};
+use crate::transformer::{Block, block, layer_norm, linear};
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 /// Tokens to what the transformer makes of each of them.

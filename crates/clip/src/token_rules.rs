@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::config::TextConfig;
-use super::files::tokenizer_setting;
-use super::tokenizer::Tokenizer;
+use crate::config::TextConfig;
+use crate::files::tokenizer_setting;
 
 /// The usual names of the padding token, for tokenizers whose files do not name it.
 const PADDINGS: [&str; 2] = ["[PAD]", "<pad>"];
@@ -20,13 +19,13 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The rules of a text tower. The names of special tokens are read from the files in the tokenizer's `folder`.
+    /// The rules of a text tower. The names of special tokens are read from the files in the tokenizer's `folder`; `id` looks a token up.
     ///
     /// # Errors
     /// Where a required token is not named or does not exist, or the padding goes on the left; as a clause.
     pub(super) fn new(
         config: &TextConfig,
-        tokenizer: &Tokenizer,
+        id: impl Fn(&str) -> Option<u32>,
         folder: Option<&Path>,
     ) -> Result<Self, String> {
         let rules = &config.tokens;
@@ -35,11 +34,11 @@ impl Rules {
             None => Ok(None),
         };
         let token = |key: &str, usual: &[&str]| {
-            let id = match setting(key)? {
-                Some(name) => tokenizer.id(&name),
-                None => usual.iter().find_map(|name| tokenizer.id(name)),
+            let found = match setting(key)? {
+                Some(name) => id(&name),
+                None => usual.iter().find_map(|name| id(name)),
             };
-            id.ok_or_else(|| {
+            found.ok_or_else(|| {
                 format!(
                     "the model requires its `{key}`, and neither special_tokens_map.json nor tokenizer_config.json next to it names one of its tokens"
                 )

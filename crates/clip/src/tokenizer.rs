@@ -22,10 +22,11 @@ use tokenizers::{
     Tokenizer as Inner,
 };
 
-use super::config::{ClipConfig, Layout, TextCleaning};
-use super::files::{ClipFiles, TokenizerFiles};
-use super::token_rules::Rules;
-use super::{ClipError, clean};
+use crate::clean;
+use crate::config::{ClipConfig, Layout, TextCleaning};
+use crate::error::ClipError;
+use crate::files::{ClipFiles, TokenizerFiles};
+use crate::token_rules::Rules;
 use unknown::{Reads, Vocabulary};
 
 const START: &str = "<|startoftext|>";
@@ -223,7 +224,7 @@ impl Tokenizer {
     /// As [`Tokenizer::read`]. Also if the model has no tokenizer of its own and CLIP's standard one does not fit it, or if its files do not
     /// name a special token that the configuration requires.
     pub fn of_clip(name: &str, files: &ClipFiles, config: &ClipConfig) -> Result<Self, ClipError> {
-        let failed = |what| failed(name, what);
+        let failed = |what| ClipError::tokenizer(name, what);
         let text = &config.text;
         let folder = files.weights.parent();
         let Some(files) = &files.tokenizer else {
@@ -240,7 +241,8 @@ impl Tokenizer {
             )));
         }
         let mut tokenizer = Self::read(files, text.context, config.layout).map_err(failed)?;
-        tokenizer.rules = Rules::new(text, &tokenizer, files.folder()).map_err(failed)?;
+        tokenizer.rules =
+            Rules::new(text, |token| tokenizer.id(token), files.folder()).map_err(failed)?;
         tokenizer.clean = text.tokens.cleaning;
         // a tokenizer that the configuration names is read by open_clip's HFTokenizer, of whatever kind it is
         if text.tokens.own_tokenizer {
@@ -252,11 +254,13 @@ impl Tokenizer {
     /// The tokens of a text that is to say something to `model`, padded where its text tower reads the padding.
     ///
     /// # Errors
-    /// [`ClipError::NothingRead`] where it is not empty and nothing of it is left; as [`Tokenizer::encode`].
+    /// [`ClipError::Unreadable`] where it is not empty and nothing of it is left; as [`Tokenizer::encode`].
     pub fn read_text(&self, model: &str, text: &str) -> Result<Tokens, ClipError> {
-        let mut tokens = self.encode(text).map_err(|what| failed(model, what))?;
+        let mut tokens = self
+            .encode(text)
+            .map_err(|what| ClipError::tokenizer(model, what))?;
         if tokens.nothing {
-            return Err(ClipError::NothingRead {
+            return Err(ClipError::Unreadable {
                 model: model.to_owned(),
                 text: text.to_owned(),
             });
@@ -397,13 +401,6 @@ impl Tokenizer {
             tokens.extend(found?);
         }
         Some(tokens)
-    }
-}
-
-fn failed(model: &str, what: String) -> ClipError {
-    ClipError::Tokenizer {
-        model: model.to_owned(),
-        what,
     }
 }
 

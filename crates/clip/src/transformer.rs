@@ -3,7 +3,7 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
 
-use super::config::{Layout, StackConfig};
+use crate::config::{Layout, StackConfig};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// Reads block `index` of a stack whose names begin with `prefix`.

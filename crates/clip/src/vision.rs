@@ -3,8 +3,8 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback};
 
-use super::config::{Layout, VisionPool, VitConfig};
-use super::transformer::{MeanOfPatches, block, layer_norm, linear};
+use crate::config::{Layout, VisionPool, VitConfig};
+use crate::transformer::{MeanOfPatches, block, layer_norm, linear};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// Reads a vision transformer: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.

@@ -1,57 +1,43 @@
-//! Files that are whole or not there: written aside in the same folder, then renamed.
+//! Files that are complete or absent: written under a temporary name in the same folder, then renamed.
 
-use std::error::Error;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thiserror::Error;
+
 /// The action for [`failed`] when a folder is created.
 pub const CREATE_FOLDER: &str = "create the folder";
 
 /// A file or folder that could not be written.
-#[derive(Debug)]
-pub struct OutputError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
+#[derive(Debug, Error)]
+pub enum OutputError {
+    /// The disk, or the user's quota, is full.
+    #[error("{}", no_space(path))]
+    Full {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says; not the source, because the message says it already.
+        cause: io::Error,
+    },
+    /// Another failure.
+    #[error("cannot {action} `{}`{}", .path.display(), remedy(action, .source))]
+    Failed {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl OutputError {
     /// What the system says.
-    pub fn cause(&self) -> &io::Error {
-        &self.source
-    }
-
-    /// What the system says, for callers with a message of their own.
     pub fn into_source(self) -> io::Error {
-        self.source
-    }
-}
-
-impl fmt::Display for OutputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        if is_full(&self.source) {
-            return write!(f, "{}", no_space(&self.path));
-        }
-        write!(
-            f,
-            "cannot {} `{path}`{}",
-            self.action,
-            remedy(self.action, &self.source)
-        )
-    }
-}
-
-impl Error for OutputError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // the message names a full disk already
-        if is_full(&self.source) {
-            None
-        } else {
-            Some(&self.source)
+        match self {
+            Self::Full { cause: source, .. } | Self::Failed { source, .. } => source,
         }
     }
 }
@@ -72,7 +58,7 @@ pub fn no_space(path: &Path) -> String {
     )
 }
 
-/// What the user can do about it. Only the place of a new run folder can be chosen, with `--out`.
+/// What the user can do about it: the place of a new run folder can be chosen, with `--out`.
 fn remedy(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         _ if action != CREATE_FOLDER => "",
@@ -86,27 +72,37 @@ fn remedy(action: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Makes an I/O error tell what was done to which file.
+/// Adds to an I/O error what was done to which file.
 pub fn failed<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> OutputError + 'a {
-    move |source| OutputError {
-        action,
-        path: path.to_owned(),
-        source,
+    move |source| {
+        let path = path.to_owned();
+        if is_full(&source) {
+            OutputError::Full {
+                path,
+                cause: source,
+            }
+        } else {
+            OutputError::Failed {
+                action,
+                path,
+                source,
+            }
+        }
     }
 }
 
-/// Writes a file aside and renames it, so that it is there whole or not at all. `sync` waits for the disk.
+/// Writes a file under a temporary name and renames it, so that it is complete or absent. `sync` waits for the disk.
 pub fn write_whole(
     path: &Path,
     sync: bool,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), OutputError> {
-    let aside = aside(path);
+    let temporary = temporary_path(path);
     let result = (|| {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .open(&aside)?;
+            .open(&temporary)?;
         let mut out = BufWriter::new(file);
         write(&mut out)?;
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -114,17 +110,17 @@ pub fn write_whole(
             file.sync_all()?;
         }
         drop(file);
-        fs::rename(&aside, path)
+        fs::rename(&temporary, path)
     })();
     result.map_err(|error| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&aside);
+        // the first error is the one to report
+        let _ = fs::remove_file(&temporary);
         failed("write", path)(error)
     })
 }
 
 /// A name in the same folder that no other process or thread uses.
-pub fn aside(path: &Path) -> PathBuf {
+pub fn temporary_path(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use thiserror::Error;
 use weights::checkpoint::{Checkpoint, CheckpointError, Scope};
-use weights::models;
+use weights::models::{ModelKind, resolve_path};
 
 /// LAION's head.
 pub const HEAD: &str = "laion-aesthetic";
@@ -79,9 +79,9 @@ impl Head {
     /// Loads the head of that name: a file, or a known model that the Hugging Face cache holds.
     ///
     /// # Errors
-    /// Where it is not on this machine, or is no head that can be read.
-    pub fn load(name: &str) -> anyhow::Result<Self> {
-        let path = models::locate(name, Path::new(""), WEIGHTS)?.path;
+    /// If it is not on this machine, and as [`Head::open`].
+    pub fn by_name(name: &str) -> anyhow::Result<Self> {
+        let path = resolve_path(name, ModelKind::Aesthetic)?;
         Self::open(name, &path).with_context(|| format!("cannot load the aesthetic head `{name}`"))
     }
 

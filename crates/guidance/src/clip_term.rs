@@ -105,7 +105,7 @@ impl ClipTerm {
         let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
             let found = prompt_loss(embeddings, width, &targets, self.distance, self.select);
             loss += found.loss / total as f64;
-            if tower.judges() {
+            if tower.scores() {
                 measure(
                     &guide.prompts,
                     index,
@@ -178,7 +178,7 @@ impl Term for ClipTerm {
                     root_mean_square(&grad)?
                 };
                 outputs.push(TowerOutput {
-                    judges: tower.judges(),
+                    judges: tower.scores(),
                     weight,
                     loss,
                     grad,

@@ -2,6 +2,7 @@
 
 mod branch;
 mod error;
+mod index;
 mod model;
 mod pickle;
 mod source;
@@ -13,31 +14,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use branch::Branch;
 use candle_core::Tensor;
-use serde::Deserialize;
-
-pub use branch::{Branch, file_in};
 pub use error::CheckpointError;
+pub(crate) use index::shards;
 pub use model::Scope;
 
+use crate::safetensors::{Header, SafetensorsError};
 use source::Source;
-
-/// Larger headers than this belong to no model.
-const HEADER_LIMIT: u64 = 64 << 20;
-
-/// A tensor's entry in a safetensors header.
-#[derive(Deserialize)]
-struct Header {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: (u64, u64),
-}
-
-/// The list of a checkpoint in several files.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
 
 /// Where a tensor is stored.
 struct Entry {
@@ -54,7 +38,7 @@ struct Entry {
 }
 
 /// A named value that cannot be read.
-struct Odd {
+struct Unreadable {
     /// What it is or what is wrong with it, as a clause that follows its name.
     what: String,
     /// Whether it is a tensor.
@@ -81,7 +65,7 @@ pub struct Checkpoint {
     parts: Vec<Part>,
     /// By their full names.
     entries: BTreeMap<String, Entry>,
-    odd: BTreeMap<String, Odd>,
+    unreadable: BTreeMap<String, Unreadable>,
     /// The prefix of the full names of the model's tensors.
     prefix: String,
     /// The full names of the tensors that have been requested.
@@ -111,13 +95,13 @@ impl Checkpoint {
                             source,
                         })
                         .collect(),
-                    odd: contents.odd,
+                    unreadable: contents.unreadable,
                     prefix: contents.prefix,
                     ..Self::of(origin, vec![], contents.tensors)
                 }),
                 Err(what) => Err(CheckpointError::Pickle { origin, what }),
             },
-            Format::Index => Self::divided(path, &origin, length),
+            Format::Index => Self::sharded(path, &origin),
             Format::Unknown(what) => Err(CheckpointError::Pickle {
                 origin,
                 what: what.to_owned(),
@@ -135,7 +119,7 @@ impl Checkpoint {
             origin,
             parts,
             entries,
-            odd: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             prefix: String::new(),
             used: Mutex::default(),
         }
@@ -149,33 +133,11 @@ impl Checkpoint {
         Self::of(origin, vec![part], entries)
     }
 
-    /// The shards that `model.safetensors.index.json` names, which are in the same folder.
-    fn divided(path: &Path, origin: &str, length: u64) -> Result<Self, CheckpointError> {
-        let broken = |what: String| CheckpointError::Index {
-            origin: origin.to_owned(),
-            what,
-        };
-        if length > HEADER_LIMIT {
-            return Err(broken(format!("it has {length} bytes")));
-        }
-        let text = std::fs::read(path).map_err(|source| CheckpointError::Read {
-            origin: origin.to_owned(),
-            source,
-        })?;
-        let index: Index =
-            serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        let names: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
-        if names.len() > 1000 {
-            return Err(broken(format!("it names {} files", names.len())));
-        }
+    /// The shards that an index names.
+    fn sharded(path: &Path, origin: &str) -> Result<Self, CheckpointError> {
         let mut whole = Self::of(origin.to_owned(), vec![], BTreeMap::new());
         let mut prefixes = BTreeSet::new();
-        for name in names {
-            if Path::new(name).file_name() != Some(name.as_ref()) || name.ends_with(".json") {
-                return Err(broken(format!(
-                    "`{name}` is not the name of a file in its folder"
-                )));
-            }
+        for name in shards(path)? {
             let part = Self::open(&path.with_file_name(name))?;
             let offset = whole.parts.len();
             whole.parts.extend(part.parts);
@@ -185,7 +147,7 @@ impl Checkpoint {
                     entry.part += offset;
                     (key, entry)
                 }));
-            whole.odd.extend(part.odd);
+            whole.unreadable.extend(part.unreadable);
             prefixes.insert(part.prefix);
         }
         // a prefix counts only if all shards have it
@@ -196,51 +158,31 @@ impl Checkpoint {
     }
 
     fn safetensors(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {
-        let damaged = |what: String| CheckpointError::Damaged {
-            origin: origin.clone(),
-            what,
-        };
-        if length < 8 {
-            return Err(damaged(format!("it has {length} bytes")));
-        }
-        let mut size = [0; 8];
-        size.copy_from_slice(&read(&origin, &source, 0, 8)?);
-        let size = u64::from_le_bytes(size);
-        if size > HEADER_LIMIT || size > length - 8 {
-            return Err(damaged(format!(
-                "its header would have {size} bytes of {length}"
-            )));
-        }
-        let header = read(&origin, &source, 8, size as usize)?;
-        let json: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
-            .map_err(|error| damaged(format!("its header is not JSON ({error})")))?;
-        let data_start = 8 + size;
-        let mut entries = BTreeMap::new();
-        for (key, value) in json {
-            if key == "__metadata__" {
-                continue;
-            }
-            let entry: Header = serde_json::from_value(value)
-                .map_err(|error| damaged(format!("the entry of `{key}` is broken ({error})")))?;
-            let (start, end) = entry.data_offsets;
-            if start > end || end > length - data_start {
-                return Err(damaged(format!(
-                    "`{key}` would end at byte {end} of {}",
-                    length - data_start
-                )));
-            }
-            entries.insert(
-                key,
-                Entry {
+        let header = Header::read(length, |start, length| source.read(start, length));
+        let header = header.map_err(|error| match error {
+            SafetensorsError::Read(source) => CheckpointError::Read {
+                origin: origin.clone(),
+                source,
+            },
+            SafetensorsError::Damaged(what) => CheckpointError::Damaged {
+                origin: origin.clone(),
+                what,
+            },
+        })?;
+        let entries = (header.entries.into_iter())
+            .map(|(key, entry)| {
+                let (start, end) = entry.data_offsets;
+                let entry = Entry {
                     dtype: entry.dtype,
                     shape: entry.shape,
                     part: 0,
-                    start: data_start + start,
-                    end: data_start + end,
+                    start: header.data_start + start,
+                    end: header.data_start + end,
                     strides: None,
-                },
-            );
-        }
+                };
+                (key, entry)
+            })
+            .collect();
         Ok(Self::single(origin, source, entries))
     }
 
@@ -265,7 +207,7 @@ impl Checkpoint {
     /// Whether there is a tensor or another value of that name.
     pub fn has(&self, key: &str) -> bool {
         let key = self.full(key);
-        self.entries.contains_key(&key) || self.odd.contains_key(&key)
+        self.entries.contains_key(&key) || self.unreadable.contains_key(&key)
     }
 
     /// The shape of a tensor, if it is there.
@@ -290,11 +232,11 @@ impl Checkpoint {
         let key = self.full(key);
         let origin = self.origin.clone();
         let Some(entry) = self.entries.get(&key) else {
-            return Err(match self.odd.get(&key) {
-                Some(odd) => CheckpointError::Odd {
+            return Err(match self.unreadable.get(&key) {
+                Some(unreadable) => CheckpointError::Unreadable {
                     origin,
                     key,
-                    what: odd.what.clone(),
+                    what: unreadable.what.clone(),
                 },
                 None => CheckpointError::Missing {
                     origin,

@@ -1,4 +1,5 @@
-//! Weights: reading checkpoints tensor by tensor, and models by name: the table of known ones, the Hugging Face cache, downloads.
+//! Weights: checkpoints read tensor by tensor ([`checkpoint`]), models by name ([`models`]), and the safetensors format ([`safetensors`]).
 
 pub mod checkpoint;
 pub mod models;
+pub mod safetensors;

@@ -3,34 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use weights::checkpoint::file_in;
+use weights::models::{ModelKind, file_in, only_weights};
 
 use super::AutoencoderError;
 
-/// The names of weights, the best first.
-const FILES: &[&str] = &[
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "model.safetensors",
-    "vqgan.safetensors",
-];
-/// Names of weights that come after TAESD's family.
-const OLDER_FILES: &[&str] = &[
-    "pytorch_model.bin",
-    "diffusion_pytorch_model.bin",
-    "model.ckpt",
-    "last.ckpt",
-    "vqgan.ckpt",
-];
 /// The words in the file names of the two halves of TAESD's family: `taesd_decoder.safetensors` and `taesd_encoder.safetensors`,
 /// `taef2_decoder.pth` and `taef2_encoder.pth`.
 const DECODER: &str = "decoder";
 const ENCODER: &str = "encoder";
 /// The endings of their names, the best first.
 const ENDINGS: [&str; 3] = ["safetensors", "pth", "pt"];
-/// Where larger models keep their autoencoder, and taming-transformers its checkpoints.
-const FOLDERS: &[&str] = &["vqvae", "vae", "vqgan", "checkpoints", "ckpts"];
-
 /// The files of an autoencoder.
 pub(super) struct Weights {
     /// The whole autoencoder, or its decoder.
@@ -86,24 +68,33 @@ fn other_half(path: &Path, half: &str, other: &str) -> Option<Vec<PathBuf>> {
 
 /// The weights in a folder, or in one of its usual subfolders.
 fn in_folder(folder: &Path) -> Result<PathBuf, AutoencoderError> {
-    let inner = FOLDERS.iter().map(|name| folder.join(name));
-    for folder in std::iter::once(folder.to_owned()).chain(inner) {
-        if let Some(path) = file_in(&folder, FILES) {
+    let weights = ModelKind::Latent.weights();
+    // TAESD's family has names of its own, which come after safetensors and before the formats of PyTorch
+    let names = (weights.names.iter()).filter(|name| !name.contains(DECODER));
+    let (safetensors, others): (Vec<_>, Vec<_>) =
+        names.partition(|name| name.ends_with(".safetensors"));
+    for folder in weights.folders.iter().map(|name| folder.join(name)) {
+        if let Some(path) = file_in(&folder, &safetensors) {
             return Ok(path);
         }
         if let Some(path) = decoder(&folder)? {
             return Ok(path);
         }
-        if let Some(path) = file_in(&folder, OLDER_FILES).or_else(|| only_weights(&folder)) {
+        if let Some(path) = file_in(&folder, &others).or_else(|| only_weights(&folder)) {
             return Ok(path);
         }
     }
+    let list = |names: &[&String]| {
+        (names.iter().map(|name| name.as_str()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     Err(AutoencoderError::Empty {
         folder: folder.display().to_string(),
         wanted: format!(
             "{}, a `taesd_decoder.safetensors` or another decoder of its family, {}",
-            FILES.join(", "),
-            OLDER_FILES.join(", ")
+            list(&safetensors),
+            list(&others)
         ),
     })
 }
@@ -129,20 +120,7 @@ fn decoder(folder: &Path) -> Result<Option<PathBuf>, AutoencoderError> {
             found: models.into_iter().collect::<Vec<_>>().join(", "),
         });
     }
-    Ok(models.first().and_then(|stem| {
-        let names = ENDINGS.map(|ending| format!("{stem}.{ending}"));
-        file_in(folder, &names.each_ref().map(String::as_str))
-    }))
-}
-
-/// The only file in a folder with an extension of weights, if there is exactly one.
-fn only_weights(folder: &Path) -> Option<PathBuf> {
-    let is_weights = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        matches!(ending, Some("safetensors" | "ckpt" | "bin" | "pt" | "pth"))
-    };
-    let files = std::fs::read_dir(folder).ok()?;
-    let mut files = files.flatten().map(|entry| entry.path()).filter(is_weights);
-    let first = files.next()?;
-    files.next().is_none().then_some(first)
+    Ok(models
+        .first()
+        .and_then(|stem| file_in(folder, ENDINGS.map(|ending| format!("{stem}.{ending}")))))
 }

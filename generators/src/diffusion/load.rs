@@ -8,7 +8,8 @@ use candle_core::Device;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use weights::checkpoint::{Checkpoint, CheckpointError, file_in};
+use weights::checkpoint::{Checkpoint, CheckpointError};
+use weights::models::{ModelKind, file_in};
 
 use crate::AutoencoderError;
 
@@ -218,22 +219,17 @@ fn missing(folder: &Path, wanted: &'static str, part: &'static str) -> ModelErro
 }
 
 /// The names of a network's weights.
-const WEIGHTS: &[&str] = &[
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-];
+fn names() -> &'static [String] {
+    &ModelKind::Diffusion.weights().names
+}
 
 /// Where the network is: in the folder `unet` of a pipeline, whose own config.json is not the network's, or at the root. The place that has
 /// weights wins, since there may be an incomplete `unet` next to complete files at the root.
 fn place(folder: &Path) -> PathBuf {
-    let nested = folder.join("unet");
-    let places = [nested.as_path(), folder];
-    let holding = |names: &[&str]| places.iter().find(|place| file_in(place, names).is_some());
-    holding(WEIGHTS)
-        .or_else(|| holding(&["config.json"]))
-        .map_or(folder, |place| place)
-        .to_owned()
+    let places = [folder.join("unet"), folder.to_owned()];
+    let holding = |names: &[String]| places.iter().find(|place| file_in(place, names).is_some());
+    let found = holding(names()).or_else(|| holding(&["config.json".to_owned()]));
+    found.unwrap_or(&places[1]).clone()
 }
 
 /// The network's configuration and its class.
@@ -263,7 +259,7 @@ pub fn is_conditional(folder: &Path) -> Result<bool, ModelError> {
 pub(super) fn scheduler(folder: &Path) -> Loaded<SchedulerConfig> {
     let path = file_in(
         folder,
-        &["scheduler/scheduler_config.json", "scheduler_config.json"],
+        ["scheduler/scheduler_config.json", "scheduler_config.json"],
     );
     path.map_or_else(|| Ok(SchedulerConfig::default()), |path| json(&path))
 }
@@ -271,7 +267,7 @@ pub(super) fn scheduler(folder: &Path) -> Loaded<SchedulerConfig> {
 /// The network of either class.
 pub(super) fn network(folder: &Path, options: LoadOptions, device: &Device) -> Loaded<UNet> {
     let place = place(folder);
-    let Some(weights) = file_in(&place, WEIGHTS) else {
+    let Some(weights) = file_in(&place, names()) else {
         return Err(missing(
             folder,
             "diffusion_pytorch_model.safetensors",

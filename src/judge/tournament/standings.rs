@@ -29,7 +29,7 @@ pub struct Round {
 pub struct Candidate {
     /// The seed.
     pub seed: u64,
-    /// Its run folder in the tournament's, once it is begun.
+    /// The name of its run folder in the tournament's, once it has started.
     pub run: Option<String>,
     /// Its score after each round that it was in.
     pub scores: Vec<f64>,

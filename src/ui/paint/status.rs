@@ -1,5 +1,7 @@
 //! The state of the render: steps, loss, speed, settings.
 
+use std::rc::Rc;
+
 use crate::draw::Rect;
 use crate::live::Frame;
 
@@ -7,51 +9,40 @@ use super::super::panel::Panel;
 use super::format::{duration, factor, rate};
 use super::{ACCENT, CALM, FAINT, Painter, SOFT, TEXT};
 
-/// Stands for a number that is not known.
-const UNKNOWN: &str = "–";
-
 impl Painter {
     /// Draws everything above the prompts.
     pub(super) fn status(&mut self, panel: &Panel) {
         let Some(frame) = &panel.frame else {
             return;
         };
-        let (status, figures, settings) = (
-            self.layout.status,
-            self.layout.figures,
-            self.layout.settings,
-        );
-        if !status.is_empty() {
-            self.progress(status, frame, panel.paused.value);
+        let layout = Rc::clone(&self.layout);
+        if !layout.status.is_empty() {
+            self.progress(layout.status, frame, panel.paused.value);
         }
-        if !figures.is_empty() {
+        if !layout.figures.is_empty() {
             let known = frame.loss.is_finite() && frame.step > 0;
             let loss = known.then(|| format!("{:.4}", frame.loss));
             let speed = (frame.steps_per_second > 0.0).then(|| rate(frame.steps_per_second));
             let [loss, speed, left] = [loss, speed, time_left(frame)]
-                .map(|number| number.unwrap_or_else(|| UNKNOWN.to_owned()));
+                .map(|number| number.unwrap_or_else(|| "–".to_owned()));
             self.figures(
-                figures,
-                [("Loss", &loss), ("Speed", &speed), ("Left", &left)],
+                layout.figures,
+                ["Loss", "Speed", "Left"],
+                [&loss, &speed, &left],
             );
         }
-        if !settings.is_empty() {
+        if !layout.settings.is_empty() {
             let lr = format!("× {}", factor(panel.rate.value));
             let fade = match panel.fade.value {
                 0 => "none".to_owned(),
                 1 => "1 step".to_owned(),
                 steps => format!("{steps} steps"),
             };
-            let device = &frame.device;
-            let named = [
-                ("Learning rate", lr.as_str()),
-                ("Fade", &fade),
-                ("Device", device),
-            ];
-            self.figures(settings, named);
+            let names = ["Learning rate", "Fade", "Device"];
+            self.figures(layout.settings, names, [&lr, &fade, &frame.device]);
         }
-        if !self.layout.curve.is_empty() {
-            self.curve(self.layout.curve, &panel.losses);
+        if !layout.curve.is_empty() {
+            self.curve(layout.curve, &panel.losses);
         }
     }
 
@@ -95,14 +86,14 @@ impl Painter {
     }
 
     /// Draws three numbers with their names above, side by side.
-    fn figures(&mut self, area: Rect, figures: [(&str, &str); 3]) {
+    fn figures(&mut self, area: Rect, names: [&str; 3], values: [&str; 3]) {
         // without room for three, the one in the middle is left out
         let columns = if area.width < self.px(220.0) {
             [(0, 58), (0, 0), (58, 100)]
         } else {
             [(0, 37), (37, 70), (70, 100)]
         };
-        for ((name, value), (start, end)) in figures.into_iter().zip(columns) {
+        for ((name, value), (start, end)) in names.into_iter().zip(values).zip(columns) {
             if start == end {
                 continue;
             }

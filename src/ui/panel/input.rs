@@ -78,7 +78,7 @@ pub enum Input {
     Drag(Target),
 }
 
-/// Something that is to be done outside of the panel. `C` is what the worker is told.
+/// Something that is to be done outside of the panel. `C` is the type of the worker's commands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action<C = Command> {
     /// Sends the worker a command.

@@ -24,18 +24,8 @@ impl Panel {
                 self.send(Command::Snapshot);
                 self.announce("The snapshot is saved after this step", now);
             }
-            'r' | 'R' => {
-                self.send_due(now, true);
-                self.send(Command::Edit(Edit {
-                    restart: Some(if c == 'r' {
-                        Restart::Image
-                    } else {
-                        Restart::Scratch
-                    }),
-                    ..Edit::default()
-                }));
-                self.announce("The render begins again after this step", now);
-            }
+            'r' => self.restart(Restart::Image, now),
+            'R' => self.restart(Restart::Scratch, now),
             'z' | 'Z' => {
                 // an edit that was not sent yet is sent, then undone with the rest
                 self.send_due(now, true);
@@ -53,6 +43,16 @@ impl Panel {
             'q' | 'Q' => self.actions = self.close(now),
             _ => {}
         }
+    }
+
+    fn restart(&mut self, restart: Restart, now: Instant) {
+        self.send_due(now, true);
+        let edit = Edit {
+            restart: Some(restart),
+            ..Edit::default()
+        };
+        self.send(edit.into());
+        self.announce("The render begins again after this step", now);
     }
 
     /// Says what will be done after the current step, if steps take so long that the user might think that nothing happens.

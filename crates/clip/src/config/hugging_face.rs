@@ -3,16 +3,12 @@
 use frozen::Activation;
 use serde_json::json;
 
-use super::super::kind;
 use super::section::{Section, square};
 use super::{
     ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
     TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
-use crate::preprocess::{Filter, Fit};
-
-/// The supported values of `model_type`.
-pub(crate) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
+use crate::unsupported;
 
 /// `eos_token_id` in configurations from before 2023, which was never the id of the token that ends texts.
 const LEGACY_END: u32 = 2;
@@ -25,8 +21,8 @@ impl ClipConfig {
     pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(config)?;
         let kind = file.take::<String>("model_type")?;
-        if let Some(what) = kind::hugging_face(kind.as_deref(), file.entries()) {
-            return Err(format!("describes {what}; {}", kind::READ));
+        if let Some(what) = unsupported::hugging_face(kind.as_deref(), file.entries()) {
+            return Err(format!("describes {what}; {}", unsupported::SUPPORTED));
         }
         not_quantized(&mut file)?;
         let text = tower(&mut file, "text_config")?;
@@ -40,14 +36,11 @@ impl ClipConfig {
         Self {
             layout: Layout::HuggingFace,
             projection: file.take_or("projection_dim", 512)?,
-            resized: vision.image_size,
+            preprocess: Layout::HuggingFace.preprocess(vision.image_size),
             vision,
             text,
             mean: MEAN,
             std: STD,
-            filter: Filter::Bicubic,
-            fit: Fit::Cover,
-            fill: [0; 3],
         }
         .checked()
     }

@@ -4,13 +4,13 @@ use frozen::Activation;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::kind;
 use super::section::{Section, channels, square};
 use super::{
     ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextCleaning, TextConfig, TextPool,
     TextProjection, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
-use crate::preprocess::{Filter, Fit};
+use crate::preprocess::{Interpolation, ResizeMode};
+use crate::unsupported;
 
 /// Keys that add tensors to a tower's blocks. No published weights use them.
 const CUSTOM_BLOCKS: [&str; 6] = [
@@ -61,23 +61,51 @@ impl ClipConfig {
 
         let vision = vision_tower(vision, quick)?;
         let text = text_tower(text, quick)?;
-        let shown = match file.section("preprocess_cfg")? {
-            Some(section) => Shown::read(section)?,
-            None => Shown::default(),
-        };
-        Self {
+        let mut config = Self {
             layout: Layout::OpenClip,
             projection,
-            resized: vision.image_size,
+            preprocess: Layout::OpenClip.preprocess(vision.image_size),
             vision,
             text,
-            mean: shown.mean,
-            std: shown.std,
-            filter: shown.filter,
-            fit: shown.fit,
-            fill: shown.fill,
+            mean: MEAN,
+            std: STD,
+        };
+        if let Some(section) = file.section("preprocess_cfg")? {
+            config.read_preprocess(section)?;
         }
-        .checked()
+        config.checked()
+    }
+
+    fn read_preprocess(&mut self, mut section: Section) -> Result<(), ConfigError> {
+        let interpolation = section.take_or("interpolation", "bicubic".to_owned())?;
+        self.preprocess.interpolation = match interpolation.as_str() {
+            // random in training only
+            "bicubic" | "random" => Interpolation::Bicubic,
+            "bilinear" => Interpolation::Bilinear,
+            other => {
+                return Err(format!(
+                    "has the interpolation `{other}`; bicubic and bilinear are supported"
+                ));
+            }
+        };
+        let mode = section.take_or("resize_mode", "shortest".to_owned())?;
+        self.preprocess.resize_mode = match mode.as_str() {
+            "shortest" => ResizeMode::Shortest,
+            "squash" => ResizeMode::Squash,
+            "longest" => ResizeMode::Longest,
+            other => {
+                return Err(format!(
+                    "has the resize mode `{other}`; shortest, longest and squash are supported"
+                ));
+            }
+        };
+        self.mean = channels(&mut section, "mean", MEAN)?;
+        self.std = channels(&mut section, "std", STD)?;
+        self.preprocess.fill_color = channels(&mut section, "fill_color", [0; 3])?;
+        section.only("mode", json!("RGB"))?;
+        // open_clip always uses the image tower's size
+        section.ignore(&["size"]);
+        section.finish()
     }
 }
 
@@ -87,7 +115,7 @@ fn refuse_other_kinds(
     vision: &mut Section,
     text: &mut Section,
 ) -> Result<(), ConfigError> {
-    let of = |what: String| Err(format!("describes {what}; {}", kind::READ));
+    let of = |what: String| Err(format!("describes {what}; {}", unsupported::SUPPORTED));
     let custom = if model.has("custom_text") {
         ", with the text tower of a CustomTextCLIP (`custom_text`)"
     } else {
@@ -97,7 +125,7 @@ fn refuse_other_kinds(
         return of("a CoCa (`multimodal_cfg`)".to_owned());
     }
     if let Some(name) = name(vision, "timm_model_name")? {
-        let family = kind::timm_family(&name);
+        let family = unsupported::timm_family(&name);
         return of(format!(
             "{family}: its image tower is timm's `{name}` (`timm_model_name`){custom}"
         ));
@@ -357,63 +385,4 @@ fn plain_blocks(tower: &mut Section) -> Result<(), ConfigError> {
     CUSTOM_BLOCKS
         .iter()
         .try_for_each(|key| tower.only(key, json!(false)))
-}
-
-/// How pictures are preprocessed.
-struct Shown {
-    mean: [f64; 3],
-    std: [f64; 3],
-    filter: Filter,
-    fit: Fit,
-    fill: [u8; 3],
-}
-
-impl Default for Shown {
-    fn default() -> Self {
-        Self {
-            mean: MEAN,
-            std: STD,
-            filter: Filter::Bicubic,
-            fit: Fit::Cover,
-            fill: [0; 3],
-        }
-    }
-}
-
-impl Shown {
-    fn read(mut section: Section) -> Result<Self, ConfigError> {
-        let interpolation = section.take_or("interpolation", "bicubic".to_owned())?;
-        let filter = match interpolation.as_str() {
-            // random in training only
-            "bicubic" | "random" => Filter::Bicubic,
-            "bilinear" => Filter::Bilinear,
-            other => {
-                return Err(format!(
-                    "has the interpolation `{other}`; bicubic and bilinear are supported"
-                ));
-            }
-        };
-        let fit = match (section.take_or("resize_mode", "shortest".to_owned())?).as_str() {
-            "shortest" => Fit::Cover,
-            "squash" => Fit::Squash,
-            "longest" => Fit::Pad,
-            other => {
-                return Err(format!(
-                    "has the resize mode `{other}`; shortest, longest and squash are supported"
-                ));
-            }
-        };
-        let shown = Self {
-            mean: channels(&mut section, "mean", MEAN)?,
-            std: channels(&mut section, "std", STD)?,
-            filter,
-            fit,
-            fill: channels(&mut section, "fill_color", [0; 3])?,
-        };
-        section.only("mode", json!("RGB"))?;
-        // open_clip always uses the image tower's size
-        section.ignore(&["size"]);
-        section.finish()?;
-        Ok(shown)
-    }
 }

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::section::{Section, channels};
 use super::{ClipConfig, ConfigError, MEAN, STD};
-use crate::preprocess::{Filter, Fit};
+use crate::preprocess::{Interpolation, ResizeMode};
 
 /// The defaults of an image processor's class, for keys that its file leaves out.
 struct Defaults {
     mean: [f64; 3],
     std: [f64; 3],
-    filter: u32,
+    resample: u32,
     /// Whether the picture is cropped to its centre.
     crop: bool,
     /// Whether a size that is one number applies to both sides instead of the shorter one.
@@ -20,7 +20,7 @@ struct Defaults {
 const CLIP: Defaults = Defaults {
     mean: MEAN,
     std: STD,
-    filter: 3,
+    resample: 3,
     crop: true,
     square: false,
 };
@@ -37,7 +37,7 @@ fn defaults(class: &str) -> Option<Defaults> {
         "CLIPImageProcessor" | "CLIPFeatureExtractor" => Some(CLIP),
         "SiglipImageProcessor" => Some(halves),
         "ViTImageProcessor" | "ViTFeatureExtractor" => Some(Defaults {
-            filter: 2,
+            resample: 2,
             square: true,
             ..halves
         }),
@@ -74,10 +74,10 @@ impl ClipConfig {
                 )
             })?,
         };
-        self.filter = match section.take_or("resample", defaults.filter)? {
-            3 => Filter::Bicubic,
-            2 => Filter::Bilinear,
-            1 => Filter::Lanczos,
+        self.preprocess.interpolation = match section.take_or("resample", defaults.resample)? {
+            3 => Interpolation::Bicubic,
+            2 => Interpolation::Bilinear,
+            1 => Interpolation::Lanczos,
             other => {
                 return Err(format!(
                     "has the resampling {other} ({}); 1 (Lanczos), 2 (bilinear) and 3 (bicubic) are supported",
@@ -132,9 +132,9 @@ impl ClipConfig {
         } else {
             None
         };
-        let (before, fit) = match size {
-            Size::Shorter(before) => (before, Fit::Cover),
-            Size::Square(before) => (before, Fit::Squash),
+        let (before, mode) = match size {
+            Size::Shorter(before) => (before, ResizeMode::Shortest),
+            Size::Square(before) => (before, ResizeMode::Squash),
         };
         let other = |name: &str, found: usize| {
             Err(format!(
@@ -149,7 +149,7 @@ impl ClipConfig {
                 ));
             }
             None if before != side => return other(&named, before),
-            None if fit == Fit::Cover => {
+            None if mode == ResizeMode::Shortest => {
                 return Err(format!(
                     "has {} = false, and {named} is the size of the shorter side: pictures that are not square would not fit the model",
                     section.name("do_center_crop")
@@ -157,8 +157,8 @@ impl ClipConfig {
             }
             _ => {}
         }
-        self.fit = fit;
-        self.resized = before;
+        self.preprocess.resize_mode = mode;
+        self.preprocess.resize = before;
         Ok(())
     }
 

@@ -126,9 +126,13 @@ impl Config {
 
 impl TermConfig for Config {
     fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
-        let head = context.model(&self.model, |_| Ok(Arc::new(Head::load(&self.model)?)))?;
+        let head = context.model(&self.model, |_| Ok(Arc::new(Head::by_name(&self.model)?)))?;
         let clip = context.clip(&self.clip, self.choice())?;
-        head.fits(clip.name(), clip.judges().count(), clip.projection())?;
+        head.fits(
+            clip.name(),
+            clip.scoring_towers().count(),
+            clip.projection(),
+        )?;
         if self.weight.constant() == Some(0.0) {
             return Ok(None);
         }

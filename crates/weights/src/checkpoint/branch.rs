@@ -1,7 +1,5 @@
 //! A checkpoint as the layers of a network read it.
 
-use std::path::{Path, PathBuf};
-
 use candle_core::{DType, Device, Tensor};
 
 use super::{Checkpoint, CheckpointError};
@@ -51,12 +49,4 @@ impl<'a> Branch<'a> {
     pub fn checkpoint(&self) -> &'a Checkpoint {
         self.checkpoint
     }
-}
-
-/// The first of these files that exists in a folder.
-pub fn file_in(folder: &Path, names: &[&str]) -> Option<PathBuf> {
-    names
-        .iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.is_file())
 }

@@ -75,7 +75,7 @@ pub enum CheckpointError {
     },
     /// The requested value is not a tensor, or a broken one.
     #[error("`{key}` in {origin} {what}")]
-    Odd {
+    Unreadable {
         /// The file.
         origin: String,
         /// Its name.

@@ -112,8 +112,8 @@ impl Checkpoint {
         let parts: BTreeSet<&str> = (used.iter())
             .filter_map(|key| key.strip_prefix(&self.prefix).map(first))
             .collect();
-        let odd = self.odd.iter().filter(|(_, odd)| odd.tensor);
-        let all = self.entries.keys().chain(odd.map(|(key, _)| key));
+        let unreadable = self.unreadable.iter().filter(|(_, value)| value.tensor);
+        let all = self.entries.keys().chain(unreadable.map(|(key, _)| key));
         let (mut unused, mut beside, mut averages) = (vec![], vec![], 0);
         for key in all.filter(|key| !used.contains(*key)) {
             let name = key.strip_prefix(&self.prefix);

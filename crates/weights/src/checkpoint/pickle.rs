@@ -13,7 +13,7 @@ mod value;
 use std::collections::BTreeMap;
 
 use super::source::{SharedFile, Source};
-use super::{Entry, Odd};
+use super::{Entry, Unreadable};
 use archive::Archive;
 use legacy::Legacy;
 use tensors::{Found, Storages};
@@ -46,7 +46,7 @@ pub(super) enum Format {
 pub(super) struct Contents {
     pub sources: Vec<Source>,
     pub tensors: BTreeMap<String, Entry>,
-    pub odd: BTreeMap<String, Odd>,
+    pub unreadable: BTreeMap<String, Unreadable>,
     /// The prefix of the state dict's names.
     pub prefix: String,
 }
@@ -68,23 +68,29 @@ pub(super) fn read(file: SharedFile, length: u64, format: Format) -> Result<Cont
         return Err(nothing(&found));
     }
     let prefix = state_dict(&pickle, &found);
-    let Found { tensors, odd } = found;
+    let Found {
+        tensors,
+        unreadable,
+    } = found;
     Ok(Contents {
         sources: storages.into_sources(),
         tensors,
-        odd,
+        unreadable,
         prefix,
     })
 }
 
 /// Why a file has no usable tensor.
 fn nothing(found: &Found) -> String {
-    match found.odd.iter().next() {
-        Some((name, odd)) if name.is_empty() => format!(
+    match found.unreadable.iter().next() {
+        Some((name, unreadable)) if name.is_empty() => format!(
             "it has no state dict: what was saved {}; save the model's state_dict() instead",
-            odd.what
+            unreadable.what
         ),
-        Some((name, odd)) => format!("it has no tensor that can be read: `{name}` {}", odd.what),
+        Some((name, unreadable)) => format!(
+            "it has no tensor that can be read: `{name}` {}",
+            unreadable.what
+        ),
         None => "it has no tensors".to_owned(),
     }
 }

@@ -4,66 +4,61 @@ use candle_core::{DType, Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Bytes of an element, for supported types by their names in safetensors.
-pub fn width(dtype: &str) -> Option<usize> {
+/// The type in which the bytes of a supported type are read, by its name in safetensors.
+fn stored_as(dtype: &str) -> Option<DType> {
     Some(match dtype {
-        "U8" | "I8" | "BOOL" => 1,
-        "F16" | "BF16" | "I16" => 2,
-        "F32" | "I32" => 4,
-        "F64" | "I64" => 8,
+        "U8" | "I8" | "BOOL" => DType::U8,
+        "I16" => DType::I16,
+        "I32" => DType::I32,
+        "I64" => DType::I64,
+        "F16" => DType::F16,
+        "BF16" => DType::BF16,
+        "F32" => DType::F32,
+        "F64" => DType::F64,
         _ => return None,
     })
 }
 
-/// The tensor of these bytes in f32. `strides` are in elements, and elements may overlap. `dtype` is a type that [`width`] knows.
+/// Bytes of an element, for supported types by their names in safetensors.
+pub fn width(dtype: &str) -> Option<usize> {
+    stored_as(dtype).map(|dtype| dtype.size_in_bytes())
+}
+
+/// The tensor of these bytes in f32. `strides` are in elements, and elements may overlap.
 pub fn tensor(
     bytes: &[u8],
     dtype: &str,
     shape: &[usize],
     strides: Option<&[usize]>,
 ) -> Result<Tensor> {
-    let count = bytes.len() / width(dtype).unwrap_or(1);
-    let line = match dtype {
-        "F32" => Tensor::from_raw_buffer(bytes, DType::F32, &[count], &Device::Cpu)?,
-        "F16" => Tensor::from_raw_buffer(bytes, DType::F16, &[count], &Device::Cpu)?,
-        "BF16" => Tensor::from_raw_buffer(bytes, DType::BF16, &[count], &Device::Cpu)?,
-        "F64" => Tensor::from_raw_buffer(bytes, DType::F64, &[count], &Device::Cpu)?,
-        "U8" | "BOOL" => Tensor::from_raw_buffer(bytes, DType::U8, &[count], &Device::Cpu)?,
-        "I8" => integers(bytes, i8::from_le_bytes)?,
-        "I16" => integers(bytes, i16::from_le_bytes)?,
-        "I32" => integers(bytes, |bytes| i32::from_le_bytes(bytes) as f32)?,
-        "I64" => integers(bytes, |bytes| i64::from_le_bytes(bytes) as f32)?,
-        _ => candle_core::bail!("the type {dtype} is not supported"),
+    let Some(stored) = stored_as(dtype) else {
+        candle_core::bail!("the type {dtype} is not supported");
     };
-    let line = line.to_dtype(DType::F32)?;
+    let line = if dtype == "I8" {
+        Tensor::from_iter(
+            bytes.iter().map(|&byte| f32::from(byte as i8)),
+            &Device::Cpu,
+        )?
+    } else {
+        let count = bytes.len() / stored.size_in_bytes();
+        Tensor::from_raw_buffer(bytes, stored, &[count], &Device::Cpu)?.to_dtype(DType::F32)?
+    };
     match strides {
         Some(strides) => strided(&line, shape, strides),
         None => line.reshape(shape),
     }
 }
 
-fn integers<const N: usize, T: Into<f32>>(
-    bytes: &[u8],
-    number: impl Fn([u8; N]) -> T,
-) -> Result<Tensor> {
-    let (numbers, _) = bytes.as_chunks::<N>();
-    let numbers: Vec<f32> = (numbers.iter())
-        .map(|&bytes| number(bytes).into())
-        .collect();
-    let count = numbers.len();
-    Tensor::from_vec(numbers, count, &Device::Cpu)
-}
-
 /// Gathers the elements of a flat tensor with these strides, in the order of the shape.
 fn strided(line: &Tensor, shape: &[usize], strides: &[usize]) -> Result<Tensor> {
     let line = line.to_vec1::<f32>()?;
-    let mut places = vec![0];
+    let mut positions = vec![0];
     for (&dim, &stride) in shape.iter().zip(strides) {
-        places = (places.iter())
-            .flat_map(|place| (0..dim).map(move |index| place + index * stride))
+        positions = (positions.iter())
+            .flat_map(|position| (0..dim).map(move |index| position + index * stride))
             .collect();
     }
-    let values: Vec<f32> = places.iter().map(|place| line[*place]).collect();
+    let values: Vec<f32> = positions.iter().map(|position| line[*position]).collect();
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 

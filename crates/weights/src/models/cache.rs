@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::reference::is_revision;
+use super::names::{is_repository, is_revision};
 
 /// The shortest abbreviation of a commit hash that is accepted.
 const SHORT: usize = 7;
@@ -202,18 +202,6 @@ pub(super) fn variable(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// `owner/name`, of the characters that the hub allows.
-pub fn is_repository(name: &str) -> bool {
-    let allowed = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && !part.contains("--")
-            && (part.chars()).all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    name.split_once('/')
-        .is_some_and(|(owner, model)| allowed(owner) && allowed(model))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,22 +228,6 @@ mod tests {
                 found,
                 "{commit:?}"
             );
-        }
-    }
-
-    #[test]
-    fn repositories_are_two_plain_names() {
-        for (name, good) in [
-            ("a/b", true),
-            ("laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", true),
-            ("a", false),
-            ("a/b/c", false),
-            ("../b", false),
-            ("a/", false),
-            ("a/.b", false),
-            ("a/b c", false),
-        ] {
-            assert_eq!(is_repository(name), good, "{name}");
         }
     }
 }

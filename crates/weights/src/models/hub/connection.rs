@@ -13,18 +13,18 @@ use ureq::http::{Response, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
 
-use super::FetchError;
+use super::error::FetchError;
 use super::proxy::Proxies;
-use super::redirect::{Purpose, Stop};
+use super::redirect::{Hop, Purpose};
 
-/// A broken download is taken up again this often before it is given up.
-pub const ATTEMPTS: u32 = 5;
+/// How often a failed request is repeated before it is given up.
+pub const MAX_ATTEMPTS: u32 = 5;
 /// How many redirects are followed.
-const MOVES: usize = 8;
-/// Timeouts of the DNS lookup and of connecting: until a host has answered once, and later. After the first one the user is told what may be
-/// wrong while the request is tried again.
-const FIRST: Duration = Duration::from_secs(2);
-const LATER: Duration = Duration::from_secs(20);
+const MAX_REDIRECTS: usize = 8;
+/// Timeouts of the DNS lookup and of connecting: until a host has answered once, and later. After the first one, advice is shown to the user
+/// while the request is tried again.
+const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How requests are sent.
 pub struct Connection {
@@ -33,13 +33,13 @@ pub struct Connection {
     pub proxies: Proxies,
     /// A file of root certificates that replace the built-in ones, and the variable that names it.
     pub certificates: Option<(&'static str, PathBuf)>,
-    /// How long an answer may take, and the next byte of a file.
-    pub patience: Duration,
+    /// The limit on the time until an answer, and until the next bytes of a file.
+    pub timeout: Duration,
     agent: OnceCell<Agent>,
     /// The hosts that have answered.
     reached: RefCell<HashSet<String>>,
     /// The timeout of connecting to a host that has not answered yet.
-    connecting: Cell<Duration>,
+    connect_timeout: Cell<Duration>,
 }
 
 /// Why a request failed.
@@ -56,8 +56,8 @@ impl From<FetchError> for Failure {
     }
 }
 
-/// Why there is no answer about a file.
-pub enum NoAnswer {
+/// Why a file's metadata could not be read.
+pub enum MetadataError {
     /// A host cannot be reached: its address and the reason.
     Unreachable(String, String),
     /// Anything else.
@@ -65,16 +65,16 @@ pub enum NoAnswer {
 }
 
 impl Connection {
-    pub fn new(endpoint: &str, patience: Duration) -> Self {
+    pub fn new(endpoint: &str, timeout: Duration) -> Self {
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: None,
             proxies: Proxies::default(),
             certificates: None,
-            patience,
+            timeout,
             agent: OnceCell::new(),
             reached: RefCell::default(),
-            connecting: Cell::new(FIRST),
+            connect_timeout: Cell::new(FIRST_CONNECT_TIMEOUT),
         }
     }
 
@@ -87,32 +87,36 @@ impl Connection {
 
     /// Asks for a file's metadata, with retries. `slow` is called once, with the address and the reason, if the host does not answer within
     /// the first timeout.
-    pub fn about(&self, url: &str, slow: &dyn Fn(&str, &str)) -> Result<Response<Body>, NoAnswer> {
+    pub fn metadata(
+        &self,
+        url: &str,
+        slow: &dyn Fn(&str, &str),
+    ) -> Result<Response<Body>, MetadataError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let what = match self.ask(Purpose::About, url, 0) {
+            let what = match self.request(Purpose::Metadata, url, 0) {
                 Ok(response) if response.status().is_server_error() => {
                     format!("it answers {}", response.status().as_u16())
                 }
                 Ok(response) => return Ok(response),
-                Err(Failure::Final(error)) => return Err(NoAnswer::Failed(error)),
+                Err(Failure::Final(error)) => return Err(MetadataError::Failed(error)),
                 Err(Failure::Connection(at, error)) if self.is_unreachable(&at, &error) => {
-                    let what = reason(&error, self.connecting.get());
-                    let was_short = self.connecting.replace(LATER) < LATER;
+                    let what = reason(&error, self.connect_timeout.get());
+                    let was_short = self.connect_timeout.replace(CONNECT_TIMEOUT) < CONNECT_TIMEOUT;
                     // a timeout may be a slow network; other failures to connect rarely go away within seconds
                     let is_slow = matches!(error, ureq::Error::Timeout(_));
                     if is_slow && was_short {
                         slow(&origin(&at), &what);
                     } else if is_slow || attempt > 1 {
-                        return Err(NoAnswer::Unreachable(origin(&at), what));
+                        return Err(MetadataError::Unreachable(origin(&at), what));
                     }
                     what
                 }
                 Err(Failure::Connection(_, error)) => error.to_string(),
             };
-            if attempt >= ATTEMPTS {
-                return Err(NoAnswer::Failed(FetchError::Network {
+            if attempt >= MAX_ATTEMPTS {
+                return Err(MetadataError::Failed(FetchError::Network {
                     url: url.to_owned(),
                     what,
                 }));
@@ -122,32 +126,52 @@ impl Connection {
     }
 
     /// Sends a request without retries and follows redirects; `from` is the first byte that is wanted.
-    pub fn ask(&self, purpose: Purpose, url: &str, from: u64) -> Result<Response<Body>, Failure> {
-        let mut stop = Stop {
+    pub fn request(
+        &self,
+        purpose: Purpose,
+        url: &str,
+        from: u64,
+    ) -> Result<Response<Body>, Failure> {
+        let mut hop = Hop {
             url: url.to_owned(),
             trusted: true,
         };
-        for _ in 0..MOVES {
-            let response = self.send(purpose, &stop, from)?;
-            self.reached.borrow_mut().insert(origin(&stop.url));
+        for _ in 0..MAX_REDIRECTS {
+            let response = self.send(purpose, &hop, from)?;
+            self.reached.borrow_mut().insert(origin(&hop.url));
             let status = response.status();
-            let is_answer = purpose == Purpose::About && describes(&response);
+            let is_answer = purpose == Purpose::Metadata && describes(&response);
             if !status.is_redirection() || is_answer {
                 return Ok(response);
             }
             let location = header(&response, "location").ok_or_else(|| FetchError::Protocol {
-                url: stop.url.clone(),
+                url: hop.url.clone(),
                 what: "it redirects without a `location`".to_owned(),
             })?;
-            stop = stop
+            hop = hop
                 .next(status.as_u16(), &location, purpose, &self.endpoint)
                 .map_err(|why| self.refused(url, &location, why))?;
         }
         Err(Failure::Final(self.refused(
             url,
-            &stop.url,
+            &hop.url,
             "too many redirects",
         )))
+    }
+
+    /// The error that a repository may not be read.
+    pub fn unauthorized(&self, repository: &str, status: u16) -> FetchError {
+        FetchError::Unauthorized {
+            endpoint: self.endpoint.clone(),
+            repository: repository.to_owned(),
+            status,
+            token: match self.token {
+                Some(_) => {
+                    " that may read it; the one that is set may not (it is only sent to HF_ENDPOINT)"
+                }
+                None => "",
+            },
+        }
     }
 
     fn refused(&self, url: &str, target: &str, why: &'static str) -> FetchError {
@@ -159,8 +183,8 @@ impl Connection {
         }
     }
 
-    fn send(&self, purpose: Purpose, stop: &Stop, from: u64) -> Result<Response<Body>, Failure> {
-        let address = (stop.url.parse().ok())
+    fn send(&self, purpose: Purpose, hop: &Hop, from: u64) -> Result<Response<Body>, Failure> {
+        let address = (hop.url.parse().ok())
             .filter(|address: &Uri| matches!(address.scheme_str(), Some("http" | "https")))
             .ok_or_else(|| FetchError::Endpoint {
                 endpoint: self.endpoint.clone(),
@@ -168,25 +192,29 @@ impl Connection {
         let proxy = self.proxies.of(&address)?;
         let agent = self.agent()?;
         let mut request = match purpose {
-            Purpose::About => agent.head(&stop.url),
-            Purpose::Bytes => agent.get(&stop.url),
+            Purpose::Metadata => agent.head(&hop.url),
+            Purpose::Content => agent.get(&hop.url),
         }
         .header("Accept-Encoding", "identity");
-        if let (Some(token), true) = (&self.token, stop.trusted) {
+        if let (Some(token), true) = (&self.token, hop.trusted) {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
         }
-        let known = self.reached.borrow().contains(&origin(&stop.url));
-        let connecting = if known { LATER } else { self.connecting.get() };
+        let known = self.reached.borrow().contains(&origin(&hop.url));
+        let timeout = if known {
+            CONNECT_TIMEOUT
+        } else {
+            self.connect_timeout.get()
+        };
         let request = request
             .config()
             .proxy(proxy)
-            .timeout_resolve(Some(connecting))
-            .timeout_connect(Some(connecting))
+            .timeout_resolve(Some(timeout))
+            .timeout_connect(Some(timeout))
             .build();
-        (request.call()).map_err(|error| Failure::Connection(stop.url.clone(), error))
+        (request.call()).map_err(|error| Failure::Connection(hop.url.clone(), error))
     }
 
     /// Whether the host cannot be reached, as opposed to a connection that broke later.
@@ -204,7 +232,7 @@ impl Connection {
         }
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_recv_response(Some(self.patience))
+            .timeout_recv_response(Some(self.timeout))
             // redirects are checked one by one
             .max_redirects(0)
             .redirect_auth_headers(RedirectAuthHeaders::Never)
@@ -257,7 +285,7 @@ fn origin(url: &str) -> String {
     })
 }
 
-/// Whether an error happens before a connection stands.
+/// Whether an error happens before a connection is established.
 fn is_unreachable(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => !matches!(

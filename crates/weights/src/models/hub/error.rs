@@ -4,20 +4,20 @@ use std::io;
 
 use thiserror::Error;
 
-/// Why a model could not be fetched. What was downloaded so far is kept, but for what proved wrong.
+/// Why a model could not be fetched. What was downloaded so far is kept, except for files that proved wrong.
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// HF_HUB_OFFLINE is set.
     #[error(
-        "`{repository}` cannot be fetched while {variable} is set: unset it to use the network; else, {ways}"
+        "`{repository}` cannot be fetched while {variable} is set: unset it to use the network; else, {advice}"
     )]
     Offline {
         /// The repository.
         repository: String,
         /// The variable that forbids it.
         variable: &'static str,
-        /// What to do instead, several lines.
-        ways: String,
+        /// What can be done about it, in several lines.
+        advice: String,
     },
     /// The hub's address is not valid.
     #[error(
@@ -28,7 +28,7 @@ pub enum FetchError {
         endpoint: String,
     },
     /// The hub cannot be reached: no network, no DNS, a refused connection.
-    #[error("cannot reach {address}{from}: {what}; {ways}")]
+    #[error("cannot reach {address}{from}: {what}; {advice}")]
     Unreachable {
         /// Its address.
         address: String,
@@ -36,8 +36,8 @@ pub enum FetchError {
         from: String,
         /// What is wrong.
         what: String,
-        /// What to do instead, several lines.
-        ways: String,
+        /// What can be done about it, in several lines.
+        advice: String,
     },
     /// The environment names a proxy that cannot be used.
     #[error(
@@ -64,7 +64,7 @@ pub enum FetchError {
         "{url} redirects to {target}, which is not followed: {why}; HF_ENDPOINT sets the hub (now {endpoint}, by default https://huggingface.co)"
     )]
     Redirect {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// The target of the redirect.
         target: String,
@@ -85,12 +85,12 @@ pub enum FetchError {
         repository: String,
         /// The files that were looked for.
         file: String,
-        /// The revision that was asked for, as part of the sentence.
+        /// The revision that was answers for, as part of the sentence.
         revision: String,
     },
-    /// The hub wants to know who asks.
+    /// The repository is private or gated.
     #[error(
-        "{endpoint} gives out `{repository}` only to those it knows ({status}): if the name is right, the repository is private or gated; accept its terms at {endpoint}/{repository} and set HF_TOKEN to an access token{given}"
+        "{endpoint} requires authorization for `{repository}` ({status}): if the name is right, the repository is private or gated; accept its terms at {endpoint}/{repository} and set HF_TOKEN to an access token{token}"
     )]
     Unauthorized {
         /// The hub.
@@ -100,66 +100,66 @@ pub enum FetchError {
         /// 401 or 403.
         status: u16,
         /// What is known of the token, as part of the sentence.
-        given: &'static str,
+        token: &'static str,
     },
-    /// The hub answers something else than the file.
+    /// The hub answers with an error.
     #[error("{url} answers {status}")]
     Status {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// The answer's status.
         status: u16,
     },
-    /// The hub's answer lacks what the protocol promises.
-    #[error("{url} is not a hub's file: {what}")]
+    /// The hub's answer lacks what the protocol requires.
+    #[error("{url} is not a file on a hub: {what}")]
     Protocol {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// What is wrong.
         what: String,
     },
-    /// The connection failed, again and again.
-    #[error("cannot reach {url}: {what}; the next try goes on where this one ended")]
+    /// The connection failed repeatedly.
+    #[error("cannot reach {url}: {what}; fetching it again resumes the download")]
     Network {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// What is wrong.
         what: String,
     },
-    /// The connection stands, and nothing comes.
+    /// The hub sends nothing any more.
     #[error(
-        "{url} has fallen silent: no byte came for {seconds} s, {silences} times; {done} of {total} bytes are kept, and fetching it again goes on from there (HF_HUB_DOWNLOAD_TIMEOUT sets the seconds)"
+        "{url} stalled: no byte came for {seconds} s, {stalls} times; {done} of {total} bytes are kept, and fetching it again resumes from there (HF_HUB_DOWNLOAD_TIMEOUT sets the seconds)"
     )]
-    Silent {
-        /// What was asked for.
+    Stalled {
+        /// What was answers for.
         url: String,
-        /// How long was waited each time.
+        /// The timeout.
         seconds: f64,
-        /// How often.
-        silences: u32,
-        /// Bytes that are there.
+        /// How often it stalled.
+        stalls: u32,
+        /// Bytes on this machine.
         done: u64,
         /// Bytes of the whole file.
         total: u64,
     },
-    /// What came is not of the announced size.
-    #[error("{url} has {expected} bytes, and {found} came; they were thrown away")]
+    /// The downloaded file does not have the announced size.
+    #[error("{url} has {expected} bytes, but {found} came; they were deleted")]
     Size {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// The announced size.
         expected: u64,
-        /// What came.
+        /// The size of the download.
         found: u64,
     },
-    /// What came is something else.
-    #[error("the sha256 of {url} should be {expected}, and is {found}; it was thrown away")]
+    /// The downloaded file does not have the announced checksum.
+    #[error("the sha256 of {url} should be {expected}, but is {found}; the file was deleted")]
     Checksum {
-        /// What was asked for.
+        /// What was answers for.
         url: String,
         /// The announced checksum.
         expected: String,
-        /// That of what came.
+        /// The checksum of the download.
         found: String,
     },
     /// A file could not be written.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ureq::Proxy;
 use ureq::http::Uri;
 
-use super::FetchError;
+use super::error::FetchError;
 
 /// The proxy settings of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Proxies {
     }
 
     /// Describes the proxy that applies to a URL.
-    pub fn words(&self, url: &str) -> String {
+    pub fn describe(&self, url: &str) -> String {
         let url: Option<Uri> = url.parse().ok();
         match url.as_ref().and_then(|url| self.named(url)) {
             Some(Named { variable, address }) => {
@@ -239,7 +239,7 @@ mod tests {
             "{error}"
         );
         assert!(!error.contains("word"), "{error}");
-        assert!(set.words("https://hub").contains("***@proxy"));
-        assert!(proxies(&[]).words("https://hub").contains("none"));
+        assert!(set.describe("https://hub").contains("***@proxy"));
+        assert!(proxies(&[]).describe("https://hub").contains("none"));
     }
 }

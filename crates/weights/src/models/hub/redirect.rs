@@ -6,28 +6,27 @@
 
 use ureq::http::Uri;
 
-/// Hosts of the Hugging Face hub.
-pub const HOSTS: &[&str] = &["huggingface.co", "hf.co"];
+use crate::models::names::HOSTS;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A file's metadata.
-    About,
+    Metadata,
     /// A file's contents.
-    Bytes,
+    Content,
 }
 
 /// One request of a chain of redirects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct Hop {
     /// Its URL.
     pub url: String,
     /// Whether the access token may be sent with it.
     pub trusted: bool,
 }
 
-impl Stop {
+impl Hop {
     /// The request that a redirect with this status and this `location` leads to.
     ///
     /// # Errors
@@ -67,7 +66,7 @@ impl Stop {
             url,
             trusted: false,
         });
-        if purpose == Purpose::Bytes {
+        if purpose == Purpose::Content {
             return elsewhere;
         }
         let own = |endpoint: Uri| host(&endpoint) == host(&to);
@@ -124,8 +123,8 @@ mod tests {
     const HUB: &str = "https://huggingface.co";
     const MIRROR: &str = "https://mirror.example";
 
-    fn at(endpoint: &str) -> Stop {
-        Stop {
+    fn at(endpoint: &str) -> Hop {
+        Hop {
             url: format!("{endpoint}/a/b/resolve/main/config.json"),
             trusted: true,
         }
@@ -136,7 +135,7 @@ mod tests {
         status: u16,
         location: &str,
         purpose: Purpose,
-    ) -> Result<Stop, &'static str> {
+    ) -> Result<Hop, &'static str> {
         at(endpoint).next(status, location, purpose, endpoint)
     }
 
@@ -172,9 +171,9 @@ mod tests {
             ),
         ] {
             for status in [301, 302, 307, 308] {
-                for purpose in [Purpose::About, Purpose::Bytes] {
-                    let stop = next(endpoint, status, location, purpose).expect("a way");
-                    assert_eq!((stop.url.as_str(), stop.trusted), (url, true), "{location}");
+                for purpose in [Purpose::Metadata, Purpose::Content] {
+                    let hop = next(endpoint, status, location, purpose).expect("a way");
+                    assert_eq!((hop.url.as_str(), hop.trusted), (url, true), "{location}");
                 }
             }
         }
@@ -191,14 +190,14 @@ mod tests {
             ("http://127.0.0.1:5", "http://127.0.0.1:6/a"),
         ] {
             for status in [301, 308] {
-                let stop = next(endpoint, status, location, Purpose::About).expect("a way");
-                assert_eq!((stop.url.as_str(), stop.trusted), (location, false));
+                let hop = next(endpoint, status, location, Purpose::Metadata).expect("a way");
+                assert_eq!((hop.url.as_str(), hop.trusted), (location, false));
                 // and it does not come back to the token's host with it
-                let back = stop.next(308, endpoint, Purpose::About, endpoint);
-                assert!(back.is_err() || back.is_ok_and(|stop| !stop.trusted));
+                let back = hop.next(308, endpoint, Purpose::Metadata, endpoint);
+                assert!(back.is_err() || back.is_ok_and(|hop| !hop.trusted));
             }
             for status in [302, 303, 307] {
-                assert!(next(endpoint, status, location, Purpose::About).is_err());
+                assert!(next(endpoint, status, location, Purpose::Metadata).is_err());
             }
         }
     }
@@ -211,8 +210,8 @@ mod tests {
             (MIRROR, "https://huggingface.co/x"),
             ("http://127.0.0.1:5", "http://127.0.0.1:6/x"),
         ] {
-            let stop = next(endpoint, 302, location, Purpose::Bytes).expect("a way");
-            assert_eq!((stop.url.as_str(), stop.trusted), (location, false));
+            let hop = next(endpoint, 302, location, Purpose::Content).expect("a way");
+            assert_eq!((hop.url.as_str(), hop.trusted), (location, false));
         }
     }
 
@@ -228,7 +227,7 @@ mod tests {
             "http://huggingface.co/a",
         ] {
             assert!(
-                next(MIRROR, 308, location, Purpose::About).is_err(),
+                next(MIRROR, 308, location, Purpose::Metadata).is_err(),
                 "{location}"
             );
         }
@@ -238,7 +237,7 @@ mod tests {
                 "http://127.0.0.1:5",
                 308,
                 "http://huggingface.co/a",
-                Purpose::About
+                Purpose::Metadata
             )
             .is_err()
         );
@@ -258,7 +257,7 @@ mod tests {
             "a/b",
             "\u{0}",
         ] {
-            for purpose in [Purpose::About, Purpose::Bytes] {
+            for purpose in [Purpose::Metadata, Purpose::Content] {
                 assert!(next(HUB, 308, location, purpose).is_err(), "{location}");
             }
         }

@@ -1,22 +1,27 @@
-//! What to do when the hub cannot be reached.
+//! Advice for when the hub cannot be reached.
 
 use std::path::Path;
 
-use super::divided::is_list;
-use super::{Files, Kind, Wanted};
+use super::files::is_index;
+use super::request::FetchRequest;
+use super::table::{FileSet, ModelKind, STANDARD_CLIP};
 
 /// Describes how to get a model's files anyway: a proxy, a mirror, a manual download, a copy of another machine's cache. `proxy` describes
 /// the proxy in use, `cache` is the cache's folder.
-pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&Path>) -> String {
-    let Wanted {
+pub(super) fn advice(
+    request: &FetchRequest,
+    endpoint: &str,
+    proxy: &str,
+    cache: Option<&Path>,
+) -> String {
+    let FetchRequest {
         repository,
         revisions,
         layouts,
-        tokenizer,
-        kind,
-    } = wanted;
+        ..
+    } = request;
     let revision = revisions.first().map_or("main", String::as_str);
-    let single = matches!(layouts, [files] if files.is_single());
+    let single = matches!(layouts.as_slice(), [files] if files.is_single());
     let (holder, place) = if single {
         ("FILE", "to this machine")
     } else {
@@ -28,20 +33,21 @@ pub(super) fn ways(wanted: &Wanted, endpoint: &str, proxy: &str, cache: Option<&
         let each: Vec<String> = layouts.iter().map(listed).collect();
         each.join(", or ")
     };
-    let tokenizer = tokenizer.map_or(String::new(), |owner| {
-        let condition = if single { "" } else { ", if it has none," };
-        format!(" and{condition} tokenizer.json of {owner}")
-    });
-    let used = match kind {
-        Some(Kind::Clip) | None => {
+    let tokenizer = match (request.shared_tokenizer, single) {
+        (false, _) => String::new(),
+        (true, true) => format!(" and tokenizer.json of {STANDARD_CLIP}"),
+        (true, false) => format!(" and, if it has none, tokenizer.json of {STANDARD_CLIP}"),
+    };
+    let used = match request.kind {
+        Some(ModelKind::Clip) | None => {
             format!("`model: {holder}` in the recipe or `--clip {holder}`")
         }
-        Some(Kind::Aesthetic) => {
+        Some(ModelKind::Aesthetic) => {
             format!(
                 "`terms: {{ aesthetic: {{ model: {holder} }} }}` in the recipe or `--aesthetic={holder}`"
             )
         }
-        Some(Kind::Vqgan | Kind::Latent | Kind::Diffusion) => {
+        Some(ModelKind::Vqgan | ModelKind::Latent | ModelKind::Diffusion) => {
             format!("`model: {holder}` in the recipe's generator")
         }
     };
@@ -66,31 +72,32 @@ const SPELLED_OUT: usize = 2;
 const UNKNOWN: &str = "its config.json or open_clip_config.json, its weights (.safetensors, or else .bin), tokenizer.json, preprocessor_config.json or \
     processor_config.json, and of a diffusion model scheduler_config.json";
 
-/// A layout's files in words.
-fn listed(files: &Files) -> String {
+/// A layout's files as a phrase.
+fn listed(files: &FileSet) -> String {
     // an index is useless without its shards
-    let whole = files.weights.iter().filter(|name| !is_list(name));
-    let weights = whole.copied().collect::<Vec<_>>().join(" or ");
-    let needed = match files.required {
-        [] => weights,
-        required => format!("{} and {weights}", required.join(", ")),
-    };
-    match files.optional {
-        [] => needed,
-        optional => format!("{needed}, and if present {}", optional.join(", ")),
+    let whole: Vec<&str> = (files.weights.iter())
+        .map(String::as_str)
+        .filter(|name| !is_index(name))
+        .collect();
+    let mut text = whole.join(" or ");
+    if !files.required.is_empty() {
+        text = format!("{} and {text}", files.required.join(", "));
     }
+    if !files.optional.is_empty() {
+        text.push_str(&format!(", and if present {}", files.optional.join(", ")));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::wanted;
 
     #[track_caller]
-    fn ways_to(name: &str) -> String {
-        let wanted = wanted(name).expect("a known name");
-        ways(
-            &wanted,
+    fn advice_on(name: &str) -> String {
+        let request = FetchRequest::parse(name).expect("a known name");
+        advice(
+            &request,
             "https://hub",
             "none is set",
             Some(Path::new("/cache")),
@@ -99,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_files_and_where_to_put_them_are_named() {
-        let text = ways_to("openai/clip-vit-base-patch32");
+        let text = advice_on("openai/clip-vit-base-patch32");
         for part in [
             "HTTPS_PROXY",
             "ALL_PROXY",
@@ -118,15 +125,17 @@ mod tests {
 
     #[test]
     fn a_revision_a_single_file_and_a_shared_tokenizer_are_told() {
-        let text = ways_to("me/it@v2");
+        let text = advice_on("me/it@v2");
         assert!(text.contains("me/it/tree/v2") && text.contains("open_clip_config.json"));
-        let text = ways_to("hpsv2.1");
+        let text = advice_on("hpsv2.1");
         assert!(
             text.contains("HPS_v2.1_compressed.pt and tokenizer.json of openai")
                 && text.contains("`model: FILE`")
         );
-        assert!(ways_to("laion-aesthetic").contains("`--aesthetic=FILE`"));
-        assert!(!ways_to("f16_1024").contains("--clip"));
-        assert!(ways_to("RN50/openai").contains("tokenizer.json of openai/clip-vit-base-patch32"));
+        assert!(advice_on("laion-aesthetic").contains("`--aesthetic=FILE`"));
+        assert!(!advice_on("f16_1024").contains("--clip"));
+        assert!(
+            advice_on("RN50/openai").contains("tokenizer.json of openai/clip-vit-base-patch32")
+        );
     }
 }

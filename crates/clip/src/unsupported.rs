@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 use weights::checkpoint::Checkpoint;
 
-use super::config::MODEL_TYPES;
-
 /// The supported models, as a clause.
-pub(super) const READ: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN)";
+pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN)";
+
+/// The supported values of `model_type`.
+pub(crate) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
 
 /// The family of a CLIP by the name of its image tower in timm.
 pub(super) fn timm_family(name: &str) -> &'static str {

@@ -1,4 +1,4 @@
-//! Files of the cache, as downloads leave them.
+//! Files of the cache as downloads write them.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::FetchError;
+use super::error::FetchError;
 use phantasia_core::files;
 
 pub fn sha256(file: &mut File) -> io::Result<String> {

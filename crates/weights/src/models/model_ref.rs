@@ -1,14 +1,84 @@
-//! Parsing of model names: a known model or a repository, and an optional revision.
+//! What a recipe or a command calls a model.
 
-use super::cache::is_repository;
-use super::hub::HOSTS;
-use super::table::{ANY, MAIN};
-use super::{Files, Model, ModelError, all, nearest};
+use std::path::PathBuf;
 
-/// A parsed model name that is not a file or folder.
+use thiserror::Error;
+
+use super::names::{HOSTS, is_repository, is_revision};
+use super::table::{self, FileSet, Model};
+
+/// The name of the CLIP that is part of the program.
+pub const EMBEDDED: &str = "embedded";
+
+/// Why a name does not lead to a model on this machine.
+#[derive(Debug, Error)]
+pub enum ResolveError {
+    /// The model is not on this machine, but can be downloaded.
+    #[error(
+        "`{name}` is not on this machine: `phantasia models fetch {name}` downloads it{size}; or give a folder or file that holds it{cached}"
+    )]
+    Missing {
+        /// The name.
+        name: String,
+        /// Its size, or a similar name, as part of the sentence.
+        size: String,
+        /// The cached snapshots of its repository, as part of the sentence.
+        cached: String,
+    },
+    /// Nothing has this name.
+    #[error(
+        "there is no model `{name}`{nearest}: it is neither a folder nor a file, nor a known model (`phantasia models list`), nor the name of a repository such as `openai/clip-vit-base-patch32`, optionally followed by `@` and a revision"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The nearest known name, as part of the sentence.
+        nearest: String,
+    },
+    /// The text after the `@` is not a valid revision.
+    #[error(
+        "`{revision}` in `{name}` is not a valid revision: expected a branch, a tag, a pull request (`refs/pr/15`) or a commit after the `@`"
+    )]
+    Revision {
+        /// The name.
+        name: String,
+        /// The text after the `@`.
+        revision: String,
+    },
+}
+
+/// A model as a recipe or a command names it. [`resolve`](super::resolve) finds its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The repository on the hub, `owner/name`.
+pub enum ModelRef {
+    /// The CLIP that is part of the program.
+    Embedded,
+    /// A folder or a file that exists.
+    Path(PathBuf),
+    /// A model on the hub, which the cache may hold.
+    Hub(HubModel),
+}
+
+impl ModelRef {
+    /// Parses `embedded`, the path of an existing folder or file, or a [`HubModel`].
+    ///
+    /// # Errors
+    /// If the name is none of them.
+    pub fn parse(name: &str) -> Result<Self, ResolveError> {
+        if name == EMBEDDED {
+            return Ok(Self::Embedded);
+        }
+        let path = PathBuf::from(name);
+        if path.exists() {
+            return Ok(Self::Path(path));
+        }
+        HubModel::parse(name).map(Self::Hub)
+    }
+}
+
+/// A known model or a repository on the hub, at the default or a given revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubModel {
+    /// The repository, `owner/name`.
     pub repository: String,
     /// The branch, tag, pull request (`refs/pr/15`) or commit after the `@`.
     pub revision: Option<String>,
@@ -16,14 +86,14 @@ pub struct Reference {
     pub model: Option<&'static Model>,
 }
 
-impl Reference {
+impl HubModel {
     /// Parses `NAME` or `NAME@REVISION`. A trailing slash and open_clip's prefix `hf-hub:` are ignored; the URL of a repository's page
     /// (`https://huggingface.co/OWNER/NAME`, optionally with `/tree/REVISION`) works too.
     ///
     /// # Errors
     /// If NAME is neither a known model nor a repository's name, or REVISION is not valid.
-    pub fn parse(typed: &str) -> Result<Self, ModelError> {
-        let page = of_page(typed);
+    pub fn parse(typed: &str) -> Result<Self, ResolveError> {
+        let page = from_page(typed);
         let name = page.as_deref().unwrap_or(typed);
         let name = name.strip_prefix("hf-hub:").unwrap_or(name);
         let name = name.trim_end_matches('/');
@@ -36,13 +106,13 @@ impl Reference {
             Some((found, &name[at + 1..]))
         });
         let Some((mut found, revision)) = split else {
-            return Err(ModelError::Unknown {
+            return Err(ResolveError::Unknown {
                 name: typed.to_owned(),
-                nearest: nearest(name),
+                nearest: table::nearest(name),
             });
         };
         if !is_revision(revision) {
-            return Err(ModelError::Revision {
+            return Err(ResolveError::Revision {
                 name: typed.to_owned(),
                 revision: revision.to_owned(),
             });
@@ -52,8 +122,8 @@ impl Reference {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let model = known(name);
-        let repository = model.map_or(name, |model| model.repository);
+        let model = table::known(name);
+        let repository = model.map_or(name, |model| &model.repository);
         is_repository(repository).then(|| Self {
             repository: repository.to_owned(),
             revision: None,
@@ -65,19 +135,22 @@ impl Reference {
     pub fn revisions(&self) -> Vec<&str> {
         match (&self.revision, self.model) {
             (Some(revision), _) => vec![revision],
-            (None, Some(model)) => model.revisions.to_vec(),
-            (None, None) => MAIN.to_vec(),
+            (None, Some(model)) => model.revisions.iter().map(String::as_str).collect(),
+            (None, None) => vec!["main"],
         }
     }
 
-    /// The sets of files that make the model, in the order in which they are tried.
-    pub fn layouts(&self) -> &'static [Files] {
-        self.model.map_or(ANY, |model| model.layouts)
+    /// The layouts in which the repository may hold it, in the order in which they are tried.
+    pub(super) fn layouts(&self) -> Vec<&'static FileSet> {
+        match self.model {
+            Some(model) => model.layouts().collect(),
+            None => table::any_layout().collect(),
+        }
     }
 }
 
 /// The name that the URL of a repository's page on the hub refers to.
-fn of_page(address: &str) -> Option<String> {
+fn from_page(address: &str) -> Option<String> {
     let rest = address
         .strip_prefix("https://")
         .or_else(|| address.strip_prefix("http://"))?;
@@ -95,32 +168,13 @@ fn of_page(address: &str) -> Option<String> {
     }
 }
 
-/// The known model of that name, alias or repository; upper and lower case are the same.
-fn known(name: &str) -> Option<&'static Model> {
-    // a repository may hold several models: the one that bears its name is meant, else the first
-    (all().iter().find(|model| model.is_called(name))).or_else(|| {
-        all()
-            .iter()
-            .find(|model| model.repository.eq_ignore_ascii_case(name))
-    })
-}
-
-/// Whether a text is a valid branch, tag, pull request or commit: git's rules, restricted to characters that every file system allows.
-pub fn is_revision(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.contains("..")
-    };
-    let allowed = |c: char| c.is_alphanumeric() || "-_./+=@#!,()".contains(c);
-    text.len() <= 200 && text.chars().all(allowed) && text.split('/').all(part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn parsed(name: &str) -> (String, Option<String>) {
-        let found = Reference::parse(name).expect("a reference");
+        let found = HubModel::parse(name).expect("a reference");
         (found.repository, found.revision)
     }
 
@@ -138,6 +192,11 @@ mod tests {
             ("a/b/@main", "a/b", Some("main")),
             ("a/b@x@y", "a/b", Some("x@y")),
             ("hf-hub:a/b@main", "a/b", Some("main")),
+            (
+                "RN50/openai@main",
+                "timm/resnet50_clip.openai",
+                Some("main"),
+            ),
             ("https://huggingface.co/a/b", "a/b", None),
             ("https://HF.co/a/b/?library=open_clip", "a/b", None),
             ("https://huggingface.co/a/b/tree/main", "a/b", Some("main")),
@@ -174,16 +233,16 @@ mod tests {
             "", "..", "../x", "a/../b", "/a", "a//b", ".hidden", "a\\b", "a b", "a:b", "a?b",
             "a\nb", "%2e%2e", "~", "a^",
         ] {
-            let error = Reference::parse(&format!("a/b@{revision}")).expect_err("no revision");
+            let error = HubModel::parse(&format!("a/b@{revision}")).expect_err("no revision");
             assert!(
                 matches!(
                     error,
-                    ModelError::Revision { .. } | ModelError::Unknown { .. }
+                    ResolveError::Revision { .. } | ResolveError::Unknown { .. }
                 ),
                 "{revision:?}: {error}"
             );
         }
-        let error = Reference::parse("a/b@../x")
+        let error = HubModel::parse("a/b@../x")
             .expect_err("no revision")
             .to_string();
         assert!(
@@ -209,26 +268,15 @@ mod tests {
             "https://elsewhere.example/a/b",
         ] {
             assert!(
-                matches!(Reference::parse(name), Err(ModelError::Unknown { .. })),
+                matches!(HubModel::parse(name), Err(ResolveError::Unknown { .. })),
                 "{name:?}"
             );
         }
     }
 
     #[test]
-    fn conversions_on_a_branch_are_asked_for_one_repository_alone() {
-        for model in all() {
-            let branch = model.repository == "openai/clip-vit-base-patch32";
-            assert_eq!(
-                model.revisions.contains(&"refs/pr/15"),
-                branch,
-                "{}",
-                model.name
-            );
-        }
-        assert_eq!(
-            Reference::parse("a/b").expect("a reference").revisions(),
-            ["main"]
-        );
+    fn a_repository_outside_the_table_is_looked_for_on_main() {
+        let found = HubModel::parse("a/b").expect("a reference");
+        assert_eq!((found.revisions(), found.model), (vec!["main"], None));
     }
 }

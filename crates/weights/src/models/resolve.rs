@@ -1,56 +1,119 @@
-//! Which cached snapshot a name refers to.
+//! From a name to the files of a model on this machine.
 
 use std::path::{Path, PathBuf};
 
-use super::cache::Snapshot;
-use super::{Cache, Files, Reference, divided};
+use super::cache::{Cache, Snapshot};
+use super::files::{holds, is_complete, is_described};
+use super::model_ref::{HubModel, ModelRef, ResolveError};
+use super::table::{self, Model, ModelKind};
 
-/// The cached model that a name refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chosen {
-    /// A folder, or the file of a model that is a single one.
-    pub path: PathBuf,
-    /// Which snapshot was chosen and why, if it is not the one that the name means.
+/// A model whose files have been found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedModel {
+    /// The name that it was asked for by.
+    pub name: String,
+    /// A folder or a single file; none for the embedded CLIP, which has no files.
+    pub path: Option<PathBuf>,
+    /// Its entry in the table of known models.
+    pub model: Option<&'static Model>,
+    /// Which cached snapshot was chosen and why, if it is not the one that the name means.
     pub note: Option<String>,
 }
 
-/// How much of a model a folder holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Held {
-    /// Weights, possibly without the other files.
-    Weights,
-    /// Everything that belongs to the model.
-    Whole,
+/// Finds the files that a name means: the embedded CLIP, a folder or a file, or what the cache holds of a known model or of any repository, at the
+/// revision after an `@`, if there is one. Of repositories outside the table, those count that have weights of this `kind`, or of any.
+///
+/// # Errors
+/// If the model is not on this machine, with the command that fetches it, or the name means nothing.
+pub fn resolve(
+    name: &str,
+    kind: impl Into<Option<ModelKind>>,
+) -> Result<ResolvedModel, ResolveError> {
+    let (path, hub) = match ModelRef::parse(name)? {
+        ModelRef::Embedded => (None, None),
+        ModelRef::Path(path) => (Some(path), None),
+        ModelRef::Hub(hub) => (None, Some(hub)),
+    };
+    let Some(hub) = hub else {
+        return Ok(ResolvedModel {
+            name: name.to_owned(),
+            path,
+            model: None,
+            note: None,
+        });
+    };
+    let cache = Cache::from_env();
+    hub.resolve(name, kind.into(), &cache)
+        .ok_or_else(|| ResolveError::Missing {
+            name: name.trim_end_matches('/').to_owned(),
+            size: (hub.model).map_or_else(
+                || table::nearest(&hub.repository),
+                |model| format!(" ({})", megabytes(model.megabytes)),
+            ),
+            cached: describe_cached(&cache, &hub),
+        })
 }
 
-/// Chooses a snapshot. With a revision, exactly that one; otherwise the first of the default revisions that is complete, then the newest
-/// complete snapshot, then one that has at least one of these `weights`.
-pub(super) fn choose(cache: &Cache, reference: &Reference, weights: &[&str]) -> Option<Chosen> {
-    let named: Vec<Snapshot> = (reference.revisions().iter())
-        .filter_map(|revision| cache.revision(&reference.repository, revision))
-        .collect();
-    let mut candidates = named.clone();
-    if reference.revision.is_none() {
-        let others = cache.snapshots(&reference.repository).into_iter();
-        candidates.extend(others.filter(|snapshot| !named.contains(snapshot)));
+/// The folder or file of a model that is not part of the program, as [`resolve`] finds it.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_path(name: &str, kind: ModelKind) -> Result<PathBuf, ResolveError> {
+    resolve(name, kind)?
+        .path
+        .ok_or_else(|| ResolveError::Unknown {
+            name: name.to_owned(),
+            nearest: String::new(),
+        })
+}
+
+/// A size for the user.
+pub fn megabytes(count: u32) -> String {
+    match count {
+        0..1000 => format!("{count} MB"),
+        _ => format!("{:.1} GB", f64::from(count) / 1000.0),
     }
-    let mut best: Option<(Held, PathBuf, Snapshot)> = None;
-    for snapshot in candidates {
-        let Some((held, path)) = held(&snapshot.path, reference, weights) else {
-            continue;
+}
+
+impl HubModel {
+    /// The model as the cache has it. With a revision, exactly that one; otherwise the first of the default revisions that is complete, then the
+    /// newest complete snapshot, then one that has at least weights of this kind, or of any.
+    pub fn resolve(
+        &self,
+        name: &str,
+        kind: Option<ModelKind>,
+        cache: &Cache,
+    ) -> Option<ResolvedModel> {
+        let weights: Vec<String> = match kind {
+            Some(kind) => kind.weights().paths().collect(),
+            None => table::any_weights().collect(),
         };
-        if best.as_ref().is_none_or(|(most, ..)| held > *most) {
-            best = Some((held, path, snapshot));
+        let named: Vec<Snapshot> = (self.revisions().iter())
+            .filter_map(|revision| cache.revision(&self.repository, revision))
+            .collect();
+        let mut candidates = named.clone();
+        if self.revision.is_none() {
+            let others = cache.snapshots(&self.repository).into_iter();
+            candidates.extend(others.filter(|snapshot| !named.contains(snapshot)));
         }
+        let mut found: Vec<(Found, Snapshot)> = (candidates.into_iter())
+            .filter_map(|snapshot| Some((find(&snapshot.path, self.model, &weights)?, snapshot)))
+            .collect();
+        // stable: among equals the first stays first
+        found.sort_by_key(|(found, _)| !found.complete);
+        let (found, snapshot) = found.into_iter().next()?;
+        Some(ResolvedModel {
+            name: name.to_owned(),
+            path: Some(found.path),
+            model: self.model,
+            note: (!named.contains(&snapshot)).then(|| note(self, &named, &snapshot)),
+        })
     }
-    let (_, path, snapshot) = best?;
-    let note = (!named.contains(&snapshot)).then(|| note(reference, &named, &snapshot));
-    Some(Chosen { path, note })
 }
 
-fn note(reference: &Reference, named: &[Snapshot], taken: &Snapshot) -> String {
-    let Reference { repository, .. } = reference;
-    let wanted = reference.revisions()[0];
+fn note(model: &HubModel, named: &[Snapshot], taken: &Snapshot) -> String {
+    let HubModel { repository, .. } = model;
+    let wanted = model.revisions()[0];
     let why = match named.first() {
         None => format!("the cache has no snapshot of `{wanted}`"),
         Some(snapshot) => format!(
@@ -78,12 +141,9 @@ fn contents(snapshot: &Snapshot) -> String {
 }
 
 /// The cached snapshots of a repository, for the error that the requested one is missing, as part of a sentence.
-pub(super) fn remains(cache: &Cache, reference: &Reference) -> String {
-    let snapshots = cache.snapshots(&reference.repository);
-    let (Some(folder), false) = (
-        cache.repository(&reference.repository),
-        snapshots.is_empty(),
-    ) else {
+pub(super) fn describe_cached(cache: &Cache, model: &HubModel) -> String {
+    let snapshots = cache.snapshots(&model.repository);
+    let (Some(folder), false) = (cache.repository(&model.repository), snapshots.is_empty()) else {
         return String::new();
     };
     let each: Vec<String> = (snapshots.iter())
@@ -102,67 +162,38 @@ pub(super) fn remains(cache: &Cache, reference: &Reference) -> String {
     )
 }
 
-/// How much of the model a snapshot holds, and the path to load.
-fn held(folder: &Path, reference: &Reference, weights: &[&str]) -> Option<(Held, PathBuf)> {
-    if let Some(model) = reference.model {
-        let whole = model.layouts.iter().find(|files| files.are_in(folder));
-        if let Some(files) = whole {
-            return Some((Held::Whole, files.place(folder)));
+/// What a folder holds of a model.
+struct Found {
+    /// The folder, or the file of a model that is a single one.
+    path: PathBuf,
+    /// Whether more than weights is there.
+    complete: bool,
+}
+
+fn find(folder: &Path, model: Option<&Model>, weights: &[String]) -> Option<Found> {
+    if let Some(known) = model {
+        if let Some(files) = known.layouts().find(|files| holds(folder, files)) {
+            let path = match files.weights.as_slice() {
+                [file] if files.is_single() => folder.join(file),
+                _ => folder.to_owned(),
+            };
+            return Some(Found {
+                path,
+                complete: true,
+            });
         }
         // timm's own files are an image tower, not another layout of the same model
-        if model.repository.starts_with("timm/") {
+        if known.repository.starts_with("timm/") {
             return None;
         }
     }
-    let found: Vec<&str> = (weights.iter().copied())
-        .filter(|file| divided::is_whole(&folder.join(file)))
+    let found: Vec<&String> = (weights.iter())
+        .filter(|file| is_complete(&folder.join(file)))
         .collect();
-    let whole = reference.model.is_none() && found.iter().any(|file| is_described(folder, file));
-    match (found.is_empty(), whole) {
-        (true, _) => None,
-        (false, true) => Some((Held::Whole, folder.to_owned())),
-        (false, false) => Some((Held::Weights, folder.to_owned())),
-    }
-}
-
-/// Whether the configuration that a weights file needs is beside it.
-fn is_described(folder: &Path, weights: &str) -> bool {
-    let path = folder.join(weights);
-    let beside = |name: &str| path.with_file_name(name).is_file();
-    let file = weights.rsplit('/').next().unwrap_or(weights);
-    if file.starts_with("open_clip_") {
-        return beside("open_clip_config.json");
-    }
-    let described = ["model.", "pytorch_model.", "diffusion_pytorch_model."]
-        .iter()
-        .any(|start| file.starts_with(start));
-    !described || file.ends_with(".ckpt") || beside("config.json")
-}
-
-impl Files {
-    /// Whether the model is one file.
-    pub(super) fn is_single(&self) -> bool {
-        self.required.is_empty() && self.optional.is_empty() && self.weights.len() == 1
-    }
-
-    /// Whether a folder holds all that must be there.
-    fn are_in(&self, folder: &Path) -> bool {
-        let path = |file: &str| folder.join(file);
-        self.required.iter().all(|file| path(file).is_file())
-            && self
-                .weights
-                .iter()
-                .any(|file| divided::is_whole(&path(file)))
-    }
-
-    /// The folder, or the file of a model that is a single one.
-    fn place(&self, folder: &Path) -> PathBuf {
-        if self.is_single() {
-            folder.join(self.weights[0])
-        } else {
-            folder.to_owned()
-        }
-    }
+    (!found.is_empty()).then(|| Found {
+        path: folder.to_owned(),
+        complete: model.is_none() && found.iter().any(|file| is_described(folder, file)),
+    })
 }
 
 #[cfg(test)]
@@ -173,6 +204,12 @@ mod tests {
 
     const MAIN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const OTHER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[derive(Debug, PartialEq)]
+    struct Chosen {
+        path: PathBuf,
+        note: Option<String>,
+    }
 
     struct Made {
         folder: tempfile::TempDir,
@@ -211,8 +248,12 @@ mod tests {
         }
 
         fn chosen(&self, name: &str) -> Option<Chosen> {
-            let reference = Reference::parse(name).expect("a reference");
-            choose(&self.cache(), &reference, super::super::ANY_WEIGHTS)
+            let model = HubModel::parse(name).expect("a reference");
+            let found = model.resolve(name, None, &self.cache())?;
+            Some(Chosen {
+                path: found.path?,
+                note: found.note,
+            })
         }
     }
 
@@ -292,8 +333,8 @@ mod tests {
         // a short hash that two snapshots begin with is neither
         made.snapshot("me/it", "aaaaaaaab", &files);
         assert_eq!(made.chosen("me/it@aaaaaaa"), None);
-        let reference = Reference::parse("me/it@v2").expect("a reference");
-        let remains = remains(&made.cache(), &reference);
+        let model = HubModel::parse("me/it@v2").expect("a reference");
+        let remains = describe_cached(&made.cache(), &model);
         for part in [
             MAIN,
             OTHER,
@@ -403,5 +444,14 @@ mod tests {
         assert_eq!(chosen.path, folder.join("HPS_v2.1_compressed.pt"));
         assert!(chosen.note.is_some());
         assert_eq!(made.chosen("hpsv2"), None);
+    }
+
+    #[test]
+    fn a_similar_name_is_suggested() {
+        let error = resolve("ViT-B-32/laion2b_s34b_b79", ModelKind::Clip).expect_err("missing");
+        let suggestion = "did you mean `ViT-B-32/laion2b_s34b_b79k`";
+        assert!(error.to_string().contains(suggestion), "{error}");
+        let error = resolve("nothing of the kind", None).expect_err("missing");
+        assert!(error.to_string().contains("models list"), "{error}");
     }
 }

@@ -5,18 +5,18 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ClipActivation;
+use crate::activation::ClipActivation;
 
-/// How many digits the numbers of a model have.
+/// The precision of a model's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// 24 bits.
+    /// 24 significant bits.
     #[default]
     F32,
-    /// 11 bits, and a narrow range: half the memory.
+    /// 11 significant bits and a narrow range: half the memory.
     F16,
-    /// 8 bits, and the range of f32: half the memory.
+    /// 8 significant bits and the range of f32: half the memory.
     Bf16,
 }
 
@@ -38,13 +38,10 @@ impl fmt::Display for Precision {
     }
 }
 
-/// Why a nonlinearity cannot be chosen for the embedded CLIP.
-pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
-
-/// How a CLIP is loaded.
+/// How a CLIP is loaded, as a recipe chooses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClipChoice {
-    /// The precision of its weights and activations; [`Numbers::of`](crate::Numbers::of) says what it means on which device.
+    /// The precision of its weights and activations; [`DTypePolicy::of`](crate::DTypePolicy::of) says what it means on which device.
     pub precision: Precision,
     /// The nonlinearity of its transformers; overrides what its files say.
     pub activation: Option<ClipActivation>,

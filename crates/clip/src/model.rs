@@ -1,0 +1,171 @@
+//! A CLIP: a text tower, and the image towers that share its joint space.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+use weights::checkpoint::{Branch, Checkpoint, Scope};
+
+use crate::config::ClipConfig;
+use crate::dtype::DTypePolicy;
+use crate::error::ClipError;
+use crate::files::ClipFiles;
+use crate::text::TextTower;
+use crate::tokenizer::{Tokenizer, Unread};
+use crate::tower::Tower;
+use crate::vector::unit;
+
+/// CLIP's own limit of the factor that the logit scale stands for.
+const MAX_LOGIT_SCALE: f32 = 100.0;
+
+/// A text in the joint space.
+#[derive(Clone, Debug)]
+pub struct TextEmbedding {
+    /// `[projection]`, of unit length.
+    pub vector: Vec<f32>,
+    /// The parts of the text that the model does not read as written.
+    pub unread: Unread,
+}
+
+/// One CLIP.
+pub struct Clip {
+    name: String,
+    text: TextTower,
+    tokenizer: Arc<Tokenizer>,
+    pub(crate) towers: Vec<Tower>,
+    projection: usize,
+    logit_scale: f32,
+    logit_bias: Option<f32>,
+    warnings: Vec<String>,
+}
+
+impl Clip {
+    /// The CLIP in a folder, in the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`) or the OpenCLIP layout
+    /// (`open_clip_config.json`, `open_clip_model.safetensors`, `tokenizer.json`). Messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`Clip::from_files`], and if files are missing.
+    pub fn from_folder(name: &str, folder: &Path, device: &Device) -> Result<Self, ClipError> {
+        let files = ClipFiles::in_folder(folder)?;
+        Self::from_files(name, &files, DTypePolicy::F32, device)
+    }
+
+    /// The CLIP of these files. Messages call it `name`. Weights of any precision are read; the inputs and outputs of the towers are f32 whatever
+    /// `dtypes` are.
+    ///
+    /// # Errors
+    /// If a file cannot be read or does not fit the others.
+    pub fn from_files(
+        name: &str,
+        files: &ClipFiles,
+        dtypes: DTypePolicy,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        Self::read(name, files, None, dtypes, device)
+    }
+
+    /// [`Clip::from_files`] with a tokenizer that may have been read before.
+    pub(crate) fn read(
+        name: &str,
+        files: &ClipFiles,
+        tokenizer: Option<Arc<Tokenizer>>,
+        dtypes: DTypePolicy,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        // before the tokenizer: another kind of model is reported as such, whether it has one or not
+        let (checkpoint, config) = files.open()?;
+        let tokenizer = match tokenizer {
+            Some(tokenizer) => tokenizer,
+            None => Arc::new(Tokenizer::of_clip(name, files, &config)?),
+        };
+        let mut clip = Self::build(name, &config, &checkpoint, tokenizer, dtypes, device)?;
+        clip.warnings.extend(files.assumption(&checkpoint));
+        clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
+        Ok(clip)
+    }
+
+    pub(crate) fn build(
+        name: &str,
+        config: &ClipConfig,
+        checkpoint: &Checkpoint,
+        tokenizer: Arc<Tokenizer>,
+        dtypes: DTypePolicy,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        let weights = Branch::root(checkpoint, device).of_types(dtypes.weights, dtypes.compute);
+        let projection = config.projection;
+        let text = TextTower::read(weights, config.layout, &config.text, projection, device)?;
+        // a broken scale would make all labels equal, or not numbers
+        let logit_scale = (first_number(checkpoint, "logit_scale")?.map(f32::exp))
+            .filter(|scale| scale.is_finite() && *scale > 0.0);
+        Ok(Self {
+            name: name.to_owned(),
+            text,
+            tokenizer,
+            towers: vec![Tower::build(name, config, checkpoint, dtypes, device)?],
+            projection,
+            logit_scale: logit_scale.unwrap_or(MAX_LOGIT_SCALE),
+            logit_bias: first_number(checkpoint, "logit_bias")?,
+            warnings: vec![],
+        })
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The image towers, at least one. All of them guide.
+    pub fn towers(&self) -> &[Tower] {
+        &self.towers
+    }
+
+    /// Those of the towers that pictures are scored by, at least one.
+    pub fn scoring_towers(&self) -> impl Iterator<Item = &Tower> {
+        self.towers.iter().filter(|tower| tower.scores())
+    }
+
+    /// Width of the joint space.
+    pub fn projection(&self) -> usize {
+        self.projection
+    }
+
+    /// What cosines were multiplied by in training before the softmax over texts, `exp(logit_scale)`: the inverse of a
+    /// temperature. 100 if the checkpoint does not say, CLIP's own limit.
+    pub fn logit_scale(&self) -> f32 {
+        self.logit_scale
+    }
+
+    /// The bias that was added to the scaled cosines in training, for models that were trained with SigLIP's sigmoid loss: the probability of a
+    /// text is the sigmoid of scaled cosine and bias, independent of other texts, instead of a softmax over texts.
+    pub fn logit_bias(&self) -> Option<f32> {
+        self.logit_bias
+    }
+
+    /// Sentences for the user: properties that were assumed because the files do not state them, and unused tensors.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The embedding of any text.
+    ///
+    /// # Errors
+    /// [`ClipError::Unreadable`] if the text is not empty and the vocabulary has no tokens for it; if the model fails.
+    pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
+        let tokens = self.tokenizer.read_text(&self.name, text)?;
+        let vector = self.text.embed(&tokens.ids)?.to_dtype(DType::F32)?;
+        Ok(TextEmbedding {
+            vector: unit(vector.to_vec1()?),
+            unread: tokens.unread,
+        })
+    }
+}
+
+/// The number that a tensor of one element holds, of shape `[]` or `[1]`.
+fn first_number(checkpoint: &Checkpoint, key: &str) -> Result<Option<f32>, ClipError> {
+    let Some(shape) = checkpoint.shape(key).filter(|shape| shape.len() <= 1) else {
+        return Ok(None);
+    };
+    let values = checkpoint.tensor(key, shape)?.flatten_all()?;
+    Ok(values.to_vec1::<f32>()?.first().copied())
+}

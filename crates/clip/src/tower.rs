@@ -1,0 +1,234 @@
+//! An image tower: preprocessing, normalisation, the network.
+
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
+use frozen::{Chain, Layer, Pullback};
+use image::RgbImage;
+use weights::checkpoint::{Branch, Checkpoint};
+
+use crate::aim::{Aim, Shown};
+use crate::config::{ClipConfig, VisionKind};
+use crate::dtype::{Cast, DTypePolicy};
+use crate::error::ClipError;
+use crate::memory::{Memory, MemoryConfig, Reading};
+use crate::preprocess::{CropRounding, Preprocess, stack};
+use crate::vector::unit;
+use crate::{resnet, vision};
+
+/// Pictures that are embedded at once take about this many bytes, most of which are freed after every layer.
+const BATCH_BYTES: usize = 2 << 30;
+/// Larger batches are no faster.
+const MAX_BATCH: usize = 32;
+
+/// One image tower.
+pub struct Tower {
+    name: String,
+    share: f64,
+    scores: bool,
+    shown: Shown,
+    reading: Option<Reading>,
+    preprocess: Preprocess,
+    image_bytes: usize,
+    net: Chain,
+}
+
+impl Tower {
+    /// Reads the image tower of a checkpoint.
+    pub fn build(
+        name: &str,
+        config: &ClipConfig,
+        checkpoint: &Checkpoint,
+        mut dtypes: DTypePolicy,
+        device: &Device,
+    ) -> Result<Self, ClipError> {
+        // the gradient of a ResNet overflows f16; these networks are small, and f32 costs little
+        if matches!(config.vision.kind, VisionKind::ResNet { .. }) {
+            dtypes.compute = DType::F32;
+        }
+        let weights = Branch::root(checkpoint, device).of_types(dtypes.weights, dtypes.compute);
+        let size = config.vision.image_size;
+        let net = match &config.vision.kind {
+            VisionKind::Transformer(vit) => {
+                vision::vision_transformer(weights, config.layout, size, vit, config.projection)?
+            }
+            VisionKind::ResNet {
+                layers,
+                width,
+                heads,
+            } => resnet::modified_resnet(weights, size, layers, *width, *heads, config.projection)?,
+        };
+        let net: Box<dyn Layer> = match dtypes.compute {
+            DType::F32 => Box::new(net),
+            compute => Box::new(Cast::new(net, compute)),
+        };
+        let normalize = Normalize::new(&config.mean, &config.std, device)?;
+        Ok(Self {
+            name: name.to_owned(),
+            share: 1.0,
+            scores: true,
+            shown: Shown::Cutouts,
+            reading: None,
+            preprocess: config.preprocess,
+            // counted in f32
+            image_bytes: config.activation_bytes() * dtypes.compute.size_in_bytes() / 4,
+            net: Chain::new(vec![Box::new(normalize), net]),
+        })
+    }
+
+    /// A memory as a tower that paints and does not judge: what it answers is not of the joint space.
+    pub(crate) fn remembering(
+        name: &str,
+        memory: Memory,
+        reading: Reading,
+        config: &MemoryConfig,
+    ) -> Self {
+        let size = config.image_size;
+        Self {
+            name: name.to_owned(),
+            share: 1.0,
+            scores: false,
+            shown: reading.shown(),
+            reading: Some(reading),
+            preprocess: Preprocess::new(size, CropRounding::HalfEven),
+            // the picture and its gradient
+            image_bytes: 2 * 4 * 3 * size * size,
+            net: Chain::new(vec![Box::new(memory)]),
+        }
+    }
+
+    /// The same tower with another [`share`](Self::share).
+    pub(crate) fn with_share(self, share: f64) -> Self {
+        Self { share, ..self }
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it looks for a text, given the text's embedding, of unit length.
+    pub fn text(&self, embedding: &[f32]) -> Aim {
+        match &self.reading {
+            Some(reading) => reading.text(embedding),
+            None => Aim::joint(embedding),
+        }
+    }
+
+    /// Where it looks for pictures like one, given its own embedding of that one, of unit length.
+    pub fn picture(&self, embedding: &[f32]) -> Aim {
+        match &self.reading {
+            Some(reading) => reading.picture(embedding),
+            None => Aim::joint(embedding),
+        }
+    }
+
+    /// How much it counts in guidance relative to the CLIP's other towers.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Whether pictures are scored by it: in metrics, when candidates are ranked, in classification and search.
+    pub fn scores(&self) -> bool {
+        self.scores
+    }
+
+    /// The part of the canvas that it is shown in guidance.
+    pub fn shown(&self) -> Shown {
+        self.shown
+    }
+
+    /// Side of its input in pixels.
+    pub fn size(&self) -> usize {
+        self.preprocess.size
+    }
+
+    /// How pictures are preprocessed for it.
+    pub fn preprocess(&self) -> Preprocess {
+        self.preprocess
+    }
+
+    /// About how many bytes one image takes while its gradient is computed.
+    pub fn bytes_per_image(&self) -> usize {
+        self.image_bytes
+    }
+
+    /// The embeddings of images `[n, 3, size, size]` in 0..=1, each of unit length.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn embed_images(&self, images: &Tensor) -> CandleResult<Vec<Vec<f32>>> {
+        let rows = self.eval(images)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        Ok(rows.into_iter().map(unit).collect())
+    }
+
+    /// The embeddings of pictures that went through its [`Preprocess`], each of unit length. Memory is bounded: many pictures are embedded in
+    /// several batches.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn embed_preprocessed(
+        &self,
+        pictures: &[&RgbImage],
+        device: &Device,
+    ) -> CandleResult<Vec<Vec<f32>>> {
+        let batch = (BATCH_BYTES / self.image_bytes.max(1)).clamp(1, MAX_BATCH);
+        let mut embeddings = Vec::with_capacity(pictures.len());
+        for pictures in pictures.chunks(batch) {
+            embeddings.extend(self.embed_images(&stack(pictures, device)?)?);
+        }
+        Ok(embeddings)
+    }
+
+    /// The embedding of a picture of any size, of unit length.
+    ///
+    /// # Errors
+    /// If the picture is empty or the model fails.
+    pub fn embed_picture(&self, picture: &RgbImage, device: &Device) -> CandleResult<Vec<f32>> {
+        let picture = self.preprocess.apply(picture)?;
+        let embeddings = self.embed_preprocessed(&[&picture], device)?;
+        Ok(embeddings.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// `[batch, 3, size, size]` in 0..=1 to `[batch, projection]`, not yet of unit length.
+impl Layer for Tower {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        self.net.eval(x)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        self.net.vjp(x)
+    }
+}
+
+/// `(x - mean) / std` by channel.
+struct Normalize {
+    scale: Tensor,
+    shift: Tensor,
+}
+
+impl Normalize {
+    fn new(mean: &[f64; 3], std: &[f64; 3], device: &Device) -> CandleResult<Self> {
+        let channel = |values: [f64; 3]| {
+            let values = values.map(|value| value as f32);
+            Tensor::from_slice(&values, (1, 3, 1, 1), device)
+        };
+        Ok(Self {
+            scale: channel(std.map(|std| 1.0 / std))?,
+            shift: channel([0, 1, 2].map(|c| -mean[c] / std[c]))?,
+        })
+    }
+}
+
+impl Layer for Normalize {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        x.broadcast_mul(&self.scale)?.broadcast_add(&self.shift)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        let scale = self.scale.clone();
+        Ok((
+            self.eval(x)?,
+            Box::new(move |grad| grad.broadcast_mul(&scale)),
+        ))
+    }
+}
