@@ -32,7 +32,8 @@ fn main() -> Result<()> {
     };
     let rule = Rule::new(config.clone(), 1, cpu)?;
     let w2 = Tensor::from_vec(wave(CHANNELS * HIDDEN, 0.005), (CHANNELS, HIDDEN), cpu)?;
-    let rule = Rule::from_parts(config, rule.w1().clone(), rule.b1().clone(), w2)?;
+    let [w1, b1, _] = rule.weights().map(Tensor::clone);
+    let rule = Rule::from_parts(config, w1, b1, w2)?;
     let (b, c, h, w) = SHAPE;
     let state = Tensor::from_vec(wave(b * c * h * w, 0.1), SHAPE, cpu)?;
     let grad = Tensor::from_vec(wave(b * c * h * w, 1e-4), SHAPE, cpu)?;

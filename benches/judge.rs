@@ -10,9 +10,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use phantasia::clip::{Clip, unit};
-use phantasia::judge::{
-    Combine, EncodedQueries, Ensemble, best_first, combine_scores, find_pictures,
-};
+use phantasia::judge::{EncodedQueries, Ensemble, best_first, find_pictures, search_scores};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,13 +44,13 @@ fn index(model: &Path, pictures: &Path, repeats: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn search() -> anyhow::Result<()> {
+fn search() {
     let vector = |seed: usize| {
         let value = |i: usize| ((seed * WIDTH + i) as f32 * 0.618).sin();
         unit((0..WIDTH).map(value).collect())
     };
     let rows: Vec<Vec<f32>> = (0..PICTURES).map(vector).collect();
-    let rows: Vec<&[Vec<f32>]> = rows.iter().map(std::slice::from_ref).collect();
+    let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
     let queries = EncodedQueries {
         labels: vec!["a query".to_owned()],
         weights: vec![1.0],
@@ -62,8 +60,7 @@ fn search() -> anyhow::Result<()> {
     let mut best = f64::INFINITY;
     for _ in 0..20 {
         let start = Instant::now();
-        let scores = combine_scores(&rows, &queries, Combine::Score)?;
-        let order = best_first(scores.iter().map(|score| score.score));
+        let order = best_first(search_scores(&rows, &queries));
         best = best.min(start.elapsed().as_secs_f64());
         assert_eq!(order.len(), PICTURES);
     }
@@ -71,7 +68,6 @@ fn search() -> anyhow::Result<()> {
         "{}",
         serde_json::json!({ "name": "search", "pictures": PICTURES, "seconds_min": best })
     );
-    Ok(())
 }
 
 fn main() -> anyhow::Result<()> {
@@ -80,7 +76,7 @@ fn main() -> anyhow::Result<()> {
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    search()?;
+    search();
     if let [model, pictures, rest @ ..] = given.as_slice() {
         let repeats = rest.first().and_then(|text| text.parse().ok()).unwrap_or(3);
         index(&PathBuf::from(model), &PathBuf::from(pictures), repeats)?;

@@ -42,4 +42,5 @@ pub use pictures::{
 pub use query::{EncodedQueries, Query, QueryContent};
 pub use score::{
     AestheticOptions, Combine, Score, Scorer, ScorerOptions, best_first, combine_scores,
+    search_scores,
 };

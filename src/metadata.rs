@@ -1,4 +1,4 @@
-//! PNG with text in it: how a picture carries its recipe.
+//! Text in PNG files: a picture contains its recipe.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Seek, Write};
@@ -14,13 +14,13 @@ pub const SEED: &str = "phantasia.seed";
 /// The keyword of the program's version.
 pub const SOFTWARE: &str = "Software";
 
-/// No text in a PNG that is read is longer.
+/// The longest text that is read, in bytes.
 const LONGEST: usize = 4 << 20;
 
 /// Writes an 8-bit RGB PNG with texts by keyword (Latin-1, 1 to 79 characters).
 ///
 /// # Errors
-/// When `out` fails, or a keyword is not one.
+/// If `out` fails, or a keyword is not valid.
 pub fn write(out: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
     encode(out, image, texts).map_err(|error| match error {
         // callers look at the kind of the error
@@ -46,10 +46,10 @@ fn encode(
     writer.finish()
 }
 
-/// The texts that stand before a PNG's pixels, by keyword. Texts that are damaged are left out.
+/// The texts before a PNG's pixels, by keyword. Damaged texts are left out.
 ///
 /// # Errors
-/// When the file is not a PNG, or damaged before its pixels.
+/// If the file is not a PNG, or damaged before its pixels.
 pub fn read(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::DecodingError> {
     let decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: LONGEST });
     let reader = decoder.read_info()?;

@@ -1,19 +1,19 @@
-//! Checks, before anything is painted, how the CLIPs of a recipe read its texts.
+//! Checks, before a render, how the CLIPs of a recipe read its texts.
 
 use crate::clip::Library;
 use crate::recipe::{PartialRecipe, Recipe, RecipeError};
 
 /// Tokenizes all texts of a recipe, those of stages and of the timeline included, with the tokenizers of those of its CLIPs that are on
-/// this machine. Returns a warning, with its place in the recipe, for each part of a text that is not read as written.
+/// this machine. Returns a warning, with its location in the recipe, for each part of a text that is not read as written.
 ///
 /// # Errors
 /// When a CLIP can read no part of a text.
 pub fn proofread(
-    draft: &PartialRecipe,
+    partial: &PartialRecipe,
     recipe: &Recipe,
     library: &Library,
 ) -> Result<Vec<String>, RecipeError> {
-    let mut problems = vec![];
+    let mut refused = vec![];
     let mut warnings = vec![];
     for (index, clip) in recipe.clip.iter().enumerate() {
         let name = &clip.model;
@@ -21,8 +21,8 @@ pub fn proofread(
             Ok(Some(tokenizer)) => tokenizer,
             Ok(None) => continue,
             Err(error) => {
-                let words = format!("the texts could not be checked with `{name}`: {error:#}");
-                warnings.push(draft.remark(&format!("clip.{index}"), &words));
+                let message = format!("the texts could not be checked with `{name}`: {error:#}");
+                warnings.push(partial.message_about(&format!("clip.{index}"), &message));
                 continue;
             }
         };
@@ -30,15 +30,19 @@ pub fn proofread(
             match tokenizer.read_text(name, text) {
                 Ok(tokens) => {
                     let sentences = tokens.unread.of_model(name, "the prompt");
-                    warnings.extend(sentences.iter().map(|words| draft.remark(&path, words)));
+                    warnings.extend(
+                        sentences
+                            .iter()
+                            .map(|message| partial.message_about(&path, message)),
+                    );
                 }
-                Err(error) => problems.push((path, error.to_string())),
+                Err(error) => refused.push((path, error.to_string())),
             }
         }
     }
-    if problems.is_empty() {
+    if refused.is_empty() {
         Ok(warnings)
     } else {
-        Err(draft.refusal(problems))
+        Err(partial.refusal(refused))
     }
 }

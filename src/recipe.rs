@@ -1,54 +1,59 @@
-//! Recipes: what a render is made of, as written by a person and as checked by the program.
+//! Recipes: what a render is made of, as written by a user and as checked by the program.
 //!
-//! A [`Recipe`] is complete: every default is filled in, so that writing it out again says all that the render used.
+//! A [`Recipe`] is complete: every default is filled in, so that writing it out again gives everything that the render used.
 
 mod check;
 mod decode;
-mod defaults;
 mod differences;
-mod draft;
-mod emit;
+mod error;
+mod files;
 mod hint;
-mod schema;
+mod node;
+mod partial;
 mod stage;
 mod timeline;
 mod yaml;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-pub use check::MOST_STEPS;
+pub use check::MAX_STEPS;
 pub use clip::Precision;
 pub use differences::Difference;
-pub use draft::PartialRecipe;
-pub(crate) use draft::from_json;
+pub use error::RecipeError;
+pub use files::{FileKind, NamedFile};
 pub use generators::GeneratorConfig;
 pub use guidance::{Augment, Border, Distance, Select, Terms, augment, clip_guide, cutouts, terms};
-pub use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, RecipeError};
-use phantasia_core::shorthand as forms;
-pub use phantasia_core::{InvalidSchedule, Prompt, Schedule, StepOrPercent};
+pub use partial::PartialRecipe;
+pub(crate) use partial::from_json;
+use phantasia_core::check::IMAGE_FORMAT;
+use phantasia_core::shorthand;
+pub use phantasia_core::{
+    Diagnostic, DiagnosticKind, InvalidSchedule, Location, Prompt, Schedule, StepOrPercent,
+};
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
 
-use clip::EMBEDDED;
+pub use crate::run::config::{OutputConfig, VideoKind};
 
-/// All that decides a picture.
+/// Everything that decides a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What the picture should show, and what not. At least one.
-    #[serde(deserialize_with = "forms::entries")]
+    #[serde(deserialize_with = "shorthand::entries")]
     #[schemars(schema_with = "phantasia_core::schema::entries::<Prompt>")]
     pub prompts: Vec<Prompt>,
     /// Width and height in pixels.
-    #[serde(default = "defaults::size", deserialize_with = "forms::size")]
+    #[serde(default = "default_size", deserialize_with = "shorthand::size")]
     #[schemars(schema_with = "phantasia_core::schema::size")]
     pub size: [usize; 2],
-    /// Optimiser steps; 0 where the latents of an autoencoder are painted, which then shows what it makes of `init`.
-    #[serde(default = "defaults::steps")]
+    /// Optimiser or sampler steps. 0 is for autoencoders: the picture is then the reconstruction of `init`.
+    #[serde(default = "default_steps")]
     #[schemars(range(min = 0))]
     pub steps: usize,
     /// Decides every random number of the render.
@@ -58,95 +63,224 @@ pub struct Recipe {
     #[serde(default)]
     #[schemars(with = "Option<Stages>")]
     pub generator: Stages,
-    /// The CLIP models that judge, each with a weight.
-    #[serde(default = "defaults::clip", deserialize_with = "forms::entries")]
+    /// The CLIP models that guide, each with a weight.
+    #[serde(default = "default_clip", deserialize_with = "shorthand::entries")]
     #[schemars(schema_with = "phantasia_core::schema::entries::<clip_guide::Config>")]
     pub clip: Vec<clip_guide::Config>,
-    /// The views of the picture that CLIP is shown.
+    /// The views of the picture that CLIP sees.
     #[serde(default)]
     #[schemars(with = "Option<cutouts::Config>")]
     pub cutouts: cutouts::Config,
-    /// How far an image embedding is from a prompt's.
+    /// The distance between the embedding of an image and that of a prompt.
     #[serde(default)]
     pub distance: Distance,
-    /// How several prompts count together.
+    /// How several prompts are combined.
     #[serde(default)]
     pub select: Select,
-    /// What is asked of the picture beside its prompts.
+    /// Losses besides those of the prompts.
     #[serde(default)]
     #[schemars(with = "Option<Terms>")]
     pub terms: Terms,
     /// A grey image: the picture changes where it is white and stays as `init` where it is black.
     #[serde(default)]
+    #[schemars(extend("format" = IMAGE_FORMAT))]
     pub mask: Option<PathBuf>,
     /// The image to start from.
     #[serde(default)]
+    #[schemars(extend("format" = IMAGE_FORMAT))]
     pub init: Option<PathBuf>,
     /// What is written while the render runs.
     #[serde(default)]
-    #[schemars(with = "Option<OutputOptions>")]
-    pub output: OutputOptions,
-    /// What was changed while it was painted, in the order of its steps.
+    #[schemars(with = "Option<OutputConfig>")]
+    pub output: OutputConfig,
+    /// The changes that were made while it was rendered, in the order of their steps.
     #[serde(default)]
     pub timeline: Vec<Edit>,
 }
 
-/// What is written while the render runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct OutputOptions {
-    /// Write a frame every so many steps; 0 writes none, or with `video` as many as make a video of about eight seconds.
-    pub every: usize,
-    /// Make a video of the frames.
-    pub video: Option<VideoKind>,
-    /// Frames of the video a second.
-    #[schemars(range(min = 0.1, max = 120.0))]
-    pub fps: f64,
-    /// Write a checkpoint every so many steps, to resume from; 0 writes one at the end alone.
-    pub checkpoint: usize,
+fn default_size() -> [usize; 2] {
+    [256, 256]
 }
 
-/// Formats of videos.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VideoKind {
-    /// 256 colours a frame; plays everywhere.
-    Gif,
-    /// H.264; needs ffmpeg.
-    Mp4,
-    /// Every pixel as it is, and larger than the others; plays in browsers.
-    Webp,
+fn default_steps() -> usize {
+    200
 }
 
-/// The extension of its files.
-impl fmt::Display for VideoKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gif => "gif",
-            Self::Mp4 => "mp4",
-            Self::Webp => "webp",
-        })
-    }
+fn default_clip() -> Vec<clip_guide::Config> {
+    vec![clip_guide::Config::default()]
 }
+
+/// The file of a run has a heading above its recipe, of fewer bytes than this.
+const HEADING: usize = 256;
 
 impl Recipe {
     /// A recipe of these prompts, with the default of everything else.
     pub fn new(prompts: Vec<Prompt>) -> Self {
         Self {
             prompts,
-            size: defaults::size(),
-            steps: defaults::steps(),
+            size: default_size(),
+            steps: default_steps(),
             seed: 0,
             generator: Stages::default(),
-            clip: defaults::clip(),
+            clip: default_clip(),
             cutouts: cutouts::Config::default(),
             distance: Distance::default(),
             select: Select::default(),
             terms: Terms::default(),
             mask: None,
             init: None,
-            output: OutputOptions::default(),
+            output: OutputConfig::default(),
             timeline: vec![],
         }
+    }
+
+    /// Reads and checks a recipe file, or the recipe in a PNG that Phantasia wrote. Relative paths in it are resolved
+    /// from the file's folder.
+    ///
+    /// # Errors
+    /// Lists all that is wrong, each with line and column.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        PartialRecipe::load(path)?.finish()
+    }
+
+    /// Reads and checks a recipe's text. `origin` names it in errors; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// Lists all that is wrong, each with line and column.
+    pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Self, RecipeError> {
+        PartialRecipe::parse(text, origin, folder)?.finish()
+    }
+
+    /// Checks what the types alone cannot express: ranges, values that must fit each other, files that must exist.
+    ///
+    /// # Errors
+    /// Lists all that is wrong.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        let diagnostics = check::all(self);
+        if diagnostics.is_empty() {
+            return Ok(());
+        }
+        Err(RecipeError::new("recipe", diagnostics))
+    }
+
+    /// Resolves the paths of an edit, relative ones from the working folder, and checks it like the edits of the timeline. All edits
+    /// of a render pass through here.
+    ///
+    /// # Errors
+    /// Lists all that is wrong.
+    pub fn check_edit(&self, edit: Edit) -> Result<Edit, RecipeError> {
+        let mut edited = self.clone();
+        edited.timeline = vec![edit];
+        let files = edited.files()?.into_iter();
+        let files = files.filter(|file| file.path.starts_with("timeline."));
+        let mut edited = edited.resolved(files, |_| Path::new(""))?;
+        let diagnostics: Vec<_> = (check::all(&edited).into_iter())
+            .filter_map(|diagnostic| {
+                let path = diagnostic.path.strip_prefix("timeline.0.")?.to_owned();
+                Some(Diagnostic { path, ..diagnostic })
+            })
+            .collect();
+        if !diagnostics.is_empty() {
+            return Err(RecipeError::new("the edit", diagnostics));
+        }
+        edited.timeline.splice(0..0, self.timeline.iter().cloned());
+        // half, so that every edit can be undone, and the render stopped
+        (edited.check_length(2))
+            .map_err(|kind| RecipeError::at("the edit", Location::File, kind))?;
+        Ok(edited.timeline.swap_remove(self.timeline.len()))
+    }
+
+    /// Checks that the complete recipe, with every value written out, can be read again; it may take one `part`th of what any recipe may.
+    fn check_length(&self, part: usize) -> Result<(), DiagnosticKind> {
+        let bytes = partial::MAX_BYTES as usize / part;
+        let values = yaml::MAX_NODES / part;
+        let value = self.to_value()?;
+        if count(&value) <= values && write(&value)?.len() + HEADING <= bytes {
+            return Ok(());
+        }
+        Err(DiagnosticKind::Invalid(format!(
+            "the complete recipe, with every value and every edit written out, would have more than {bytes} bytes or {values} values, and \
+             could not be read again: use fewer or shorter prompts and edits"
+        )))
+    }
+
+    /// Changes one value (`generator.lr=0.1`) and checks the whole again. See [`PartialRecipe::set`].
+    ///
+    /// # Errors
+    /// When the path or the value is wrong; the recipe is as before.
+    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
+        let mut partial = PartialRecipe::from_value(&self.to_value().map_err(refused)?, "recipe");
+        partial.set(assignment)?;
+        *self = partial.finish()?;
+        Ok(())
+    }
+
+    /// The texts of all prompts, those of stages and of the timeline included, each with its path.
+    pub fn texts(&self) -> Vec<(String, &str)> {
+        self.all_prompts()
+            .into_iter()
+            .flat_map(|(path, prompts)| {
+                (prompts.iter().enumerate()).filter_map(move |(index, prompt)| {
+                    Some((format!("{path}.{index}.text"), prompt.text.as_deref()?))
+                })
+            })
+            .collect()
+    }
+
+    /// All lists of prompts, each with its path.
+    fn all_prompts(&self) -> Vec<(String, &[Prompt])> {
+        let stages = self.generator.0.iter().map(|stage| &stage.prompts);
+        let edits = self.timeline.iter().map(|edit| &edit.prompts);
+        let stages = (stages.enumerate()).map(|(index, own)| (format!("generator.{index}"), own));
+        let edits = (edits.enumerate()).map(|(index, own)| (format!("timeline.{index}"), own));
+        let changes = (stages.chain(edits))
+            .filter_map(|(path, own)| Some((format!("{path}.prompts"), own.as_deref()?)));
+        std::iter::once(("prompts".to_owned(), self.prompts.as_slice()))
+            .chain(changes)
+            .collect()
+    }
+
+    /// The complete recipe as YAML: it reads back as an equal recipe.
+    ///
+    /// # Errors
+    /// When a path in it is not UTF-8.
+    pub fn to_yaml(&self) -> Result<String, RecipeError> {
+        (self.to_value().and_then(|value| write(&value))).map_err(refused)
+    }
+
+    /// The recipe as a tree of values.
+    fn to_value(&self) -> Result<Value, DiagnosticKind> {
+        serde_json::to_value(self).map_err(|error| {
+            DiagnosticKind::Invalid(format!("the recipe cannot be written: {error}"))
+        })
+    }
+
+    /// The JSON Schema (2020-12) of recipe files.
+    pub fn schema() -> Value {
+        SCHEMA.clone()
+    }
+}
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    SchemaGenerator::default()
+        .into_root_schema_for::<Recipe>()
+        .to_value()
+});
+
+/// An error about the recipe as a whole.
+fn refused(kind: DiagnosticKind) -> RecipeError {
+    RecipeError::at("recipe", Location::File, kind)
+}
+
+fn write(value: &Value) -> Result<String, DiagnosticKind> {
+    yaml::write(value).map_err(|error| DiagnosticKind::Invalid(error.to_string()))
+}
+
+/// The number of values in `value`, including itself.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(entries) => entries.values().map(count).sum::<usize>(),
+        _ => 0,
     }
 }

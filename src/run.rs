@@ -2,6 +2,7 @@
 
 pub mod artifact;
 mod checkpoint;
+pub(crate) mod config;
 mod disk;
 mod folder;
 mod frames;
@@ -247,7 +248,7 @@ impl Run {
         let step = self.session.step();
         if self.checkpoint_step != Some(step) {
             let saved = SavedState {
-                recipe: Some(self.written.to_yaml()),
+                recipe: Some(self.written.to_yaml()?),
                 ..self.session.save()?
             };
             self.folder.write_checkpoint(&saved)?;

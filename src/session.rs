@@ -116,6 +116,17 @@ pub struct Session {
     last_finite: Option<Tensor>,
 }
 
+/// The objective of a recipe, to guide another generator than the recipe's: its CLIPs with the prompts and the terms that it begins with.
+///
+/// # Errors
+/// When a model cannot be loaded, or a prompt cannot be encoded.
+pub fn objective(recipe: &Recipe, device: &Device) -> Result<Objective> {
+    let mut backend = RecipeBackend::new(recipe, device, &SessionOptions::default())?;
+    let begin = backend.stage_edit(0);
+    backend.apply(&begin)?;
+    Ok(Objective::new(backend.terms()?))
+}
+
 impl Session {
     /// A session that is ready for its first tick.
     pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {

@@ -1,6 +1,6 @@
-//! Autoencoders: pictures to latents and back, as frozen networks.
+//! Autoencoders as frozen networks: they encode pictures to latents and decode these.
 //!
-//! Four layouts of weights are read, and one type is what comes of each: taming-transformers' VQGAN (Esser et al. 2021) and
+//! Four layouts of weights are read into one type: taming-transformers' VQGAN (Esser et al. 2021) and
 //! diffusers' VQModel, both with a codebook; diffusers' AutoencoderKL, Stable Diffusion's; and the tiny autoencoders of TAESD's family
 //! (TAESD, TAESDXL, TAESD3, TAEF1, TAEF2, TAESANA) in their own layout and in diffusers'.
 
@@ -16,12 +16,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use candle_core::{Device, Tensor};
 use frozen::{Chain, Layer, Pullback};
 use thiserror::Error;
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope};
-use weights::models::{ModelKind, file_in, resolve_path};
+use weights::models::file_in;
 
 pub use codebook::Codebook;
 pub use vqgan::VqganConfig;
@@ -57,7 +56,7 @@ impl fmt::Display for Layout {
 /// Why an autoencoder could not be used.
 #[derive(Debug, Error)]
 pub enum AutoencoderError {
-    /// A tensor is missing, or has another shape than its place in the network asks for.
+    /// A tensor is missing, or has another shape than the network expects.
     #[error("{source} (read as {layout})")]
     Weights {
         /// The layout that the names were taken for.
@@ -79,7 +78,7 @@ pub enum AutoencoderError {
         /// What it holds instead, as a sentence.
         found: String,
     },
-    /// The configuration beside the weights cannot be followed.
+    /// The configuration beside the weights is not supported.
     #[error("{origin}: {what}")]
     Config {
         /// The configuration's file.
@@ -118,7 +117,7 @@ pub enum AutoencoderError {
     Candle(#[from] candle_core::Error),
 }
 
-/// A network that takes pictures to latents and back.
+/// A network that encodes pictures to latents and decodes these.
 pub struct Autoencoder {
     encoder: Option<Chain>,
     decoder: Arc<Chain>,
@@ -133,16 +132,6 @@ pub struct Autoencoder {
 }
 
 impl Autoencoder {
-    /// Loads the autoencoder of that name: a file, a folder, or a known model or repository that the Hugging Face cache holds.
-    ///
-    /// # Errors
-    /// If it is not on this machine, and as [`Autoencoder::open`].
-    pub fn by_name(name: &str, device: &Device) -> anyhow::Result<Self> {
-        let path = resolve_path(name, ModelKind::Latent)?;
-        Self::open(&path, device)
-            .with_context(|| format!("cannot load the autoencoder in {}", path.display()))
-    }
-
     /// Reads the autoencoder that a file or a folder holds.
     ///
     /// # Errors
@@ -160,21 +149,6 @@ impl Autoencoder {
         };
         let mut encoder = encoder.map(|path| Checkpoint::open(&path)).transpose()?;
         Self::read(&mut checkpoint, encoder.as_mut(), config.as_ref(), device)
-    }
-
-    /// Reads an autoencoder whose weights are part of the program; `config` is its `config.json`.
-    ///
-    /// # Errors
-    /// As [`Autoencoder::open`].
-    pub fn from_static(
-        origin: &str,
-        weights: &'static [u8],
-        config: &str,
-        device: &Device,
-    ) -> Result<Self, AutoencoderError> {
-        let mut checkpoint = Checkpoint::from_static(origin, weights)?;
-        let config = Config::parse(origin, config)?;
-        Self::read(&mut checkpoint, None, Some(&config), device)
     }
 
     fn read(
@@ -230,8 +204,8 @@ impl Autoencoder {
         let codebook = match config.codes {
             0 => None,
             codes => {
-                let key = names.codebook(weights);
-                Some(Codebook::new(weights.get(&key, &[codes, config.code])?)?)
+                let key = names::codebook(|key| weights.has(key));
+                Some(Codebook::new(weights.get(key, &[codes, config.code])?)?)
             }
         };
         Ok(Self {
@@ -251,7 +225,7 @@ impl Autoencoder {
         &self.warnings
     }
 
-    /// Pixels along a side of what one latent stands for.
+    /// Pixels per latent along a side.
     pub fn factor(&self) -> usize {
         self.factor
     }
@@ -266,7 +240,7 @@ impl Autoencoder {
         self.codebook.as_ref()
     }
 
-    /// Whether pictures can be brought to latents: TAESD's encoder is a file that may be missing.
+    /// Whether pictures can be encoded: TAESD's encoder is a file that may be missing.
     pub fn encodes(&self) -> bool {
         self.encoder.is_some()
     }
@@ -278,14 +252,14 @@ impl Autoencoder {
     }
 
     /// Pictures `[batch, 3, height, width]` in 0..=1 to latents `[batch, channels, height / factor, width / factor]`, not
-    /// yet quantised unless the encoder gives codes itself.
+    /// yet quantised unless the encoder chooses codes itself.
     ///
     /// # Errors
     /// Where there is no encoder, or the sides are no multiples of the factor.
     pub fn encode(&self, image: &Tensor) -> candle_core::Result<Tensor> {
         let Some(encoder) = &self.encoder else {
             candle_core::bail!(
-                "this autoencoder has no encoder, so that no picture can be brought to its latents: put the file of the encoder \
+                "this autoencoder has no encoder, so that no picture can be encoded: put the file of the encoder \
                  beside that of the decoder"
             );
         };

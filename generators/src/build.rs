@@ -1,4 +1,4 @@
-//! What the configurations of all kinds of generators have in common, and what a generator is built from beside its configuration.
+//! The trait of all generators' configurations, and the other inputs that generators are built from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,12 +27,7 @@ pub trait Build {
         false
     }
 
-    /// The models that it paints with, each with the name of its setting.
-    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
-        vec![]
-    }
-
-    /// The setting that asks for an image to start from, if one does.
+    /// The setting that requires an image to start from, if one does.
     fn needs_init(&self) -> Option<&'static str> {
         None
     }
@@ -42,7 +37,7 @@ pub trait Build {
         false
     }
 
-    /// What to change where `steps` steps have led to nearly one even colour; `key` gives the full name of a setting.
+    /// What to change where `steps` steps have led to nearly one even colour; `key` returns the full name of a setting.
     fn remedies_for_flatness(&self, _steps: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
         vec!["more `steps`".to_owned(), format!("a higher {}", key("lr"))]
     }
@@ -53,7 +48,7 @@ pub trait Build {
     }
 }
 
-/// What a generator is built from beside its configuration.
+/// The inputs of a generator other than its configuration.
 pub struct BuildContext<'a> {
     /// Width and height of the picture in pixels.
     pub size: [usize; 2],
@@ -67,9 +62,9 @@ pub struct BuildContext<'a> {
     pub init: Option<&'a Tensor>,
     /// Where it computes.
     pub device: &'a Device,
-    /// What its learning rate is multiplied by.
+    /// The factor of its learning rate.
     pub learning_rate_scale: LearningRateScale,
-    /// Where its models come from.
+    /// The source of its models.
     pub models: Option<&'a dyn ModelSource>,
     /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
     pub warnings: Vec<String>,
@@ -152,7 +147,7 @@ impl<'a> BuildContext<'a> {
     }
 }
 
-/// Where models come from, and the part of them that generators do not implement.
+/// Finds models, and encodes the texts of diffusion models, which generators cannot.
 pub trait ModelSource {
     /// The folder of a diffusion model.
     ///
@@ -166,7 +161,7 @@ pub trait ModelSource {
     /// When it is not on this machine.
     fn autoencoder(&self, name: &str) -> anyhow::Result<PathBuf>;
 
-    /// Texts as the text encoder of a Stable Diffusion encodes them, `[1, tokens, channels]` each. `pipeline` is the model's folder.
+    /// Encodes texts with the text encoder of a Stable Diffusion, `[1, tokens, channels]` each. `pipeline` is the model's folder.
     ///
     /// # Errors
     /// When the text encoder cannot be loaded.
@@ -179,7 +174,7 @@ pub trait ModelSource {
     ) -> anyhow::Result<Vec<Tensor>>;
 }
 
-/// What learning rates are multiplied by. Clones share the number, so that it can be changed while a generator paints.
+/// The factor of learning rates. Clones share the number, so that it can be changed during a render.
 #[derive(Clone, Debug)]
 pub struct LearningRateScale(Arc<AtomicU64>);
 

@@ -1,10 +1,10 @@
-//! The neural cellular automaton: a small rule that every cell of a grid follows is trained so that the pattern which forms is what is
-//! wanted.
+//! The neural cellular automaton: a small rule that every cell of a grid follows is trained, so that the pattern that forms minimises the
+//! loss.
 //!
-//! Each step takes one state out of a pool, lets the rule run on it for some iterations, and shows it. The gradient of what is shown goes
-//! back through all iterations to the rule; the state goes back to the pool, so that the rule learns to go on well from what it made
-//! itself (Niklasson et al., *Self-Organising Textures*, Distill 2021; text-2-cellular-automata). What is left in the end is the rule:
-//! it paints at any size, and heals.
+//! Each step takes one state out of a pool, applies the rule for some iterations, and renders it. The gradient of the image is
+//! backpropagated through all iterations to the rule; the state returns to the pool, so that the rule learns to continue from its own
+//! states (Niklasson et al., *Self-Organising Textures*, Distill 2021; text-2-cellular-automata). The result is the rule:
+//! it grows patterns of any size, and repairs damage.
 //!
 //! A batch is worked off one state a step, and its gradients are summed before the rule changes: what is judged is always one picture. States
 //! side by side in one picture would be judged as a collage, with seams that no rule can paint away.
@@ -50,23 +50,23 @@ pub struct Config {
     /// The probability with which a cell changes in an iteration.
     #[schemars(range(min = 0, max = 1))]
     pub fire_rate: f64,
-    /// How many states are kept, of which each step goes on with one.
+    /// How many states are kept, of which each step continues one.
     #[schemars(range(min = 1, max = 4096))]
     pub pool: usize,
-    /// How many steps make one change of the rule.
+    /// How many steps are summed to one update of the rule.
     #[schemars(range(min = 1, max = 4096))]
     pub batch: usize,
-    /// After so many changes of the rule one state starts anew; 0 for never.
+    /// After so many updates of the rule one state starts anew; 0 for never.
     #[schemars(range(min = 0, max = 4096))]
     pub reseed: usize,
-    /// The probability with which a state is damaged before a step, so that the rule learns to heal.
+    /// The probability with which a state is damaged before a step, so that the rule learns to repair it.
     ///
     /// A disc of cells is set back to the start.
     #[schemars(range(min = 0, max = 1))]
     pub damage: f64,
-    /// What lies beyond the edge.
+    /// The cells beyond the edge.
     pub padding: Padding,
-    /// The weight of what keeps states within -1..=1.
+    /// The weight of the loss that keeps states within -1..=1.
     ///
     /// The loss is `sum |x - clamp(x, -1, 1)|` of the states.
     #[schemars(range(min = 0, max = 1e6))]
@@ -210,8 +210,7 @@ impl Cellular {
             let rest = start.narrow(1, 3, config.channels - 3)?;
             start = Tensor::cat(&[&(init - 0.5)?, &rest], 1)?;
         }
-        let parameters = [rule.w1(), rule.b1(), rule.w2()]
-            .into_iter()
+        let parameters = (rule.weights().into_iter())
             .map(|tensor| Var::from_tensor(&tensor.copy()?))
             .collect::<Result<Vec<_>>>()?;
         let gradients = (parameters.iter())
@@ -286,7 +285,7 @@ fn normalized(gradient: &Tensor) -> Result<Tensor> {
 }
 
 impl Generator for Cellular {
-    /// The state of this step after its iterations. Rendering again before the step gives the same and costs nothing.
+    /// The state of this step after its iterations. Rendering again before the step returns the same image at no cost.
     fn render(&mut self) -> Result<Tensor> {
         if let Some(rendered) = &self.rendered {
             return Ok(rendered.image.clone());

@@ -1,9 +1,9 @@
-//! Clamping that can be left again.
+//! Clamping with a gradient outside of the range.
 
 use candle_core::{Result, Tensor};
 use frozen::{Layer, Pullback};
 
-/// Clamps to 0..=1, and lets the gradient through wherever following it leads no farther outside.
+/// Clamps to 0..=1, and passes the gradient wherever descending along it does not lead farther outside.
 ///
 /// A plain clamp has no gradient outside of its range, so that what has left it never comes back. Here the gradient `g` passes
 /// where `g * (x - clamp(x)) >= 0`, that is inside, and outside where descending leads back in

@@ -55,7 +55,7 @@ struct Back {
 
 /// Guided diffusion as a [`Generator`]: it renders the clean image that is predicted at its noise level, and a step is one of the sampler's.
 ///
-/// The predicted image may leave 0..=1 where the model does not hold it there, so that a critic can judge that.
+/// The predicted image may leave 0..=1 where the model does not clamp it, so that a term of the objective can penalise that.
 pub struct Diffusion {
     config: Config,
     scale: LearningRate,

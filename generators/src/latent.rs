@@ -73,10 +73,6 @@ impl Build for Config {
         check_learning_rate(checker, "lr", &self.lr);
     }
 
-    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
-        vec![("model", &mut self.model)]
-    }
-
     fn allows_zero_steps(&self) -> bool {
         true
     }

@@ -4,7 +4,7 @@
 //! and updates its parameters.
 //!
 //! Each kind of generator is a module with its `Config`, which holds all settings of the kind, their defaults and ranges, and builds the
-//! generator ([`Build`]). A new kind is a module and a line in the registry (`registry.rs`).
+//! generator ([`Build`]). A new kind is its file, and its `mod` and its line of the registry in `lib.rs`.
 //!
 //! ```
 //! use candle_core::Device;
@@ -30,9 +30,9 @@ mod clamp;
 pub mod diffusion;
 pub mod fft;
 pub mod latent;
+mod layers;
 pub mod noise;
 mod optimizer;
-mod pad;
 pub mod pixels;
 pub mod pyramid;
 mod registry;
@@ -54,13 +54,31 @@ pub use noise::Noise;
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use pixels::Pixels;
 pub use pyramid::Pyramid;
-pub use registry::GeneratorConfig;
 pub use state::State;
+
+registry::registry! {
+    /// Layers of several sizes, each enlarged to the picture's and summed.
+    Pyramid(pyramid),
+    /// A diffusion model, guided.
+    Diffusion(diffusion),
+    /// The noise that a one-step diffusion model turns into a picture.
+    Noise(noise),
+    /// The latents of a VQGAN, each replaced by the nearest code of its codebook.
+    Vqgan(vqgan),
+    /// The latents of an autoencoder as they are.
+    Latent(latent),
+    /// A neural cellular automaton.
+    Cellular(cellular),
+    /// Pixels, of any colour or of a palette's.
+    Pixels(pixels),
+    /// The picture's spectrum.
+    Fft(fft),
+}
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Further steps are wanted.
+    /// There are further steps.
     Running,
     /// The picture is complete; a further step changes nothing.
     Finished,
@@ -78,14 +96,14 @@ pub(crate) fn check_gradient(grad: &Tensor, image: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// What a generator leaves beside its picture, to be kept in a file of its own.
+/// What a generator makes beside its picture, written to a file of its own.
 #[derive(Clone, Debug)]
 pub struct Artifact {
     /// The file's name without its extension.
     pub name: &'static str,
     /// Weights by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What is to be known of the weights, as texts.
+    /// Metadata of the weights.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -113,7 +131,7 @@ pub trait Generator: Send {
         self.render()
     }
 
-    /// What there is to keep beside the picture; nothing for most.
+    /// What is written beside the picture; nothing for most.
     fn artifact(&self) -> Result<Option<Artifact>> {
         Ok(None)
     }

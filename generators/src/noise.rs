@@ -28,9 +28,9 @@ pub struct Config {
     pub model: String,
     /// The text that it is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
     pub prompt: Option<String>,
-    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
+    /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
     pub negative_prompt: Option<String>,
-    /// How far it is led from the one to the other (classifier-free guidance): models of one step are made for 1.
+    /// The scale of classifier-free guidance from the negative text to the wanted one: models of one step are made for 1.
     #[schemars(range(min = 0, max = 100))]
     pub cfg: f64,
     /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
@@ -45,16 +45,16 @@ pub struct Config {
     /// The largest length of the gradient.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: f64,
-    /// How much the noise is held to the length that noise has.
+    /// How strongly the noise is kept at the length of normal noise.
     ///
     /// The weight of `|e|^2 / 2 - (d - 1) log |e|`, with `d` numbers of noise `e`: up to a constant the negative log density of the length
     /// of normal noise.
     #[schemars(range(min = 0, max = 1e6))]
     pub regularize: f64,
-    /// Width and height that the network works at; null is the picture's size. Models are at their best at the size that they were trained at.
+    /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
     #[schemars(inner(range(min = 1, max = 16384)))]
     pub resolution: Option<[usize; 2]>,
-    /// Keep less in memory for the gradient through the network, and compute it again: about a third slower.
+    /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
     pub gradient_checkpointing: bool,
 }
 
@@ -111,14 +111,6 @@ impl Build for Config {
         }
     }
 
-    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
-        let vae = self.vae.as_mut().map(|vae| ("vae", vae));
-        vae.into_iter()
-            .chain([("model", &mut self.model)])
-            .rev()
-            .collect()
-    }
-
     fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
         vec![format!("a lower {}", key("lr")), "fewer `steps`".to_owned()]
     }
@@ -128,7 +120,7 @@ impl Build for Config {
     }
 }
 
-/// The picture of the present noise, and the way back from its gradient.
+/// The picture of the present noise, with its pullback.
 struct Rendered {
     image: Tensor,
     pullback: Pullback,
@@ -194,7 +186,7 @@ impl Noise {
         let x = (self.noise().as_detached_tensor() * scale)?;
         let (clean, network) = self.model.vjp(&x, sigma)?;
         let (image, Some(decode)) = self.canvas.show(&clean, true)? else {
-            bail!("a picture without a way back")
+            bail!("a picture without a pullback")
         };
         Ok(Rendered {
             image,

@@ -1,4 +1,4 @@
-//! The image pyramid: layers of several sizes, each enlarged to the picture's size, summed and brought to 0..=1.
+//! The image pyramid: layers of several sizes, each enlarged to the picture's size, summed and squashed to 0..=1.
 //!
 //! One generator, two ancestors. imstack's image stack (johnowhitaker/imstack, core.py) has a few layers in geometric
 //! steps, starts from noise that decays towards the fine layers, and follows Adam. Direct Ascent Synthesis (Fort and
@@ -8,7 +8,7 @@
 mod sides;
 
 use candle_core::{Result, Tensor, Var, bail};
-use frozen::{Filter, Layer, Pullback, Resample};
+use frozen::{Filter, Layer, Pullback, Resample, add_to};
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 use rand::SeedableRng;
@@ -46,7 +46,7 @@ pub struct Config {
     pub gain: f64,
     /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
     pub sides: Option<Sides>,
-    /// What brings the sum of the layers to 0..=1.
+    /// The function that squashes the sum of the layers to 0..=1.
     pub squash: Squash,
     /// How layers are enlarged.
     pub filter: Filter,
@@ -55,7 +55,7 @@ pub struct Config {
     /// The learning rate.
     #[schemars(range(min = 0))]
     pub lr: Schedule,
-    /// The share of the last step that goes on (`sgd`).
+    /// The momentum of `sgd`: the share of the last step that is kept.
     #[schemars(range(min = 0, max = 1))]
     pub momentum: f64,
     /// Scale the picture's gradient to a root mean square of 1 before the step.
@@ -69,7 +69,7 @@ pub struct Config {
     /// Standard deviation of the noise that the layers start with.
     #[schemars(range(min = 0, max = 1e6))]
     pub noise: f64,
-    /// The share of the render over which ever finer layers join in; 0 is all from the start.
+    /// The share of the render over which finer and finer layers are added; 0 has all from the start.
     #[schemars(range(min = 0, max = 1))]
     pub progressive: f64,
 }
@@ -144,7 +144,7 @@ impl Config {
     }
 }
 
-/// What brings a sum of layers to 0..=1.
+/// A function that squashes a sum of layers to 0..=1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Squash {
@@ -152,7 +152,7 @@ pub enum Squash {
     Sigmoid,
     /// (tanh(x) + 1) / 2
     Tanh,
-    /// x + 1/2, clamped, with a gradient that leads back from outside.
+    /// x + 1/2, clamped, with a gradient that leads back from outside of 0..=1.
     Clamp,
 }
 
@@ -168,9 +168,9 @@ pub struct Pyramid {
     size: [usize; 2],
     layers: Vec<PyramidLayer>,
     optimizer: Optimizer,
-    /// What of an init image the layers are too coarse to hold, before squashing.
+    /// The detail of an init image that the layers are too coarse for, before squashing.
     offset: Option<Tensor>,
-    /// From the gradient of the last render to those of the layers.
+    /// The pullbacks of the last render.
     pullbacks: Option<Pullbacks>,
 }
 
@@ -257,14 +257,14 @@ impl Pyramid {
         Ok(())
     }
 
-    /// The sum of the layers, before squashing, and the way back to each of them.
+    /// The sum of the layers, before squashing, with the pullback to each of them.
     fn sum(&self) -> Result<(Tensor, Vec<Pullback>)> {
         let mut sum = self.offset.clone();
         let mut pullbacks = vec![];
         for (layer, parameter) in self.layers.iter().zip(self.optimizer.parameters()) {
             let (part, pullback) = layer.up.vjp(&parameter.as_detached_tensor())?;
             pullbacks.push(pullback);
-            sum = Some(added(sum, scaled(part, layer.gain)?)?);
+            add_to(&mut sum, scaled(part, layer.gain)?)?;
         }
         match sum {
             Some(sum) => Ok((sum, pullbacks)),
@@ -281,7 +281,7 @@ impl Pyramid {
             let (_, _, h, w) = grad.dims4()?;
             let grad = (grad * ((h * w) as f64 / pixels))?;
             let part = scaled(layer.up.eval(&grad)?, layer.gain)?;
-            change = Some(added(change, part)?);
+            add_to(&mut change, part)?;
             weighted.push(grad);
         }
         let Some(change) = change else {
@@ -292,13 +292,6 @@ impl Pyramid {
             return Ok(weighted);
         }
         weighted.into_iter().map(|grad| grad / rms).collect()
-    }
-}
-
-fn added(sum: Option<Tensor>, part: Tensor) -> Result<Tensor> {
-    match sum {
-        None => Ok(part),
-        Some(sum) => sum + part,
     }
 }
 

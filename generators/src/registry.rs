@@ -1,35 +1,39 @@
-//! The kinds of generators: one line each.
+//! The registry of kinds: the enum of their configurations, by the lines in `lib.rs`, and how it is read.
 
 use std::fmt;
 
-use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 
-use crate::{Build, cellular, diffusion, fft, latent, noise, pixels, pyramid, vqgan};
+use crate::{GeneratorConfig, Kind, pyramid};
 
 /// Defines the enum of all kinds. A kind is named as its module, which has a type `Config`.
 macro_rules! registry {
     ($(#[doc = $about:literal] $Kind:ident($module:ident)),* $(,)?) => {
         /// The configuration of a generator: its kind, and the settings of that kind.
-        #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, schemars::JsonSchema)]
         #[serde(tag = "kind", rename_all = "snake_case")]
         #[schemars(transform = phantasia_core::schema::or_bare_kinds)]
         pub enum GeneratorConfig {
             $(#[doc = $about] $Kind($module::Config),)*
         }
 
-        #[derive(Clone, Copy, Deserialize)]
+        #[derive(Clone, Copy, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         enum Kind {
             $($Kind,)*
         }
 
         impl Kind {
-            fn read<'de, D: Deserializer<'de>>(self, rest: D) -> Result<GeneratorConfig, D::Error> {
+            fn read<'de, D: serde::Deserializer<'de>>(
+                self,
+                rest: D,
+            ) -> std::result::Result<GeneratorConfig, D::Error> {
                 match self {
-                    $(Self::$Kind => Deserialize::deserialize(rest).map(GeneratorConfig::$Kind),)*
+                    $(Self::$Kind => {
+                        serde::Deserialize::deserialize(rest).map(GeneratorConfig::$Kind)
+                    })*
                 }
             }
         }
@@ -40,13 +44,6 @@ macro_rules! registry {
 
             /// The settings of the kind, with what is built from them.
             pub fn settings(&self) -> &dyn Build {
-                match self {
-                    $(Self::$Kind(config) => config,)*
-                }
-            }
-
-            /// [`GeneratorConfig::settings`], to be changed.
-            pub fn settings_mut(&mut self) -> &mut dyn Build {
                 match self {
                     $(Self::$Kind(config) => config,)*
                 }
@@ -62,24 +59,7 @@ macro_rules! registry {
         )*
     };
 }
-registry! {
-    /// Layers of several sizes, each enlarged to the picture's and summed.
-    Pyramid(pyramid),
-    /// A diffusion model, guided.
-    Diffusion(diffusion),
-    /// The noise that a one-step diffusion model turns into a picture.
-    Noise(noise),
-    /// The latents of a VQGAN, each replaced by the nearest code of its codebook.
-    Vqgan(vqgan),
-    /// The latents of an autoencoder as they are.
-    Latent(latent),
-    /// A neural cellular automaton.
-    Cellular(cellular),
-    /// Pixels, of any colour or of a palette's.
-    Pixels(pixels),
-    /// The picture's spectrum.
-    Fft(fft),
-}
+pub(crate) use registry;
 
 impl GeneratorConfig {
     /// A kind with its default settings.

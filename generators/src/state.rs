@@ -1,4 +1,4 @@
-//! What a generator needs in order to go on later.
+//! The saved state of a generator.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use candle_core::Device;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phantasia::prompt::weighted;
-use phantasia::recipe::{MOST_STEPS, Prompt, Schedule};
+use phantasia::recipe::{MAX_STEPS, Prompt, Schedule};
 use phantasia::session::SessionOptions;
 use serde_json::{Value, json};
 
@@ -189,8 +189,8 @@ pub fn positive_steps(text: &str) -> Result<usize, String> {
 
 fn whole_number(text: &str, least: usize) -> Result<usize, String> {
     (text.parse().ok())
-        .filter(|steps| (least..=MOST_STEPS).contains(steps))
-        .ok_or_else(|| format!("expected a whole number from {least} to {MOST_STEPS}, in digits"))
+        .filter(|steps| (least..=MAX_STEPS).contains(steps))
+        .ok_or_else(|| format!("expected a whole number from {least} to {MAX_STEPS}, in digits"))
 }
 
 /// A seed.

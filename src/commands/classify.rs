@@ -87,10 +87,7 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
         .transpose()?;
     if args.judge.json {
         let names: Vec<&String> = labels.iter().map(|label| &label.name).collect();
-        let results = files
-            .pictures
-            .iter()
-            .map(|picture| result(picture, labels, args));
+        let results = (files.pictures.iter()).map(|picture| result(picture, labels, args));
         let mut report = json!({
             "labels": names,
             "templates": templates,
@@ -143,9 +140,8 @@ fn result(
 
 fn csv(pictures: &[PictureResult<Classification>], labels: &[Label], truth: bool) -> String {
     // only where it is needed, and last, so that the other columns keep their places
-    let encoded = pictures
-        .iter()
-        .any(|picture| picture.paths[0].to_str().is_none());
+    let is_odd = |picture: &PictureResult<_>| picture.paths[0].to_str().is_none();
+    let encoded = pictures.iter().any(is_odd);
     let names = labels.iter().map(|label| label.name.as_str());
     let header = (["path"].into_iter())
         .chain(truth.then_some("truth"))
@@ -157,11 +153,8 @@ fn csv(pictures: &[PictureResult<Classification>], labels: &[Label], truth: bool
         let (probabilities, best) = (&result.probabilities, result.order()[0]);
         let mut fields = vec![paths[0].to_string_lossy().into_owned()];
         if truth {
-            fields.push(
-                result
-                    .truth
-                    .map_or_else(String::new, |label| labels[label].name.clone()),
-            );
+            let label = result.truth.map(|label| labels[label].name.clone());
+            fields.push(label.unwrap_or_default());
         }
         fields.push(labels[best].name.clone());
         fields.push(probabilities[best].to_string());
@@ -197,14 +190,11 @@ fn table(pictures: &[PictureResult<Classification>], labels: &[Label], top: usiz
     let mut table = Table::new(std::iter::once(picture).chain(columns));
     for picture in pictures {
         let classification = &picture.result;
-        let best = classification
-            .order()
-            .into_iter()
-            .take(top)
-            .flat_map(|label| {
-                let percent = 100.0 * classification.probabilities[label];
-                [format!("{percent:.1}"), labels[label].name.clone()]
-            });
+        let cells = |label: usize| {
+            let percent = 100.0 * classification.probabilities[label];
+            [format!("{percent:.1}"), labels[label].name.clone()]
+        };
+        let best = classification.order().into_iter().take(top).flat_map(cells);
         table.row(std::iter::once(one_line(&picture.paths[0])).chain(best));
     }
     table.print()

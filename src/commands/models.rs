@@ -11,7 +11,7 @@ use phantasia::models::{
     self, Cache, EMBEDDED, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError, Snapshot,
     resolve,
 };
-use phantasia::recipe::Recipe;
+use phantasia::recipe::{FileKind, Recipe};
 use serde::Serialize;
 use serde_json::json;
 
@@ -269,8 +269,8 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_for(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Result<()> {
-    let mut recipe = recipe.clone();
-    let own = recipe.models_mut().map(|name| name.clone());
+    let files = recipe.files()?.into_iter();
+    let own = files.filter_map(|file| (file.kind == FileKind::Model).then_some(file.name));
     ensure(own.chain(judges.iter().cloned()), yes, quiet)
 }
 

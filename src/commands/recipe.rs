@@ -84,11 +84,11 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
 
 /// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.
 fn read(file: &Path) -> Result<Recipe, RecipeError> {
-    let draft = PartialRecipe::load(file)?;
+    let partial = PartialRecipe::load(file)?;
     // before errors, whose cause they may explain
-    warn_all(draft.warnings());
-    let recipe = draft.finish()?;
-    warn_all(proofread(&draft, &recipe, &Library::default())?);
+    warn_all(partial.warnings());
+    let recipe = partial.finish()?;
+    warn_all(proofread(&partial, &recipe, &Library::default())?);
     Ok(recipe)
 }
 

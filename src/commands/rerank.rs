@@ -124,10 +124,7 @@ fn print(
     }
     let several = args.clip.len() > 1 && !queries.labels.is_empty();
     let result = |picture: &PictureResult<Score>| {
-        let PictureResult {
-            paths,
-            result: score,
-        } = picture;
+        let (paths, score) = (&picture.paths, &picture.result);
         let mut result = judge::path_object(paths);
         result.insert("score".to_owned(), json!(score.score));
         let similarity = by_name(&queries.labels, &score.similarity);
@@ -164,27 +161,26 @@ fn table(pictures: &[PictureResult<Score>], queries: &EncodedQueries, ranks: boo
     let labels = &queries.labels;
     let several = labels.len() > 1;
     // without prompts, the aesthetic score is the score
-    let aesthetic = !labels.is_empty()
-        && pictures
-            .iter()
-            .any(|picture| picture.result.aesthetic.is_some());
+    let has_aesthetic = |picture: &PictureResult<Score>| picture.result.aesthetic.is_some();
+    let aesthetic = !labels.is_empty() && pictures.iter().any(has_aesthetic);
     if several {
         for (number, (label, weight)) in (1..).zip(labels.iter().zip(&queries.weights)) {
             let label = label.escape_debug();
             print_line(format_args!("# {number}: {label} (weight {weight})"))?;
         }
     }
-    let numbers = (ranks.then(|| "rank".to_owned()).into_iter())
-        .chain(["score".to_owned()])
-        .chain(aesthetic.then(|| "aesthetic".to_owned()))
-        .chain(
-            (1..=labels.len())
-                .filter(|_| several)
-                .map(|number| number.to_string()),
-        );
-    let mut table = Table::new(
-        (numbers.map(|header| (header, Side::Right))).chain([("picture".to_owned(), Side::Left)]),
-    );
+    let mut numbers = vec!["score".to_owned()];
+    if ranks {
+        numbers.insert(0, "rank".to_owned());
+    }
+    if aesthetic {
+        numbers.push("aesthetic".to_owned());
+    }
+    if several {
+        numbers.extend((1..=labels.len()).map(|number| number.to_string()));
+    }
+    let columns = numbers.into_iter().map(|header| (header, Side::Right));
+    let mut table = Table::new(columns.chain([("picture".to_owned(), Side::Left)]));
     for (rank, picture) in (1..).zip(pictures) {
         let score = &picture.result;
         let rank: Option<usize> = ranks.then_some(rank);

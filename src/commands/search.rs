@@ -58,11 +58,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
             args.folder.display()
         )));
     }
-    if args
-        .query
-        .as_ref()
-        .is_some_and(|text| text.trim().is_empty())
-    {
+    if (args.query.as_ref()).is_some_and(|text| text.trim().is_empty()) {
         bail!(UsageError("--query: the text is empty".to_owned()));
     }
     let queries: Vec<Query> = (args.query.as_deref().map(Query::text).into_iter())
@@ -80,9 +76,10 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let mut progress = Progress::callback("picture", args.judge.quiet);
     let update = index.update(&ensemble, |done, total| {
         progress(done, total);
-        match stop.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     })?;
     drop(progress);

@@ -16,12 +16,12 @@ pub struct Classifier {
     ensemble: Ensemble,
     labels: Vec<Label>,
     /// One for each CLIP.
-    heads: Vec<Head>,
+    heads: Vec<LabelHead>,
     warnings: Vec<String>,
 }
 
 /// The labels as one CLIP reads them.
-struct Head {
+struct LabelHead {
     /// Of unit length, `[label][width]`.
     vectors: Vec<Vec<f32>>,
     /// What cosines are multiplied by.
@@ -49,8 +49,8 @@ impl Classifier {
             bail!("the template \"{template}\" has no {{}} for the label");
         }
         let mut warnings = vec![];
-        let mut heads: Vec<Head> = (ensemble.encoders().iter())
-            .map(|encoder| Head::new(encoder, &mut warnings))
+        let mut heads: Vec<LabelHead> = (ensemble.encoders().iter())
+            .map(|encoder| LabelHead::new(encoder, &mut warnings))
             .collect();
         for (done, label) in labels.iter().enumerate() {
             progress(done, labels.len());
@@ -175,7 +175,7 @@ fn label_vector(
     Ok(unit(sum))
 }
 
-impl Head {
+impl LabelHead {
     fn new(encoder: &Encoder, warnings: &mut Vec<String>) -> Self {
         let bias = encoder.logit_bias();
         if bias.is_some() {
@@ -306,8 +306,8 @@ impl Accuracy {
 mod tests {
     use super::*;
 
-    fn head(scale: f64, bias: Option<f64>) -> Head {
-        Head {
+    fn head(scale: f64, bias: Option<f64>) -> LabelHead {
+        LabelHead {
             vectors: vec![vec![1.0, 0.0], vec![0.0, 1.0]],
             scale,
             bias,

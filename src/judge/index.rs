@@ -27,7 +27,7 @@ use image::{Rgb, RgbImage};
 use super::ensemble::Ensemble;
 use super::pictures::{Digest, PictureResult, Skipped, by_content, digest, find_pictures};
 use super::query::EncodedQueries;
-use super::score::{Combine, best_first, combine_scores};
+use super::score::{best_first, search_scores};
 use crate::clip::fast_dot;
 
 /// The index's file name in a folder of pictures.
@@ -196,7 +196,7 @@ impl Index {
     /// The pictures of an update, the best first, with the weighted means of their cosines to queries that the same ensemble encoded.
     ///
     /// # Errors
-    /// When the model fails, or a score is not a number.
+    /// When the model fails.
     pub fn search(
         &mut self,
         ensemble: &Ensemble,
@@ -205,14 +205,14 @@ impl Index {
     ) -> Result<Vec<PictureResult<f64>>> {
         let mut groups = by_content(&update.files);
         let vectors = self.vectors(ensemble)?;
-        let pictures: Vec<&[Vec<f32>]> = (groups.iter())
-            .map(|(digest, _)| std::slice::from_ref(&vectors[digest]))
+        let pictures: Vec<&[f32]> = (groups.iter())
+            .map(|(digest, _)| vectors[digest].as_slice())
             .collect();
-        let scores = combine_scores(&pictures, queries, Combine::Score)?;
-        Ok(best_first(scores.iter().map(|score| score.score))
+        let scores = search_scores(&pictures, queries);
+        Ok(best_first(scores.iter().copied())
             .into_iter()
             .map(|index| PictureResult {
-                result: scores[index].score,
+                result: scores[index],
                 paths: std::mem::take(&mut groups[index].1),
             })
             .collect())

@@ -242,8 +242,7 @@ impl Scorer {
     }
 }
 
-/// The scores of pictures, in their order, by the CLIPs that encoded the queries. Each picture comes as its vectors, `[encoder][width]`. Works on
-/// all cores.
+/// The scores of pictures, in their order, by the CLIPs that encoded the queries. Each picture comes as its vectors, `[encoder][width]`.
 ///
 /// # Errors
 /// When a score is not a number.
@@ -252,9 +251,9 @@ pub fn combine_scores(
     queries: &EncodedQueries,
     combine: Combine,
 ) -> Result<Vec<Score>> {
-    let total: f64 = queries.weights.iter().map(|weight| weight.abs()).sum();
+    let total = total_weight(queries);
     let encoders = queries.vectors.len().max(1) as f64;
-    let mut scores: Vec<Score> = (pictures.par_iter())
+    let mut scores: Vec<Score> = (pictures.iter())
         .map(|vectors| {
             let mut similarity = vec![0.0; queries.labels.len()];
             let mut by_encoder = vec![];
@@ -294,6 +293,26 @@ pub fn combine_scores(
         }
     }
     Ok(scores)
+}
+
+fn total_weight(queries: &EncodedQueries) -> f64 {
+    queries.weights.iter().map(|weight| weight.abs()).sum()
+}
+
+/// The scores of many pictures by one CLIP, each a vector `[width]` of unit length: the weighted mean of the cosines to the queries. One
+/// product a picture, whatever the number of queries, on all cores.
+pub fn search_scores(pictures: &[&[f32]], queries: &EncodedQueries) -> Vec<f64> {
+    let total = total_weight(queries);
+    // the mean of cosines to several vectors is one product with their mean
+    let mut mean = vec![0.0f32; queries.vectors[0].first().map_or(0, Vec::len)];
+    for (vector, weight) in queries.vectors[0].iter().zip(&queries.weights) {
+        for (mean, value) in mean.iter_mut().zip(vector) {
+            *mean += (weight / total) as f32 * value;
+        }
+    }
+    (pictures.par_iter())
+        .map(|picture| fast_dot(picture, &mean))
+        .collect()
 }
 
 /// The share of the others that each is better than; a tie counts as half.

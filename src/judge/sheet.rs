@@ -74,10 +74,8 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
 
 /// The picture made to fit into a square, its sides in proportion.
 pub(in crate::judge) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
-    let place = fit(
-        picture.dimensions(),
-        Rect::new(0, 0, side as i32, side as i32),
-    );
+    let square = Rect::new(0, 0, side as i32, side as i32);
+    let place = fit(picture.dimensions(), square);
     resize(picture, (place.width as u32, place.height as u32))
 }
 
@@ -159,7 +157,7 @@ fn sheet(heading: &str, tiles: &[Tile], thumbnails: &[Option<RgbImage>]) -> Resu
     let count = tiles.len().max(1) as u32;
     // a little wider than high
     let columns = ((f64::from(count) * 1.4).sqrt().ceil() as u32).clamp(1, MOST_COLUMNS.min(count));
-    let rows = count.div_ceil(columns);
+    let rows = (tiles.len() as u32).div_ceil(columns);
     let captions = 2 * (SMALL + 2) + 4;
     let top = 2 * GAP + LARGE;
     let width = GAP + columns * (TILE + GAP);

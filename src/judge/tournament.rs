@@ -108,7 +108,7 @@ impl Tournament {
         let scorer = scorer(&standings, &recipe, &session, device)?;
         // the folder is created last, so that a failure leaves none behind
         let mut folder = RunFolder::create(out, name)?;
-        let written = folder.write_recipe(&recipe)?.to_yaml();
+        let written = folder.write_recipe(&recipe)?.to_yaml()?;
         let tournament = Self {
             folder,
             recipe,

@@ -180,9 +180,9 @@ mod tests {
         let told = watched.complaints.lock().expect("the lock").concat();
         assert!(told.contains("r.yaml:"), "{told}");
         // as editors do: another file takes its name
-        let aside = watched.path.with_extension("new");
-        fs::write(&aside, "prompts: a fox\n").expect("a file");
-        fs::rename(&aside, &watched.path).expect("a file");
+        let other = watched.path.with_extension("new");
+        fs::write(&other, "prompts: a fox\n").expect("a file");
+        fs::rename(&other, &watched.path).expect("a file");
         let fox = vec![crate::recipe::Prompt::new("a fox")];
         let edit = Edit {
             prompts: Some(fox),

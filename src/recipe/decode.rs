@@ -1,9 +1,8 @@
 //! From a tree of nodes to the recipe's types, through serde, so that each key is declared once, in the type.
 //!
-//! The deserialiser attaches to every error the place of the innermost node that it is about. It departs from other
-//! formats in three ways, each to the reader's benefit: a map's `kind` is handed out first, wherever it stands; a bare
-//! word where a tagged map is expected is that tag with all its defaults; and a section whose keys are all commented
-//! out is an empty map.
+//! The deserializer attaches to every error the location of the innermost node that it is about. It differs from other deserializers in three
+//! ways: a map's `kind` comes first, wherever it stands; a bare word where a tagged map is expected is that tag with all its defaults; and a
+//! section whose keys are all commented out is an empty map.
 
 use std::fmt::Display;
 
@@ -13,47 +12,47 @@ use serde::de::{
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::yaml::{Content, Key, Node, Scalar, resolve};
+use super::node::{Content, Key, Node, Scalar};
 use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location};
 
 /// The key that names a map's kind.
 const KIND: &str = "kind";
 
-/// Reads a tree; the error also says by which keys and indices its place is reached.
+/// Reads a tree.
 pub(super) fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, DecodeError> {
     T::deserialize(Decoder { node: root })
 }
 
-/// A fault, with its place once that is known.
+/// What is wrong, with its location once that is known.
 #[derive(Debug)]
 pub(super) struct DecodeError {
-    fault: Box<DiagnosticKind>,
-    place: Option<Location>,
-    /// From the innermost to the outermost.
+    kind: Box<DiagnosticKind>,
+    location: Option<Location>,
+    /// Keys and indices, the innermost first.
     path: Vec<String>,
 }
 
 impl DecodeError {
-    /// The keys and indices from the root to what is wrong.
+    /// The keys and indices from the root to what is wrong: a value, or a key that should not be there.
     pub fn path(&self) -> Vec<String> {
         self.path.iter().rev().cloned().collect()
     }
 
-    /// Whether the path leads to a key that should not be there, rather than to a value.
-    pub fn into_problem(self) -> Diagnostic {
+    /// The diagnostic about the value; where a key is wrong, about the map that it is in.
+    pub fn into_diagnostic(self) -> Diagnostic {
         let mut path = self.path();
-        if matches!(*self.fault, DiagnosticKind::UnknownKey { .. }) {
+        if matches!(*self.kind, DiagnosticKind::UnknownKey { .. }) {
             path.pop();
         }
         Diagnostic {
-            place: self.place.unwrap_or(Location::start()),
+            location: self.location.unwrap_or(Location::start()),
             path: path.join("."),
-            fault: *self.fault,
+            kind: *self.kind,
         }
     }
 
-    fn at(mut self, place: &Location) -> Self {
-        self.place.get_or_insert_with(|| place.clone());
+    fn at(mut self, location: &Location) -> Self {
+        self.location.get_or_insert_with(|| location.clone());
         self
     }
 
@@ -64,10 +63,10 @@ impl DecodeError {
 }
 
 impl From<DiagnosticKind> for DecodeError {
-    fn from(fault: DiagnosticKind) -> Self {
+    fn from(kind: DiagnosticKind) -> Self {
         Self {
-            fault: Box::new(fault),
-            place: None,
+            kind: Box::new(kind),
+            location: None,
             path: vec![],
         }
     }
@@ -75,7 +74,7 @@ impl From<DiagnosticKind> for DecodeError {
 
 impl Display for DecodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.fault.fmt(f)
+        self.kind.fmt(f)
     }
 }
 
@@ -131,7 +130,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// What serde's derived visitors call the types, in a reader's words.
+/// What serde's derived visitors expect, in words for the author of a recipe.
 fn plain_words(expected: &str) -> String {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
@@ -165,7 +164,7 @@ fn described(found: Unexpected<'_>) -> String {
     }
 }
 
-/// Reads whole numbers; `1e2` and `3.0` are refused with the same number in digits.
+/// Reads whole numbers; `1e2` and `3.0` are refused, with a hint to write the number in digits.
 macro_rules! whole_numbers {
     ($($method:ident)*) => {
         $(
@@ -181,7 +180,7 @@ macro_rules! whole_numbers {
     };
 }
 
-/// Whether it is exactly a whole number.
+/// Whether it is a whole number that f64 holds exactly.
 fn is_whole(value: f64) -> bool {
     const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
     value.fract() == 0.0 && value.abs() <= EXACT
@@ -193,9 +192,9 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn scalar(self) -> Option<Scalar<'a>> {
-        match &self.node.content {
-            Content::Scalar { text, plain } => Some(resolve(text, *plain)),
+    fn scalar(self) -> Option<Scalar> {
+        match self.node.content {
+            Content::Scalar { scalar, .. } => Some(scalar),
             _ => None,
         }
     }
@@ -203,10 +202,10 @@ impl<'a> Decoder<'a> {
     fn not_in_digits(self, value: f64) -> DecodeError {
         let written = match &self.node.content {
             Content::Scalar { text, .. } => text.to_string(),
-            _ => value.to_string(),
+            _ => String::new(),
         };
         let digits = format!("{value:.0}");
-        DecodeError::from(DiagnosticKind::NotInDigits { written, digits }).at(&self.node.place)
+        DecodeError::from(DiagnosticKind::NotInDigits { written, digits }).at(&self.node.location)
     }
 
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -219,7 +218,7 @@ impl<'a> Decoder<'a> {
             }
             Content::Map(entries) => visitor.visit_map(Map::new(entries)),
             Content::Removed => visitor.visit_unit(),
-            Content::Scalar { text, plain } => match resolve(text, *plain) {
+            Content::Scalar { text, scalar } => match *scalar {
                 Scalar::Null => visitor.visit_unit(),
                 Scalar::Bool(value) => visitor.visit_bool(value),
                 Scalar::Unsigned(value) => visitor.visit_u64(value),
@@ -230,7 +229,7 @@ impl<'a> Decoder<'a> {
                 }
                 .into()),
                 Scalar::Float(value) => visitor.visit_f64(value),
-                Scalar::Text(text) => visitor.visit_str(text),
+                Scalar::Text => visitor.visit_str(text),
             },
         }
     }
@@ -241,15 +240,15 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.any(visitor)
-            .map_err(|error| error.at(&self.node.place))
+            .map_err(|error| error.at(&self.node.location))
     }
 
-    /// Where a text is wanted, a plain `1984` is one.
+    /// Where a text is expected, a plain `1984` is one.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.content {
-            Content::Scalar { text, .. } if self.scalar() != Some(Scalar::Null) => visitor
+            Content::Scalar { text, .. } if !self.node.is_null() => visitor
                 .visit_str(text)
-                .map_err(|error: DecodeError| error.at(&self.node.place)),
+                .map_err(|error: DecodeError| error.at(&self.node.location)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -259,7 +258,7 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.scalar() == Some(Scalar::Null) {
+        if self.node.is_null() {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -280,15 +279,15 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        if self.scalar() == Some(Scalar::Null) {
+        if self.node.is_null() {
             return visitor
                 .visit_map(Map::new(&[]))
-                .map_err(|error| error.at(&self.node.place));
+                .map_err(|error| error.at(&self.node.location));
         }
         if let Content::List(_) = self.node.content {
-            // The derived visitors would take its items for the fields, in their order.
+            // derived visitors would take the items for the fields, in their order
             let error: DecodeError = de::Error::invalid_type(Unexpected::Seq, &"struct ");
-            return Err(error.at(&self.node.place));
+            return Err(error.at(&self.node.location));
         }
         self.deserialize_any(visitor)
     }
@@ -300,14 +299,14 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let tagged = match &self.node.content {
-            Content::Scalar { text, .. } if self.scalar() != Some(Scalar::Null) => Tagged {
+            Content::Scalar { text, .. } if !self.node.is_null() => Tagged {
                 word: text,
-                place: &self.node.place,
+                location: &self.node.location,
                 content: None,
             },
             Content::Map(entries) if entries.len() == 1 => Tagged {
                 word: &entries[0].0.name,
-                place: &entries[0].0.place,
+                location: &entries[0].0.location,
                 content: Some(&entries[0].1),
             },
             content => {
@@ -318,12 +317,12 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 };
                 let expected = format!("one of {}", variants.join(", "));
                 let error = DecodeError::from(DiagnosticKind::Unexpected { expected, found });
-                return Err(error.at(&self.node.place));
+                return Err(error.at(&self.node.location));
             }
         };
         visitor
             .visit_enum(tagged)
-            .map_err(|error| error.at(&self.node.place))
+            .map_err(|error| error.at(&self.node.location))
     }
 
     whole_numbers! {
@@ -396,7 +395,7 @@ impl<'de> MapAccess<'de> for Map<'_> {
         let key: StrDeserializer<'_, DecodeError> = entry.0.name.as_str().into_deserializer();
         seed.deserialize(key)
             .map(Some)
-            .map_err(|error| error.at(&entry.0.place).under(&entry.0.name))
+            .map_err(|error| error.at(&entry.0.location).under(&entry.0.name))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(
@@ -411,10 +410,10 @@ impl<'de> MapAccess<'de> for Map<'_> {
     }
 }
 
-/// A variant by its word, with what belongs to it.
+/// A variant by its name, with its content.
 struct Tagged<'a> {
     word: &'a str,
-    place: &'a Location,
+    location: &'a Location,
     content: Option<&'a Node>,
 }
 
@@ -429,13 +428,13 @@ impl<'de> EnumAccess<'de> for Tagged<'_> {
         let word: StrDeserializer<'_, DecodeError> = self.word.into_deserializer();
         let variant = seed
             .deserialize(word)
-            .map_err(|error| error.at(self.place))?;
+            .map_err(|error| error.at(self.location))?;
         Ok((variant, self))
     }
 }
 
 impl Tagged<'_> {
-    /// Hands what belongs to the variant to `read`; an empty map where nothing is given.
+    /// Passes the variant's content to `read`; an empty map where there is none.
     fn read<T>(
         self,
         read: impl FnOnce(Decoder<'_>) -> Result<T, DecodeError>,
@@ -443,7 +442,7 @@ impl Tagged<'_> {
         match self.content {
             Some(node) => read(Decoder { node }).map_err(|error| error.under(self.word)),
             None => read(Decoder {
-                node: &Node::map(self.place.clone()),
+                node: &Node::map(self.location.clone()),
             }),
         }
     }
@@ -456,11 +455,11 @@ impl<'de> VariantAccess<'de> for Tagged<'_> {
         match self.content {
             None => Ok(()),
             Some(node) => {
-                let fault = DiagnosticKind::Unexpected {
+                let kind = DiagnosticKind::Unexpected {
                     expected: format!("the bare word `{}`", self.word),
                     found: "a map".to_owned(),
                 };
-                Err(DecodeError::from(fault).at(&node.place))
+                Err(DecodeError::from(kind).at(&node.location))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Advice about texts that YAML reads as something else.
 
-use super::yaml::{Content, Node};
+use super::node::{Content, Node, Scalar};
 use phantasia_core::diagnostic::Location;
 
 /// Characters with a meaning in YAML, which cannot begin a text without quotes.
@@ -17,7 +17,7 @@ pub(super) fn syntax(line: &str, message: &str) -> Option<String> {
     if let Some(value) = starts.iter().find(|value| value.starts_with('\'')) {
         let quotes = value.matches('\'').count();
         // the third may be the apostrophe that ended the text too early
-        if quotes > 2 || (quotes == 1 && message.contains("quoted")) {
+        if quotes > 2 || (quotes == 1 && message.contains("quote")) {
             return Some(
                 "in single quotes an apostrophe is written twice, 'a fox''s tail'; double quotes need no second one"
                     .to_owned(),
@@ -57,7 +57,7 @@ pub(super) fn begins_with(first: impl std::fmt::Display) -> String {
     format!("put quotes around a text that begins with `{first}`")
 }
 
-/// The rests of a line of a recipe from each place where a value may begin: after its dashes, after its key, and in a list in brackets.
+/// The parts of a line from each position where a value may begin to its end: after the dashes, after the key, and in a list in brackets.
 fn values(line: &str) -> Vec<&str> {
     let mut rest = line.trim_start();
     while let Some(item) = rest.strip_prefix("- ") {
@@ -78,56 +78,46 @@ fn values(line: &str) -> Vec<&str> {
     values
 }
 
-/// Warnings about a recipe's prompts that YAML reads as something else, each with the prompt's place.
-pub(super) fn of_prompts(root: &Node, source: &str) -> Vec<(Location, String)> {
+/// Warnings about prompts that YAML reads as something else, each with the prompt's location.
+pub(super) fn about_prompts(root: &Node, source: &str) -> Vec<(Location, String)> {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let mut texts = vec![];
     prompts(root, false, &mut texts);
-    let mut found = vec![];
+    let mut warnings = vec![];
     for node in texts {
-        let (Content::Scalar { text, plain: true }, Location::Text { line, column }) =
-            (&node.content, &node.place)
+        let (Content::Scalar { text, scalar }, Location::Text { line, column }) =
+            (&node.content, &node.location)
         else {
             continue;
         };
         let Some(whole) = source.lines().nth(line.saturating_sub(1)) else {
             continue;
         };
-        if text.is_empty() && whole.contains('#') {
-            found.push((node.place.clone(), begins_with('#')));
+        let mut warn = |warning| warnings.push((node.location.clone(), warning));
+        if *scalar == Scalar::Null {
+            if text.is_empty() && whole.contains('#') {
+                warn(begins_with('#'));
+            }
             continue;
         }
         let at = whole.char_indices().nth(column.saturating_sub(1));
         let (before, value) = whole.split_at(at.map_or(whole.len(), |(at, _)| at));
         if let Some(comment) = comment(value, text) {
-            found.push((
-                node.place.clone(),
-                format!(
-                    "the prompt is \"{text}\", and `{comment}` after it is a comment: put quotes around the text if that is a part of it"
-                ),
+            warn(format!(
+                "the prompt is \"{text}\", and `{comment}` after it is a comment: put quotes around the text if that is a part of it"
             ));
         }
-        let words = [
-            value.split_whitespace().next(),
-            before.split_whitespace().next_back(),
-        ];
-        let name = words
-            .into_iter()
-            .flatten()
-            .find(|word| word.starts_with('&'));
-        if let Some(name) = name
-            && !source.contains(&name.replacen('&', "*", 1))
+        let anchor = (before.split_whitespace().next_back()).filter(|word| word.starts_with('&'));
+        if let Some(anchor) = anchor
+            && !source.contains(&anchor.replacen('&', "*", 1))
         {
-            found.push((
-                node.place.clone(),
-                format!(
-                    "the prompt is \"{text}\", and `{name}` before it is a YAML anchor that nothing uses: {}",
-                    begins_with('&')
-                ),
+            warn(format!(
+                "the prompt is \"{text}\", and `{anchor}` before it is a YAML anchor that nothing uses: {}",
+                begins_with('&')
             ));
         }
     }
-    found
+    warnings
 }
 
 /// Collects the nodes that are texts of prompts; `inside` says whether `node` is in the value of a key `prompts`.
@@ -179,7 +169,7 @@ mod tests {
             let advice = syntax(line, message).unwrap_or_default();
             assert!(advice.contains(words), "{line}: {advice}");
         }
-        assert_eq!(syntax("  - a fox", "some fault"), None);
+        assert_eq!(syntax("  - a fox", "some error"), None);
         assert_eq!(syntax("  - !wow", "put quotes around it"), None);
     }
 

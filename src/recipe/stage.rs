@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{GeneratorConfig, Prompt, Recipe, Terms, forms};
+use super::{GeneratorConfig, Prompt, Recipe, Terms, shorthand};
 
 /// The generators of a render, one after the other; at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Stages(pub Vec<Stage>);
 /// One generator of a render, and what is different while it paints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stage {
-    /// What is optimised.
+    /// The generator.
     #[serde(flatten)]
     pub config: GeneratorConfig,
     /// Instead of the recipe's.
@@ -38,7 +38,7 @@ pub struct Stage {
 pub(super) const STAGE_KEYS: [&str; 4] = ["steps", "size", "prompts", "terms"];
 
 impl Stage {
-    /// Whether it says nothing of its own.
+    /// Whether it is a generator without keys of the stage.
     pub(super) fn is_plain(&self) -> bool {
         let Self {
             config: _,
@@ -73,6 +73,14 @@ impl<T: Into<GeneratorConfig>> From<T> for Stages {
 }
 
 impl Recipe {
+    /// The path of a stage: `generator.1`. A single generator that sets nothing of its own is not in a list.
+    pub fn stage_path(&self, stage: usize) -> String {
+        match self.generator.0.as_slice() {
+            [only] if only.is_plain() => "generator".to_owned(),
+            _ => format!("generator.{stage}"),
+        }
+    }
+
     /// How many steps a stage has.
     pub fn stage_steps(&self, stage: usize) -> usize {
         let own = self.generator.0.get(stage).and_then(|stage| stage.steps);
@@ -101,7 +109,7 @@ impl Recipe {
     }
 }
 
-/// One stage that says nothing of its own is written as its generator alone.
+/// A single stage without keys of its own is written as its generator alone.
 impl Serialize for Stages {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {
@@ -171,7 +179,7 @@ impl<'de> Deserialize<'de> for Stage {
     }
 }
 
-/// The entries of a stage's map that are its generator's; those that are the stage's are put where they belong on the way.
+/// The entries of a stage's map without the stage's own keys, which are read into the stage.
 struct OwnKeys<'s, A> {
     map: A,
     stage: &'s mut Stage,
@@ -188,7 +196,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnKeys<'_, A> {
         loop {
             match self.map.next_key_seed(StageOr { seed: &mut seed })? {
                 None => return Ok(None),
-                Some(Found::Theirs(key)) => return Ok(Some(key)),
+                Some(Found::Generator(key)) => return Ok(Some(key)),
                 Some(Found::Steps) => self.stage.steps = self.map.next_value()?,
                 Some(Found::Size) => self.stage.size = Some(self.map.next_value::<Size>()?.0),
                 Some(Found::Prompts) => {
@@ -205,14 +213,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnKeys<'_, A> {
 }
 
 enum Found<K> {
-    Theirs(K),
+    Generator(K),
     Steps,
     Size,
     Prompts,
     Terms,
 }
 
-/// Reads a key: the stage's, or for the generator's own reader.
+/// Reads a key: one of the stage's, or the generator's.
 struct StageOr<'k, K> {
     seed: &'k mut Option<K>,
 }
@@ -240,17 +248,17 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for StageOr<'_, K> {
             "terms" => Found::Terms,
             _ => {
                 let seed = (self.seed.take()).ok_or_else(|| E::custom("a key was read twice"))?;
-                Found::Theirs(seed.deserialize(StrDeserializer::new(key))?)
+                Found::Generator(seed.deserialize(StrDeserializer::new(key))?)
             }
         })
     }
 }
 
 #[derive(Deserialize)]
-struct Size(#[serde(deserialize_with = "forms::size")] [usize; 2]);
+struct Size(#[serde(deserialize_with = "shorthand::size")] [usize; 2]);
 
 #[derive(Deserialize)]
-struct Prompts(#[serde(deserialize_with = "forms::entries")] Vec<Prompt>);
+struct Prompts(#[serde(deserialize_with = "shorthand::entries")] Vec<Prompt>);
 
 impl JsonSchema for Stages {
     fn schema_name() -> std::borrow::Cow<'static, str> {

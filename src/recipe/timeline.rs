@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prompt, Recipe, Terms, forms};
+use super::{Prompt, Recipe, Terms, shorthand};
 
 /// A change of a render between two steps; what is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +15,7 @@ pub struct Edit {
     /// Replaces the prompts.
     #[serde(
         default,
-        deserialize_with = "forms::some_entries",
+        deserialize_with = "shorthand::some_entries",
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(schema_with = "phantasia_core::schema::entries::<Prompt>")]

@@ -1,15 +1,14 @@
 //! What a generator leaves in the run folder in addition to its picture: a safetensors file whose metadata holds settings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use generators::Artifact;
-use safetensors::{Dtype, SafeTensors};
+use weights::safetensors::TensorFile;
 
 use crate::files;
 
@@ -26,8 +25,8 @@ pub fn write(folder: &Path, artifact: &Artifact) -> Result<PathBuf> {
     for tensor in tensors.values_mut() {
         *tensor = tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
     }
-    let settings: HashMap<String, String> = artifact.settings.clone().into_iter().collect();
-    let bytes = safetensors::serialize(&tensors, Some(settings))
+    let metadata = artifact.settings.clone().into_iter().collect();
+    let bytes = (TensorFile { tensors, metadata }.to_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     files::write_whole(&path, true, |file| file.write_all(&bytes))?;
     Ok(path)
@@ -51,18 +50,16 @@ pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, S
             LARGEST >> 20
         );
     }
-    let incomplete = || format!("`{}` is not a whole safetensors file", path.display());
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).with_context(incomplete)?;
-    let settings = metadata.metadata().clone().unwrap_or_default();
-    let tensors = SafeTensors::deserialize(&bytes).with_context(incomplete)?;
-    let tensors = (tensors.iter())
-        .map(|(name, view)| {
-            if view.dtype() != Dtype::F32 {
-                bail!("`{name}` is {:?}, and F32 is expected", view.dtype());
-            }
-            Ok((name.to_owned(), view.load(&Device::Cpu)?))
-        })
-        .collect::<Result<_>>()
-        .with_context(cannot)?;
-    Ok((tensors, settings.into_iter().collect()))
+    let file = TensorFile::parse(&bytes)
+        .with_context(|| format!("`{}` is not a whole safetensors file", path.display()))?;
+    for (name, tensor) in &file.tensors {
+        if tensor.dtype() != DType::F32 {
+            let dtype = tensor.dtype().as_str();
+            bail!(
+                "cannot read `{}`: `{name}` is {dtype}, and f32 is expected",
+                path.display()
+            );
+        }
+    }
+    Ok((file.tensors, file.metadata))
 }

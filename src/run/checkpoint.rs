@@ -3,16 +3,15 @@
 //! A safetensors file. Its tensors are the generator's; its metadata holds the session's numbers as JSON, the recipe as YAML, and a
 //! checksum of everything, so that damage is noticed. The previous checkpoint is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use generators::State;
-use safetensors::{SafeTensors, View};
 use thiserror::Error;
+use weights::safetensors::TensorFile;
 
 use super::folder::RunFolder;
 use super::names::{CHECKPOINT, PREVIOUS};
@@ -111,12 +110,14 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
         path: path.to_owned(),
         what,
     };
-    let incomplete = |error| damaged(format!("it is not a whole safetensors file ({error})"));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(incomplete)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(incomplete)?;
-    let texts = metadata.metadata().clone().unwrap_or_default();
+    let TensorFile { tensors, metadata } = TensorFile::parse(&bytes)
+        .map_err(|error| damaged(format!("it is not a whole safetensors file ({error})")))?;
+    let failed = |source| CheckpointError::Tensor {
+        path: path.to_owned(),
+        source,
+    };
     let text = |name: &str| {
-        texts.get(name).ok_or_else(|| {
+        metadata.get(name).ok_or_else(|| {
             damaged(format!(
                 "it lacks `{name}`: it is not a checkpoint of a run"
             ))
@@ -124,31 +125,25 @@ fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
     };
     let session_text = text(SESSION)?;
     // checkpoints of older versions have none
-    let recipe = texts.get(RECIPE_TEXT);
-    let views: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
-    if *text(CHECKSUM)? != checksum([Some(session_text), recipe], &views) {
+    let recipe = metadata.get(RECIPE_TEXT);
+    let sum = checksum([Some(session_text), recipe], &tensors).map_err(failed)?;
+    if *text(CHECKSUM)? != sum {
         return Err(damaged("its checksum is wrong".to_owned()));
     }
     let session: SavedSession = serde_json::from_str(session_text)
         .map_err(|error| damaged(format!("its numbers cannot be read ({error})")))?;
     let (mut generator, mut before) = (State::default(), State::default());
-    for (name, view) in views {
+    for (name, tensor) in &tensors {
         let (state, rest) = match (name.strip_prefix(NOW), name.strip_prefix(BEFORE)) {
             (Some(rest), _) => (&mut generator, rest),
             (None, Some(rest)) => (&mut before, rest),
             (None, None) => return Err(damaged(format!("it holds the unknown `{name}`"))),
         };
-        let tensor = |device: &Device| {
-            view.load(device).map_err(|source| CheckpointError::Tensor {
-                path: path.to_owned(),
-                source,
-            })
-        };
         if let Some(name) = rest.strip_prefix(TENSORS) {
-            state.tensors.insert(name.to_owned(), tensor(device)?);
+            let tensor = tensor.to_device(device).map_err(failed)?;
+            state.tensors.insert(name.to_owned(), tensor);
         } else if let Some(name) = rest.strip_prefix(SCALARS) {
-            let value = tensor(&Device::Cpu)?
-                .to_scalar()
+            let value = (tensor.to_scalar())
                 .map_err(|_| damaged(format!("`{name}` in it is not a number")))?;
             state.scalars.insert(name.to_owned(), value);
         }
@@ -185,28 +180,30 @@ fn encode(saved: &SavedState) -> candle_core::Result<Vec<u8>> {
             tensors.insert(name, Tensor::new(*value, &Device::Cpu)?);
         }
     }
-    let sum = checksum([Some(&session), saved.recipe.as_ref()], &tensors);
-    let mut metadata = HashMap::from([(SESSION.to_owned(), session), (CHECKSUM.to_owned(), sum)]);
+    let sum = checksum([Some(&session), saved.recipe.as_ref()], &tensors)?;
+    let mut metadata = BTreeMap::from([(SESSION.to_owned(), session), (CHECKSUM.to_owned(), sum)]);
     if let Some(recipe) = &saved.recipe {
         metadata.insert(RECIPE_TEXT.to_owned(), recipe.clone());
     }
-    safetensors::serialize(&tensors, Some(metadata)).map_err(candle_core::Error::wrap)
+    TensorFile { tensors, metadata }.to_bytes()
 }
 
 /// Of the texts, and of every tensor's name and bytes, in the order of the names.
-fn checksum<V>(texts: [Option<&String>; 2], tensors: &BTreeMap<String, V>) -> String
-where
-    for<'a> &'a V: View,
-{
+fn checksum(
+    texts: [Option<&String>; 2],
+    tensors: &BTreeMap<String, Tensor>,
+) -> candle_core::Result<String> {
     let mut hasher = crc32fast::Hasher::new();
     for text in texts.into_iter().flatten() {
         hasher.update(text.as_bytes());
     }
     for (name, tensor) in tensors {
+        let mut bytes = vec![];
+        tensor.write_bytes(&mut bytes)?;
         hasher.update(name.as_bytes());
-        hasher.update(&View::data(&tensor));
+        hasher.update(&bytes);
     }
-    format!("{:08x}", hasher.finalize())
+    Ok(format!("{:08x}", hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::names::{FRAMES, IMAGE, KEPT, RECIPE, SNAPSHOTS, file_name, number_of,
 use crate::clip::EMBEDDED;
 use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
 use crate::metadata;
-use crate::recipe::Recipe;
+use crate::recipe::{FileKind, NamedFile, Recipe, RecipeError};
 
 const SOFTWARE: &str = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
 
@@ -99,22 +99,28 @@ impl RunFolder {
     /// # Errors
     /// When an image cannot be read or the folder cannot be written to.
     pub fn write_recipe(&mut self, recipe: &Recipe) -> Result<Recipe, OutputError> {
-        let mut written = recipe.clone();
-        for path in written.images_mut() {
-            *path = self.inputs.copy(path, &self.path)?;
-        }
-        for model in written.models_mut() {
-            if model != EMBEDDED
-                && let Some(relative) = relative(&self.path, Path::new(model))
-            {
-                *model = relative;
+        let path = self.path.join(RECIPE);
+        let failed = |error: RecipeError| failed("write", &path)(io::Error::other(error));
+        let mut files = recipe.files().map_err(failed)?;
+        for NamedFile { kind, name, .. } in &mut files {
+            match kind {
+                FileKind::Image => {
+                    let copy = self.inputs.copy(Path::new(name), &self.path)?;
+                    *name = copy.to_string_lossy().into_owned();
+                }
+                FileKind::Model if name == EMBEDDED => {}
+                FileKind::Model => {
+                    if let Some(relative) = relative(&self.path, Path::new(name)) {
+                        *name = relative;
+                    }
+                }
             }
         }
+        let written = recipe.with_files(files).map_err(failed)?;
         let text = format!(
             "# The complete recipe of this run, by {SOFTWARE}; `phantasia render` paints it again.\n{}",
-            written.to_yaml()
+            yaml(&written, &path)?
         );
-        let path = self.path.join(RECIPE);
         write_whole(&path, true, |file| file.write_all(text.as_bytes()))?;
         Ok(written)
     }
@@ -183,12 +189,20 @@ impl RunFolder {
     }
 }
 
+/// The recipe as text for the file at `path`.
+fn yaml(recipe: &Recipe, path: &Path) -> Result<String, OutputError> {
+    (recipe.to_yaml().map_err(io::Error::other)).map_err(failed("write", path))
+}
+
 fn write_picture(
     path: PathBuf,
     image: &RgbImage,
     recipe: Option<&Recipe>,
 ) -> Result<PathBuf, OutputError> {
-    let recipe = recipe.map(|recipe| (recipe.seed.to_string(), recipe.to_yaml()));
+    let recipe = match recipe {
+        Some(recipe) => Some((recipe.seed.to_string(), yaml(recipe, &path)?)),
+        None => None,
+    };
     let mut texts = vec![(metadata::SOFTWARE, SOFTWARE)];
     if let Some((seed, yaml)) = &recipe {
         texts.extend([(metadata::SEED, seed.as_str()), (metadata::RECIPE, yaml)]);

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
+use super::config::OutputConfig;
 use super::folder::RunFolder;
 use super::names::FRAMES;
 use super::video::{self, VideoError, VideoWriter};
 use crate::files::OutputError;
 use crate::picture;
-use crate::recipe::OutputOptions;
 
 /// Takes a frame every so many steps, writes it to the run's `frames/`, and appends it to the run's video.
 ///
@@ -28,7 +28,7 @@ impl FrameSink {
     /// When the video cannot be begun, or earlier frames cannot be read.
     pub fn open(
         folder: &RunFolder,
-        options: &OutputOptions,
+        options: &OutputConfig,
         size: [usize; 2],
         steps: usize,
         done: usize,
@@ -108,8 +108,8 @@ fn earlier(folder: &Path, done: usize) -> Result<Vec<PathBuf>, VideoError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::VideoKind;
     use super::*;
-    use crate::recipe::VideoKind;
     use image::{AnimationDecoder, Rgb, codecs::webp::WebPDecoder};
     use std::io::Cursor;
 
@@ -117,11 +117,11 @@ mod tests {
         RgbImage::from_pixel(4, 4, Rgb([level; 3]))
     }
 
-    fn options(every: usize) -> OutputOptions {
-        OutputOptions {
+    fn options(every: usize) -> OutputConfig {
+        OutputConfig {
             every,
             video: Some(VideoKind::Webp),
-            ..OutputOptions::default()
+            ..OutputConfig::default()
         }
     }
 

@@ -19,8 +19,8 @@ use thiserror::Error;
 use self::ffmpeg::{Ffmpeg, PROGRAM};
 use self::gif::Gif;
 use self::webp::WebP;
+use super::config::VideoKind;
 use crate::files;
-use crate::recipe::VideoKind;
 
 /// Why there is no video.
 #[derive(Debug, Error)]

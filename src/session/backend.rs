@@ -89,14 +89,8 @@ pub(super) struct RecipeBackend {
 impl RecipeBackend {
     /// Loads a recipe's models, also those that its later stages and edits need.
     pub fn new(recipe: &Recipe, device: &Device, options: &SessionOptions) -> Result<Self> {
-        let library = options.library.clone();
-        let mut context = TermContext::new(
-            recipe.cutouts.clone(),
-            recipe.seed,
-            options.memory,
-            device,
-            move |name, choice, device| library.clip(name, choice, device),
-        );
+        let (cutouts, library) = (recipe.cutouts.clone(), options.library.clone());
+        let mut context = TermContext::new(cutouts, recipe.seed, options.memory, library, device);
         let clip_term = ClipTerm::new(&recipe.clip, recipe.distance, recipe.select, &mut context)?;
         let stages = recipe.generator.0.iter().map(|stage| &stage.terms);
         let edits = recipe.timeline.iter().map(|edit| &edit.terms);

@@ -10,32 +10,30 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::config::{ClipConfig, TextConfig, TextPool};
-use phantasia::clip::files::{ClipFiles, TokenizerFiles};
-use phantasia::clip::{Clip, ClipActivation, DTypePolicy, fast_dot};
+use phantasia::clip::{Clip, fast_dot};
 use phantasia::judge::Ensemble;
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::picture::load_rgb;
-use phantasia::recipe::{Distance, Recipe, Select};
-use phantasia::session::Session;
+use phantasia::recipe::{Distance, Select};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::clips::{error, pixels, read};
-use crate::common::{self, parse, program};
+use crate::common::clips::{error, pixels};
+use crate::common::{self};
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     common::fixture("clip-keys").join(name)
 }
 
 /// A folder of copies: files of the fixtures under other names.
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub fn folder(files: &[(&str, &str)]) -> TempDir {
     let files: Vec<_> = (files.iter())
         .map(|(from, name)| (fixture(from), *name))
         .collect();
     common::copies(&files)
 }
 
-fn write(folder: &Path, name: &str, json: &Value) {
+pub fn write(folder: &Path, name: &str, json: &Value) {
     fs::write(folder.join(name), json.to_string()).expect("a file");
 }
 
@@ -89,7 +87,7 @@ fn towers_with_other_keys_agree_with_open_clip() -> Result<()> {
 }
 
 /// Cosines `[text][picture]`.
-fn cosines(clip: Clip, cases: &Value) -> Result<Vec<Vec<f64>>> {
+pub fn cosines(clip: Clip, cases: &Value) -> Result<Vec<Vec<f64>>> {
     let ensemble = Ensemble::new(vec![Arc::new(clip)], &Device::Cpu)?;
     let names = |key: &str| cases[key].as_array().expect("a list").clone();
     let shown = (names("pictures").iter())
@@ -107,13 +105,13 @@ fn cosines(clip: Clip, cases: &Value) -> Result<Vec<Vec<f64>>> {
         .collect()
 }
 
-fn cases() -> Value {
+pub fn cases() -> Value {
     let text = fs::read_to_string(fixture("cases.json")).expect("the cases");
     serde_json::from_str(&text).expect("JSON")
 }
 
 #[track_caller]
-fn assert_near(name: &str, found: &[Vec<f64>], expected: &Value) {
+pub fn assert_near(name: &str, found: &[Vec<f64>], expected: &Value) {
     for (text, row) in found.iter().enumerate() {
         for (picture, cosine) in row.iter().enumerate() {
             let wanted = expected[text][picture].as_f64().expect("a cosine");
@@ -148,12 +146,12 @@ fn models_of_both_layouts_give_the_reference_s_cosines() -> Result<()> {
     Ok(())
 }
 
-fn open_clip() -> Value {
+pub fn open_clip() -> Value {
     cases()["models"]["control"]["files"]["open_clip_config.json"].clone()
 }
 
 /// The configuration with another value at a place such as `/model_cfg/quick_gelu`.
-fn with(config: &Value, place: &str, value: Value) -> String {
+pub fn with(config: &Value, place: &str, value: Value) -> String {
     let (parent, key) = place.rsplit_once('/').expect("a place");
     let mut config = config.clone();
     config.pointer_mut(parent).expect("an object")[key] = value;
@@ -313,7 +311,7 @@ fn keys_of_open_clip_without_effect_pass() -> Result<(), String> {
     Ok(())
 }
 
-fn hugging_face() -> Value {
+pub fn hugging_face() -> Value {
     cases()["models"]["hf-control"]["files"]["config.json"].clone()
 }
 
@@ -446,198 +444,6 @@ fn what_preprocessor_config_json_says_counts_or_is_refused_by_name() -> Result<(
 }
 
 #[test]
-fn timm_repositories_have_a_clip_and_an_image_tower() -> Result<()> {
-    let timm = folder(&[
-        ("tokenizer.json", "tokenizer.json"),
-        ("siglip.safetensors", "model.safetensors"),
-        ("open.safetensors", "open_clip_model.safetensors"),
-    ]);
-    let config = json!({"architecture": "vit_base_patch32_clip_224", "num_features": 768});
-    write(timm.path(), "config.json", &config);
-    write(timm.path(), "open_clip_config.json", &open_clip());
-    let clip = Clip::from_folder("timm", timm.path(), &Device::Cpu)?;
-    let cases = cases();
-    assert_near(
-        "timm",
-        &cosines(clip, &cases)?,
-        &cases["models"]["control"]["cosine"],
-    );
-
-    fs::remove_file(timm.path().join("open_clip_config.json"))?;
-    let refused = Clip::from_folder("timm", timm.path(), &Device::Cpu)
-        .err()
-        .expect("refused");
-    assert!(
-        refused
-            .to_string()
-            .contains("timm's `vit_base_patch32_clip_224`"),
-        "{refused}"
-    );
-
-    // a configuration of transformers' counts before open_clip's
-    let both = folder(&[
-        ("tokenizer.json", "tokenizer.json"),
-        ("hf.safetensors", "model.safetensors"),
-        ("siglip.safetensors", "open_clip_model.safetensors"),
-    ]);
-    write(both.path(), "config.json", &hugging_face());
-    write(both.path(), "open_clip_config.json", &open_clip());
-    Clip::from_folder("both", both.path(), &Device::Cpu)?;
-    Ok(())
-}
-
-#[test]
-fn a_folder_with_only_half_precision_weights_is_read() -> Result<()> {
-    let half = folder(&[
-        ("tokenizer.json", "tokenizer.json"),
-        ("hf.safetensors", "model.fp16.safetensors"),
-    ]);
-    write(half.path(), "config.json", &hugging_face());
-    Clip::from_folder("half", half.path(), &Device::Cpu)?;
-    Ok(())
-}
-
-/// A folder with the pictures, `finetuned.pt`, and a tokenizer.
-fn fine_tuned() -> TempDir {
-    folder(&[
-        ("finetuned.pt", "finetuned.pt"),
-        ("finetuned.pt", "finetuned-quickgelu.pt"),
-        ("finetuned.pt", "l14_400m.pt"),
-        ("siglip.safetensors", "siglip.safetensors"),
-        ("tokenizer.json", "tokenizer.json"),
-        ("pic1.png", "pic1.png"),
-    ])
-}
-
-/// The cosine of the third text and the second picture, and what was said on standard error.
-#[track_caller]
-fn score(folder: &Path, clip: &str, args: &[&str]) -> (f64, String) {
-    let basic = [
-        "score",
-        "--clip",
-        clip,
-        "--prompt",
-        "old tower",
-        "--json",
-        "--quiet",
-        "pic1.png",
-    ];
-    let output = program::run(folder, &[&basic, args].concat());
-    let said = program::text(&output.stderr);
-    let cosine = program::json(&output)["results"][0]["score"].as_f64();
-    (cosine.expect("a score"), said)
-}
-
-#[test]
-fn an_assumed_nonlinearity_is_reported_and_can_be_set() {
-    let folder = fine_tuned();
-    let wanted = cases()["quick_gelu"][2][1].as_f64().expect("a cosine");
-    let quick = |cosine: f64| (cosine - wanted).abs() < 5e-4;
-
-    let (cosine, said) = score(folder.path(), "finetuned.pt", &[]);
-    assert!(!quick(cosine), "{cosine}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    for words in [
-        "finetuned.pt",
-        "GELU is assumed",
-        "`activation: quick_gelu`",
-        "--activation quick_gelu",
-    ] {
-        assert!(said.contains(words), "{said}");
-    }
-    for (clip, args) in [
-        ("finetuned.pt", &["--activation", "quick_gelu"][..]),
-        ("finetuned-quickgelu.pt", &[]),
-    ] {
-        let (cosine, said) = score(folder.path(), clip, args);
-        assert!(quick(cosine) && said.is_empty(), "{clip}: {cosine} {said}");
-    }
-    // a name of MetaCLIP's
-    let (cosine, said) = score(folder.path(), "l14_400m.pt", &[]);
-    assert!(
-        quick(cosine) && said.contains("QuickGELU is assumed"),
-        "{cosine} {said}"
-    );
-    let (cosine, said) = score(
-        folder.path(),
-        "finetuned-quickgelu.pt",
-        &["--activation", "gelu"],
-    );
-    assert!(!quick(cosine) && said.is_empty(), "{cosine} {said}");
-}
-
-#[test]
-fn an_unknown_or_superfluous_nonlinearity_is_refused() {
-    let folder = fine_tuned();
-    let run = |args: &[&str]| {
-        let basic = ["score", "--prompt", "old tower", "--quiet", "pic1.png"];
-        program::run(folder.path(), &[&basic, args].concat())
-    };
-    let refused = run(&["--clip", "finetuned.pt", "--activation", "tanh"]);
-    program::assert_refused(&refused, 2, "expected quick_gelu or gelu");
-    program::assert_refused(&run(&["--activation", "gelu"]), 2, "the embedded CLIP");
-    let refused = run(&["--clip", "siglip.safetensors"]);
-    program::assert_refused(
-        &refused,
-        1,
-        "a SigLIP whose image tower is timm's (`visual.trunk.` and `logit_bias`)",
-    );
-}
-
-#[test]
-fn a_recipe_says_the_nonlinearity_of_each_clip() -> Result<()> {
-    let folder = fine_tuned();
-    let model = folder.path().join("finetuned.pt");
-    let text = |more: &str| {
-        let model = model.display();
-        format!("prompts: old tower\nsize: 32x32\nsteps: 1\nclip: {{ model: \"{model}\"{more} }}\n")
-    };
-    let warnings = |recipe: &Recipe| {
-        Ok::<_, anyhow::Error>(Session::new(recipe, &Device::Cpu)?.take_warnings())
-    };
-
-    let recipe = parse(&text(""));
-    let told = warnings(&recipe)?;
-    assert!(
-        told.iter().any(|line| line.contains("GELU is assumed")),
-        "{told:?}"
-    );
-    let recipe = parse(&text(", activation: quick_gelu"));
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
-    assert!(recipe.to_yaml().contains("activation: quick_gelu"));
-    assert_eq!(warnings(&recipe)?, Vec::<String>::new());
-
-    let schema = Recipe::schema().to_string();
-    assert!(schema.contains("\"quick_gelu\""));
-    Ok(())
-}
-
-#[test]
-fn a_resnet_s_image_tower_keeps_its_nonlinearity() -> Result<()> {
-    let resnet = common::fixture("clip-open-resnet");
-    let load = |activation| {
-        let mut files = ClipFiles::in_folder(&resnet)?;
-        files.activation = activation;
-        Clip::from_files("resnet", &files, DTypePolicy::F32, &Device::Cpu)
-    };
-    // its configuration says quick_gelu
-    let (as_it_is, other) = (load(None)?, load(Some(ClipActivation::Gelu))?);
-    let same = load(Some(ClipActivation::QuickGelu))?;
-    let image = Tensor::full(0.3f32, (1, 3, 64, 64), &Device::Cpu)?;
-    let see = |clip: &Clip| {
-        clip.towers()[0]
-            .eval(&image)?
-            .flatten_all()?
-            .to_vec1::<f32>()
-    };
-    assert_eq!(see(&as_it_is)?, see(&other)?);
-    let read = |clip: &Clip| read(clip, "a red apple");
-    assert_ne!(read(&as_it_is), read(&other));
-    assert_eq!(read(&as_it_is), read(&same));
-    Ok(())
-}
-
-#[test]
 fn labels_are_probable_each_for_itself_where_a_clip_has_a_logit_bias() -> Result<()> {
     use phantasia::judge::{Classifier, Label};
     let clip = Clip::from_folder("sigmoid", &fixture("sigmoid"), &Device::Cpu)?;
@@ -661,152 +467,5 @@ fn labels_are_probable_each_for_itself_where_a_clip_has_a_logit_bias() -> Result
         let expected = 1.0 / (1.0 + (-scale * fast_dot(&text, &seen[0][0]) - bias).exp());
         assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
     }
-    Ok(())
-}
-
-/// The tensors of a fixture, written as one file under other names.
-fn renamed(from: &str, to: &Path, name: impl Fn(&str) -> String) -> Result<()> {
-    let tensors = candle_core::safetensors::load(fixture(from), &Device::Cpu)?;
-    let tensors = (tensors.into_iter())
-        .map(|(key, tensor)| (name(&key), tensor))
-        .collect();
-    Ok(candle_core::safetensors::save(&tensors, to)?)
-}
-
-#[test]
-fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
-    let folder = folder(&[("tokenizer.json", "tokenizer.json")]);
-    let weights = folder.path().join("weights.safetensors");
-    renamed("open.safetensors", &weights, |key| {
-        match key.starts_with("visual.") || key == "logit_scale" {
-            true => key.to_owned(),
-            false => format!("text.{key}"),
-        }
-    })?;
-    let cases = cases();
-    let expected = &cases["models"]["control"]["cosine"];
-    // the shape derived from the tensors
-    let clip = Clip::from_files(
-        "single",
-        &ClipFiles::single(&weights),
-        DTypePolicy::F32,
-        &Device::Cpu,
-    )?;
-    assert_near("single", &cosines(clip, &cases)?, expected);
-    // and a configuration that does not say `custom_text`
-    fs::rename(&weights, folder.path().join("open_clip_model.safetensors"))?;
-    write(folder.path(), "open_clip_config.json", &open_clip());
-    let clip = Clip::from_folder("folder", folder.path(), &Device::Cpu)?;
-    assert_near("folder", &cosines(clip, &cases)?, expected);
-    Ok(())
-}
-
-#[test]
-fn weights_that_do_not_show_how_tokens_are_pooled_are_refused() {
-    for (name, words) in [("clipa", "`visual.ln_pre`"), ("sigmoid", "`logit_bias`")] {
-        let files = ClipFiles::single(&fixture(name).join("open_clip_model.safetensors"));
-        let refused = Clip::from_files(name, &files, DTypePolicy::F32, &Device::Cpu);
-        let refused = refused.err().expect(name).to_string();
-        assert!(
-            refused.contains(words) && refused.contains("open_clip_config.json"),
-            "{refused}"
-        );
-    }
-}
-
-#[test]
-fn layer_scale_is_derived_from_weights() -> Result<()> {
-    let folder = folder(&[
-        ("tokenizer.json", "tokenizer.json"),
-        ("layer-scale.safetensors", "weights.safetensors"),
-    ]);
-    let files = ClipFiles::single(&folder.path().join("weights.safetensors"));
-    let clip = Clip::from_files("single", &files, DTypePolicy::F32, &Device::Cpu)?;
-    let cases = cases();
-    let expected = &cases["models"]["layer-scale"]["cosine"];
-    assert_near("single", &cosines(clip, &cases)?, expected);
-    Ok(())
-}
-
-#[test]
-fn a_download_brings_what_says_how_pictures_are_shown_and_the_whole_clip() -> Result<()> {
-    use phantasia::models::FetchRequest;
-    for name in ["openai/clip-vit-base-patch32", "somebody/some-model"] {
-        let optional =
-            (FetchRequest::parse(name)?.layouts.into_iter()).flat_map(|files| files.optional);
-        assert!(
-            optional
-                .into_iter()
-                .any(|file| file == "processor_config.json"),
-            "{name}"
-        );
-    }
-    // repositories of timm hold an image tower as model.safetensors
-    let request = FetchRequest::parse("timm/some-clip")?;
-    let place = |name: &str| {
-        (request.layouts.iter()).position(|files| files.weights.contains(&name.to_owned()))
-    };
-    assert!(place("open_clip_pytorch_model.bin") < place("model.safetensors"));
-    assert!(place("open_clip_pytorch_model.bin").is_some());
-    Ok(())
-}
-
-#[test]
-fn judges_of_candidates_and_of_labels_take_a_nonlinearity() {
-    let folder = fine_tuned();
-    fs::write(
-        folder.path().join("r.yaml"),
-        "prompts: a\nsize: 32x32\nsteps: 1\n",
-    )
-    .expect("a file");
-    let render = [
-        "render",
-        "r.yaml",
-        "--candidates",
-        "2",
-        "--activation",
-        "gelu",
-    ];
-    let run = |args: &[&str]| program::run(folder.path(), args);
-    program::assert_refused(&run(&render), 2, "--judge");
-    let embedded = [&render[..], &["--judge", "embedded"]].concat();
-    program::assert_refused(&run(&embedded), 2, "the embedded CLIP");
-    let classify = [
-        "classify",
-        "--clip",
-        "finetuned.pt",
-        "--labels",
-        "boat,tower",
-        "--json",
-        "--quiet",
-        "pic1.png",
-    ];
-    assert!(program::text(&run(&classify).stderr).contains("GELU is assumed"));
-    let told = run(&[&classify[..], &["--activation", "quick_gelu"]].concat());
-    assert!(!program::text(&told.stderr).contains("assumed"));
-}
-
-#[test]
-fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
-    let mut files = ClipFiles::in_folder(&fixture("end-token"))?;
-    files.tokenizer = Some(TokenizerFiles::Json(fixture("tokenizer.json")));
-    let refused = Clip::from_files("own", &files, DTypePolicy::F32, &Device::Cpu)
-        .err()
-        .expect("refused");
-    assert!(
-        refused
-            .to_string()
-            .contains("there is none next to the weights"),
-        "{refused}"
-    );
-    // another kind of model is reported even without a tokenizer
-    let bare = folder(&[("siglip.safetensors", "open_clip_model.safetensors")]);
-    let timm = "/model_cfg/vision_cfg/timm_model_name";
-    let config = with(&open_clip(), timm, json!("vit_base_patch16_siglip_224"));
-    fs::write(bare.path().join("open_clip_config.json"), config)?;
-    let refused = Clip::from_folder("bare", bare.path(), &Device::Cpu)
-        .err()
-        .expect("refused");
-    assert!(refused.to_string().contains("SigLIP"), "{refused}");
     Ok(())
 }

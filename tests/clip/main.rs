@@ -3,8 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod activation;
 mod candle;
 mod checkpoints;
+mod found;
 mod keys;
 mod layouts;
 mod memory;

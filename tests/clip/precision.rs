@@ -100,7 +100,7 @@ fn a_recipe_says_the_precision_of_each_clip() -> Result<()> {
     let recipe = parse("prompts: a\nsize: 32x32\nclip: [{ precision: bf16 }, embedded]\n");
     assert_eq!(recipe.clip[0].precision, Precision::Bf16);
     assert_eq!(recipe.clip[1].precision, Precision::F32);
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
     let mut session = Session::new(&recipe, &Device::Cpu)?;
     let warnings = session.take_warnings();
     assert!(

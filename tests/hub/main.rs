@@ -6,6 +6,7 @@ mod common;
 mod caches;
 mod fetching;
 mod layouts;
+mod manners;
 mod offline;
 mod redirects;
 mod server;

@@ -175,7 +175,7 @@ fn folder() -> (TempDir, String, String) {
 }
 
 #[test]
-fn rerank_orders_by_beauty_alone_or_shows_it_beside_the_score() {
+fn rerank_orders_by_the_aesthetic_score_alone_or_shows_it_beside_the_score() {
     let (folder, head, clip) = folder();
     let (head, clip) = (format!("--aesthetic={head}"), ["--aesthetic-clip", &clip]);
     let args = [&["rerank", &head], &clip[..], &["--json", "--quiet", "."]].concat();
@@ -193,8 +193,8 @@ fn rerank_orders_by_beauty_alone_or_shows_it_beside_the_score() {
     let scored = json(&run(folder.path(), &args.concat()));
     let results = scored["results"].as_array().expect("results");
     for result in results {
-        let beauty = result["aesthetic"].as_f64().expect("a number");
-        let same = (0..2).any(|place| (of(place, "aesthetic") - beauty).abs() < 1e-9);
+        let aesthetic = result["aesthetic"].as_f64().expect("a number");
+        let same = (0..2).any(|place| (of(place, "aesthetic") - aesthetic).abs() < 1e-9);
         assert!(same && result["score"].as_f64().expect("a number").abs() <= 1.0);
     }
     let args = [
@@ -239,7 +239,7 @@ fn a_head_of_another_clip_is_refused_in_words() {
 }
 
 #[test]
-fn a_recipe_paints_for_beauty() {
+fn a_recipe_may_guide_by_an_aesthetic_head() {
     let (folder, head, clip) = folder();
     let recipe = format!(
         "prompts: a cat\nsize: 32x32\nsteps: 2\nclip: {{ model: {clip}, cutouts: {{ count: 1 }} }}\n\

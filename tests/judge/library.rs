@@ -1,4 +1,4 @@
-//! CLIP as a judge: scores agree with transformers and open_clip, folders are read once, indexes are safe.
+//! CLIP as a judge: scores agree with transformers and open_clip, folders are read once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,15 +11,15 @@ use candle_core::Device;
 use image::{Rgb, RgbImage};
 use phantasia::clip::{Clip, fast_dot};
 use phantasia::judge::{
-    Classifier, Combine, EmbeddedFiles, EncodedQueries, Ensemble, INDEX_FILE, Index, Label, Query,
-    Update, combine_scores, find_pictures,
+    Classifier, Combine, EmbeddedFiles, EncodedQueries, Ensemble, Index, Label, Query, Scorer,
+    ScorerOptions, combine_scores, find_pictures,
 };
 use tempfile::TempDir;
 
 use crate::common::fixture;
 
 /// An ensemble of small random models of these names.
-fn ensemble(names: &[&str]) -> Ensemble {
+pub fn ensemble(names: &[&str]) -> Ensemble {
     let clips = names.iter().map(|name| {
         let clip = Clip::from_folder(name, &fixture(name), &Device::Cpu).expect("a CLIP");
         Arc::new(clip)
@@ -103,7 +103,7 @@ fn scores_agree_with_open_clips_other_resize_modes() -> Result<()> {
 }
 
 /// A folder with pictures of one colour, named by it.
-fn colours(names: &[(&str, [u8; 3])]) -> TempDir {
+pub fn colours(names: &[(&str, [u8; 3])]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, colour) in names {
         let path = folder.path().join(name);
@@ -136,6 +136,62 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
     Ok(())
 }
 
+/// What a program that embeds the library writes.
+#[test]
+fn a_folder_is_scored_ranked_classified_and_searched_in_a_few_calls() -> Result<()> {
+    let folder = colours(&[
+        ("red/1.png", [220, 20, 30]),
+        ("blue/1.png", [30, 40, 220]),
+        ("blue/2.png", [30, 40, 220]),
+    ]);
+    let paths = [folder.path().to_owned()];
+    let inside = |path: &Path| {
+        let path = path.strip_prefix(folder.path()).expect("inside");
+        path.to_string_lossy().into_owned()
+    };
+    let options = ScorerOptions {
+        queries: vec![Query::text("red")],
+        ..ScorerOptions::default()
+    };
+    let scorer = Scorer::load(&options, &Device::Cpu)?;
+    let scored = scorer.score_files(&paths, |_, _| {})?;
+    let files: Vec<_> = (scored.pictures.iter())
+        .map(|picture| inside(&picture.paths[0]))
+        .collect();
+    assert_eq!(files, ["blue/1.png", "blue/2.png", "red/1.png"]);
+    let ranked = scorer.rank_files(&paths, |_, _| {})?;
+    assert_eq!(inside(&ranked.pictures[0].paths[0]), "red/1.png");
+    assert_eq!(ranked.pictures[1].paths.len(), 2, "of the same content");
+    let best = &ranked.pictures[0].result;
+    assert_eq!(best, &scored.pictures[2].result);
+    let picture = phantasia::picture::load_rgb(&folder.path().join("red/1.png"))?;
+    // a batch of another size rounds differently
+    let alone = scorer.score_picture(&picture)?;
+    assert!((best.score - alone.score).abs() < 1e-6);
+
+    let ensemble = Ensemble::load(&["embedded".to_owned()], None, &Device::Cpu)?;
+    let labels = vec![Label::new("red"), Label::new("blue")];
+    let templates = ["the colour {}".to_owned()];
+    let classifier = Classifier::new(ensemble.clone(), labels, &templates, |_, _| {})?;
+    let classified = classifier.classify_files(&paths, |_, _| {})?;
+    let truths: Vec<_> = (classified.pictures.iter())
+        .map(|picture| picture.result.truth)
+        .collect();
+    assert_eq!(truths, [Some(1), Some(1), Some(0)]);
+    let evaluation = classifier.evaluate(&classified.pictures).expect("truths");
+    assert_eq!(evaluation.together.pictures, 3);
+    assert!(evaluation.clips.is_empty() && evaluation.unknown == 0);
+
+    let mut index = Index::open(folder.path());
+    let update = index.update(&ensemble, |_, _| ControlFlow::Continue(()))?;
+    let queries = EncodedQueries::new(&ensemble, &options.queries)?;
+    let hits = index.search(&ensemble, &queries, &update)?;
+    assert_eq!(hits.len(), 2);
+    assert_eq!(hits[0].paths, ranked.pictures[0].paths);
+    assert_eq!(hits[0].result, best.score);
+    Ok(())
+}
+
 #[test]
 fn folders_are_walked_in_order_without_what_is_hidden_or_no_picture() {
     let red = [200, 0, 0];
@@ -158,7 +214,7 @@ fn folders_are_walked_in_order_without_what_is_hidden_or_no_picture() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_in_a_circle_is_told_and_left() {
+fn a_link_in_a_circle_is_reported_and_not_followed() {
     let folder = colours(&[("a/1.png", [9, 9, 9])]);
     std::os::unix::fs::symlink(folder.path(), folder.path().join("a/up")).expect("a link");
     let (files, skipped) = find_pictures(&[folder.path().to_owned()]);
@@ -171,7 +227,7 @@ fn a_link_in_a_circle_is_told_and_left() {
 }
 
 #[test]
-fn files_of_the_same_content_are_seen_once() {
+fn files_of_the_same_content_are_embedded_once() {
     let folder = colours(&[("a.png", [200, 0, 0]), ("b.png", [0, 0, 200])]);
     fs::copy(folder.path().join("a.png"), folder.path().join("c.png")).expect("a copy");
     let (files, _) = find_pictures(&[folder.path().to_owned()]);
@@ -310,189 +366,4 @@ fn a_label_in_several_templates_is_the_mean_of_its_sentences() -> Result<()> {
         encoder.logit_scale()
     );
     Ok(())
-}
-
-fn update(index: &mut Index, ensemble: &Ensemble) -> Update {
-    index
-        .update(ensemble, |_, _| ControlFlow::Continue(()))
-        .expect("an update")
-}
-
-/// Makes files look as if they had been changed long ago.
-fn settle(folder: &Path) {
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let file = fs::File::options()
-            .append(true)
-            .open(entry.expect("an entry").path())
-            .expect("a file");
-        file.set_modified(long_ago).expect("a time");
-    }
-}
-
-const THREE: [(&str, [u8; 3]); 3] = [
-    ("a.png", [200, 0, 0]),
-    ("b.png", [0, 0, 200]),
-    ("c.png", [0, 200, 0]),
-];
-
-#[test]
-fn an_index_looks_at_what_is_new_alone() {
-    let folder = colours(&THREE);
-    settle(folder.path());
-    let ensemble = ensemble(&["clip-hf-quick"]);
-    let mut index = Index::open(folder.path());
-    let first = update(&mut index, &ensemble);
-    assert_eq!((first.files.len(), first.embedded), (3, 3));
-    assert_eq!(first.path, Some(folder.path().join(INDEX_FILE)));
-    let seen = index.vectors(&ensemble).expect("vectors").clone();
-
-    RgbImage::new(9, 9)
-        .save(folder.path().join("d.png"))
-        .expect("a picture");
-    fs::remove_file(folder.path().join("a.png")).expect("a file");
-    fs::rename(folder.path().join("b.png"), folder.path().join("moved.png")).expect("a file");
-    let mut index = Index::open(folder.path());
-    assert_eq!(index.warning, None);
-    let second = update(&mut index, &ensemble);
-    assert_eq!((second.files.len(), second.embedded), (3, 1));
-    let vectors = index.vectors(&ensemble).expect("vectors");
-    assert_eq!(vectors.len(), 3, "what is gone is forgotten");
-    assert!(
-        vectors
-            .iter()
-            .all(|(digest, vector)| seen.get(digest).is_none_or(|seen| seen == vector))
-    );
-    assert_eq!(
-        seen.keys()
-            .filter(|digest| vectors.contains_key(*digest))
-            .count(),
-        2
-    );
-
-    let before = fs::metadata(folder.path().join(INDEX_FILE))
-        .expect("an index")
-        .modified()
-        .expect("a time");
-    settle(folder.path());
-    update(&mut Index::open(folder.path()), &ensemble);
-    let third = update(&mut Index::open(folder.path()), &ensemble);
-    assert_eq!((third.embedded, third.path), (0, None), "nothing is new");
-    assert!(before <= std::time::SystemTime::now());
-}
-
-#[test]
-fn a_changed_file_is_seen_again_and_one_that_breaks_is_no_result() {
-    let folder = colours(&THREE);
-    settle(folder.path());
-    let ensemble = ensemble(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &ensemble);
-    RgbImage::new(9, 9)
-        .save(folder.path().join("a.png"))
-        .expect("a picture");
-    fs::write(folder.path().join("b.png"), "broken").expect("a file");
-    let update = update(&mut Index::open(folder.path()), &ensemble);
-    assert_eq!(
-        (update.files.len(), update.embedded, update.skipped.len()),
-        (2, 1, 1)
-    );
-}
-
-#[test]
-fn a_change_within_the_clocks_grain_is_seen() {
-    let folder = colours(&THREE);
-    let ensemble = ensemble(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &ensemble);
-    // another content of the same size at the same time
-    let path = folder.path().join("a.png");
-    let (time, length) = {
-        let data = fs::metadata(&path).expect("a file");
-        (data.modified().expect("a time"), data.len())
-    };
-    fs::copy(folder.path().join("b.png"), &path).expect("a copy");
-    let file = fs::File::options()
-        .append(true)
-        .open(&path)
-        .expect("a file");
-    file.set_modified(time).expect("a time");
-    assert_eq!(
-        fs::metadata(&path).expect("a file").len(),
-        length,
-        "the colours take as many bytes"
-    );
-    let update = update(&mut Index::open(folder.path()), &ensemble);
-    assert_eq!(update.files[0].1, update.files[1].1);
-}
-
-#[test]
-fn each_model_has_its_own_vectors() {
-    let folder = colours(&THREE);
-    let (first, second) = (ensemble(&["clip-hf-quick"]), ensemble(&["clip-open-vit"]));
-    assert_eq!(update(&mut Index::open(folder.path()), &first).embedded, 3);
-    assert_eq!(update(&mut Index::open(folder.path()), &second).embedded, 3);
-    let mut index = Index::open(folder.path());
-    assert_eq!(update(&mut index, &first).embedded, 0);
-    assert_eq!(update(&mut index, &second).embedded, 0);
-    let digest = *index
-        .vectors(&first)
-        .expect("vectors")
-        .keys()
-        .next()
-        .expect("one");
-    assert_ne!(
-        index.vectors(&first).expect("vectors")[&digest].clone(),
-        index.vectors(&second).expect("vectors")[&digest]
-    );
-}
-
-#[test]
-fn a_damaged_index_is_made_anew_with_a_notice() {
-    let folder = colours(&THREE);
-    let ensemble = ensemble(&["clip-hf-quick"]);
-    update(&mut Index::open(folder.path()), &ensemble);
-    let path = folder.path().join(INDEX_FILE);
-    let whole = fs::read(&path).expect("an index");
-    let mut damaged: Vec<Vec<u8>> = [0, 7, 8, 100, whole.len() - 1]
-        .map(|length| whole[..length].to_vec())
-        .into();
-    damaged.push(b"\xff\xff\xff\xff\xff\xff\xff\xff{}".to_vec());
-    damaged.push(whole.iter().map(|byte| byte ^ 1).collect());
-    // a vector of what is no number
-    let mut nan = whole.clone();
-    let end = nan.len() - 4;
-    nan[end..].copy_from_slice(&f32::NAN.to_le_bytes());
-    damaged.push(nan);
-    for bytes in damaged {
-        fs::write(&path, &bytes).expect("a file");
-        let mut index = Index::open(folder.path());
-        let warning = index.warning.clone().expect("a warning");
-        assert!(warning.contains("made anew"), "{warning}");
-        assert_eq!(update(&mut index, &ensemble).embedded, 3);
-        assert_eq!(Index::open(folder.path()).warning, None);
-    }
-}
-
-#[test]
-fn what_an_interrupted_search_saw_is_kept() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for number in 0..80u8 {
-        let picture = RgbImage::from_pixel(8, 8, Rgb([number, 0, 255 - number]));
-        picture
-            .save(folder.path().join(format!("{number}.png")))
-            .expect("a picture");
-    }
-    settle(folder.path());
-    let ensemble = ensemble(&["clip-hf-quick"]);
-    let stopped = Index::open(folder.path())
-        .update(&ensemble, |_, _| ControlFlow::Break(()))
-        .expect("an update");
-    assert!(
-        stopped.interrupted && stopped.embedded == 64,
-        "{}",
-        stopped.embedded
-    );
-    assert_eq!(
-        update(&mut Index::open(folder.path()), &ensemble).embedded,
-        16
-    );
 }

@@ -6,5 +6,6 @@ mod common;
 mod aesthetic;
 mod commands;
 mod folders;
+mod index;
 mod library;
 mod tournament;

@@ -4,5 +4,6 @@
 mod common;
 
 mod reading;
+mod reference;
 mod robust;
 mod wording;

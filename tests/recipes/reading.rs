@@ -32,7 +32,12 @@ fn the_recipes_of_the_repository_load_and_come_back_from_yaml() {
             .is_some_and(|extension| extension == "yaml")
         {
             let recipe = Recipe::load(&path).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(parse(&recipe.to_yaml()), recipe, "{}", path.display());
+            assert_eq!(
+                parse(&recipe.to_yaml().expect("YAML")),
+                recipe,
+                "{}",
+                path.display()
+            );
         }
     }
 }
@@ -89,7 +94,7 @@ fn generators_may_form_a_chain() {
     );
     assert_eq!((recipe.stage_steps(0), recipe.stage_steps(1)), (200, 7));
     assert_eq!(recipe.stage_size(1), [64, 32]);
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn a_timeline_reads_back() {
     );
     assert_eq!(recipe.timeline[0].prompts, Some(vec![Prompt::new("a dog")]));
     assert_eq!(recipe.timeline[1].restart, Some(Restart::Image));
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
 }
 
 #[test]
@@ -116,54 +121,54 @@ fn a_positive_and_a_negative_weight_that_cancel_are_legal() {
     parse("prompts: [a cat, { text: a dog, weight: -1 }]\n");
 }
 
-/// The only problem of a recipe that is refused.
+/// The only diagnostic of a recipe that is refused.
 #[track_caller]
-fn problem(error: RecipeError) -> Diagnostic {
-    let [problem] = error.problems.try_into().expect("one problem");
-    problem
+fn diagnostic(error: RecipeError) -> Diagnostic {
+    let [diagnostic] = error.diagnostics.try_into().expect("one diagnostic");
+    diagnostic
 }
 
-/// Other faults, and how all of them are worded, stand in `wording.rs`.
+/// Other diagnostics, and the wording of all, are in `wording.rs`.
 #[test]
-fn faults_have_a_kind_a_place_and_a_path() {
+fn diagnostics_have_a_kind_a_location_and_a_path() {
     type Is = fn(&DiagnosticKind) -> bool;
     let cases: [(&str, (usize, usize), &str, Is); 6] = [
         (
             "prompts: a\nsetps: 1\n",
             (2, 1),
             "",
-            |fault| matches!(fault, DiagnosticKind::UnknownKey { key, .. } if key == "setps"),
+            |kind| matches!(kind, DiagnosticKind::UnknownKey { key, .. } if key == "setps"),
         ),
         (
             "prompts: a\ngenerator: { kind: gan }\n",
             (2, 20),
             "generator.kind",
-            |fault| matches!(fault, DiagnosticKind::UnknownWord { word, .. } if word == "gan"),
+            |kind| matches!(kind, DiagnosticKind::UnknownWord { word, .. } if word == "gan"),
         ),
         (
             "steps: 10\n",
             (1, 1),
             "",
-            |fault| matches!(fault, DiagnosticKind::MissingKey { key } if key == "prompts"),
+            |kind| matches!(kind, DiagnosticKind::MissingKey { key } if key == "prompts"),
         ),
-        ("prompts: a\nsize: [256, 0]\n", (2, 13), "size.1", |fault| {
-            matches!(fault, DiagnosticKind::Unexpected { .. })
+        ("prompts: a\nsize: [256, 0]\n", (2, 13), "size.1", |kind| {
+            matches!(kind, DiagnosticKind::Unexpected { .. })
         }),
         (
             "prompts: a\nsteps: 1e2\n",
             (2, 8),
             "steps",
-            |fault| matches!(fault, DiagnosticKind::NotInDigits { digits, .. } if digits == "100"),
+            |kind| matches!(kind, DiagnosticKind::NotInDigits { digits, .. } if digits == "100"),
         ),
-        ("prompts: [\n", (2, 1), "", |fault| {
-            matches!(fault, DiagnosticKind::Syntax(_))
+        ("prompts: [\n", (1, 10), "", |kind| {
+            matches!(kind, DiagnosticKind::Syntax(_))
         }),
     ];
     for (text, (line, column), path, is_expected) in cases {
-        let found = problem(refusal(text));
-        assert_eq!(found.place, Location::Text { line, column }, "{text}");
+        let found = diagnostic(refusal(text));
+        assert_eq!(found.location, Location::Text { line, column }, "{text}");
         assert_eq!(found.path, path, "{text}");
-        assert!(is_expected(&found.fault), "{text}: {:?}", found.fault);
+        assert!(is_expected(&found.kind), "{text}: {:?}", found.kind);
     }
 }
 
@@ -173,7 +178,7 @@ fn paths_start_from_the_recipes_folder() {
     let recipe = folder.path().join("r.yaml");
     fs::write(&recipe, "prompts: a cat\ninit: photo.png\nclip: model\n").expect("a file");
     let photo = folder.path().join("photo.png");
-    let missing = problem(Recipe::load(&recipe).unwrap_err()).fault;
+    let missing = diagnostic(Recipe::load(&recipe).unwrap_err()).kind;
     assert!(
         matches!(&missing, DiagnosticKind::MissingFile { resolved, .. } if *resolved == photo),
         "{missing:?}"
@@ -193,7 +198,7 @@ fn a_path_from_the_home_folder_is_one() {
     let refused = refusal("prompts: [a]\ninit: ~/photo-that-is-not-there.png\n");
     let home = std::env::home_dir().expect("a home");
     let path = home.join("photo-that-is-not-there.png");
-    let missing = problem(refused).fault;
+    let missing = diagnostic(refused).kind;
     assert!(
         matches!(&missing, DiagnosticKind::MissingFile { resolved, .. } if *resolved == path),
         "{missing:?}"
@@ -206,9 +211,9 @@ fn files_that_are_no_recipes_are_refused() {
     let fault = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, bytes).expect("a file");
-        let found = problem(Recipe::load(&path).unwrap_err());
-        assert_eq!(found.place, Location::File, "{name}");
-        found.fault
+        let found = diagnostic(Recipe::load(&path).unwrap_err());
+        assert_eq!(found.location, Location::File, "{name}");
+        found.kind
     };
     let text = fault("a.yaml", b"prompts: \xff");
     assert!(
@@ -238,10 +243,10 @@ fn files_that_are_no_recipes_are_refused() {
         assert!(why.contains(words), "{why}");
     }
     let error = Recipe::load(folder.path()).unwrap_err();
-    assert!(matches!(problem(error).fault, DiagnosticKind::Folder));
+    assert!(matches!(diagnostic(error).kind, DiagnosticKind::Folder));
     let error = Recipe::load(&folder.path().join("none.yaml")).unwrap_err();
     assert!(matches!(
-        problem(error).fault,
+        diagnostic(error).kind,
         DiagnosticKind::Unreadable(_)
     ));
 }
@@ -299,12 +304,12 @@ fn a_checked_recipe_can_be_changed() {
     assert!(recipe.set("steps=0").is_err());
     assert_eq!(recipe, before);
     recipe.steps = 0;
-    let found = problem(recipe.check().unwrap_err());
+    let found = diagnostic(recipe.check().unwrap_err());
     assert_eq!(
-        (found.place, found.path.as_str()),
+        (found.location, found.path.as_str()),
         (Location::File, "steps")
     );
-    assert!(matches!(found.fault, DiagnosticKind::Unexpected { .. }));
+    assert!(matches!(found.kind, DiagnosticKind::Unexpected { .. }));
 }
 
 /// The schema's keys are those that a complete recipe is written with.
@@ -324,7 +329,7 @@ fn the_schema_knows_the_keys() {
     for (name, section) in [
         ("Cutouts", "cutouts"),
         ("Terms", "terms"),
-        ("OutputOptions", "output"),
+        ("Output", "output"),
     ] {
         assert_eq!(
             keys(&definitions[name]["properties"]),
@@ -349,7 +354,7 @@ fn a_palette_is_a_number_or_colours() {
         let recipe = parse(&format!(
             "prompts: a cat\ngenerator: {{ kind: pixels, palette: {text} }}\n"
         ));
-        assert_eq!(parse(&recipe.to_yaml()), recipe);
+        assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
         recipe.generator.0[0].config.clone()
     };
     let expected = |palette| {
@@ -434,5 +439,5 @@ fn a_recipe_whose_complete_form_could_not_be_read_again_is_refused() {
     let told = refusal(&long((1 << 20) - 100)).to_string();
     assert!(told.contains("could not be read again"), "{told}");
     let recipe = parse(&long(900_000));
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
 }

@@ -31,17 +31,23 @@ fn read(text: &str) -> Result<Recipe, RecipeError> {
 /// What is read reads back from what is written; what is refused says why, and at a place within the text.
 fn assert_read_or_refused(text: &str) {
     match read(text) {
-        Ok(recipe) => assert_eq!(read(&recipe.to_yaml()).expect("a recipe"), recipe),
+        Ok(recipe) => assert_eq!(
+            read(&recipe.to_yaml().expect("YAML")).expect("a recipe"),
+            recipe
+        ),
         Err(error) => {
-            assert!(!error.problems.is_empty());
-            for problem in &error.problems {
-                let Location::Text { line, column } = problem.place else {
-                    panic!("{problem}: not in the text")
+            assert!(!error.diagnostics.is_empty());
+            for diagnostic in &error.diagnostics {
+                let Location::Text { line, column } = diagnostic.location else {
+                    panic!("{diagnostic}: not in the text")
                 };
-                assert!((1..=text.lines().count() + 1).contains(&line), "{problem}");
                 assert!(
-                    column >= 1 && !problem.fault.to_string().is_empty(),
-                    "{problem}"
+                    (1..=text.lines().count() + 1).contains(&line),
+                    "{diagnostic}"
+                );
+                assert!(
+                    column >= 1 && !diagnostic.kind.to_string().is_empty(),
+                    "{diagnostic}"
                 );
             }
         }
@@ -195,8 +201,8 @@ proptest! {
             let mut draft = PartialRecipe::parse(VALID, "r.yaml", Path::new("")).expect("a draft");
             let flag = format!("{path}={value}");
             match draft.set(&flag).and_then(|()| draft.finish()) {
-                Ok(recipe) => prop_assert_eq!(read(&recipe.to_yaml()).expect("a recipe"), recipe),
-                Err(error) => prop_assert!(!error.problems.is_empty(), "{}", flag),
+                Ok(recipe) => prop_assert_eq!(read(&recipe.to_yaml().expect("YAML")).expect("a recipe"), recipe),
+                Err(error) => prop_assert!(!error.diagnostics.is_empty(), "{}", flag),
             }
         }
     }
@@ -204,7 +210,7 @@ proptest! {
     #[test]
     fn a_recipe_reads_back_from_yaml(recipe in recipe()) {
         recipe.check().expect("a good recipe");
-        let yaml = recipe.to_yaml();
+        let yaml = recipe.to_yaml().expect("YAML");
         let back = read(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         prop_assert_eq!(back, recipe, "{}", yaml);
     }

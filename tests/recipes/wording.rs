@@ -20,10 +20,10 @@ fn assert_wording(name: &str, told: &str) {
 /// A line for each fault: its kind, and what is printed.
 fn told(error: &RecipeError) -> String {
     let mut lines = String::new();
-    for problem in &error.problems {
-        let kind = format!("{:?}", problem.fault);
+    for diagnostic in &error.diagnostics {
+        let kind = format!("{:?}", diagnostic.kind);
         let kind = kind.split(|c: char| !c.is_alphanumeric()).next();
-        writeln!(lines, "  => [{}] {problem}", kind.unwrap_or_default()).expect("a line");
+        writeln!(lines, "  => [{}] {diagnostic}", kind.unwrap_or_default()).expect("a line");
     }
     lines
 }
@@ -118,16 +118,17 @@ fn values() {
                     .set(&flag)
                     .and_then(|()| draft.finish().map(drop))
                     .err();
-                for problem in refused.iter().flat_map(|error| &error.problems) {
-                    let message = &problem.fault;
-                    match &problem.place {
-                        Location::Flag(_) if problem.path == path => {
+                for diagnostic in refused.iter().flat_map(|error| &error.diagnostics) {
+                    let message = &diagnostic.kind;
+                    match &diagnostic.location {
+                        Location::Flag(_) if diagnostic.path == path => {
                             writeln!(all, "{flag}: {message}").expect("a line");
                         }
                         Location::Flag(_) => {
-                            writeln!(all, "{flag}: {}: {message}", problem.path).expect("a line");
+                            writeln!(all, "{flag}: {}: {message}", diagnostic.path)
+                                .expect("a line");
                         }
-                        _ => writeln!(all, "{flag}: {problem}").expect("a line"),
+                        _ => writeln!(all, "{flag}: {diagnostic}").expect("a line"),
                     }
                 }
             }

@@ -197,8 +197,9 @@ fn mistakes_are_told_with_what_to_do() {
 #[test]
 fn a_model_is_looked_for_beside_the_recipe() -> Result<()> {
     let folder = folder("tiny");
-    let mut recipe = recipe(&folder, "generator: { kind: latent, model: model }")?;
-    let model = recipe.models_mut().next().expect("a model").clone();
-    assert_eq!(Path::new(&model), folder.path().join("model"));
+    let recipe = recipe(&folder, "generator: { kind: latent, model: model }")?;
+    let files = recipe.files()?;
+    assert_eq!(files[0].path, "generator.model");
+    assert_eq!(Path::new(&files[0].name), folder.path().join("model"));
     Ok(())
 }

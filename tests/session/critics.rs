@@ -59,7 +59,7 @@ fn what_an_entry_does_not_say_is_the_recipes() {
         recipe.cutouts.with(recipe.clip[1].cutouts.as_ref()),
         recipe.cutouts
     );
-    assert_eq!(parse(&recipe.to_yaml()), recipe);
+    assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
     let mut changed = recipe.clone();
     changed.set("clip.1.cutouts.power=2").expect("set");
     let power = cutouts::Changes {
@@ -70,11 +70,11 @@ fn what_an_entry_does_not_say_is_the_recipes() {
 }
 
 #[test]
-fn beauty_may_be_a_weight_or_a_map() {
+fn aesthetic_may_be_a_weight_or_a_map() {
     let short = parse("prompts: a\nterms: { aesthetic: \"1 - t\" }\n");
     let long = parse("prompts: a\nterms: { aesthetic: { weight: \"1 - t\" } }\n");
     assert_eq!(short, long);
-    assert_eq!(parse(&long.to_yaml()), long);
+    assert_eq!(parse(&long.to_yaml().expect("YAML")), long);
     let aesthetic = long.terms.aesthetic.expect("the term");
     assert_eq!(aesthetic.model, "laion-aesthetic");
     assert_eq!(aesthetic.clip, "openai/clip-vit-large-patch14");

@@ -4,9 +4,12 @@
 mod common;
 
 mod autoencoders;
+mod bench;
+mod changed;
 mod critics;
 mod diffusion;
 mod live;
+mod processes;
 mod resume;
 mod shows_its_prompt;
 mod stable;

@@ -1,3 +1,4 @@
 //! The window.
 
+mod display;
 mod window;

@@ -1,27 +1,27 @@
-//! What a tower is asked for.
+//! A tower's target.
 
-/// What of a picture a tower makes sense of.
+/// The part of a picture that a tower understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// Squares of any size and place.
+    /// Squares of any size and position.
     Cutouts,
-    /// The largest square in the middle, as it is.
+    /// The largest square in the center.
     Middle,
-    /// All of it, squeezed into a square.
+    /// All of it, resized to a square.
     All,
 }
 
-/// What a tower is asked for: a place among its embeddings.
+/// A tower's target: a point among its embeddings.
 #[derive(Clone, Debug)]
 pub struct Aim {
     /// As wide as the tower's embeddings, of unit length.
     pub vector: Vec<f32>,
-    /// How much the tower knows of it, 0..=1: what it does not know, it leaves to others to paint.
+    /// How well the tower knows it, 0..=1: the less, the more it leaves to other towers.
     pub sure: f64,
 }
 
 impl Aim {
-    /// A place of the joint space, which a tower of that space knows as well as any.
+    /// A point of the joint space, all of which a tower of that space knows equally well.
     pub(crate) fn joint(embedding: &[f32]) -> Self {
         Self {
             vector: embedding.to_vec(),

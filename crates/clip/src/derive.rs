@@ -37,28 +37,21 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
         "" => "",
         _ => "text.",
     };
-    let blocks = |prefix: &str| {
-        (0..1000)
-            .take_while(|index| {
-                has(&format!(
-                    "{prefix}transformer.resblocks.{index}.attn.in_proj_weight"
-                ))
-            })
-            .count()
+    let count = |name: &dyn Fn(usize) -> String| {
+        let numbers = 0..1000;
+        numbers.take_while(|index| has(&name(*index))).count()
     };
     let stack = |prefix: &str, width: usize, head: usize| {
-        let hidden = shape(
-            &format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"),
-            2,
-        )?[0];
+        let blocks = format!("{prefix}transformer.resblocks");
+        let hidden = shape(&format!("{blocks}.0.mlp.c_fc.weight"), 2)?[0];
         Ok::<_, ConfigError>(StackConfig {
             width,
             hidden,
-            layers: blocks(prefix),
+            layers: count(&|index| format!("{blocks}.{index}.attn.in_proj_weight")),
             heads: (width / head).max(1),
             activation,
             eps: 1e-5,
-            layer_scale: has(&format!("{prefix}transformer.resblocks.0.ls_1.gamma")),
+            layer_scale: has(&format!("{blocks}.0.ls_1.gamma")),
         })
     };
     let linear = format!("{prefix}text_projection.weight");
@@ -99,15 +92,12 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
     } else {
         let width = shape("visual.layer1.0.conv1.weight", 4)?[0];
         let grid = side(shape("visual.attnpool.positional_embedding", 2)?[0])?;
-        let count = |stage: usize| {
-            (0..1000)
-                .take_while(|index| has(&format!("visual.layer{stage}.{index}.conv1.weight")))
-                .count()
-        };
+        let blocks =
+            |stage: usize| count(&|index| format!("visual.layer{stage}.{index}.conv1.weight"));
         VisionConfig {
             image_size: grid.saturating_mul(32),
             kind: VisionKind::ResNet {
-                layers: [1, 2, 3, 4].map(count),
+                layers: [1, 2, 3, 4].map(blocks),
                 width,
                 heads: (width.saturating_mul(32) / 64).max(1),
             },

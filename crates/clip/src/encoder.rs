@@ -8,7 +8,7 @@ use weights::models::{ModelKind, file_in};
 
 use crate::config::{Layout, TextConfig};
 use crate::error::ClipError;
-use crate::files::{TokenizerFiles, read_text, tokenizer_setting};
+use crate::files::{TextFile, TokenizerFiles, tokenizer_setting};
 use crate::text::TextStack;
 use crate::tokenizer::{END, Tokenizer, Unread};
 
@@ -43,7 +43,7 @@ impl TextEncoder {
     /// Reads `text_encoder/` and `tokenizer/` of a pipeline's folder.
     ///
     /// # Errors
-    /// Where a file is missing, cannot be read or does not fit the others.
+    /// If a file is missing, cannot be read or does not fit the others.
     pub fn from_pipeline(folder: &Path, device: &Device) -> Result<Self, ClipError> {
         let name = folder.display().to_string();
         let place = folder.join("text_encoder");
@@ -52,17 +52,15 @@ impl TextEncoder {
             missing,
             wanted: WANTED,
         };
-        let config =
-            file_in(&place, ["config.json"]).ok_or_else(|| missing("text_encoder/config.json"))?;
+        let config = TextFile::in_folder(&place, "config.json")?
+            .ok_or_else(|| missing("text_encoder/config.json"))?;
         let weights = file_in(&place, &ModelKind::Clip.weights().names)
             .ok_or_else(|| missing("text_encoder/model.safetensors"))?;
         let words = folder.join("tokenizer");
         let files =
             TokenizerFiles::in_folder(&words).ok_or_else(|| missing("tokenizer/vocab.json"))?;
 
-        let text = read_text(&config)?;
-        let config =
-            TextConfig::hugging_face(&text).map_err(|what| ClipError::config(&config, what))?;
+        let config = TextConfig::hugging_face(&config.text).map_err(|what| config.error(what))?;
         let mut checkpoint = Checkpoint::open(&weights)?;
         // transformers 5 leaves the prefix out
         let prefixed = checkpoint.locate(&[&format!("{PREFIX}.{MARK}")])?;

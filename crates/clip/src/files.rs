@@ -14,7 +14,7 @@ use crate::{derive, unsupported};
 
 /// Tensors that identify a CLIP whatever the prefix of its names: those of the image tower in OpenCLIP's layout (ViT, ResNet, timm's towers)
 /// and in transformers' layout.
-pub const MARKS: &[&str] = &[
+const MARKS: &[&str] = &[
     "visual.conv1.weight",
     "visual.trunk.patch_embed.proj.weight",
     "visual.trunk.stem.0.weight",
@@ -57,16 +57,53 @@ impl TokenizerFiles {
     }
 }
 
+/// A text file that was found and read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its content.
+    pub text: String,
+}
+
+impl TextFile {
+    /// The file of that name in a folder, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn in_folder(folder: &Path, name: &str) -> Result<Option<Self>, ClipError> {
+        let Some(path) = file_in(folder, [name]) else {
+            return Ok(None);
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(Self { path, text })),
+            Err(source) => Err(ClipError::Read {
+                path: path.display().to_string(),
+                source,
+            }),
+        }
+    }
+
+    /// A key's value at the root of its JSON; null if there is none.
+    fn json(&self, key: &str) -> Result<Value, ClipError> {
+        let json: Value = serde_json::from_str(&self.text)
+            .map_err(|error| self.error(format!("cannot be read: {error}")))?;
+        Ok(json[key].clone())
+    }
+
+    pub(crate) fn error(&self, what: String) -> ClipError {
+        ClipError::config(&self.path, what)
+    }
+}
+
 /// A setting of a tokenizer that is a text or a token, such as `padding_side` or `pad_token`, from the files next to it. If both files have it,
 /// the map of special tokens takes precedence: Stable Diffusion 2's `tokenizer_config.json` names a padding token that it was not trained with.
 pub(super) fn tokenizer_setting(folder: &Path, key: &str) -> Result<Option<String>, ClipError> {
     for name in ["special_tokens_map.json", "tokenizer_config.json"] {
-        let Some(path) = file_in(folder, [name]) else {
+        let Some(file) = TextFile::in_folder(folder, name)? else {
             continue;
         };
-        let json: Value = serde_json::from_str(&read_text(&path)?)
-            .map_err(|error| ClipError::config(&path, format!("cannot be read: {error}")))?;
-        let value = &json[key];
+        let value = file.json(key)?;
         if let Some(text) = value.as_str().or_else(|| value["content"].as_str()) {
             return Ok(Some(text.to_owned()));
         }
@@ -78,9 +115,9 @@ pub(super) fn tokenizer_setting(folder: &Path, key: &str) -> Result<Option<Strin
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClipFiles {
     /// Its configuration; without one, its shape is taken from its tensors.
-    pub config: Option<(PathBuf, Layout)>,
-    /// How pictures are shown to it, in the Hugging Face layout.
-    pub preprocessor: Option<PathBuf>,
+    pub config: Option<(TextFile, Layout)>,
+    /// Its preprocessing, in the Hugging Face layout.
+    pub preprocessor: Option<TextFile>,
     /// Its weights.
     pub weights: PathBuf,
     /// Its tokenizer.
@@ -92,61 +129,47 @@ pub struct ClipFiles {
 }
 
 impl ClipFiles {
-    /// Those of a folder in the Hugging Face or the OpenCLIP layout. Safetensors are preferred to pickles, and where both layouts
-    /// are there, the Hugging Face one, unless its configuration is of no CLIP: repositories of timm hold its image tower under these
-    /// names, beside the whole CLIP in the OpenCLIP layout.
+    /// The files of a folder in the Hugging Face or the OpenCLIP layout. Safetensors are preferred to pickles. If both layouts
+    /// are there, the Hugging Face one is used, unless its configuration is not that of a CLIP: repositories of timm hold an image tower under
+    /// these names, next to the whole CLIP in the OpenCLIP layout.
+    ///
+    /// # Errors
+    /// If a file is missing or cannot be read.
     pub fn in_folder(folder: &Path) -> Result<Self, ClipError> {
-        let missing = |missing| ClipError::NoFile {
-            folder: folder.display().to_string(),
-            missing,
-            wanted: WANTED,
-        };
-        let hugging_face = file_in(folder, ["config.json"]);
-        let open = file_in(folder, ["open_clip_config.json"]);
-        let known = (hugging_face.as_deref()).is_some_and(is_of_clip);
+        let hugging_face = TextFile::in_folder(folder, "config.json")?;
+        let open = TextFile::in_folder(folder, "open_clip_config.json")?;
         let mut names: Vec<&String> = weights_names().iter().collect();
-        if !known && open.is_some() {
+        if open.is_some() && !hugging_face.as_ref().is_some_and(is_of_clip) {
             names.sort_by_key(|name| !name.starts_with("open_clip"));
         }
-        let mut found = None;
-        for name in names {
+        let found = names.into_iter().find_map(|name| {
             let (config, layout) = if name.starts_with("open_clip") {
                 (&open, Layout::OpenClip)
             } else {
                 (&hugging_face, Layout::HuggingFace)
             };
-            if let (Some(config), Some(weights)) = (config, file_in(folder, [name])) {
-                found = Some((config.clone(), layout, weights));
-                break;
+            let config = config.clone()?;
+            Some((file_in(folder, [name])?, Some((config, layout))))
+        });
+        if let Some((weights, config)) = found {
+            return Self::with_config(&weights, config);
+        }
+        // weights under transformers' name with OpenCLIP's configuration, or with none, which is then derived from the shapes
+        if hugging_face.is_none() {
+            let weights = file_in(folder, weights_names());
+            let only = || only_weights(folder).filter(|_| open.is_none());
+            if let Some(weights) = weights.or_else(only) {
+                return Self::with_config(&weights, open.map(|open| (open, Layout::OpenClip)));
             }
         }
-        let Some((config, layout, weights)) = found else {
-            // weights under transformers' name with OpenCLIP's configuration, or with none, which is then derived from the shapes
-            if let (None, Some(weights)) = (&hugging_face, file_in(folder, weights_names())) {
-                return Ok(Self {
-                    config: open.map(|open| (open, Layout::OpenClip)),
-                    ..Self::single(&weights)
-                });
-            }
-            if let (None, None, Some(weights)) = (&hugging_face, &open, only_weights(folder)) {
-                return Ok(Self::single(&weights));
-            }
-            return Err(missing(match (hugging_face, open) {
+        Err(ClipError::NoFile {
+            folder: folder.display().to_string(),
+            missing: match (hugging_face, open) {
                 (_, Some(_)) => "open_clip_model.safetensors",
                 (Some(_), None) => "model.safetensors",
                 (None, None) => "config.json",
-            }));
-        };
-        Ok(Self {
-            config: Some((config, layout)),
-            preprocessor: match layout {
-                Layout::HuggingFace => preprocessor(folder),
-                Layout::OpenClip => None,
             },
-            weights,
-            tokenizer: TokenizerFiles::in_folder(folder),
-            activation: None,
-            pads: false,
+            wanted: WANTED,
         })
     }
 
@@ -159,7 +182,7 @@ impl ClipFiles {
         let mut files = if path.is_dir() {
             Self::in_folder(path)?
         } else {
-            Self::of_file(path)
+            Self::of_file(path)?
         };
         if let Some(model) = model {
             files.activation = match (model.quick_gelu, files.config.is_some()) {
@@ -174,32 +197,28 @@ impl ClipFiles {
         Ok(files)
     }
 
-    /// A file of weights that was named itself, with the configuration next to it: OpenCLIP's, unless the file has a name of transformers' layout
+    /// A file of weights with the configuration next to it: OpenCLIP's, unless the file has a name of transformers' layout
     /// and lies next to that library's configuration of a CLIP. Without one, the shape is taken from the tensors.
-    pub fn of_file(weights: &Path) -> Self {
-        let beside = |name: &str| weights.parent().and_then(|folder| file_in(folder, [name]));
-        let name = weights
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let of_transformers = !name.starts_with("open_clip") && weights_names().contains(&name);
-        let hugging_face = beside("config.json").filter(|path| of_transformers && is_of_clip(path));
-        let config = match (hugging_face, beside("open_clip_config.json")) {
-            (Some(path), _) => Some((path, Layout::HuggingFace)),
-            (None, Some(path)) => Some((path, Layout::OpenClip)),
-            (None, None) => None,
+    ///
+    /// # Errors
+    /// If the configuration cannot be read.
+    pub fn of_file(weights: &Path) -> Result<Self, ClipError> {
+        let config = |name| match weights.parent() {
+            Some(folder) => TextFile::in_folder(folder, name),
+            None => Ok(None),
         };
-        Self {
-            preprocessor: (config.as_ref())
-                .filter(|(_, layout)| *layout == Layout::HuggingFace)
-                .and_then(|_| weights.parent().and_then(preprocessor)),
-            config,
-            ..Self::single(weights)
-        }
+        let name = (weights.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+        let of_transformers = !name.starts_with("open_clip") && weights_names().contains(&name);
+        let hugging_face =
+            config("config.json")?.filter(|file| of_transformers && is_of_clip(file));
+        let config = match hugging_face {
+            Some(file) => Some((file, Layout::HuggingFace)),
+            None => config("open_clip_config.json")?.map(|file| (file, Layout::OpenClip)),
+        };
+        Self::with_config(weights, config)
     }
 
-    /// One file of weights alone, in OpenAI's and OpenCLIP's layout; a tokenizer may lie beside it.
+    /// One file of weights alone, in OpenAI's and OpenCLIP's layout; a tokenizer may be next to it.
     pub fn single(weights: &Path) -> Self {
         Self {
             config: None,
@@ -211,10 +230,22 @@ impl ClipFiles {
         }
     }
 
+    fn with_config(weights: &Path, config: Option<(TextFile, Layout)>) -> Result<Self, ClipError> {
+        let preprocessor = match (&config, weights.parent()) {
+            (Some((_, Layout::HuggingFace)), Some(folder)) => preprocessor(folder)?,
+            _ => None,
+        };
+        Ok(Self {
+            config,
+            preprocessor,
+            ..Self::single(weights)
+        })
+    }
+
     /// Opens the weights and finds the shape of the model.
     ///
     /// # Errors
-    /// Where the weights cannot be read, and as [`ClipFiles::config`].
+    /// If the weights cannot be read; as [`ClipFiles::config`].
     pub fn open(&self) -> Result<(Checkpoint, ClipConfig), ClipError> {
         let mut checkpoint = Checkpoint::open(&self.weights)?;
         checkpoint.locate(MARKS)?;
@@ -225,36 +256,35 @@ impl ClipFiles {
     /// The shape of the model, from its configuration or else from its tensors.
     ///
     /// # Errors
-    /// Where the files are of another kind of model, or ask for something that is not supported.
+    /// If the files are of another kind of model, or ask for something that is not supported.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
-        let at = |path| move |what| ClipError::config(path, what);
         let other = || {
-            unsupported::of_weights(checkpoint).map(|kind| ClipError::Unsupported {
-                path: self.weights.display().to_string(),
-                kind,
+            let kind = unsupported::of_weights(checkpoint);
+            kind.map_or(Ok(()), |kind| {
+                Err(ClipError::Unsupported {
+                    path: self.weights.display().to_string(),
+                    kind,
+                })
             })
         };
         let mut config = match &self.config {
-            None => match other() {
-                Some(other) => return Err(other),
-                None => derive::config(checkpoint).map_err(at(&self.weights))?,
-            },
-            Some((path, layout)) => {
-                let text = read_text(path)?;
+            None => {
+                other()?;
+                derive::config(checkpoint).map_err(|what| ClipError::config(&self.weights, what))?
+            }
+            Some((file, layout)) => {
                 let config = match layout {
-                    Layout::OpenClip => ClipConfig::open_clip(&text),
-                    Layout::HuggingFace => ClipConfig::hugging_face(&text),
+                    Layout::OpenClip => ClipConfig::open_clip(&file.text),
+                    Layout::HuggingFace => ClipConfig::hugging_face(&file.text),
                 };
-                let config = config.map_err(at(path))?;
-                // what the configuration did not give away
-                if let Some(other) = other() {
-                    return Err(other);
-                }
+                let config = config.map_err(|what| file.error(what))?;
+                // the weights may show what the configuration does not
+                other()?;
                 config
             }
         };
-        if let Some(path) = &self.preprocessor {
-            config = (config.with_preprocessor(&read_text(path)?)).map_err(at(path))?;
+        if let Some(file) = &self.preprocessor {
+            config = (config.with_preprocessor(&file.text)).map_err(|what| file.error(what))?;
         }
         if let Some((activation, _)) = self.activation_of(checkpoint) {
             config.use_activation(activation.into());
@@ -301,24 +331,24 @@ impl ClipFiles {
 }
 
 /// Whether a `config.json` describes a supported CLIP.
-fn is_of_clip(path: &Path) -> bool {
-    let kind = (std::fs::read_to_string(path).ok())
-        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-        .map(|json| json["model_type"].clone());
-    kind.is_some_and(|kind| unsupported::MODEL_TYPES.iter().any(|known| kind == *known))
+fn is_of_clip(file: &TextFile) -> bool {
+    let kind = file.json("model_type").unwrap_or_default();
+    unsupported::MODEL_TYPES.iter().any(|known| kind == *known)
 }
 
 /// The file with transformers' preprocessing. Version 5 writes it to `processor_config.json`, which takes precedence; in older versions that file
 /// only names a class.
-fn preprocessor(folder: &Path) -> Option<PathBuf> {
-    let says = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        // a broken file counts: the error is reported when it is read again
-        serde_json::from_str::<Value>(&text).map_or(true, |json| !json["image_processor"].is_null())
-    };
-    file_in(folder, ["processor_config.json"])
-        .filter(says)
-        .or_else(|| file_in(folder, ["preprocessor_config.json"]))
+fn preprocessor(folder: &Path) -> Result<Option<TextFile>, ClipError> {
+    let newer = TextFile::in_folder(folder, "processor_config.json")?;
+    // a broken file counts: the error is reported when its keys are read
+    let newer = newer.filter(|file| {
+        file.json("image_processor")
+            .map_or(true, |section| !section.is_null())
+    });
+    match newer {
+        Some(file) => Ok(Some(file)),
+        None => TextFile::in_folder(folder, "preprocessor_config.json"),
+    }
 }
 
 /// The names of a CLIP's weights, in either layout.
@@ -333,11 +363,4 @@ fn standard_tokenizer() -> Option<TokenizerFiles> {
         .filter(|model| model.kind == ModelKind::Clip)
         .flat_map(|model| cache.snapshots(&model.repository))
         .find_map(|snapshot| TokenizerFiles::in_folder(&snapshot.path))
-}
-
-pub(crate) fn read_text(path: &Path) -> Result<String, ClipError> {
-    std::fs::read_to_string(path).map_err(|source| ClipError::Read {
-        path: path.display().to_string(),
-        source,
-    })
 }

@@ -3,6 +3,16 @@
 //! A [`Clip`] has one text tower and one or more image towers that share its joint space. The towers are built on
 //! [`frozen`], so that their gradient with respect to the image is exact and nothing is computed for their weights. A [`Library`] loads CLIPs by
 //! name.
+//!
+//! ```
+//! use candle_core::Device;
+//! use phantasia_clip::{Clip, ClipError};
+//!
+//! let clip = Clip::embedded(&Device::Cpu)?;
+//! let text = clip.embed_text("a red ball")?;
+//! assert_eq!(text.vector.len(), clip.projection());
+//! # Ok::<(), ClipError>(())
+//! ```
 
 mod activation;
 mod aim;
@@ -17,6 +27,7 @@ pub mod files;
 mod library;
 pub mod memory;
 mod model;
+mod names;
 mod options;
 pub mod preprocess;
 mod resnet;

@@ -67,7 +67,7 @@ impl Memory {
     /// `pictures` are the prototypes, `[prototypes, 3, size, size]` in 0..=1.
     ///
     /// # Errors
-    /// Where the shapes do not fit.
+    /// If the shapes do not fit.
     pub fn new(pictures: &Tensor, config: &MemoryConfig) -> Result<Self> {
         let (grey, chroma) = (f64::from(config.grey) / 255.0, config.chroma);
         let from_grey = difference(pictures, grey, chroma)?;

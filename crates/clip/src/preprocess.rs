@@ -45,7 +45,7 @@ pub enum ResizeMode {
     Longest,
 }
 
-/// Where a center crop begins if the number of cropped pixels is odd.
+/// The start of a center crop if the number of cropped pixels is odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CropRounding {
     /// At half of it, rounded down, as in transformers.
@@ -67,7 +67,7 @@ pub struct Preprocess {
     pub resize_mode: ResizeMode,
     /// The colour of the padding.
     pub fill_color: [u8; 3],
-    /// Where the center crop begins.
+    /// The start of the center crop.
     pub crop_rounding: CropRounding,
 }
 
@@ -120,7 +120,7 @@ impl Preprocess {
         };
         let (left, across, wide) = self.span(width, height);
         let (top, down, high) = self.span(height, width);
-        // rows first, rounded to 8 bits, then columns, as Pillow; of the rows those alone that the columns read
+        // rows first, rounded to 8 bits, then columns, as in Pillow; only the rows that the columns read
         let reach = radius * (down / f64::from(high)).max(1.0);
         let first = (top - reach).floor().max(0.0);
         let rows = (top + down + reach).ceil().min(f64::from(height)) - first;

@@ -4,8 +4,8 @@
 
 use candle_core::{D, Result as CandleResult, Tensor};
 use frozen::{
-    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback,
-    scaled_dot_product,
+    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Parallel, Pullback,
+    Residual, scaled_dot_product,
 };
 
 use crate::transformer::linear;
@@ -45,9 +45,7 @@ pub fn modified_resnet(
         for index in 0..blocks {
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };
             let name = format!("visual.layer{}.{index}", stage + 1);
-            chain.push(Box::new(Bottleneck::read(
-                weights, &name, inputs, planes, stride,
-            )?));
+            chain.push(bottleneck(weights, &name, inputs, planes, stride)?);
             chain.push(Box::new(Activation::Relu));
             inputs = planes * EXPANSION;
         }
@@ -90,78 +88,46 @@ fn convolution(
     )?)
 }
 
-/// `branch(x) + shortcut(x)`, without the nonlinearity behind it.
-struct Bottleneck {
-    branch: Chain,
-    shortcut: Option<Chain>,
+/// A residual block without the nonlinearity after it. Its shortcut has weights of its own if it changes the shape.
+fn bottleneck(
+    weights: Branch<'_>,
+    name: &str,
+    inputs: usize,
+    planes: usize,
+    stride: usize,
+) -> Result<Box<dyn Layer>, CheckpointError> {
+    let outputs = planes * EXPANSION;
+    let conv = |i: usize, inputs, outputs, kernel| {
+        let (conv, norm) = (format!("{name}.conv{i}"), format!("{name}.bn{i}"));
+        convolution(weights, &conv, &norm, inputs, outputs, kernel, 1)
+    };
+    let mut branch: Vec<Box<dyn Layer>> = vec![
+        Box::new(conv(1, inputs, planes, 1)?),
+        Box::new(Activation::Relu),
+        Box::new(conv(2, planes, planes, 3)?),
+        Box::new(Activation::Relu),
+    ];
+    let mut shortcut: Vec<Box<dyn Layer>> = vec![];
+    if stride > 1 {
+        branch.push(Box::new(AvgPool2d::new(stride)?));
+        shortcut.push(Box::new(AvgPool2d::new(stride)?));
+    }
+    branch.push(Box::new(conv(3, planes, outputs, 1)?));
+    let branch = Chain::new(branch);
+    if stride == 1 && inputs == outputs {
+        return Ok(Box::new(Residual(branch)));
+    }
+    let (conv, norm) = (
+        format!("{name}.downsample.0"),
+        format!("{name}.downsample.1"),
+    );
+    let conv = convolution(weights, &conv, &norm, inputs, outputs, 1, 1)?;
+    shortcut.push(Box::new(conv));
+    Ok(Box::new(Parallel(branch, Chain::new(shortcut))))
 }
 
-impl Bottleneck {
-    fn read(
-        weights: Branch<'_>,
-        name: &str,
-        inputs: usize,
-        planes: usize,
-        stride: usize,
-    ) -> Result<Self, CheckpointError> {
-        let outputs = planes * EXPANSION;
-        let conv = |i: usize, inputs, outputs, kernel| {
-            let (conv, norm) = (format!("{name}.conv{i}"), format!("{name}.bn{i}"));
-            convolution(weights, &conv, &norm, inputs, outputs, kernel, 1)
-        };
-        let mut branch: Vec<Box<dyn Layer>> = vec![
-            Box::new(conv(1, inputs, planes, 1)?),
-            Box::new(Activation::Relu),
-            Box::new(conv(2, planes, planes, 3)?),
-            Box::new(Activation::Relu),
-        ];
-        if stride > 1 {
-            branch.push(Box::new(AvgPool2d::new(stride)?));
-        }
-        branch.push(Box::new(conv(3, planes, outputs, 1)?));
-        let mut shortcut: Vec<Box<dyn Layer>> = vec![];
-        if stride > 1 || inputs != outputs {
-            if stride > 1 {
-                shortcut.push(Box::new(AvgPool2d::new(stride)?));
-            }
-            let (conv, norm) = (
-                format!("{name}.downsample.0"),
-                format!("{name}.downsample.1"),
-            );
-            shortcut.push(Box::new(convolution(
-                weights, &conv, &norm, inputs, outputs, 1, 1,
-            )?));
-        }
-        Ok(Self {
-            branch: Chain::new(branch),
-            shortcut: (!shortcut.is_empty()).then(|| Chain::new(shortcut)),
-        })
-    }
-}
-
-impl Layer for Bottleneck {
-    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let y = self.branch.eval(x)?;
-        match &self.shortcut {
-            None => y + x,
-            Some(shortcut) => y + shortcut.eval(x)?,
-        }
-    }
-
-    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
-        let (y, branch) = self.branch.vjp(x)?;
-        match &self.shortcut {
-            None => Ok(((y + x)?, Box::new(move |grad| branch(grad)? + grad))),
-            Some(shortcut) => {
-                let (z, shortcut) = shortcut.vjp(x)?;
-                let pullback = move |grad: &Tensor| branch(grad)? + shortcut(grad)?;
-                Ok(((y + z)?, Box::new(pullback)))
-            }
-        }
-    }
-}
-
-/// One attention over all places and their mean, asked by the mean: `[batch, channels, rows, columns]` to `[batch, projection]`.
+/// Attention pooling: attention over all positions and their mean, with the mean as the only query. `[batch, channels, rows, columns]` to
+/// `[batch, projection]`.
 struct AttentionPool {
     positions: Tensor,
     q: Linear,
@@ -217,11 +183,11 @@ impl Layer for AttentionPool {
 
     fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
         let shape = x.shape().clone();
-        let places = x.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let mean = places.mean_keepdim(1)?;
-        let tokens = Tensor::cat(&[&mean, &places], 1)?.broadcast_add(&self.positions)?;
-        let asking = tokens.narrow(1, 0, 1)?.contiguous()?;
-        let (q, back_q) = self.q.vjp(&asking)?;
+        let positions = x.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let mean = positions.mean_keepdim(1)?;
+        let tokens = Tensor::cat(&[&mean, &positions], 1)?.broadcast_add(&self.positions)?;
+        let query = tokens.narrow(1, 0, 1)?.contiguous()?;
+        let (q, back_q) = self.q.vjp(&query)?;
         let (k, back_k) = self.k.vjp(&tokens)?;
         let (v, back_v) = self.v.vjp(&tokens)?;
         let (y, back) =
@@ -238,12 +204,12 @@ impl Layer for AttentionPool {
             let (q, k, v) = back(&grad)?;
             let tokens = (back_k(&join(&k)?)? + back_v(&join(&v)?)?)?;
             let count = tokens.dim(1)? - 1;
-            // the mean is asked by itself, and asks
+            // the mean is a key and a value as well as the query
             let mean = (tokens.narrow(1, 0, 1)? + back_q(&join(&q)?)?)?;
-            let places = tokens
+            let positions = tokens
                 .narrow(1, 1, count)?
                 .broadcast_add(&(mean / count as f64)?)?;
-            places
+            positions
                 .transpose(D::Minus1, D::Minus2)?
                 .contiguous()?
                 .reshape(&shape)

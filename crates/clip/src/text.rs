@@ -1,17 +1,18 @@
 //! CLIP's text transformer. Texts are never optimised, so it has no backward pass.
 
 use candle_core::{Device, Tensor};
-use frozen::{Embedding, Layer, LayerNorm, Linear};
+use frozen::{Chain, Embedding, Layer, LayerNorm, Linear};
 
 use crate::config::{Layout, TextConfig, TextPool, TextProjection};
-use crate::transformer::{Block, block, layer_norm, linear};
+use crate::names::{TensorNames, under};
+use crate::transformer::{self, block, layer_norm, linear};
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
-/// Tokens to what the transformer makes of each of them.
+/// Tokens to their states after the transformer.
 pub struct TextStack {
     tokens: Embedding,
     positions: Tensor,
-    blocks: Vec<Block>,
+    blocks: Chain,
     norm: LayerNorm,
     device: Device,
 }
@@ -27,29 +28,21 @@ impl TextStack {
     ) -> Result<Self, CheckpointError> {
         let stack = &config.stack;
         let d = stack.width;
-        let name = |hugging_face: &str, open: &str| {
-            let name = match layout {
-                Layout::HuggingFace => hugging_face,
-                Layout::OpenClip => open,
-            };
-            under(prefix, name)
-        };
-        let tokens = name(
-            "embeddings.token_embedding.weight",
-            "token_embedding.weight",
-        );
-        let positions = name(
-            "embeddings.position_embedding.weight",
-            "positional_embedding",
-        );
-        let norm = name("final_layer_norm", "ln_final");
+        let names = TensorNames::of(layout);
+        let get = |name: &str, shape: [usize; 2]| weights.get(&under(prefix, name), &shape);
+        let tokens = Embedding::new(get(names.tokens, [config.vocabulary, d])?)?;
+        let positions = get(names.token_positions, [config.context, d])?;
+        let mut blocks: Vec<Box<dyn Layer>> = vec![];
+        for index in 0..stack.layers {
+            for part in block(weights, layout, prefix, index, stack, config.causal)? {
+                blocks.push(Box::new(part));
+            }
+        }
         Ok(Self {
-            tokens: Embedding::new(weights.get(&tokens, &[config.vocabulary, d])?)?,
-            positions: weights.get(&positions, &[config.context, d])?,
-            blocks: (0..stack.layers)
-                .map(|index| block(weights, layout, prefix, index, stack, config.causal))
-                .collect::<Result<_, _>>()?,
-            norm: layer_norm(weights, &norm, d, stack.eps)?,
+            tokens,
+            positions,
+            blocks: Chain::new(blocks),
+            norm: layer_norm(weights, &under(prefix, names.final_norm), d, stack.eps)?,
             device: device.clone(),
         })
     }
@@ -58,17 +51,14 @@ impl TextStack {
     fn blocks(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let positions = self.positions.narrow(0, 0, ids.len())?;
         let ids = Tensor::new(ids, &self.device)?.unsqueeze(0)?;
-        let mut x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
-        for block in &self.blocks {
-            x = block.eval(&x)?;
-        }
-        Ok(x)
+        let x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
+        self.blocks.eval(&x)
     }
 
-    /// What is made of each token: `[1, tokens, width]`.
+    /// The state of each token after the last normalisation: `[1, tokens, width]`.
     ///
     /// # Errors
-    /// Where there are more tokens than the transformer reads, or one that it does not know.
+    /// If there are more tokens than positions, or one is not in the vocabulary.
     pub fn hidden(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         self.norm.eval(&self.blocks(ids)?)
     }
@@ -97,16 +87,12 @@ impl TextTower {
             Layout::HuggingFace => "text_projection".to_owned(),
             Layout::OpenClip => under(prefix, "text_projection"),
         };
-        let projection = match (layout, config.projection) {
-            (_, TextProjection::None) => None,
-            (_, TextProjection::Linear) => Some(linear(weights, &name, d, projection, true)?),
-            (Layout::HuggingFace, TextProjection::Matrix) => {
-                Some(linear(weights, &name, d, projection, false)?)
-            }
-            (Layout::OpenClip, TextProjection::Matrix) => {
-                let matrix = weights.get(&name, &[d, projection])?;
-                Some(Linear::new(matrix.t()?.contiguous()?, None)?)
-            }
+        let projection = match config.projection {
+            TextProjection::None => None,
+            TextProjection::Linear => Some(linear(weights, &name, d, projection, true)?),
+            TextProjection::Matrix => Some(transformer::projection(
+                weights, layout, &name, d, projection,
+            )?),
         };
         Ok(Self {
             stack: TextStack::read(weights, layout, prefix, config, device)?,
@@ -149,12 +135,5 @@ pub(super) fn prefix(checkpoint: &Checkpoint, layout: Layout) -> &'static str {
         Layout::HuggingFace => "text_model",
         Layout::OpenClip if checkpoint.shape("text.token_embedding.weight").is_some() => "text",
         Layout::OpenClip => "",
-    }
-}
-
-fn under(prefix: &str, name: &str) -> String {
-    match prefix {
-        "" => name.to_owned(),
-        _ => format!("{prefix}.{name}"),
     }
 }

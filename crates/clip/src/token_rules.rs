@@ -22,7 +22,7 @@ impl Rules {
     /// The rules of a text tower. The names of special tokens are read from the files in the tokenizer's `folder`; `id` looks a token up.
     ///
     /// # Errors
-    /// Where a required token is not named or does not exist, or the padding goes on the left; as a clause.
+    /// If a required token is not named or does not exist, or texts are padded on the left; as a clause.
     pub(super) fn new(
         config: &TextConfig,
         id: impl Fn(&str) -> Option<u32>,

@@ -79,7 +79,7 @@ pub struct Tokens {
 /// The parts of a text that a model does not read as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// The end of the text, where it was too long for the context.
+    /// The end of the text, if it was too long for the context.
     pub lost: Option<String>,
     /// Pieces that were left out because the vocabulary has nothing similar.
     pub dropped: Vec<String>,
@@ -163,10 +163,10 @@ fn listed(pieces: impl Iterator<Item = String>) -> Option<String> {
 }
 
 impl Tokenizer {
-    /// From its files; texts are cut to `context` tokens, begin and end among them, and cleaned as the library of that layout does it.
+    /// From its files; texts are cut to `context` tokens, begin and end among them, and cleaned as in the library of that layout.
     ///
     /// # Errors
-    /// Where a file cannot be read, or is no tokenizer.
+    /// If a file cannot be read, or is not a tokenizer.
     pub fn read(files: &TokenizerFiles, context: usize, layout: Layout) -> Result<Self, String> {
         let inner = match files {
             TokenizerFiles::Json(path) => {
@@ -179,18 +179,18 @@ impl Tokenizer {
         Self::new(inner, context, layout).map_err(|error| error.to_string())
     }
 
-    /// From the contents of a `tokenizer.json`, which says all that happens to a text; texts are cut to `context` tokens, begin and end
+    /// From the contents of a `tokenizer.json`, which describes all processing of a text; texts are cut to `context` tokens, begin and end
     /// among them.
     ///
     /// # Errors
-    /// Where it is no tokenizer.
+    /// If it is not a tokenizer.
     pub fn from_json(json: &[u8], context: usize) -> Result<Self, String> {
         let inner = Inner::from_bytes(json).map_err(|error| error.to_string())?;
         Self::new(inner, context, Layout::HuggingFace).map_err(|error| error.to_string())
     }
 
     fn new(mut inner: Inner, context: usize, layout: Layout) -> tokenizers::Result<Self> {
-        // what is cut off is to be named, so the cutting happens here
+        // truncated here, because the part that is cut off is reported
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let frame = inner.post_process(Encoding::default(), None, true)?;
@@ -251,10 +251,10 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The tokens of a text that is to say something to `model`, padded where its text tower reads the padding.
+    /// The tokens of a text for `model`, padded if its text tower reads the padding.
     ///
     /// # Errors
-    /// [`ClipError::Unreadable`] where it is not empty and nothing of it is left; as [`Tokenizer::encode`].
+    /// [`ClipError::Unreadable`] if it is not empty but none of it is left; as [`Tokenizer::encode`].
     pub fn read_text(&self, model: &str, text: &str) -> Result<Tokens, ClipError> {
         let mut tokens = self
             .encode(text)
@@ -274,7 +274,7 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The tokens of any text, and what of it they do not say.
+    /// The tokens of any text, and the parts of it that they do not represent.
     ///
     /// # Errors
     /// If the tokenizer's file contains rules that cannot be applied. No text causes an error.
@@ -360,11 +360,11 @@ impl Tokenizer {
         tokens.unwrap_or_default()
     }
 
-    /// The tokens of the nearest words to one that the vocabulary lacks: the letters and digits of its transliteration. Signs have no
-    /// other spelling, and a few tokens of them would change more than all of them say, so that they are left out.
+    /// The tokens that replace a word that the vocabulary lacks: the letters and digits of its transliteration. Symbols are left out,
+    /// because they have no other spelling, and a few of their tokens would change the meaning more than they add to it.
     fn nearest(&self, original: &str, length: usize, unread: &mut Unread) -> Vec<Token> {
         let spelled = deunicode::deunicode_with_tofu(original, "").to_lowercase();
-        // a number that was not written tells signs of one name apart
+        // digits in the transliteration of a symbol only number the symbols of that name
         let numeric = original.chars().any(char::is_numeric);
         let wanted = |c: char| c.is_ascii_alphabetic() || (numeric && c.is_ascii_digit());
         let parts = spelled.split(|c: char| !wanted(c));

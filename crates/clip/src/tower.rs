@@ -74,7 +74,7 @@ impl Tower {
         })
     }
 
-    /// A memory as a tower that paints and does not judge: what it answers is not of the joint space.
+    /// A memory as a tower that guides and does not score: its embeddings are not of the joint space.
     pub(crate) fn remembering(
         name: &str,
         memory: Memory,
@@ -105,7 +105,7 @@ impl Tower {
         &self.name
     }
 
-    /// Where it looks for a text, given the text's embedding, of unit length.
+    /// Its target for a text, given the text's embedding, of unit length.
     pub fn text(&self, embedding: &[f32]) -> Aim {
         match &self.reading {
             Some(reading) => reading.text(embedding),
@@ -113,7 +113,7 @@ impl Tower {
         }
     }
 
-    /// Where it looks for pictures like one, given its own embedding of that one, of unit length.
+    /// Its target for pictures like one, given its own embedding of that picture, of unit length.
     pub fn picture(&self, embedding: &[f32]) -> Aim {
         match &self.reading {
             Some(reading) => reading.picture(embedding),
@@ -131,7 +131,7 @@ impl Tower {
         self.scores
     }
 
-    /// The part of the canvas that it is shown in guidance.
+    /// Which part of the canvas it sees in guidance.
     pub fn shown(&self) -> Shown {
         self.shown
     }

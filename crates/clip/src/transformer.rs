@@ -4,9 +4,11 @@ use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
 
 use crate::config::{Layout, StackConfig};
+use crate::names::{TensorNames, under};
 use weights::checkpoint::{Branch, CheckpointError};
 
-/// Reads block `index` of a stack whose names begin with `prefix`.
+/// Reads block `index` of a stack whose names begin with `prefix`: the attention, then an MLP for each token, both residual,
+/// `[batch, tokens, width]` in and out.
 pub fn block(
     weights: Branch<'_>,
     layout: Layout,
@@ -14,23 +16,15 @@ pub fn block(
     index: usize,
     config: &StackConfig,
     causal: bool,
-) -> Result<Block, CheckpointError> {
+) -> Result<[Residual<Chain>; 2], CheckpointError> {
     let (d, hidden) = (config.width, config.hidden);
-    let names = Names::of(layout);
-    let at = match prefix {
-        "" => format!("{}.{index}", names.blocks),
-        _ => format!("{prefix}.{}.{index}", names.blocks),
-    };
+    let names = TensorNames::of(layout);
+    let at = under(prefix, &format!("{}.{index}", names.blocks));
     // the last layer of attention or MLP, with LayerScale folded in
     let last = |name: &str, inputs: usize, scale: &str| {
         let scale = (config.layer_scale).then(|| format!("{at}.{scale}.gamma"));
-        scaled_linear(
-            weights,
-            &format!("{at}.{name}"),
-            inputs,
-            d,
-            scale.as_deref(),
-        )
+        let name = format!("{at}.{name}");
+        scaled_linear(weights, &name, inputs, d, scale.as_deref())
     };
     let attention = match layout {
         Layout::HuggingFace => {
@@ -52,96 +46,20 @@ pub fn block(
             causal,
         )?,
     };
+    let up = linear(weights, &format!("{at}.{}", names.up), d, hidden, true)?;
     let norm = |name: &str| layer_norm(weights, &format!("{at}.{name}"), d, config.eps);
-    Ok(Block {
-        attention: Residual(Chain::new(vec![
+    Ok([
+        Residual(Chain::new(vec![
             Box::new(norm(names.norm1)?),
             Box::new(attention),
         ])),
-        mlp: Residual(Chain::new(vec![
+        Residual(Chain::new(vec![
             Box::new(norm(names.norm2)?),
-            Box::new(linear(
-                weights,
-                &format!("{at}.{}", names.up),
-                d,
-                hidden,
-                true,
-            )?),
+            Box::new(up),
             Box::new(config.activation),
             Box::new(last(names.down, hidden, "ls_2")?),
         ])),
-    })
-}
-
-struct Names {
-    blocks: &'static str,
-    norm1: &'static str,
-    norm2: &'static str,
-    up: &'static str,
-    down: &'static str,
-}
-
-impl Names {
-    fn of(layout: Layout) -> Self {
-        match layout {
-            Layout::HuggingFace => Self {
-                blocks: "encoder.layers",
-                norm1: "layer_norm1",
-                norm2: "layer_norm2",
-                up: "mlp.fc1",
-                down: "mlp.fc2",
-            },
-            Layout::OpenClip => Self {
-                blocks: "transformer.resblocks",
-                norm1: "ln_1",
-                norm2: "ln_2",
-                up: "mlp.c_fc",
-                down: "mlp.c_proj",
-            },
-        }
-    }
-}
-
-/// One block: attention, then a small network at each place, each added to what went in. `[batch, tokens, width]` both ways.
-pub struct Block {
-    attention: Residual<Chain>,
-    mlp: Residual<Chain>,
-}
-
-impl Block {
-    /// The same block where only the first token of the result is wanted: `[batch, tokens, width]` to `[batch, width]`.
-    pub fn first_token_only(self) -> LastBlock {
-        LastBlock(self)
-    }
-}
-
-impl Layer for Block {
-    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        self.mlp.eval(&self.attention.eval(x)?)
-    }
-
-    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
-        let (y, attention) = self.attention.vjp(x)?;
-        let (y, mlp) = self.mlp.vjp(&y)?;
-        Ok((y, Box::new(move |grad| attention(&mlp(grad)?))))
-    }
-}
-
-/// A stack's last block, of whose result only the first token is read: the network behind the attention runs on that one alone.
-pub struct LastBlock(Block);
-
-impl Layer for LastBlock {
-    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let y = FirstToken.eval(&self.0.attention.eval(x)?)?;
-        self.0.mlp.eval(&y)
-    }
-
-    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
-        let (y, attention) = self.0.attention.vjp(x)?;
-        let (y, first) = FirstToken.vjp(&y)?;
-        let (y, mlp) = self.0.mlp.vjp(&y)?;
-        Ok((y, Box::new(move |grad| attention(&first(&mlp(grad)?)?))))
-    }
+    ])
 }
 
 /// `[batch, 1 + patches, width]` to the mean of all tokens but the first, `[batch, width]`.
@@ -187,11 +105,26 @@ pub fn linear(
     bias: bool,
 ) -> Result<Linear, CheckpointError> {
     let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
-    let bias = match bias {
-        true => Some(weights.get(&format!("{name}.bias"), &[outputs])?),
-        false => None,
-    };
-    Ok(Linear::new(weight, bias)?)
+    let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[outputs]));
+    Ok(Linear::new(weight, bias.transpose()?)?)
+}
+
+/// The projection of that name into the joint space, without a bias.
+pub fn projection(
+    weights: Branch<'_>,
+    layout: Layout,
+    name: &str,
+    inputs: usize,
+    outputs: usize,
+) -> Result<Linear, CheckpointError> {
+    match layout {
+        Layout::HuggingFace => linear(weights, name, inputs, outputs, false),
+        // a matrix that tokens are multiplied by from the left
+        Layout::OpenClip => {
+            let matrix = weights.get(name, &[inputs, outputs])?;
+            Ok(Linear::new(matrix.t()?.contiguous()?, None)?)
+        }
+    }
 }
 
 /// The linear layer of that name, with a bias. Its outputs are multiplied by the tensor `scale`, one number for each, if there is one.

@@ -1,10 +1,11 @@
 //! CLIP's vision transformer: patches to tokens, a stack of blocks, the class token projected to the joint space.
 
 use candle_core::{Result as CandleResult, Tensor};
-use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Linear, Pullback};
+use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Pullback};
 
 use crate::config::{Layout, VisionPool, VitConfig};
-use crate::transformer::{MeanOfPatches, block, layer_norm, linear};
+use crate::names::{TensorNames, under};
+use crate::transformer::{self, FirstToken, MeanOfPatches, block, layer_norm};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// Reads a vision transformer: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
@@ -18,32 +19,11 @@ pub fn vision_transformer(
     let (patch, stack) = (config.patch, &config.stack);
     let d = stack.width;
     let grid = size / patch;
-    let hugging_face = layout == Layout::HuggingFace;
-    let name = |hf: &'static str, open: &'static str| if hugging_face { hf } else { open };
-    let patches = weights.get(
-        name(
-            "vision_model.embeddings.patch_embedding.weight",
-            "visual.conv1.weight",
-        ),
-        &[d, 3, patch, patch],
-    )?;
-    let class = weights.get(
-        name(
-            "vision_model.embeddings.class_embedding",
-            "visual.class_embedding",
-        ),
-        &[d],
-    )?;
-    let positions = weights.get(
-        name(
-            "vision_model.embeddings.position_embedding.weight",
-            "visual.positional_embedding",
-        ),
-        &[grid * grid + 1, d],
-    )?;
-    // the first of these is misspelt in transformers, and so in every checkpoint
-    let before = name("vision_model.pre_layrnorm", "visual.ln_pre");
-    let after = name("vision_model.post_layernorm", "visual.ln_post");
+    let names = TensorNames::of(layout);
+    let name = |name: &str| under(names.vision, name);
+    let patches = weights.get(&name(names.patches), &[d, 3, patch, patch])?;
+    let class = weights.get(&name(names.class), &[d])?;
+    let positions = weights.get(&name(names.patch_positions), &[grid * grid + 1, d])?;
     let mut layers: Vec<Box<dyn Layer>> = vec![
         Box::new(Conv2d::new(
             patches,
@@ -55,19 +35,20 @@ pub fn vision_transformer(
         )?),
         Box::new(Tokens::new(&class, &positions)?),
     ];
+    let norm = |part: &str| layer_norm(weights, &name(part), d, stack.eps);
     if config.pre_norm {
-        layers.push(Box::new(layer_norm(weights, before, d, stack.eps)?));
+        layers.push(Box::new(norm(names.pre_norm)?));
     }
-    let prefix = name("vision_model", "visual");
     for index in 0..stack.layers {
-        let block = block(weights, layout, prefix, index, stack, false)?;
-        let last = index + 1 == stack.layers;
-        layers.push(match last && config.pool == VisionPool::ClassToken {
-            true => Box::new(block.first_token_only()),
-            false => Box::new(block),
-        });
+        let [attention, mlp] = block(weights, layout, names.vision, index, stack, false)?;
+        layers.push(Box::new(attention));
+        // of the last block's output only the class token is used
+        if index + 1 == stack.layers && config.pool == VisionPool::ClassToken {
+            layers.push(Box::new(FirstToken));
+        }
+        layers.push(Box::new(mlp));
     }
-    let norm = Box::new(layer_norm(weights, after, d, stack.eps)?);
+    let norm = Box::new(norm(names.post_norm)?);
     match config.pool {
         VisionPool::ClassToken => layers.push(norm),
         VisionPool::MeanOfNormalized => {
@@ -79,20 +60,14 @@ pub fn vision_transformer(
             layers.push(norm);
         }
     }
-    layers.push(Box::new(match layout {
-        Layout::HuggingFace => linear(weights, "visual_projection", d, projection, false)?,
-        Layout::OpenClip => Linear::new(
-            weights
-                .get("visual.proj", &[d, projection])?
-                .t()?
-                .contiguous()?,
-            None,
-        )?,
-    }));
+    let name = names.vision_projection;
+    layers.push(Box::new(transformer::projection(
+        weights, layout, name, d, projection,
+    )?));
     Ok(Chain::new(layers))
 }
 
-/// Puts patches `[batch, width, rows, columns]` in a row behind the class token and adds their positions: `[batch, 1 + rows * columns, width]`.
+/// Flattens patches `[batch, width, rows, columns]`, prepends the class token and adds the position embeddings: `[batch, 1 + rows * columns, width]`.
 struct Tokens {
     /// The class token with its position, `[1, 1, width]`.
     class: Tensor,

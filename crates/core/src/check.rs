@@ -1,8 +1,8 @@
 //! Checks of configurations.
 //!
-//! The range of a setting stands on its field, as an attribute of its schema: `#[schemars(range(min = 1, max = 16))]`, or
-//! `extend("exclusiveMinimum" = 0)`. [`check_ranges`] compares every value of a configuration with its schema. What a range cannot say, such as
-//! two settings that exclude each other, a configuration checks itself, with a [`Checker`].
+//! The range of a setting is an attribute of its field that becomes part of its schema: `#[schemars(range(min = 1, max = 16))]`, or
+//! `extend("exclusiveMinimum" = 0)`. [`check_ranges`] compares every value of a configuration with its schema. What a range cannot express, such
+//! as two settings that exclude each other, a configuration checks itself, with a [`Checker`].
 
 use std::fmt::Display;
 use std::path::Path;
@@ -10,13 +10,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::schema::walk;
-use crate::{DiagnosticKind, Schedule};
+use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
 
-/// Format of texts that are the path of an image.
+/// The schema format of texts that are the path of an image.
 pub const IMAGE_FORMAT: &str = "image";
-/// Format of texts that name a model.
+/// The schema format of texts that name a model.
 pub const MODEL_FORMAT: &str = "model";
-/// Format of texts that are an expression of `t`.
+/// The schema format of numbers that may be an expression of `t`.
 pub const SCHEDULE_FORMAT: &str = "schedule";
 
 /// The longest side of a picture or of a layer.
@@ -24,20 +24,11 @@ pub const LONGEST_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 pub const MAX_PIXELS: usize = 1 << 26;
 
-/// Something wrong with the value at a path.
-#[derive(Debug)]
-pub struct Finding {
-    /// The value's path: `generator.lr`, `prompts.0.weight`.
-    pub path: String,
-    /// What is wrong with it.
-    pub kind: DiagnosticKind,
-}
-
 /// Collects what is wrong with a configuration. Paths are relative to the section that is being checked.
 #[derive(Debug, Default)]
 pub struct Checker {
     section: String,
-    findings: Vec<Finding>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Checker {
@@ -49,12 +40,12 @@ impl Checker {
         self.section = outer;
     }
 
-    /// A value makes no sense; the message says why, and what would. An empty path is the section itself.
+    /// A value is invalid; the message says why, and what would be valid. An empty path is the section itself.
     pub fn invalid(&mut self, path: &str, message: impl Into<String>) {
         self.push(path, DiagnosticKind::Invalid(message.into()));
     }
 
-    /// A value is of another type or range than it should be.
+    /// A value has the wrong type or is out of range.
     pub fn unexpected(&mut self, path: &str, expected: impl Into<String>, found: impl Display) {
         let (expected, found) = (expected.into(), found.to_string());
         self.push(path, DiagnosticKind::Unexpected { expected, found });
@@ -69,20 +60,25 @@ impl Checker {
         }
     }
 
-    /// Adds a finding.
+    /// Adds a diagnostic about the value at a path. Its location is for the caller to find.
     pub fn push(&mut self, path: &str, kind: DiagnosticKind) {
         let path = self.path(path);
-        self.findings.push(Finding { path, kind });
+        let location = Location::File;
+        self.diagnostics.push(Diagnostic {
+            location,
+            path,
+            kind,
+        });
     }
 
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
-        self.findings.is_empty()
+        self.diagnostics.is_empty()
     }
 
-    /// All findings, in the order in which they were made.
-    pub fn into_findings(self) -> Vec<Finding> {
-        self.findings
+    /// All diagnostics, in the order in which they were added.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
     }
 
     fn path(&self, path: &str) -> String {
@@ -236,13 +232,13 @@ mod tests {
         },
     }
 
-    fn findings(config: &Config) -> Vec<String> {
+    fn messages(config: &Config) -> Vec<String> {
         let schema = schemars::schema_for!(Config).to_value();
         let value = serde_json::to_value(config).expect("a value");
         let mut checker = Checker::default();
         check_ranges(&schema, &value, &mut checker);
-        (checker.into_findings().iter())
-            .map(|finding| format!("{}: {}", finding.path, finding.kind))
+        (checker.into_diagnostics().iter())
+            .map(|diagnostic| format!("{}: {}", diagnostic.path, diagnostic.kind))
             .collect()
     }
 
@@ -257,7 +253,7 @@ mod tests {
             image: None,
             augment: vec![Augment::Flip { p: 1.0 }, Augment::Noise { strength: 5.0 }],
         };
-        assert_eq!(findings(&config), Vec::<String>::new());
+        assert_eq!(messages(&config), Vec::<String>::new());
     }
 
     #[test]
@@ -272,7 +268,7 @@ mod tests {
             augment: vec![Augment::Flip { p: 2.0 }, Augment::Noise { strength: 50.0 }],
         };
         assert_eq!(
-            findings(&config),
+            messages(&config),
             [
                 "layers: expected a whole number from 1 to 16, found 17",
                 "decay: expected a number from 0 to 1, found 1.5",

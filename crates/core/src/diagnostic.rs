@@ -1,4 +1,4 @@
-//! What can be wrong with a recipe, and how it is said.
+//! Diagnostics: what is wrong with what a user wrote, and where.
 
 use std::fmt;
 use std::io;
@@ -11,80 +11,41 @@ use thiserror::Error;
 /// The file in a run folder that holds its recipe.
 pub const RECIPE: &str = "recipe.yaml";
 
-/// Why a recipe was refused: every fault that was found in it.
-#[derive(Debug)]
-pub struct RecipeError {
-    /// The file, or what else the recipe came from.
-    pub origin: String,
-    /// At least one.
-    pub problems: Vec<Diagnostic>,
-}
-
-impl RecipeError {
-    /// An error with these faults, in what `origin` names.
-    pub fn new(origin: &str, problems: Vec<Diagnostic>) -> Self {
-        Self {
-            origin: origin.to_owned(),
-            problems,
-        }
-    }
-}
-
-/// A line a problem, each with the file, the line and the column.
-impl fmt::Display for RecipeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            match problem.place {
-                Location::Text { .. } => write!(f, "{}:", self.origin)?,
-                Location::File => write!(f, "{}: ", self.origin)?,
-                Location::Flag(_) => {}
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for RecipeError {}
-
 /// One thing that is wrong, and where.
 #[derive(Debug)]
 pub struct Diagnostic {
-    /// Where it stands.
-    pub place: Location,
-    /// The value that it is about, as `--set` would name it: `generator.lr`. Empty for the recipe as a whole.
+    /// Where it is.
+    pub location: Location,
+    /// The path of the value that it is about, as in `--set`: `generator.lr`. Empty for the recipe as a whole.
     pub path: String,
     /// What is wrong.
-    pub fault: DiagnosticKind,
+    pub kind: DiagnosticKind,
 }
 
 impl Diagnostic {
-    /// About a place as a whole.
-    pub fn new(place: Location, fault: DiagnosticKind) -> Self {
+    /// A diagnostic about what stands at a location.
+    pub fn new(location: Location, kind: DiagnosticKind) -> Self {
         Self {
-            place,
+            location,
             path: String::new(),
-            fault,
+            kind,
         }
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place != Location::File {
-            write!(f, "{}: ", self.place)?;
+        if self.location != Location::File {
+            write!(f, "{}: ", self.location)?;
         }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        write!(f, "{}", self.fault)
+        write!(f, "{}", self.kind)
     }
 }
 
-/// Where a value was written.
+/// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// In the recipe's text; both count from 1.
@@ -94,9 +55,9 @@ pub enum Location {
         /// The character in the line.
         column: usize,
     },
-    /// On the command line: the flag with its value.
+    /// On the command line; the flag with its value.
     Flag(Arc<str>),
-    /// The file itself.
+    /// The file as a whole.
     File,
 }
 
@@ -117,21 +78,21 @@ impl fmt::Display for Location {
     }
 }
 
-/// What is wrong with a recipe.
+/// What is wrong.
 #[derive(Debug, Error)]
 pub enum DiagnosticKind {
     /// The text is not YAML.
     #[error("{0}")]
     Syntax(String),
-    /// The file holds nothing.
+    /// There is no value in the text.
     #[error("the recipe is empty; `phantasia recipe new pyramid` prints one to start from")]
     Empty,
-    /// A key stands twice in the same map.
+    /// A key is given twice in the same map.
     #[error("the key `{key}` is given twice, first at {first}")]
     DuplicateKey {
         /// The key.
         key: String,
-        /// Where it stood before.
+        /// Where it was given first.
         first: Location,
     },
     /// There is no such key.
@@ -139,20 +100,20 @@ pub enum DiagnosticKind {
     UnknownKey {
         /// The key.
         key: String,
-        /// The keys that there are.
+        /// The valid keys.
         valid: Vec<String>,
     },
-    /// A word that is none of those that may stand there.
+    /// A word that is not one of the valid ones.
     #[error("unknown {} `{word}`{}", .what, suggestion(.word, .valid, "choices"))]
     UnknownWord {
-        /// What it should name: a kind, a value.
+        /// What the word names: a kind, a value.
         what: &'static str,
         /// The word.
         word: String,
-        /// The words that there are.
+        /// The valid words.
         valid: Vec<String>,
     },
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("the key `{key}` is missing")]
     MissingKey {
         /// The key.
@@ -161,23 +122,23 @@ pub enum DiagnosticKind {
     /// A value is of another type, or out of range.
     #[error("expected {expected}, found {found}")]
     Unexpected {
-        /// What should stand there.
+        /// What is valid.
         expected: String,
-        /// What stands there.
+        /// What was written.
         found: String,
     },
-    /// A whole number that is written with a fraction or an exponent.
+    /// A whole number that is written with a decimal point or an exponent.
     #[error("expected a whole number in digits, found `{written}`: write {digits}")]
     NotInDigits {
-        /// As it is written.
+        /// As it was written.
         written: String,
         /// The same number in digits.
         digits: String,
     },
-    /// A value that makes no sense; the text says why, and what would.
+    /// A value that is invalid for the reason that the text gives.
     #[error("{0}")]
     Invalid(String),
-    /// A file that the recipe names is not there.
+    /// A file that the recipe names does not exist.
     #[error("there is no {what} `{resolved}`", resolved = .resolved.display())]
     MissingFile {
         /// What it should be: an image, a folder.
@@ -197,7 +158,7 @@ pub enum DiagnosticKind {
         run = .0.display(), recipe = .0.join(RECIPE).display()
     )]
     RunFolder(PathBuf),
-    /// The file is larger than any recipe.
+    /// The file is too large for a recipe.
     #[error("is larger than {most} bytes; this is not a recipe")]
     TooLarge {
         /// The limit.
@@ -209,7 +170,7 @@ pub enum DiagnosticKind {
         /// The first byte that is not, counted from 0.
         byte: usize,
     },
-    /// A picture without a recipe in it.
+    /// A picture that contains no recipe.
     #[error("{0}")]
     NoRecipe(String),
 }
@@ -230,19 +191,18 @@ fn suggestion(word: &str, valid: &[String], what: &str) -> String {
     }
 }
 
-/// The word that `word` was probably meant to be.
-pub fn nearest<'a>(word: &str, valid: &'a [String]) -> Option<&'a str> {
+/// The valid word that `word` was probably meant to be.
+pub fn nearest<'a, S: AsRef<str>>(word: &str, valid: &'a [S]) -> Option<&'a str> {
     let lower = word.to_lowercase().replace('-', "_");
-    valid
-        .iter()
+    (valid.iter().map(AsRef::as_ref))
         .map(|candidate| (damerau_levenshtein(candidate, &lower), candidate))
         .filter(|(distance, candidate)| {
             *distance <= 1 + candidate.len().min(word.len()) / 4
-                // A plural, a beginning or an end of the right word.
-                || (lower.len() >= 3 && (candidate.starts_with(&lower) || lower.starts_with(candidate.as_str())))
+                // a plural or a prefix of the right word
+                || (lower.len() >= 3 && (candidate.starts_with(&lower) || lower.starts_with(candidate)))
         })
         .min()
-        .map(|(_, candidate)| candidate.as_str())
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Expressions of `t`: what may stand in a recipe in place of a number that changes over a render.
+//! Expressions of `t`, for numbers that change over a render.
 //!
 //! The notation is that of mathematics and of Python: `^` (or `**`) binds tighter than a sign, so `-t^2` is `-(t^2)`,
-//! and from the right, so `2^3^2` is `2^9`. The expression crates at hand read the first as `(-t)^2`, the second as
-//! `8^2`, and `1e-3` not at all; each of these would change a schedule in silence.
+//! and from the right, so `2^3^2` is `2^9`. Existing crates read the first as `(-t)^2`, the second as `8^2`, or do not
+//! read `1e-3`; each of these would silently change a schedule.
 
-use strsim::damerau_levenshtein;
+use crate::diagnostic::nearest;
 
-/// Longest expression, in bytes.
-const LONGEST: usize = 1000;
-/// Deepest nesting; the parser and the evaluation recurse this far at most.
-const DEEPEST: usize = 50;
+/// The longest expression.
+const MAX_BYTES: usize = 1000;
+/// Deepest nesting, which bounds the recursion of the parser and the evaluation.
+const MAX_DEPTH: usize = 50;
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +83,10 @@ const CONSTANTS: &[(&str, f64)] = &[
 ];
 
 impl Expression {
-    /// Reads an expression; the error says what is wrong, in words that end a sentence.
+    /// Parses an expression; the error is the end of a sentence.
     pub(super) fn parse(source: &str) -> Result<Self, String> {
-        if source.len() > LONGEST {
-            return Err(format!("it is longer than {LONGEST} bytes"));
+        if source.len() > MAX_BYTES {
+            return Err(format!("it is longer than {MAX_BYTES} bytes"));
         }
         let mut parser = Parser {
             source,
@@ -165,7 +165,7 @@ impl Parser<'_> {
         found
     }
 
-    /// Where it stands, counted in characters from 1.
+    /// The present position, counted in characters from 1.
     fn column(&self) -> usize {
         self.source[..self.at].chars().count() + 1
     }
@@ -175,7 +175,7 @@ impl Parser<'_> {
         read: impl FnOnce(&mut Self) -> Result<T, String>,
     ) -> Result<T, String> {
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err("it is nested too deeply".to_owned());
         }
         let result = read(self);
@@ -220,7 +220,7 @@ impl Parser<'_> {
         links: &mut usize,
     ) -> Result<Expression, String> {
         *links += 1;
-        if *links > DEEPEST {
+        if *links > MAX_DEPTH {
             return Err("it is too long".to_owned());
         }
         Ok(Expression::Binary(operator, Box::new([left, read(self)?])))
@@ -330,21 +330,12 @@ impl Parser<'_> {
 
     fn call(&mut self, name: &str) -> Result<Expression, String> {
         let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
-            let nearest = FUNCTIONS
-                .iter()
-                .map(|function| (damerau_levenshtein(function.name, name), function.name))
-                .min()
-                .filter(|(distance, _)| *distance <= 2);
             let known: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
-            return Err(match nearest {
-                Some((_, nearest)) => {
-                    format!("there is no function `{name}`; did you mean `{nearest}`?")
-                }
-                None => format!(
-                    "there is no function `{name}`; there are {}",
-                    known.join(", ")
-                ),
-            });
+            let advice = match nearest(name, &known) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            return Err(format!("there is no function `{name}`; {advice}"));
         };
         self.take("(");
         let mut arguments = vec![];

@@ -2,6 +2,7 @@
 //! and their weights, random numbers with a key, diagnostics of what a user wrote, reading pictures, and writing whole files.
 
 pub mod check;
+mod config;
 pub mod diagnostic;
 mod expression;
 pub mod files;

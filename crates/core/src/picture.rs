@@ -1,10 +1,9 @@
 //! Reading pictures, and pictures as numbers.
 //!
-//! A picture is read as 8-bit RGB the way a viewer shows it: turned as its EXIF says, the first frame of an animation,
-//! grey and 16-bit brought to 8-bit RGB, and what is transparent laid over white. CLIP's own preprocessing drops the alpha
-//! channel instead, so that whatever colour lies under the transparent pixels, most often black, is seen; a drawing on
-//! a transparent ground would be a black square. Opaque pictures come out the same either way. Colour profiles are not
-//! applied, as they are not in CLIP's preprocessing.
+//! A picture is read as 8-bit RGB as a viewer shows it: rotated as its EXIF says, the first frame of an animation,
+//! grey and 16-bit converted to 8-bit RGB, and transparent pixels blended with white. CLIP's own preprocessing drops the alpha
+//! channel instead, which shows the colour of transparent pixels, most often black: a drawing on a transparent background would be a
+//! black square. Opaque pictures are the same either way. Colour profiles are not applied, as in CLIP's preprocessing.
 //!
 //! JPEGs with chroma subsampling are decoded a little differently from Pillow's libjpeg-turbo. Both upsample chroma with the same triangle
 //! filter ("fancy upsampling"), but the decoder here rounds in two steps, where libjpeg rounds once. Measured on photographs and drawings at quality 90, levels of 0..=255 over all channels: 4:2:0 differs by 0.30
@@ -39,7 +38,7 @@ pub enum PictureError {
         /// Why.
         source: io::Error,
     },
-    /// What is in the file cannot be shown.
+    /// The file's content cannot be decoded.
     #[error("cannot read the picture `{}`", .path.display())]
     Undecodable {
         /// The file.
@@ -49,16 +48,16 @@ pub enum PictureError {
     },
 }
 
-/// Why bytes are not a picture.
+/// Why bytes cannot be decoded as a picture.
 #[derive(Debug, Error)]
 pub enum DecodeError {
-    /// The bytes begin like no format that is known.
+    /// The bytes do not begin like any known format.
     #[error("it is not a BMP, GIF, JPEG, PNG, TIFF or WebP file")]
     UnknownFormat,
     /// It is a picture of an unsupported format.
     #[error("{} is not read: convert it to JPEG or PNG", .0)]
     NotRead(&'static str),
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
     /// It would take too much memory.
@@ -82,34 +81,34 @@ pub enum DecodeError {
     Image(#[from] image::ImageError),
 }
 
-/// Reads a picture as RGB; what is transparent is laid over white.
+/// Reads a picture as RGB; transparent pixels are blended with white.
 ///
 /// # Errors
-/// When the file is no picture, damaged, or too large.
+/// If the file is not a picture, damaged, or too large.
 pub fn load_rgb(path: &Path) -> Result<RgbImage, PictureError> {
     load(path).map(|image| over(image, 255).into_rgb8())
 }
 
-/// Reads a mask: how bright the picture is, with what is transparent black.
+/// Reads a mask: the brightness of the picture, with transparent pixels blended with black.
 ///
 /// # Errors
-/// When the file is no picture, damaged, or too large.
+/// If the file is not a picture, damaged, or too large.
 pub fn load_grey(path: &Path) -> Result<GrayImage, PictureError> {
     load(path).map(|image| over(image, 0).into_luma8())
 }
 
-/// Reads a picture as a tensor `[1, 3, height, width]` in 0..=1; what is transparent is laid over white.
+/// Reads a picture as a tensor `[1, 3, height, width]` in 0..=1; transparent pixels are blended with white.
 ///
 /// # Errors
-/// When the file is no picture, damaged, or too large.
+/// If the file is not a picture, damaged, or too large.
 pub fn load_tensor(path: &Path, device: &Device) -> anyhow::Result<Tensor> {
     Ok(to_tensor(&load_rgb(path)?, device)?)
 }
 
-/// Decodes a picture in memory as RGB; what is transparent is laid over white.
+/// Decodes a picture in memory as RGB; transparent pixels are blended with white.
 ///
 /// # Errors
-/// When the bytes are no picture, damaged, or too many pixels.
+/// If the bytes are not a picture, damaged, or too many pixels.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     decode(bytes).map(|image| over(image, 255).into_rgb8())
 }
@@ -126,8 +125,8 @@ pub fn to_chw(image: &RgbImage) -> Vec<f32> {
         .collect()
 }
 
-/// The picture of `[3, height, width]` values, rounded to the nearest of 256 levels; what is outside of 0..=1 is
-/// clamped. `None` where the number of values does not fit.
+/// The picture of `[3, height, width]` values, rounded to the nearest of 256 levels; values outside of 0..=1 are
+/// clamped. `None` if the number of values does not fit.
 pub fn from_chw(values: &[f32], width: u32, height: u32) -> Option<RgbImage> {
     let plane = width as usize * height as usize;
     if values.len() != 3 * plane {
@@ -144,16 +143,16 @@ pub fn from_chw(values: &[f32], width: u32, height: u32) -> Option<RgbImage> {
 /// The picture as a tensor `[1, 3, height, width]` in 0..=1, f32.
 ///
 /// # Errors
-/// When the device has no room for it.
+/// If the device has no room for it.
 pub fn to_tensor(image: &RgbImage, device: &Device) -> candle_core::Result<Tensor> {
     let shape = (1, 3, image.height() as usize, image.width() as usize);
     Tensor::from_vec(to_chw(image), shape, device)
 }
 
-/// The picture of a tensor `[1, 3, height, width]`; what is outside of 0..=1 is clamped.
+/// The picture of a tensor `[1, 3, height, width]`; values outside of 0..=1 are clamped.
 ///
 /// # Errors
-/// When the shape is another, or the device fails.
+/// If the shape is another, or the device fails.
 pub fn from_tensor(image: &Tensor) -> candle_core::Result<RgbImage> {
     let (_, _, height, width) = image.dims4()?;
     let values = image
@@ -171,7 +170,7 @@ pub fn from_tensor(image: &Tensor) -> candle_core::Result<RgbImage> {
 /// Reads a picture's file.
 ///
 /// # Errors
-/// When it cannot be read, is no plain file, is a camera's raw file, or is larger than any picture that is read.
+/// If it cannot be read, is not a plain file, is camera RAW, or is too large.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
     let unreadable = |source| PictureError::Unreadable {
         path: path.to_owned(),
@@ -181,7 +180,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
         path: path.to_owned(),
         source,
     };
-    // a pipe would be waited for
+    // reading a pipe would block
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(unreadable(io::Error::other("it is not a file")));
     }
@@ -211,10 +210,10 @@ pub fn begins_like_one(path: &Path) -> bool {
     begun && format.is_some_and(|format| format != image::ImageFormat::Tiff)
 }
 
-/// Width and height in pixels of a picture in memory, as its header tells them.
+/// Width and height in pixels of a picture in memory, from its header.
 ///
 /// # Errors
-/// When the bytes do not begin like a picture.
+/// If the bytes do not begin like a picture.
 pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
     Ok(reader(bytes)?.into_dimensions()?)
 }
@@ -242,10 +241,10 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
     Ok(reader)
 }
 
-/// Decodes the bytes, after a look at the size that their header tells, and turns the picture upright.
+/// Decodes the bytes, if the size in their header is allowed, and rotates the picture upright.
 fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
     let mut reader = reader(bytes)?;
-    // The decoder fills up what is missing; the others notice.
+    // this decoder fills in missing data; the others report it
     if reader.format() == Some(image::ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
         return Err(DecodeError::Truncated);
     }
@@ -257,7 +256,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
         return Err(DecodeError::TooManyPixels { width, height });
     }
-    // A picture whose EXIF is damaged is shown as it lies.
+    // a picture with damaged EXIF is not rotated
     let orientation = decoder.orientation().ok();
     let mut image = DynamicImage::from_decoder(decoder)?;
     if let Some(orientation) = orientation {
@@ -266,7 +265,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
     Ok(image)
 }
 
-/// The picture over an even ground of that level.
+/// The picture blended with a background of that level.
 fn over(image: DynamicImage, ground: u8) -> DynamicImage {
     if !image.color().has_alpha() {
         return image;
@@ -285,7 +284,7 @@ fn over(image: DynamicImage, ground: u8) -> DynamicImage {
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
-        // To the next marker: in a scan 0xff is followed by 0 or a restart marker where it is data.
+        // to the next marker: within a scan, 0xff in the data is followed by 0 or a restart marker
         let Some(distance) = bytes.get(at..).and_then(|rest| {
             rest.windows(2)
                 .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff))

@@ -5,31 +5,33 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Checker, IMAGE_FORMAT};
 use crate::{Schedule, StepContext, StepOrPercent};
 
 /// One prompt: a text or an image, and when and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
-    /// The words. Exactly one of `text` and `image` is given.
+    /// The text. Exactly one of `text` and `image` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// An image to come close to.
+    /// An image that the picture should resemble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = IMAGE_FORMAT))]
     pub image: Option<PathBuf>,
-    /// How much it counts; below 0 the picture is pushed away from it.
+    /// How much it counts; a negative weight pushes the picture away from it.
     #[serde(default = "one")]
     pub weight: Schedule,
-    /// The distance at which the prompt is content and pulls no more.
+    /// The distance below which the prompt has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<f64>,
     /// The step at which it begins to count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<StepOrPercent>,
-    /// The step at which it has ceased to count.
+    /// The step at which it ceases to count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<StepOrPercent>,
-    /// Over how many steps it comes in after `from` and goes out before `until`.
+    /// Over how many steps it fades in after `from` and fades out before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade: Option<StepOrPercent>,
 }
@@ -45,6 +47,36 @@ impl Prompt {
             from: None,
             until: None,
             fade: None,
+        }
+    }
+
+    /// Reports what the schema cannot express, for a render of `steps` steps.
+    pub fn check(&self, steps: usize, checker: &mut Checker) {
+        match (&self.text, &self.image) {
+            (Some(_), Some(_)) => checker.invalid(
+                "",
+                "a prompt is a `text` or an `image`: make these two entries of `prompts`",
+            ),
+            (None, None) => checker.invalid("", "a prompt needs a `text` or an `image`"),
+            (Some(text), None) if text.trim().is_empty() => {
+                checker.invalid("text", "the text is empty");
+            }
+            _ => {}
+        }
+        if let Some(stop) = self.stop
+            && !stop.is_finite()
+        {
+            checker.unexpected("stop", "a finite number", stop);
+        }
+        let from = self.from.map_or(0.0, |from| from.step(steps));
+        let until = (self.until).map_or(f64::INFINITY, |until| until.step(steps));
+        if from >= steps as f64 && steps > 0 {
+            let message =
+                format!("the render has {steps} steps, so that the prompt would never count");
+            checker.invalid("from", message);
+        } else if from >= until {
+            let message = "`until` is not after `from`, so that the prompt would never count";
+            checker.invalid("", message);
         }
     }
 
@@ -95,12 +127,12 @@ pub fn unique_label(label: String, is_taken: impl Fn(&str) -> bool) -> String {
     unique
 }
 
-/// How a prompt comes in, or goes out, after an edit: over `steps` steps from the clock's `start` on.
+/// How a prompt fades in or out after an edit: over `steps` steps, from step `start` of the render on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fade {
-    /// When the edit took effect.
+    /// The step at which the edit took effect.
     pub start: usize,
-    /// Over how many steps; 0 is at once.
+    /// The number of steps; 0 changes at once.
     pub steps: usize,
 }
 
@@ -112,7 +144,7 @@ impl Fade {
     }
 }
 
-/// The course of a prompt's weight over a render.
+/// The weight of a prompt over a render.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromptSchedule {
     weight: Schedule,
@@ -124,7 +156,7 @@ pub struct PromptSchedule {
 }
 
 impl PromptSchedule {
-    /// The course that a prompt asks for.
+    /// The schedule of a prompt.
     pub fn of(prompt: &Prompt) -> Self {
         Self {
             weight: prompt.weight.clone(),
@@ -136,25 +168,22 @@ impl PromptSchedule {
         }
     }
 
-    /// The same, coming in after an edit.
-    pub fn coming(mut self, fade: Fade) -> Self {
+    /// Fades it in after an edit.
+    pub fn fade_in(&mut self, fade: Fade) {
         self.comes = Some(fade);
-        self
     }
 
-    /// The same, going out after an edit.
-    pub fn going(mut self, fade: Fade) -> Self {
-        // one that was already leaving goes on leaving
+    /// Fades it out after an edit. A fade that has begun goes on.
+    pub fn fade_out(&mut self, fade: Fade) {
         self.goes.get_or_insert(fade);
-        self
     }
 
-    /// Whether an edit has taken it out.
+    /// Whether an edit has removed the prompt.
     pub fn leaves(&self) -> bool {
         self.goes.is_some()
     }
 
-    /// Whether it has gone for good.
+    /// Whether it has faded out.
     pub fn is_gone(&self, clock: usize) -> bool {
         self.goes.is_some_and(|fade| fade.done(clock) >= 1.0)
     }

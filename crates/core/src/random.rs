@@ -1,12 +1,12 @@
 //! Random numbers that depend on where they are used and on nothing else.
 //!
-//! Every draw has a key: the recipe's seed, what it is for, the step, and an index. So what a step draws does not depend on how
-//! the work is divided, and a render that is resumed needs no saved state of a generator.
+//! Every draw has a key: the recipe's seed, its purpose, the step, and an index. What a step draws therefore does not depend on how the work is
+//! divided, and a resumed render needs no saved state of a random number generator.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What random numbers are drawn for; each use has its own stream.
+/// What random numbers are drawn for; each purpose has its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The start of a generator.
@@ -15,7 +15,7 @@ pub enum Purpose {
     Cutouts,
 }
 
-/// The random numbers of one place in a render.
+/// The random numbers for one key.
 pub fn rng(seed: u64, purpose: Purpose, step: usize, index: usize) -> ChaCha8Rng {
     let mut key = [0; 32];
     let words = [seed, purpose as u64, step as u64, index as u64];

@@ -1,4 +1,4 @@
-//! Places in a render: a step, or a share of all steps.
+//! Points in a render: a step, or a percentage of all steps.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A place in a render.
+/// A point in a render.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepContext {
     /// Steps done since the schedule began: with the render, with its present stage, or with a restart.
@@ -19,7 +19,7 @@ pub struct StepContext {
 }
 
 impl StepContext {
-    /// A place in a render of one stage that was never restarted.
+    /// A point in a render of one stage that was never restarted.
     pub fn new(step: usize, steps: usize) -> Self {
         Self {
             step,
@@ -38,9 +38,9 @@ impl StepContext {
 /// A step, or a share of the render (`60%`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StepOrPercent {
-    /// So many steps.
+    /// A number of steps.
     Steps(usize),
-    /// So much of the render, 0..=1.
+    /// A share of the render, 0..=1.
     Share(f64),
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_steps_or_a_share() {
+    fn steps_and_percentages_are_read() {
         let read = |text: &str| serde_json::from_str::<StepOrPercent>(text);
         assert_eq!(read("40").unwrap().step(200), 40.0);
         assert_eq!(read("\"60%\"").unwrap().step(200), 120.0);

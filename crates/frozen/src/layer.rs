@@ -47,6 +47,18 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     }
 }
 
+/// Adds a tensor to a sum, which is `None` before the first.
+///
+/// # Errors
+/// When the shapes differ.
+pub fn add_to(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        None => part,
+        Some(sum) => (sum + part)?,
+    });
+    Ok(())
+}
+
 /// Layers one after the other.
 pub struct Chain(Vec<Box<dyn Layer>>);
 

@@ -303,9 +303,10 @@ impl GroupNorm {
     }
 
     fn pull_composed(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let grad = &match self.silu {
-            true => Activation::Silu.vjp(&self.composed_norm(x)?)?.1(grad)?,
-            false => grad.clone(),
+        let grad = &if self.silu {
+            Activation::Silu.vjp(&self.composed_norm(x)?)?.1(grad)?
+        } else {
+            grad.clone()
         };
         let grad = self.grouped(&self.scaled(grad)?)?;
         pull_standardise(&self.grouped(x)?, &grad, self.eps)?.reshape(x.shape())

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
-use thiserror::Error;
-use weights::checkpoint::{Checkpoint, CheckpointError, Scope};
+use anyhow::{Context, Result, anyhow, bail};
+use weights::checkpoint::{Checkpoint, Scope};
 use weights::models::{ModelKind, resolve_path};
 
 /// LAION's head.
@@ -14,58 +13,12 @@ pub const HEAD: &str = "laion-aesthetic";
 pub const CLIP: &str = "openai/clip-vit-large-patch14";
 /// The best score; heads are not limited to it.
 pub const BEST: f64 = 10.0;
-/// The file names of heads in the folders of models.
-pub const WEIGHTS: &[&str] = &["aesthetic-model.pth"];
 
 /// More layers, or numbers in one, has no head.
 const MOST_LAYERS: usize = 32;
 const MOST_NUMBERS: usize = 1 << 24;
 /// How far apart the numbers of two layers may be: one dropout may lie between them.
 const STEP: usize = 2;
-
-/// Why a head cannot be used.
-#[derive(Debug, Error)]
-pub enum HeadError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// It holds something else.
-    #[error(
-        "{path} is no head that can be read: {what}; it holds `weight` [1, width] and `bias` [1], or a stack of linear layers `layers.0.weight`, `layers.0.bias`, ... that ends in one number"
-    )]
-    Layout {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// It was trained on another CLIP.
-    #[error(
-        "the head `{head}` takes embeddings of {wanted} numbers, and the CLIP `{clip}` gives {found}: name the CLIP that it was trained on; LAION's is {CLIP}"
-    )]
-    Width {
-        /// The head.
-        head: String,
-        /// What the head takes.
-        wanted: usize,
-        /// The CLIP.
-        clip: String,
-        /// What the CLIP gives.
-        found: usize,
-    },
-    /// The CLIP's embedding is not one vector.
-    #[error(
-        "the head `{head}` scores the embedding of one image tower, and the CLIP `{clip}` has {towers}: name the CLIP that it was trained on; LAION's is {CLIP}"
-    )]
-    Towers {
-        /// The head.
-        head: String,
-        /// The CLIP.
-        clip: String,
-        /// Its image towers.
-        towers: usize,
-    },
-}
 
 /// A head: the score of an image embedding is linear in its direction.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +33,7 @@ impl Head {
     ///
     /// # Errors
     /// If it is not on this machine, and as [`Head::open`].
-    pub fn by_name(name: &str) -> anyhow::Result<Self> {
+    pub fn by_name(name: &str) -> Result<Self> {
         let path = resolve_path(name, ModelKind::Aesthetic)?;
         Self::open(name, &path).with_context(|| format!("cannot load the aesthetic head `{name}`"))
     }
@@ -91,15 +44,18 @@ impl Head {
     ///
     /// # Errors
     /// Where the file cannot be read, holds no such layers, or layers that do not fit each other.
-    pub fn open(name: &str, path: &Path) -> Result<Self, HeadError> {
+    pub fn open(name: &str, path: &Path) -> Result<Self> {
         let mut checkpoint = Checkpoint::open(path)?;
         if !checkpoint.locate(&["layers.0.weight"])? && !checkpoint.has("weight") {
             // a single layer under a prefix; with several candidates it stays unknown, which is reported below
             let _ = checkpoint.locate(&["weight"]);
         }
-        let fail = |what: String| HeadError::Layout {
-            path: path.display().to_string(),
-            what,
+        let fail = |what: String| {
+            anyhow!(
+                "{} is no head that can be read: {what}; it holds `weight` [1, width] and `bias` [1], or a stack of linear layers \
+                 `layers.0.weight`, `layers.0.bias`, ... that ends in one number",
+                path.display()
+            )
         };
         let mut layers = BTreeMap::new();
         for key in checkpoint.keys() {
@@ -142,10 +98,10 @@ impl Head {
                     row.len()
                 )));
             }
-            let values = |key: &str, shape: &[usize]| -> Result<Vec<f32>, HeadError> {
+            let values = |key: &str, shape: &[usize]| -> Result<Vec<f32>> {
                 let tensor = checkpoint.tensor(key, shape)?;
                 let flat = tensor.flatten_all().and_then(|x| x.to_vec1());
-                Ok(flat.map_err(CheckpointError::from)?)
+                Ok(flat?)
             };
             let shift = values(&format!("{prefix}bias"), &[outputs])?;
             bias += (row.iter().zip(shift))
@@ -188,18 +144,18 @@ impl Head {
     ///
     /// # Errors
     /// Where it does not.
-    pub fn fits(&self, clip: &str, towers: usize, projection: usize) -> Result<(), HeadError> {
-        let (head, clip) = (self.name.clone(), clip.to_owned());
+    pub fn fits(&self, clip: &str, towers: usize, projection: usize) -> Result<()> {
+        let (head, wanted) = (&self.name, self.width());
+        let other = format!("name the CLIP that it was trained on; LAION's is {CLIP}");
         if towers != 1 {
-            return Err(HeadError::Towers { head, clip, towers });
+            bail!(
+                "the head `{head}` scores the embedding of one image tower, and the CLIP `{clip}` has {towers}: {other}"
+            );
         }
-        if projection != self.width() {
-            return Err(HeadError::Width {
-                head,
-                wanted: self.width(),
-                clip,
-                found: projection,
-            });
+        if projection != wanted {
+            bail!(
+                "the head `{head}` takes embeddings of {wanted} numbers, and the CLIP `{clip}` gives {projection}: {other}"
+            );
         }
         Ok(())
     }

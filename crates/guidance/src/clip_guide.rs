@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clip::{Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
-use phantasia_core::{Fade, Prompt, PromptSchedule, Schedule, picture, shorthand, unique_label};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use phantasia_core::{
+    Fade, Prompt, PromptSchedule, Schedule, config, picture, shorthand, unique_label,
+};
 
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
@@ -22,37 +22,30 @@ const COMMON: [&str; 13] = [
     "a sign", "a symbol", "a fish", "a bird",
 ];
 
-/// One entry of `clip`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Clip")]
-pub struct Config {
-    /// `embedded`, a folder, or a known model's name.
-    #[schemars(extend("format" = MODEL_FORMAT))]
-    pub model: String,
-    /// How much it counts beside the others.
-    #[schemars(range(min = 0))]
-    pub weight: Schedule,
-    /// How much of what all prompts have in common is taken off a text's embedding, 0..=1.
-    #[schemars(range(min = 0, max = 1))]
-    pub center: Option<f64>,
-    /// The precision of its weights and of its computation on a GPU. The CPU rounds the weights to it, but stores and computes them in f32, and so
-    /// does a GPU with a ResNet's image tower.
-    #[serde(skip_serializing_if = "Precision::is_default")]
-    pub precision: Precision,
-    /// The nonlinearity of its transformers, overriding its files. Weights without a configuration often do not say which it is: GELU is then
-    /// assumed, with a warning.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<ClipActivation>,
-    /// What of the recipe's `cutouts` is different for this model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cutouts: Option<cutouts::Changes>,
-}
-
-/// The embedded model.
-impl Default for Config {
-    fn default() -> Self {
-        Self::new(EMBEDDED)
+config! {
+    /// One entry of `clip`.
+    #[schemars(rename = "Clip")]
+    pub struct Config {
+        /// `embedded`, a folder, or a known model's name.
+        #[schemars(extend("format" = MODEL_FORMAT))]
+        pub model: String = EMBEDDED.to_owned(),
+        /// How much it counts beside the others.
+        #[schemars(range(min = 0))]
+        pub weight: Schedule = 1.0.into(),
+        /// How much of what all prompts have in common is taken off a text's embedding; null takes 0.5 for the embedded model, and 0 for others.
+        #[schemars(range(min = 0, max = 1))]
+        pub center: Option<f64> = None,
+        /// The precision of its weights and of its computation on a GPU. The CPU rounds the weights to it, but stores and computes them in f32, and
+        /// so does a GPU with a ResNet's image tower.
+        #[serde(skip_serializing_if = "Precision::is_default")]
+        pub precision: Precision = Precision::default(),
+        /// The nonlinearity of its transformers, overriding its files. Weights without a configuration often do not say which it is: GELU is then
+        /// assumed, with a warning.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub activation: Option<ClipActivation> = None,
+        /// What of the recipe's `cutouts` is different for this model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub cutouts: Option<cutouts::Changes> = None,
     }
 }
 
@@ -67,11 +60,7 @@ impl Config {
     pub fn new(model: &str) -> Self {
         Self {
             model: model.to_owned(),
-            weight: 1.0.into(),
-            center: None,
-            precision: Precision::default(),
-            activation: None,
-            cutouts: None,
+            ..Self::default()
         }
     }
 
@@ -109,7 +98,7 @@ pub(crate) struct EncodedPrompt {
 pub(crate) struct PromptEmbedding {
     /// What the picture is compared with.
     pub aims: Vec<Aim>,
-    /// What similarity is measured to by the towers that judge, of unit length; it differs from the aim where embeddings are centred.
+    /// What similarity is measured to by the towers that score, of unit length; it differs from the aim where embeddings are centred.
     pub plain: Vec<Vec<f32>>,
 }
 
@@ -216,29 +205,18 @@ impl ClipGuide {
 
     /// Fades the present prompts out and these in.
     pub fn replace_prompts(&mut self, prompts: Vec<EncodedPrompt>, fade: Fade) {
-        let before = std::mem::take(&mut self.prompts);
         // without prompts before there is nothing to fade from
-        let is_first = before.is_empty();
-        let leaving = (before.into_iter())
-            .map(|prompt| prompt.scheduled(|schedule| schedule.going(fade)))
-            .filter(|prompt| !prompt.schedule.is_gone(fade.start));
-        let coming = prompts.into_iter().map(|prompt| {
-            prompt.scheduled(|schedule| {
-                if is_first {
-                    schedule
-                } else {
-                    schedule.coming(fade)
-                }
-            })
-        });
-        self.prompts = leaving.chain(coming).collect();
-    }
-}
-
-impl EncodedPrompt {
-    fn scheduled(self, change: impl FnOnce(PromptSchedule) -> PromptSchedule) -> Self {
-        let schedule = change(self.schedule);
-        Self { schedule, ..self }
+        let is_first = self.prompts.is_empty();
+        for prompt in &mut self.prompts {
+            prompt.schedule.fade_out(fade);
+        }
+        (self.prompts).retain(|prompt| !prompt.schedule.is_gone(fade.start));
+        for mut prompt in prompts {
+            if !is_first {
+                prompt.schedule.fade_in(fade);
+            }
+            self.prompts.push(prompt);
+        }
     }
 }
 

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use frozen::Layer;
+use frozen::{Layer, add_to};
 use phantasia_core::{Fade, Prompt, StepContext};
 
 use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
 use crate::context::TermContext;
 use crate::distance::Distance;
 use crate::micro_batch;
-use crate::prompt_loss::{Target, prompt_loss};
+use crate::prompt_loss::{Target, prompt_loss, sum_of_cosines};
 use crate::select::Select;
-use crate::term::{Term, TermOutput, add_to};
+use crate::term::{Term, TermOutput};
 
 /// The CLIP term of an objective.
 #[derive(Clone)]
@@ -24,11 +24,12 @@ pub struct ClipTerm {
 }
 
 /// Sums of cosines to the prompts, by label, and the number of summands.
-type Similarity = BTreeMap<String, (f64, f64)>;
+type Similarity = BTreeMap<String, (f64, usize)>;
 
 /// The loss of one image tower.
 struct TowerOutput {
-    judges: bool,
+    /// Whether pictures are measured by it.
+    scores: bool,
     weight: f64,
     loss: f64,
     grad: Tensor,
@@ -80,8 +81,8 @@ impl ClipTerm {
         Ok(())
     }
 
-    /// The loss of one tower of a guide, and its gradient. Adds cosines to `similarity`. `number` counts towers over all guides.
-    fn tower_loss(
+    /// The output of one tower of a guide. Adds cosines to `similarity`. `number` counts towers over all guides.
+    fn evaluate_tower(
         &self,
         guide: &ClipGuide,
         index: usize,
@@ -89,7 +90,7 @@ impl ClipTerm {
         image: &Tensor,
         at: StepContext,
         similarity: &mut Similarity,
-    ) -> Result<(f64, Tensor)> {
+    ) -> Result<TowerOutput> {
         let tower = &guide.clip.towers()[index];
         let targets: Vec<Target> = (guide.prompts.iter())
             .map(|prompt| Target {
@@ -105,51 +106,26 @@ impl ClipTerm {
         let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
             let found = prompt_loss(embeddings, width, &targets, self.distance, self.select);
             loss += found.loss / total as f64;
-            if tower.scores() {
-                measure(
-                    &guide.prompts,
-                    index,
-                    embeddings,
-                    width,
-                    &found.cosines,
-                    similarity,
-                );
+            for prompt in &guide.prompts {
+                // metrics leave out what an edit has replaced
+                if !tower.scores() || prompt.schedule.leaves() {
+                    continue;
+                }
+                let plain = &prompt.embedding.plain[index];
+                let (sum, count) = similarity.entry(prompt.label.clone()).or_default();
+                *sum += sum_of_cosines(embeddings, width, plain);
+                *count += embeddings.len() / width;
             }
             let scale = 1.0 / total as f32;
             found.grads.iter().map(|grad| grad * scale).collect()
         })?;
-        Ok((loss, grad))
-    }
-}
-
-/// Adds the cosines of embeddings to the prompts' plain embeddings for one tower.
-fn measure(
-    prompts: &[EncodedPrompt],
-    tower: usize,
-    embeddings: &[f32],
-    width: usize,
-    cosines: &[f64],
-    similarity: &mut Similarity,
-) {
-    for (prompt, to_aim) in prompts.iter().zip(cosines) {
-        // metrics leave out what an edit has replaced
-        if prompt.schedule.leaves() {
-            continue;
-        }
-        let plain = &prompt.embedding.plain[tower];
-        let sum = if *plain == prompt.embedding.aims[tower].vector {
-            *to_aim
-        } else {
-            let target = Target {
-                vector: plain.clone(),
-                weight: 0.0,
-                stop: None,
-            };
-            prompt_loss(embeddings, width, &[target], Distance::Cosine, Select::All).cosines[0]
-        };
-        let entry = similarity.entry(prompt.label.clone()).or_default();
-        entry.0 += sum;
-        entry.1 += (embeddings.len() / width) as f64;
+        Ok(TowerOutput {
+            scores: tower.scores(),
+            weight: guide.weight.at(at.t()) * tower.share() * sure(&guide.prompts, index, at),
+            loss,
+            rms: root_mean_square(&grad)?,
+            grad,
+        })
     }
 }
 
@@ -162,36 +138,28 @@ impl Term for ClipTerm {
         let mut similarity = Similarity::new();
         let mut outputs: Vec<TowerOutput> = vec![];
         let mut parts = BTreeMap::new();
-        let towers = self.guides.iter().map(|guide| guide.clip.towers().len());
-        let is_alone = towers.sum::<usize>() == 1;
         for guide in &self.guides {
             for (index, tower) in guide.clip.towers().iter().enumerate() {
-                let weight =
-                    guide.weight.at(at.t()) * tower.share() * sure(&guide.prompts, index, at);
                 let number = outputs.len();
-                let (loss, grad) =
-                    self.tower_loss(guide, index, number, image, at, &mut similarity)?;
-                let rms = if is_alone {
-                    1.0
-                } else {
-                    parts.insert(format!("clip/{}", tower.name()), weight * loss);
-                    root_mean_square(&grad)?
-                };
-                outputs.push(TowerOutput {
-                    judges: tower.scores(),
-                    weight,
-                    loss,
-                    grad,
-                    rms,
-                });
+                let output =
+                    self.evaluate_tower(guide, index, number, image, at, &mut similarity)?;
+                parts.insert(
+                    format!("clip/{}", tower.name()),
+                    output.weight * output.loss,
+                );
+                outputs.push(output);
             }
+        }
+        if outputs.len() == 1 {
+            // its loss is the term's
+            parts.clear();
         }
         let similarity = similarity.into_iter();
         Ok(TermOutput {
             loss: outputs.iter().map(|tower| tower.weight * tower.loss).sum(),
             grad: balanced(outputs)?,
             similarity: similarity
-                .map(|(label, (sum, count))| (label, sum / count))
+                .map(|(label, (sum, count))| (label, sum / count as f64))
                 .collect(),
             parts,
         })
@@ -218,20 +186,21 @@ fn sure(prompts: &[EncodedPrompt], tower: usize, at: StepContext) -> f64 {
     if all > 0.0 { sum / all } else { 1.0 }
 }
 
-/// The weighted sum of the towers' gradients, each first scaled to the mean size of those that judge: a tower whose gradient is large by nature
+/// The weighted sum of the towers' gradients, each first scaled to the mean size of those that score: a tower whose gradient is large by nature
 /// would otherwise paint alone. With one tower this is its gradient.
 fn balanced(outputs: Vec<TowerOutput>) -> Result<Tensor> {
-    let judges = outputs.iter().filter(|output| output.judges);
-    let (sum, count) = judges.fold((0.0, 0), |(sum, count), output| {
+    let scoring = outputs.iter().filter(|output| output.scores);
+    let (sum, count) = scoring.fold((0.0, 0), |(sum, count), output| {
         (sum + output.rms, count + 1)
     });
     let mean = sum / f64::from(count.max(1));
+    let is_alone = outputs.len() == 1;
     let mut sum = None;
     for output in outputs {
-        let scale = if output.rms > 0.0 {
-            output.weight * mean / output.rms
-        } else {
+        let scale = if is_alone || output.rms == 0.0 {
             output.weight
+        } else {
+            output.weight * mean / output.rms
         };
         add_to(&mut sum, (output.grad * scale)?)?;
     }

@@ -4,9 +4,9 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::Device;
-use clip::{Clip, ClipChoice};
+use clip::{Clip, ClipChoice, Library};
 use phantasia_core::check::Checker;
 
 use crate::cutouts::{self, CutoutSampler};
@@ -47,14 +47,12 @@ impl<T: TermConfig> TermConfig for Box<T> {
     }
 }
 
-type LoadClip = dyn Fn(&str, ClipChoice, &Device) -> Result<Arc<Clip>> + Send;
-
 /// What the terms of a render share: settings of the recipe, and the models that were loaded.
 pub struct TermContext {
     cutouts: cutouts::Config,
     seed: u64,
     memory: usize,
-    load_clip: Box<LoadClip>,
+    library: Library,
     models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
     /// Where the terms compute.
     pub device: Device,
@@ -62,34 +60,29 @@ pub struct TermContext {
     pub warnings: Vec<String>,
 }
 
-/// The default cutouts, the CPU, and no CLIPs.
+/// The default cutouts, on the CPU.
 impl Default for TermContext {
     fn default() -> Self {
-        Self::new(
-            cutouts::Config::default(),
-            0,
-            256 << 20,
-            &Device::Cpu,
-            |name, _, _| bail!("nothing loads the CLIP `{name}`"),
-        )
+        let (cutouts, library) = (cutouts::Config::default(), Library::default());
+        Self::new(cutouts, 0, 256 << 20, library, &Device::Cpu)
     }
 }
 
 impl TermContext {
     /// A context without models. `cutouts` are those of terms that do not change them, and `seed` decides them; a micro-batch of cutouts may
-    /// take about `memory` bytes. `load_clip` loads the CLIP of a name.
+    /// take about `memory` bytes. CLIPs are taken from `library`.
     pub fn new(
         cutouts: cutouts::Config,
         seed: u64,
         memory: usize,
+        library: Library,
         device: &Device,
-        load_clip: impl Fn(&str, ClipChoice, &Device) -> Result<Arc<Clip>> + Send + 'static,
     ) -> Self {
         Self {
             cutouts,
             seed,
             memory,
-            load_clip: Box::new(load_clip),
+            library,
             models: HashMap::new(),
             device: device.clone(),
             warnings: vec![],
@@ -121,7 +114,7 @@ impl TermContext {
     /// When it cannot be loaded.
     pub fn clip(&mut self, name: &str, choice: ClipChoice) -> Result<Arc<Clip>> {
         self.model(&format!("{name} {choice:?}"), |context| {
-            let clip = (context.load_clip)(name, choice, &context.device)?;
+            let clip = context.library.clip(name, choice, &context.device)?;
             context.warnings.extend(clip.warnings().iter().cloned());
             Ok(clip)
         })

@@ -6,7 +6,7 @@ use clip::{Shown, Tower};
 use frozen::Crop;
 use phantasia_core::check::Checker;
 use phantasia_core::random::{self, Purpose};
-use phantasia_core::{Schedule, StepContext};
+use phantasia_core::{Schedule, StepContext, config};
 use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,37 +22,29 @@ const SMALL_INPUT_SHARE: f64 = 0.75;
 /// The number of cutouts for a CLIP of small input, and for any other, where a recipe does not say.
 const COUNTS: (usize, usize) = (2, 16);
 
-/// Declares the settings with their defaults, and the changes of single ones that a model may have.
+/// Declares the settings, and the changes of single ones that a model may have.
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $key:ident: $type:ty = $default:expr,)*) => {
-        /// The cutouts of the picture that CLIP is shown at every step.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        #[schemars(rename = "Cutouts")]
-        pub struct Config {
-            $($(#[$attribute])* pub $key: $type,)*
-        }
-
-        impl Default for Config {
-            fn default() -> Self {
-                Self { $($key: $default,)* }
+    ($($(#[$about:meta])* $key:ident: $type:ty = $default:expr,)*) => {
+        config! {
+            /// The cutouts of the picture that CLIP is shown at every step.
+            #[schemars(rename = "Cutouts")]
+            pub struct Config {
+                $($(#[$about])* pub $key: $type = $default,)*
             }
         }
 
-        /// The settings of one model's cutouts; those that are not given are as the recipe's `cutouts` say.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        #[schemars(rename = "CutoutChanges")]
-        pub struct Changes {
-            $($(#[$attribute])* #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type>,)*
+        config! {
+            /// The settings of one model's cutouts; those that are not given are as the recipe's `cutouts` say.
+            #[schemars(rename = "CutoutChanges")]
+            pub struct Changes {
+                $($(#[$about])* #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type> = None,)*
+            }
         }
 
         impl Config {
             /// These settings with the changes of one model.
             pub fn with(&self, changes: Option<&Changes>) -> Self {
-                let Some(changes) = changes.cloned() else {
-                    return self.clone();
-                };
+                let changes = changes.cloned().unwrap_or_default();
                 Self { $($key: changes.$key.unwrap_or_else(|| self.$key.clone()),)* }
             }
         }
@@ -176,7 +168,13 @@ impl CutoutSampler {
             None => COUNTS.1,
         };
         let overview = (self.config.overview.at(t).round().max(0.0) as usize).min(count);
-        let draw = Draw::new(&self.config, (width, height), size, t);
+        let draw = Draw {
+            config: &self.config,
+            width: width as f64,
+            height: height as f64,
+            size,
+            t,
+        };
         let cutouts = (0..count)
             .map(|index| {
                 // towers use different ranges of indices
@@ -185,8 +183,8 @@ impl CutoutSampler {
                 match tower.shown() {
                     Shown::Cutouts if index < overview => draw.overview(index, rng),
                     Shown::Cutouts => draw.inner(rng),
-                    Shown::Middle => draw.in_place(width.min(height), width.min(height), rng),
-                    Shown::All => draw.in_place(width, height, rng),
+                    Shown::Middle => draw.in_place(draw.short(), draw.short(), rng),
+                    Shown::All => draw.in_place(draw.width, draw.height, rng),
                 }
             })
             .collect();
@@ -194,41 +192,32 @@ impl CutoutSampler {
     }
 }
 
-/// The settings at one step, as numbers.
+/// What the cutouts of one step have in common.
 struct Draw<'a> {
-    augment: &'a [Augment],
+    config: &'a Config,
+    /// Of the picture.
     width: f64,
     height: f64,
+    /// Side of the tower's input.
     size: usize,
-    power: f64,
-    min: f64,
-    max: f64,
-    margin: f64,
     t: f64,
 }
 
-impl<'a> Draw<'a> {
-    fn new(config: &'a Config, (width, height): (usize, usize), size: usize, t: f64) -> Self {
-        let short = width.min(height) as f64;
-        let automatic = if size < SMALL_INPUT {
-            SMALL_INPUT_SHARE
-        } else {
-            (size as f64).min(short) / short
+impl Draw<'_> {
+    /// The picture's shorter side.
+    fn short(&self) -> f64 {
+        self.width.min(self.height)
+    }
+
+    /// The smallest and the largest side of cutouts, at least one pixel.
+    fn sides(&self) -> [f64; 2] {
+        let max = self.config.max.at(self.t);
+        let min = match &self.config.min {
+            Some(min) => min.at(self.t),
+            None if self.size < SMALL_INPUT => SMALL_INPUT_SHARE,
+            None => (self.size as f64).min(self.short()) / self.short(),
         };
-        let max = config.max.at(t);
-        let min = config.min.as_ref().map_or(automatic, |min| min.at(t));
-        Self {
-            augment: &config.augment,
-            width: width as f64,
-            height: height as f64,
-            size,
-            power: config.power.at(t),
-            // a side of at least one pixel
-            min: (min.min(max) * short).max(1.0),
-            max: (max * short).max(1.0),
-            margin: config.margin.at(t),
-            t,
-        }
+        [min.min(max), max].map(|share| (share * self.short()).max(1.0))
     }
 
     /// A rectangle of that size around the picture's middle.
@@ -257,8 +246,8 @@ impl<'a> Draw<'a> {
     }
 
     /// The middle of the picture, of that size, with its colours alone changed: for towers that know where things are in a picture.
-    fn in_place(&self, width: usize, height: usize, rng: &mut impl Rng) -> Cutout {
-        let crop = self.middle(width as f64, height as f64);
+    fn in_place(&self, width: f64, height: f64, rng: &mut impl Rng) -> Cutout {
+        let crop = self.middle(width, height);
         Cutout {
             crop,
             warp: None,
@@ -269,8 +258,9 @@ impl<'a> Draw<'a> {
 
     /// A square of random size somewhere in the picture.
     fn inner(&self, rng: &mut impl Rng) -> Cutout {
-        let side = rng.random::<f64>().powf(self.power) * (self.max - self.min) + self.min;
-        let over = self.margin * side;
+        let [min, max] = self.sides();
+        let side = rng.random::<f64>().powf(self.config.power.at(self.t)) * (max - min) + min;
+        let over = self.config.margin.at(self.t) * side;
         let mut place = |length: f64| {
             let (a, b) = (-over, length - side + over);
             random::uniform(rng, a.min(b), a.max(b))
@@ -287,7 +277,7 @@ impl<'a> Draw<'a> {
 
     fn augmented(&self, crop: Crop, rng: &mut impl Rng) -> Cutout {
         let mut cutout = Cutout::new(crop);
-        for augment in self.augment {
+        for augment in &self.config.augment {
             augment.apply(&mut cutout, self.size, self.t, rng);
         }
         cutout

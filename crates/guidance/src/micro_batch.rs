@@ -3,10 +3,9 @@
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use clip::Tower;
-use frozen::Layer;
+use frozen::{Layer, add_to};
 
 use crate::cutout::Cutouts;
-use crate::term::add_to;
 
 /// The gradient, in the shape of the image, of a loss of the embeddings of an image's cutouts.
 ///

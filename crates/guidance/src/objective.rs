@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
+use frozen::add_to;
 use phantasia_core::StepContext;
 
-use crate::term::{Term, add_to};
+use crate::term::Term;
 
 /// The loss of an image by all terms together.
 pub struct Guidance {
@@ -29,6 +30,11 @@ impl Objective {
     /// The sum of these terms, at least one.
     pub fn new(terms: Vec<Box<dyn Term>>) -> Self {
         Self { terms }
+    }
+
+    /// Adds a term.
+    pub fn push(&mut self, term: Box<dyn Term>) {
+        self.terms.push(term);
     }
 
     /// Replaces the terms.

@@ -23,8 +23,6 @@ pub struct PromptLoss {
     pub loss: f64,
     /// d(loss)/d(embedding), for each embedding.
     pub grads: Vec<f32>,
-    /// The sum over the embeddings of the cosine to each target.
-    pub cosines: Vec<f64>,
 }
 
 /// Compares embeddings, `width` numbers each, of any length but 0, with the targets.
@@ -43,17 +41,10 @@ pub fn prompt_loss(
     let mut result = PromptLoss {
         loss: 0.0,
         grads: vec![0.0; embeddings.len()],
-        cosines: vec![0.0; targets.len()],
     };
     let mixed = (select == Select::Mix).then(|| mix(targets, width));
-    let mut cosines = vec![0.0; targets.len()];
     for (x, grad) in (embeddings.chunks_exact(width)).zip(result.grads.chunks_exact_mut(width)) {
-        let norm = dot(x, x).sqrt().max(f64::MIN_POSITIVE);
-        let cosine_to = |target: &Target| (dot(x, &target.vector) / norm).clamp(-1.0, 1.0);
-        for ((target, cosine), sum) in (targets.iter().zip(&mut cosines)).zip(&mut result.cosines) {
-            *cosine = cosine_to(target);
-            *sum += *cosine;
-        }
+        let length = length(x);
         let mut add = |target: &Target, cosine: f64| {
             let (d, slope) = distance.of_cosine(cosine);
             result.loss += target.weight * d;
@@ -61,14 +52,17 @@ pub fn prompt_loss(
             let slope = if is_near { 0.0 } else { target.weight * slope };
             // d(cos)/dx = (y - cos * x / |x|) / |x|
             for ((grad, x), y) in grad.iter_mut().zip(x).zip(&target.vector) {
-                let direction = (f64::from(*y) - cosine * f64::from(*x) / norm) / norm;
+                let direction = (f64::from(*y) - cosine * f64::from(*x) / length) / length;
                 *grad += (slope * direction) as f32;
             }
         };
         if let Some(target) = &mixed {
-            add(target, cosine_to(target));
+            add(target, cosine(x, length, &target.vector));
             continue;
         }
+        let cosines: Vec<f64> = (targets.iter())
+            .map(|target| cosine(x, length, &target.vector))
+            .collect();
         let only = selected(targets, &cosines, select);
         for (i, (target, cosine)) in targets.iter().zip(&cosines).enumerate() {
             let counts = target.weight < 0.0 || only.is_none_or(|only| only == i);
@@ -78,6 +72,21 @@ pub fn prompt_loss(
         }
     }
     result
+}
+
+/// The sum of the cosines of embeddings, `width` numbers each, to a vector of unit length.
+pub(crate) fn sum_of_cosines(embeddings: &[f32], width: usize, vector: &[f32]) -> f64 {
+    let embeddings = embeddings.chunks_exact(width);
+    embeddings.map(|x| cosine(x, length(x), vector)).sum()
+}
+
+fn length(x: &[f32]) -> f64 {
+    dot(x, x).sqrt().max(f64::MIN_POSITIVE)
+}
+
+/// The cosine of a vector of that length to one of unit length.
+fn cosine(x: &[f32], length: f64, unit: &[f32]) -> f64 {
+    (dot(x, unit) / length).clamp(-1.0, 1.0)
 }
 
 /// The only positive target that an embedding with these cosines uses; none where it uses all.

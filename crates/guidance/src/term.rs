@@ -43,12 +43,3 @@ pub trait Term: Send {
         Ok(None)
     }
 }
-
-/// Adds a gradient to a sum that may still be empty.
-pub(crate) fn add_to(sum: &mut Option<Tensor>, grad: Tensor) -> candle_core::Result<()> {
-    *sum = Some(match sum.take() {
-        None => grad,
-        Some(sum) => (sum + grad)?,
-    });
-    Ok(())
-}

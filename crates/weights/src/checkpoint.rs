@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use branch::Branch;
 use candle_core::Tensor;
 pub use error::CheckpointError;
-pub(crate) use index::shards;
+pub(crate) use index::{is_plain, shards};
 pub use model::Scope;
 
 use crate::safetensors::{Header, SafetensorsError};
@@ -45,7 +45,7 @@ struct Unreadable {
     tensor: bool,
 }
 
-/// A file or a compressed part of one, and its name in messages.
+/// What tensors are read from, and its name in messages.
 struct Part {
     origin: String,
     source: Source,
@@ -89,15 +89,9 @@ impl Checkpoint {
             Format::Safetensors => Self::safetensors(origin, Source::File(file), length),
             Format::Pickle(format) => match pickle::read(file, length, format) {
                 Ok(contents) => Ok(Self {
-                    parts: (contents.sources.into_iter())
-                        .map(|source| Part {
-                            origin: origin.clone(),
-                            source,
-                        })
-                        .collect(),
-                    unreadable: contents.unreadable,
+                    unreadable: contents.found.unreadable,
                     prefix: contents.prefix,
-                    ..Self::of(origin, vec![], contents.tensors)
+                    ..Self::of(origin, contents.sources, contents.found.tensors)
                 }),
                 Err(what) => Err(CheckpointError::Pickle { origin, what }),
             },
@@ -114,10 +108,14 @@ impl Checkpoint {
         Self::safetensors(origin.to_owned(), Source::Bytes(bytes), bytes.len() as u64)
     }
 
-    fn of(origin: String, parts: Vec<Part>, entries: BTreeMap<String, Entry>) -> Self {
+    fn of(origin: String, sources: Vec<Source>, entries: BTreeMap<String, Entry>) -> Self {
+        let part = |source| Part {
+            origin: origin.clone(),
+            source,
+        };
         Self {
+            parts: sources.into_iter().map(part).collect(),
             origin,
-            parts,
             entries,
             unreadable: BTreeMap::new(),
             prefix: String::new(),
@@ -125,19 +123,17 @@ impl Checkpoint {
         }
     }
 
-    fn single(origin: String, source: Source, entries: BTreeMap<String, Entry>) -> Self {
-        let part = Part {
-            origin: origin.clone(),
-            source,
-        };
-        Self::of(origin, vec![part], entries)
-    }
-
     /// The shards that an index names.
     fn sharded(path: &Path, origin: &str) -> Result<Self, CheckpointError> {
         let mut whole = Self::of(origin.to_owned(), vec![], BTreeMap::new());
         let mut prefixes = BTreeSet::new();
         for name in shards(path)? {
+            if !is_plain(&name) {
+                return Err(CheckpointError::Index {
+                    origin: origin.to_owned(),
+                    what: format!("`{name}` is not the name of a file in its folder"),
+                });
+            }
             let part = Self::open(&path.with_file_name(name))?;
             let offset = whole.parts.len();
             whole.parts.extend(part.parts);
@@ -183,16 +179,16 @@ impl Checkpoint {
                 (key, entry)
             })
             .collect();
-        Ok(Self::single(origin, source, entries))
+        Ok(Self::of(origin, vec![source], entries))
     }
 
-    /// A checkpoint that has every tensor it is asked for, with random values: to time and to test shapes without weights.
+    /// A checkpoint that has a tensor of every name and shape, with random values, for benchmarks and tests of shapes.
     pub fn random(seed: u64) -> Self {
         let origin = "random weights".to_owned();
-        Self::single(origin, Source::Random { seed }, BTreeMap::new())
+        Self::of(origin, vec![Source::Random { seed }], BTreeMap::new())
     }
 
-    /// Where it comes from, for messages.
+    /// Its path or name in messages.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -224,7 +220,7 @@ impl Checkpoint {
     /// The tensor of that name and shape, as f32 on the processor.
     ///
     /// # Errors
-    /// Where it is missing, has another shape or an unsupported type, or the file cannot be read.
+    /// If it is missing, has another shape or an unsupported type, or the file cannot be read.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         if let Some(Source::Random { seed }) = self.parts.first().map(|part| &part.source) {
             return Ok(values::random(*seed, key, shape)?);

@@ -17,7 +17,6 @@ pub use cache::{Cache, Snapshot};
 pub use files::{file_in, only_weights};
 pub use hub::{DownloadProgress, FetchError, Fetched, Hub};
 pub use model_ref::{EMBEDDED, HubModel, ModelRef, ResolveError};
-pub use names::is_repository;
 pub use request::FetchRequest;
 pub use resolve::{ResolvedModel, megabytes, resolve, resolve_path};
-pub use table::{FileSet, Model, ModelKind, STANDARD_CLIP, WeightsNames, all};
+pub use table::{FileSet, Model, ModelKind, WeightsNames, all};

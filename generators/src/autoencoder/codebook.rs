@@ -1,4 +1,4 @@
-//! The vectors that a VQGAN's latents are made of.
+//! The codebook of a VQGAN.
 
 use candle_core::{D, Result, Tensor, bail};
 use frozen::{Layer, Linear};

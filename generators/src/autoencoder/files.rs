@@ -55,7 +55,7 @@ pub(super) fn find(path: &Path) -> Result<Weights, AutoencoderError> {
     })
 }
 
-/// Possible paths of the other half, if the name says that the file is a half.
+/// Possible paths of the other half, if the file is a half by its name.
 fn other_half(path: &Path, half: &str, other: &str) -> Option<Vec<PathBuf>> {
     let name = path.file_name()?.to_str()?;
     if !name.contains(half) {

@@ -1,4 +1,4 @@
-//! What each layout calls the parts of a VQGAN.
+//! The names of a VQGAN's parts in each layout.
 
 use weights::checkpoint::Branch;
 
@@ -70,9 +70,10 @@ impl Names {
 
     /// A residual block in the middle, 0 or 1.
     pub fn middle_block(&self, half: Half, index: usize) -> String {
-        let part = match self.taming() {
-            true => format!("mid.block_{}", index + 1),
-            false => format!("mid_block.resnets.{index}"),
+        let part = if self.taming() {
+            format!("mid.block_{}", index + 1)
+        } else {
+            format!("mid_block.resnets.{index}")
         };
         self.half(half, &part)
     }
@@ -92,11 +93,12 @@ impl Names {
         self.half(half, if taming { "norm_out" } else { "conv_norm_out" })
     }
 
-    /// The 1x1 convolution beside a block that changes the number of channels.
+    /// The 1x1 convolution in the shortcut of a block that changes the number of channels.
     pub fn shortcut(&self) -> &'static str {
-        match self.taming() {
-            true => "nin_shortcut",
-            false => "conv_shortcut",
+        if self.taming() {
+            "nin_shortcut"
+        } else {
+            "conv_shortcut"
         }
     }
 
@@ -110,11 +112,14 @@ impl Names {
             ["group_norm", "to_q", "to_k", "to_v", "to_out.0"]
         }
     }
+}
 
-    /// The codebook; that of a VQGAN trained with the Gumbel softmax has another name.
-    pub fn codebook(&self, weights: Branch<'_>) -> String {
-        let names = ["quantize.embed.weight", "quantize.embedding.weight"];
-        let gumbel = weights.has(names[0]);
-        names[usize::from(!gumbel)].to_owned()
+/// The codebook; that of a VQGAN trained with the Gumbel softmax has a name of its own.
+pub(super) fn codebook(has: impl Fn(&str) -> bool) -> &'static str {
+    const GUMBEL: &str = "quantize.embed.weight";
+    if has(GUMBEL) {
+        GUMBEL
+    } else {
+        "quantize.embedding.weight"
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use frozen::{Layer, Pullback};
+use frozen::{Layer, Pullback, add_to};
 
 /// The smallest tile, in latents a side.
 pub(super) const LEAST: usize = 8;
@@ -52,31 +52,18 @@ impl<L> Tiled<L> {
         (0..count).map(|i| i * rest / (count - 1)).collect()
     }
 
-    fn tiles(&self, h: usize, w: usize) -> Vec<Tile> {
-        let columns = self.starts(w);
-        let rows = self.starts(h).into_iter();
-        rows.flat_map(|y| {
-            columns.iter().map(move |&x| Tile {
-                y,
-                x,
-                h: self.tile.min(h),
-                w: self.tile.min(w),
-            })
-        })
-        .collect()
-    }
-
-    /// How much each pixel along a tile's side counts: rising over the overlap at an end that is not the picture's. Weights of
-    /// neighbours are brought to a sum of 1 by [`Tiled::shares`].
+    /// How much each pixel along a tile's side counts: rising over the overlap at an end that is not the picture's. [`Tiled::shares`]
+    /// normalises the weights of neighbours.
     fn ramp(&self, start: usize, size: usize, latents: usize) -> Vec<f32> {
         let (pixels, overlap) = (size * self.factor, self.overlap * self.factor);
         (0..pixels)
             .map(|i| {
                 let rise = |distance: usize| ((distance as f32 + 0.5) / overlap as f32).min(1.0);
                 let low = if start > 0 { rise(i) } else { 1.0 };
-                let high = match start + size < latents {
-                    true => rise(pixels - 1 - i),
-                    false => 1.0,
+                let high = if start + size < latents {
+                    rise(pixels - 1 - i)
+                } else {
+                    1.0
                 };
                 low * high
             })
@@ -109,17 +96,18 @@ impl<L> Tiled<L> {
         let (rows, columns) = (self.starts(h), self.starts(w));
         let down = self.shares(&rows, h);
         let along = self.shares(&columns, w);
-        let tiles = self.tiles(h, w).into_iter().enumerate();
-        tiles
-            .map(|(i, tile)| {
-                let (down, along) = (&down[i / columns.len()], &along[i % columns.len()]);
+        let (h, w) = (self.tile.min(h), self.tile.min(w));
+        let mut plan = vec![];
+        for (&y, down) in rows.iter().zip(&down) {
+            for (&x, along) in columns.iter().zip(&along) {
                 let device = latents.device();
                 let down = Tensor::from_slice(down, (1, 1, down.len(), 1), device)?;
                 let along = Tensor::from_slice(along, (1, 1, 1, along.len()), device)?;
                 let share = down.broadcast_mul(&along)?.to_dtype(latents.dtype())?;
-                Ok((tile, share))
-            })
-            .collect()
+                plan.push((Tile { y, x, h, w }, share));
+            }
+        }
+        Ok(plan)
     }
 }
 
@@ -131,10 +119,7 @@ impl<L: Layer + 'static> Layer for Tiled<L> {
         for (tile, share) in self.plan(latents)? {
             let part = self.decoder.eval(&tile.of(latents, 1)?)?;
             let part = tile.placed(&part.broadcast_mul(&share)?, size, self.factor)?;
-            image = Some(match image {
-                None => part,
-                Some(image) => (image + part)?,
-            });
+            add_to(&mut image, part)?;
         }
         image.ok_or_else(|| candle_core::Error::Msg("no latents to decode".to_owned()))
     }

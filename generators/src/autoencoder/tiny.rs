@@ -1,20 +1,21 @@
 //! The tiny autoencoder TAESD and its family (madebyollin/taesd): plain convolutions and residual blocks with ReLU. TAEF2 has a
 //! branch before its coarsest blocks that is normalised over the whole picture.
 //!
-//! Both layouts number the layers of a sequence. What stands where follows from which numbers have tensors, and of what
+//! Both layouts number the layers of a sequence. The kind of each layer follows from which numbers have tensors, and of what
 //! shape: a block has `conv.0`, a convolution `weight`; numbers without tensors are activations or upsamplings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use frozen::{
     Activation, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, UpsampleNearest,
 };
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
-use super::layers::{SoftClamp, convolution};
+use super::layers::SoftClamp;
 use super::{Autoencoder, AutoencoderError, Layout};
+use crate::layers::conv;
 
 /// The latents' soft clamp.
 const LIMIT: f64 = 3.0;
@@ -104,7 +105,7 @@ impl<'a> Sequence<'a> {
         self.weights.checkpoint().shape(&format!("{name}.weight"))
     }
 
-    /// Channels before and after a convolution, from its shape; where it is missing or none, the error that says so.
+    /// Channels before and after a convolution, from its shape; an error where it is missing or no convolution.
     fn channels(&self, name: &str) -> Result<(usize, usize), CheckpointError> {
         match self.shape(name) {
             Some(&[outputs, inputs, _, _]) => Ok((inputs, outputs)),
@@ -115,7 +116,7 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// The convolution or block of that number, and the channels it gives.
+    /// The convolution or block of that number, and its output channels.
     fn layer(
         &self,
         number: usize,
@@ -132,10 +133,9 @@ impl<'a> Sequence<'a> {
             .weights
             .get(&format!("{name}.weight"), &[outputs, inputs, 3, 3])?;
         let bias = format!("{name}.bias");
-        let bias: Option<Tensor> = match self.weights.has(&bias) {
-            true => Some(self.weights.get(&bias, &[outputs])?),
-            false => None,
-        };
+        let bias = (self.weights.has(&bias))
+            .then(|| self.weights.get(&bias, &[outputs]))
+            .transpose()?;
         let options = Conv2dOptions {
             stride,
             padding: 1,
@@ -147,13 +147,8 @@ impl<'a> Sequence<'a> {
     fn block(&self, name: &str, inputs: usize) -> Result<(Box<dyn Layer>, usize), CheckpointError> {
         let (_, outputs) = self.channels(&format!("{name}.conv.0"))?;
         let conv = |i: usize, inputs: usize| {
-            convolution(
-                self.weights,
-                &format!("{name}.conv.{i}"),
-                inputs,
-                outputs,
-                3,
-            )
+            let name = format!("{name}.conv.{i}");
+            conv(self.weights, &name, [inputs, outputs], 3)
         };
         let branch = Chain::new(vec![
             Box::new(conv(0, inputs)?),
@@ -246,7 +241,7 @@ impl<'a> Sequence<'a> {
                      which is not supported"
                 )));
             }
-            // the last convolution is missing: ask for it
+            // the last convolution is missing: reading it gives the error
             self.channels(&format!("{}{}", self.prefix, last + 1))?;
         }
         let sizes = Sizes {
@@ -278,7 +273,7 @@ impl<'a> Sequence<'a> {
             factor <<= usize::from(halves);
         }
         if channels != latent {
-            // it would not fit the decoder: the last convolution's shape says so
+            // it does not fit the decoder: reading the last convolution gives the error
             let key = format!("{}{last}.weight", self.prefix);
             self.weights.get(&key, &[latent, channels, 3, 3])?;
         }

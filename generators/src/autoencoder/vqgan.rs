@@ -1,20 +1,23 @@
 //! The convolutional encoder and decoder of VQGAN (Esser et al. 2021, appendix A), which latent diffusion took over.
 
 use frozen::{
-    Chain, Conv2dOptions, GroupNorm, Layer, Parallel, Residual, SelfAttention, UpsampleNearest,
+    Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Parallel, Residual, SelfAttention,
+    UpsampleNearest,
 };
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
-use super::layers::{FirstChannels, SpatialAttention, convolution, convolution_with, projection};
-use super::names::{Half, Names};
+use super::layers::FirstChannels;
+use super::names::{Half, Names, codebook};
 use super::{Affine, AutoencoderError, Config, Layout};
-use crate::pad::PadEnd;
+use crate::layers::{
+    Loaded, Norm, NormStyle, OverPixels, PadEnd, conv, conv_with, linear, linear_of_conv,
+};
 
 /// Of every group norm in both frameworks.
 const EPS: f64 = 1e-6;
 /// Groups of every norm in taming-transformers.
 const GROUPS: usize = 32;
-/// Stable Diffusion's, where no configuration says another.
+/// Stable Diffusion's, the default without a configuration.
 const SCALING: f64 = 0.18215;
 /// No network has more levels.
 const MOST_LEVELS: usize = 12;
@@ -32,7 +35,7 @@ pub struct VqganConfig {
     pub middle_attention: bool,
     /// Channels between encoder and decoder.
     pub latent: usize,
-    /// Numbers in each code: channels of what is painted.
+    /// Numbers in each code: channels of the latents outside of the network.
     pub code: usize,
     /// Codes in the codebook; 0 where there is none.
     pub codes: usize,
@@ -40,11 +43,11 @@ pub struct VqganConfig {
     pub groups: usize,
     /// Whether 1x1 convolutions lead from `latent` channels to `code` and back.
     pub quant_conv: bool,
-    /// Whether the encoder gives means and variances (AutoencoderKL).
+    /// Whether the encoder outputs means and variances (AutoencoderKL).
     pub moments: bool,
-    /// What is painted is `(latents - shift) * scale`, of variance about 1.
+    /// Latents outside of the network are `(latents - shift) * scale`, of variance about 1.
     pub scale: f64,
-    /// What is taken off the latents.
+    /// What is subtracted from the latents.
     pub shift: f64,
     /// Whether the network's pictures lie in -1..=1; else in 0..=1 (aMUSEd's).
     pub symmetric: bool,
@@ -67,14 +70,6 @@ impl VqganConfig {
             scale: 1.0,
             shift: 0.0,
             symmetric: true,
-        }
-    }
-
-    /// `vqgan_imagenet_f16_16384`: the same with 16,384 codes.
-    pub fn f16_16384() -> Self {
-        Self {
-            codes: 16_384,
-            ..Self::f16_1024()
         }
     }
 
@@ -102,16 +97,16 @@ impl VqganConfig {
         let inferred = Self::infer(checkpoint, names)?;
         match config {
             None => Ok(inferred),
-            Some(config) => inferred.told(config),
+            Some(config) => inferred.configured(config),
         }
     }
 
     fn infer(checkpoint: &Checkpoint, names: &Names) -> Result<Self, AutoencoderError> {
         let has = |key: String| checkpoint.shape(&key).is_some();
-        // a tensor whose shape says how the network goes on
+        // the shape of a tensor that the layers after it depend on
         let shape = |key: String, rank: usize| match checkpoint.shape(&key) {
             Some(shape) if shape.len() == rank => Ok(shape.to_vec()),
-            // asking for it gives the error: that it is missing, or of another rank
+            // reading it gives the error: that it is missing, or of another rank
             _ => match checkpoint.tensor(&key, &vec![1; rank]) {
                 Ok(tensor) => Ok(tensor.dims().to_vec()),
                 Err(error) => Err(error),
@@ -143,17 +138,17 @@ impl VqganConfig {
         let middle = format!("{}.{norm}.weight", names.middle_attention(half));
         let latent = shape(names.half(Half::Decoder, "conv_in.weight"), 4)?[1];
         let quant_conv = has("post_quant_conv.weight".to_owned());
-        let code = match quant_conv {
-            true => shape("post_quant_conv.weight".to_owned(), 4)?[1],
-            false => latent,
+        let code = if quant_conv {
+            shape("post_quant_conv.weight".to_owned(), 4)?[1]
+        } else {
+            latent
         };
         let moments = shape(names.half(half, "conv_out.weight"), 4)?[0] == 2 * latent;
-        let codebooks = ["quantize.embedding.weight", "quantize.embed.weight"];
-        let codes = match codebooks.into_iter().find(|key| has((*key).to_owned())) {
-            Some(key) => shape(key.to_owned(), 2)?[0],
-            None if moments => 0,
-            // a VQGAN without its codebook
-            None => shape(codebooks[0].to_owned(), 2)?[0],
+        let codebook = codebook(|key| has(key.to_owned()));
+        let codes = if moments && !has(codebook.to_owned()) {
+            0
+        } else {
+            shape(codebook.to_owned(), 2)?[0]
         };
         let (scale, shift) = (if codes == 0 { SCALING } else { 1.0 }, 0.0);
         Ok(Self {
@@ -173,8 +168,8 @@ impl VqganConfig {
         })
     }
 
-    /// What a `config.json` of diffusers says; where it is silent, what was inferred.
-    fn told(mut self, config: &Config) -> Result<Self, AutoencoderError> {
+    /// The sizes in a `config.json` of diffusers; missing keys keep what was inferred.
+    fn configured(mut self, config: &Config) -> Result<Self, AutoencoderError> {
         let get = |key: &str| config.json.get(key).filter(|value| !value.is_null());
         let count = |key: &str, default: usize| match get(key) {
             None => Ok(default),
@@ -249,23 +244,13 @@ impl VqganConfig {
         if let Some(middle) = is("mid_block_add_attention", self.middle_attention) {
             self.middle_attention = middle;
         }
-        // aMUSEd's codebooks alone are asked by number, and they were trained on pictures in 0..=1
+        // only aMUSEd has this key, whose networks were trained on pictures in 0..=1
         self.symmetric = is("lookup_from_codebook", false) != Some(true);
         Ok(self)
     }
 }
 
-fn group_norm(
-    weights: Branch<'_>,
-    name: &str,
-    channels: usize,
-    groups: usize,
-) -> Result<GroupNorm, CheckpointError> {
-    let part = |part: &str| weights.get(&format!("{name}.{part}"), &[channels]);
-    Ok(GroupNorm::new(groups, part("weight")?, part("bias")?, EPS)?)
-}
-
-/// What every block of one half of a network is made from.
+/// What every block of one half of a network is read with.
 struct Reader<'a> {
     weights: Branch<'a>,
     names: &'a Names,
@@ -283,34 +268,39 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Norm, silu, convolution, twice, beside a shortcut.
-    fn block(
-        &self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Box<dyn Layer>, CheckpointError> {
+    /// Norm, silu, convolution, twice, with a shortcut.
+    fn block(&self, name: &str, inputs: usize, outputs: usize) -> Loaded<Box<dyn Layer>> {
         let branch = Chain::new(vec![
             Box::new(self.norm(&format!("{name}.norm1"), inputs)?.then_silu()),
-            Box::new(self.conv(&format!("{name}.conv1"), inputs, outputs, 3)?),
+            Box::new(self.conv(&format!("{name}.conv1"), [inputs, outputs], 3)?),
             Box::new(self.norm(&format!("{name}.norm2"), outputs)?.then_silu()),
-            Box::new(self.conv(&format!("{name}.conv2"), outputs, outputs, 3)?),
+            Box::new(self.conv(&format!("{name}.conv2"), [outputs, outputs], 3)?),
         ]);
         if inputs == outputs {
             return Ok(Box::new(Residual(branch)));
         }
         let shortcut = format!("{name}.{}", self.names.shortcut());
-        let shortcut = self.conv(&shortcut, inputs, outputs, 1)?;
+        let shortcut = self.conv(&shortcut, [inputs, outputs], 1)?;
         Ok(Box::new(Parallel(branch, shortcut)))
     }
 
-    fn attention(&self, name: &str, channels: usize) -> Result<Box<dyn Layer>, CheckpointError> {
+    fn attention(&self, name: &str, channels: usize) -> Loaded<Box<dyn Layer>> {
         let [norm, q, k, v, out] = self.names.attention_parts(name, self.weights);
-        let part = |part: &str| projection(self.weights, &format!("{name}.{part}"), channels);
-        Ok(Box::new(Residual(SpatialAttention {
-            norm: self.norm(&format!("{name}.{norm}"), channels)?,
-            attention: SelfAttention::new(part(q)?, part(k)?, part(v)?, part(out)?, 1, false)?,
-        })))
+        // a matrix, or the weight of a 1 x 1 convolution
+        let part = |part: &str| -> Loaded<Linear> {
+            let name = format!("{name}.{part}");
+            let shape = self.weights.checkpoint().shape(&format!("{name}.weight"));
+            if shape.is_some_and(|shape| shape.len() == 2) {
+                linear(self.weights, &name, [channels, channels])
+            } else {
+                linear_of_conv(self.weights, &name, channels)
+            }
+        };
+        let attention = SelfAttention::new(part(q)?, part(k)?, part(v)?, part(out)?, 1, false)?;
+        Ok(Box::new(Residual(Chain::new(vec![
+            Box::new(self.norm(&format!("{name}.{norm}"), channels)?),
+            Box::new(OverPixels(attention)),
+        ]))))
     }
 
     fn middle(
@@ -318,7 +308,7 @@ impl<'a> Reader<'a> {
         chain: &mut Vec<Box<dyn Layer>>,
         channels: usize,
         attention: bool,
-    ) -> Result<(), CheckpointError> {
+    ) -> Loaded<()> {
         let (names, half) = (self.names, self.half);
         chain.push(self.block(&names.middle_block(half, 0), channels, channels)?);
         if attention {
@@ -328,42 +318,31 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn last(
-        &self,
-        chain: &mut Vec<Box<dyn Layer>>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<(), CheckpointError> {
+    fn last(&self, chain: &mut Vec<Box<dyn Layer>>, inputs: usize, outputs: usize) -> Loaded<()> {
         chain.push(Box::new(
             self.norm(&self.names.last_norm(self.half), inputs)?
                 .then_silu(),
         ));
         let name = self.names.half(self.half, "conv_out");
-        chain.push(Box::new(self.conv(&name, inputs, outputs, 3)?));
+        chain.push(Box::new(self.conv(&name, [inputs, outputs], 3)?));
         Ok(())
     }
 
-    fn norm(&self, name: &str, channels: usize) -> Result<GroupNorm, CheckpointError> {
-        group_norm(self.weights, name, channels, self.groups)
+    fn norm(&self, name: &str, channels: usize) -> Loaded<GroupNorm> {
+        let style = NormStyle {
+            groups: self.groups,
+            eps: EPS,
+        };
+        Ok(Norm::load(self.weights, name, channels, style)?.layer()?)
     }
 
-    fn conv(
-        &self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-    ) -> Result<frozen::Conv2d, CheckpointError> {
-        convolution(self.weights, name, inputs, outputs, kernel)
+    fn conv(&self, name: &str, channels: [usize; 2], kernel: usize) -> Loaded<Conv2d> {
+        conv(self.weights, name, channels, kernel)
     }
 }
 
 /// Pictures in 0..=1 to latents, not yet quantised.
-pub(super) fn encoder(
-    weights: Branch<'_>,
-    names: &Names,
-    config: &VqganConfig,
-) -> Result<Chain, CheckpointError> {
+pub(super) fn encoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) -> Loaded<Chain> {
     let half = Half::Encoder;
     let reader = Reader::new(weights, names, half, config);
     let levels = config.levels.len();
@@ -375,12 +354,8 @@ pub(super) fn encoder(
         }));
     }
     let mut channels = config.levels[0];
-    chain.push(Box::new(reader.conv(
-        &names.half(half, "conv_in"),
-        3,
-        channels,
-        3,
-    )?));
+    let name = names.half(half, "conv_in");
+    chain.push(Box::new(reader.conv(&name, [3, channels], 3)?));
     for (level, &outputs) in config.levels.iter().enumerate() {
         for index in 0..config.blocks {
             let name = names.block(half, (level, levels), index);
@@ -398,9 +373,8 @@ pub(super) fn encoder(
             };
             let name = names.resize(half, (level, levels));
             chain.push(Box::new(PadEnd));
-            chain.push(Box::new(convolution_with(
-                weights, &name, channels, channels, 3, options,
-            )?));
+            let square = [channels, channels];
+            chain.push(Box::new(conv_with(weights, &name, square, 3, options)?));
         }
     }
     reader.middle(&mut chain, channels, config.middle_attention)?;
@@ -408,8 +382,8 @@ pub(super) fn encoder(
     reader.last(&mut chain, channels, double * config.latent)?;
     if config.quant_conv {
         let name = "quant_conv";
-        let (from, to) = (double * config.latent, double * config.code);
-        chain.push(Box::new(convolution(weights, name, from, to, 1)?));
+        let channels = [double * config.latent, double * config.code];
+        chain.push(Box::new(conv(weights, name, channels, 1)?));
     }
     if config.moments {
         chain.push(Box::new(FirstChannels {
@@ -423,11 +397,7 @@ pub(super) fn encoder(
 }
 
 /// Latents to pictures, about 0..=1.
-pub(super) fn decoder(
-    weights: Branch<'_>,
-    names: &Names,
-    config: &VqganConfig,
-) -> Result<Chain, CheckpointError> {
+pub(super) fn decoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) -> Loaded<Chain> {
     let half = Half::Decoder;
     let reader = Reader::new(weights, names, half, config);
     let levels = config.levels.len();
@@ -437,14 +407,14 @@ pub(super) fn decoder(
     }
     if config.quant_conv {
         let name = "post_quant_conv";
-        let (from, to) = (config.code, config.latent);
-        chain.push(Box::new(convolution(weights, name, from, to, 1)?));
+        let channels = [config.code, config.latent];
+        chain.push(Box::new(conv(weights, name, channels, 1)?));
     }
     let mut channels = config.levels[levels - 1];
+    let name = names.half(half, "conv_in");
     chain.push(Box::new(reader.conv(
-        &names.half(half, "conv_in"),
-        config.latent,
-        channels,
+        &name,
+        [config.latent, channels],
         3,
     )?));
     reader.middle(&mut chain, channels, config.middle_attention)?;
@@ -461,7 +431,7 @@ pub(super) fn decoder(
         if level + 1 < levels {
             let name = names.resize(half, (level, levels));
             chain.push(Box::new(UpsampleNearest::new(2)?));
-            chain.push(Box::new(reader.conv(&name, channels, channels, 3)?));
+            chain.push(Box::new(reader.conv(&name, [channels, channels], 3)?));
         }
     }
     reader.last(&mut chain, channels, 3)?;
@@ -479,15 +449,12 @@ fn affine(scale: f64, shift: f64) -> Option<Affine> {
     (scale != 1.0 || shift != 0.0).then_some(Affine { scale, shift })
 }
 
-/// The classifier of a VQGAN trained with the Gumbel softmax, from what its encoder gives to a score for each code.
-pub(super) fn gumbel(
-    weights: Branch<'_>,
-    config: &VqganConfig,
-) -> Result<Option<Box<dyn Layer>>, CheckpointError> {
+/// The classifier of a VQGAN trained with the Gumbel softmax, from its encoder's output to a score for each code.
+pub(super) fn gumbel(weights: Branch<'_>, config: &VqganConfig) -> Loaded<Option<Box<dyn Layer>>> {
     let name = "quantize.proj";
     if !weights.has(&format!("{name}.weight")) {
         return Ok(None);
     }
-    let scores = convolution(weights, name, config.code, config.codes, 1)?;
+    let scores = conv(weights, name, [config.code, config.codes], 1)?;
     Ok(Some(Box::new(scores)))
 }

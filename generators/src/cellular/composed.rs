@@ -12,13 +12,10 @@ pub(super) fn step(rule: &Rule, x: &Tensor, fire: &Fire) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let senses = perceive(x, rule.config().padding)?;
     let senses = senses.reshape((batch, SENSES * channels, height * width))?;
-    let bias = rule.b1().reshape((1, (), 1))?;
-    let hidden = rule
-        .w1()
-        .broadcast_matmul(&senses)?
-        .broadcast_add(&bias)?
-        .relu()?;
-    let change = rule.w2().broadcast_matmul(&hidden)?.reshape(x.shape())?;
+    let [w1, b1, w2] = rule.weights();
+    let bias = b1.reshape((1, (), 1))?;
+    let hidden = w1.broadcast_matmul(&senses)?.broadcast_add(&bias)?.relu()?;
+    let change = w2.broadcast_matmul(&hidden)?.reshape(x.shape())?;
     let mask = fire.mask(batch * height, width);
     let mask = Tensor::from_vec(mask, (batch, 1, height, width), &candle_core::Device::Cpu)?;
     let mask = mask.to_dtype(x.dtype())?.to_device(x.device())?;

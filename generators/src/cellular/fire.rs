@@ -1,7 +1,7 @@
 //! Which cells change in an iteration.
 
-/// The cells that fire in one iteration: each with the same probability, on its own, decided by a key alone, so that the way back
-/// finds the same cells as the way there, whatever computes them.
+/// The cells that fire in one iteration: each independently with the same probability, decided by a key alone, so that the backward pass
+/// finds the same cells as the forward pass, on every device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fire {
     key: u64,

@@ -1,4 +1,4 @@
-//! One iteration of a rule and its way back, fused, on the CPU.
+//! One iteration of a rule and its backward pass, fused, on the CPU.
 //!
 //! A cell that does not fire keeps its state, and nothing is computed for it: the cells that fire are gathered, and the products are over
 //! these alone. With a fire rate of one half that is half of the work. States lie here as `[batch, height, channels, width]`, so that the
@@ -13,7 +13,7 @@ use super::fire::Fire;
 
 /// About so many cells a tile: the matrices of one fit a core's second cache.
 const TILE: usize = 1024;
-/// What a cell sees of each channel: itself, the slopes along x and y, and the Laplacian.
+/// The senses of a cell for each channel: itself, the slopes along x and y, and the Laplacian.
 pub(super) const SENSES: usize = 4;
 
 /// The sizes of a batch of states.
@@ -138,8 +138,8 @@ fn sized<T: Real>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
 }
 
 impl<T: Real> Scratch<T> {
-    /// Finds the tile's cells that fire, what they see, and their hidden values. Returns how many fire.
-    fn look(
+    /// Finds the tile's cells that fire, their senses and hidden values. Returns how many fire.
+    fn gather(
         &mut self,
         grid: &Grid,
         network: &Network<T>,
@@ -196,7 +196,7 @@ fn product<T: Real>(out: &mut [T], (rows, columns): (usize, usize), a: Mat<T>, b
     gemm(out, a, b, T::one(), false, Threads::One);
 }
 
-/// What the cells of a row see: `write(sense, cell, value)` for each channel's four senses in turn.
+/// The senses of the cells of a row: `write(sense, cell, value)` for each channel's four senses in turn.
 ///
 /// Sobel's kernels and the nine-point Laplacian `[1 2 1; 2 -12 2; 1 2 1]` share their sums from top to bottom.
 fn perceive<T: Real>(
@@ -273,7 +273,7 @@ pub(super) fn forward<T: Real>(
             let (first, _) = grid.rows_of(tile);
             let start = (picture * grid.height + first) * grid.row();
             out.copy_from_slice(&x[start..start + out.len()]);
-            let count = scratch.look(grid, network, fire, x, (picture, tile));
+            let count = scratch.gather(grid, network, fire, x, (picture, tile));
             if count == 0 {
                 return;
             }
@@ -346,8 +346,8 @@ pub(super) fn backward<T: Real>(
     });
 }
 
-/// What a tile gives to the gradient of the states before, for its rows and the ones above and below (none where no cell fires),
-/// and to that of the network.
+/// A tile's part of the gradient of the states before, for its rows and the ones above and below (none where no cell fires),
+/// and of that of the network.
 fn back<T: Real>(
     scratch: &mut Scratch<T>,
     grid: &Grid,
@@ -357,7 +357,7 @@ fn back<T: Real>(
     grad: &[T],
     (picture, tile): (usize, usize),
 ) -> (Vec<T>, Option<Gradient<T>>) {
-    let count = scratch.look(grid, network, fire, x, (picture, tile));
+    let count = scratch.gather(grid, network, fire, x, (picture, tile));
     if count == 0 {
         return (vec![], None);
     }
@@ -399,7 +399,7 @@ fn back<T: Real>(
     let senses_grad = sized(&mut scratch.senses_grad, senses * count);
     let w1 = Mat::new(network.w1, hidden, senses);
     product(senses_grad, (senses, count), w1.t(), hidden_grad);
-    // back through the senses
+    // through the transpose of the senses
     let mut out = vec![T::zero(); (rows + 2) * grid.row()];
     let mut start = 0;
     for (line, &firing) in scratch.counts.iter().enumerate() {
@@ -412,7 +412,7 @@ fn back<T: Real>(
     (out, Some(gradient))
 }
 
-/// The way back of [`perceive`]: adds to three rows.
+/// The transpose of [`perceive`]: adds to three rows.
 fn unperceive<T: Real>(
     grid: &Grid,
     columns: &[usize],

@@ -1,12 +1,13 @@
-//! Many iterations of a rule, and the way back through all of them in memory that hardly grows with their number.
+//! Many iterations of a rule, and backpropagation through all of them in memory that hardly grows with their number.
 //!
-//! Some states are kept on the way there; on the way back the states in between are computed again, a segment at a time (gradient
-//! checkpointing: Chen et al., arXiv 1604.06174). What is kept stays within a budget as long as the square root of the number of
+//! Some states are kept; backwards, the states in between are computed again, a segment at a time (gradient
+//! checkpointing: Chen et al., arXiv 1604.06174). The kept states stay within a budget as long as the square root of the number of
 //! iterations does.
 
 use std::ops::Range;
 
 use candle_core::{Result, Tensor, Var, bail};
+use frozen::add_to;
 use frozen::kernel::{Real, is_fused};
 
 use super::composed;
@@ -59,7 +60,7 @@ pub(super) fn advance(
     }
 }
 
-/// The states after so many iterations, and the way back.
+/// The states after so many iterations, with their pullback.
 pub(super) fn rollout(
     rule: &Rule,
     state: &Tensor,
@@ -110,11 +111,12 @@ struct Fused<T> {
 impl<T: Real> Fused<T> {
     fn new(rule: &Rule, grid: Grid, key: u64) -> Result<Self> {
         let values = |tensor: &Tensor| tensor.to_dtype(T::DTYPE)?.flatten_all()?.to_vec1::<T>();
+        let [w1, b1, w2] = rule.weights();
         Ok(Self {
             grid,
-            w1: values(rule.w1())?,
-            b1: values(rule.b1())?,
-            w2: values(rule.w2())?,
+            w1: values(w1)?,
+            b1: values(b1)?,
+            w2: values(w2)?,
             key,
             fire_rate: rule.config().fire_rate,
         })
@@ -273,12 +275,10 @@ fn composed_rollout(
     }
     let pullback = move |grad: &Tensor| {
         let mut grad = grad.detach();
-        let variables = [rule.w1(), rule.b1(), rule.w2()]
-            .into_iter()
-            .map(Var::from_tensor)
-            .collect::<Result<Vec<_>>>()?;
-        let tensor = |i: usize| variables[i].as_tensor().clone();
-        let learning = Rule::from_parts(rule.config().clone(), tensor(0), tensor(1), tensor(2))?;
+        let [w1, b1, w2] = rule.weights().map(Var::from_tensor);
+        let variables = [w1?, b1?, w2?];
+        let [w1, b1, w2] = variables.each_ref().map(|var| var.as_tensor().clone());
+        let learning = Rule::from_parts(rule.config().clone(), w1, b1, w2)?;
         let mut sums: [Option<Tensor>; 3] = [None, None, None];
         for (part, start) in kept.iter().enumerate().rev() {
             let first = part * interval;
@@ -298,23 +298,20 @@ fn composed_rollout(
                     None => bail!("an iteration of the rule has lost its gradient"),
                 };
                 for (sum, variable) in sums.iter_mut().zip(&variables) {
-                    let part = of(variable)?;
-                    *sum = Some(match sum.take() {
-                        None => part,
-                        Some(sum) => (sum + part)?,
-                    });
+                    add_to(sum, of(variable)?)?;
                 }
                 grad = of(&x)?;
             }
         }
-        let [w1, b1, w2] = sums;
-        let or_zero =
-            |sum: Option<Tensor>, like: &Tensor| sum.map_or_else(|| like.zeros_like(), Ok);
+        let weight = |i: usize| match &sums[i] {
+            Some(sum) => Ok(sum.clone()),
+            None => rule.weights()[i].zeros_like(),
+        };
         Ok(RuleGradient {
             state: grad,
-            w1: or_zero(w1, rule.w1())?,
-            b1: or_zero(b1, rule.b1())?,
-            w2: or_zero(w2, rule.w2())?,
+            w1: weight(0)?,
+            b1: weight(1)?,
+            w2: weight(2)?,
         })
     };
     Ok((x, Box::new(pullback)))

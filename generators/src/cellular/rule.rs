@@ -1,4 +1,4 @@
-//! The rule that every cell follows: what is trained, saved and grown.
+//! The rule that every cell follows, which is trained, saved and grown.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::rollout::{self, RolloutPullback};
 use crate::{Artifact, ClampWithGrad};
 use frozen::{Layer, Pullback};
 
-/// What lies beyond the edge of the cells.
+/// The cells beyond the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
@@ -44,7 +44,7 @@ pub struct RuleConfig {
     pub hidden: usize,
     /// The probability, 0..=1, with which a cell changes in an iteration.
     pub fire_rate: f64,
-    /// What lies beyond the edge.
+    /// The cells beyond the edge.
     pub padding: Padding,
 }
 
@@ -121,30 +121,16 @@ impl Rule {
         &self.config
     }
 
-    /// The first layer's weight: `[hidden, 4 * channels]`.
-    pub fn w1(&self) -> &Tensor {
-        &self.w1
-    }
-
-    /// The first layer's bias: `[hidden]`.
-    pub fn b1(&self) -> &Tensor {
-        &self.b1
-    }
-
-    /// The last layer's weight: `[channels, hidden]`; it has no bias.
-    pub fn w2(&self) -> &Tensor {
-        &self.w2
+    /// The weights: of the first layer, `[hidden, 4 * channels]`, its bias, `[hidden]`, and of the last layer, which has no bias,
+    /// `[channels, hidden]`.
+    pub fn weights(&self) -> [&Tensor; 3] {
+        [&self.w1, &self.b1, &self.w2]
     }
 
     /// A copy in memory of its own, without a graph.
     pub(super) fn copy(&self) -> Result<Self> {
-        let copy = |tensor: &Tensor| tensor.detach().copy();
-        Self::from_parts(
-            self.config.clone(),
-            copy(&self.w1)?,
-            copy(&self.b1)?,
-            copy(&self.w2)?,
-        )
+        let [w1, b1, w2] = self.weights().map(|tensor| tensor.detach().copy());
+        Self::from_parts(self.config.clone(), w1?, b1?, w2?)
     }
 
     /// States to grow from: `[batch, channels, height, width]` of zeros, which show mid-grey.
@@ -165,7 +151,7 @@ impl Rule {
         rollout::advance(self, state, iterations, key)
     }
 
-    /// The states after so many iterations, numbered from 0, and the way back to the gradient of the states before and of the rule.
+    /// The states after so many iterations, numbered from 0, with the pullback to the states before and to the rule.
     ///
     /// # Errors
     /// When the states do not fit the rule.
@@ -178,7 +164,7 @@ impl Rule {
         rollout::rollout(self, state, iterations, key)
     }
 
-    /// What states show: `[batch, 3, height, width]` in 0..=1, and the way back to the gradient of the first three channels.
+    /// The image of states: `[batch, 3, height, width]` in 0..=1, with the pullback to the first three channels.
     ///
     /// # Errors
     /// When the states have fewer than three channels.
@@ -196,13 +182,11 @@ impl Rule {
         let circular = self.config.padding == Padding::Circular;
         let distance = |a: f64, b: f64, side: usize| {
             let straight = (a - b).abs();
-            match circular {
-                true => {
-                    let around = straight.rem_euclid(side as f64);
-                    around.min(side as f64 - around)
-                }
-                false => straight,
+            if !circular {
+                return straight;
             }
+            let around = straight.rem_euclid(side as f64);
+            around.min(side as f64 - around)
         };
         let mut kept = Vec::with_capacity(height * width);
         for row in 0..height {

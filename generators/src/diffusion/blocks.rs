@@ -1,80 +1,15 @@
-//! The parts of a U-Net: residual blocks that know the time, attention over pixels, changes of resolution.
+//! The parts of a U-Net: residual blocks conditioned on the time, attention over pixels, changes of resolution.
 
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
 use frozen::{
-    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Parallel,
-    Pullback, Residual, SelfAttention, UpsampleNearest,
+    Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Layer, Linear, Parallel, Pullback,
+    Residual, SelfAttention, UpsampleNearest,
 };
 use weights::checkpoint::Branch;
 
-use super::load::Loaded;
-
-/// A convolution with a bias, square, as the checkpoint names it.
-pub(super) fn conv(
-    weights: Branch,
-    key: &str,
-    [input, output]: [usize; 2],
-    kernel: usize,
-    options: Conv2dOptions,
-) -> Loaded<Conv2d> {
-    let weight = weights.get(&format!("{key}.weight"), &[output, input, kernel, kernel])?;
-    let bias = weights.get(&format!("{key}.bias"), &[output])?;
-    Ok(Conv2d::new(weight, Some(bias), options)?)
-}
-
-/// A 3 x 3 convolution that keeps the size.
-pub(super) fn conv3(weights: Branch, key: &str, channels: [usize; 2]) -> Loaded<Conv2d> {
-    let options = Conv2dOptions {
-        padding: 1,
-        ..Conv2dOptions::default()
-    };
-    conv(weights, key, channels, 3, options)
-}
-
-/// A linear layer with a bias.
-pub(super) fn linear(weights: Branch, key: &str, [input, output]: [usize; 2]) -> Loaded<Linear> {
-    let weight = weights.get(&format!("{key}.weight"), &[output, input])?;
-    let bias = weights.get(&format!("{key}.bias"), &[output])?;
-    Ok(Linear::new(weight, Some(bias))?)
-}
-
-/// Weight and bias of a group normalisation.
-#[derive(Clone)]
-pub(super) struct Norm {
-    pub groups: usize,
-    pub weight: Tensor,
-    pub bias: Tensor,
-    pub eps: f64,
-}
-
-/// What all normalisations of a network share.
-#[derive(Clone, Copy)]
-pub(super) struct NormStyle {
-    pub groups: usize,
-    pub eps: f64,
-}
-
-impl Norm {
-    pub fn load(weights: Branch, key: &str, channels: usize, style: NormStyle) -> Loaded<Self> {
-        Ok(Self {
-            groups: style.groups,
-            weight: weights.get(&format!("{key}.weight"), &[channels])?,
-            bias: weights.get(&format!("{key}.bias"), &[channels])?,
-            eps: style.eps,
-        })
-    }
-
-    pub fn layer(&self) -> Result<GroupNorm> {
-        GroupNorm::new(
-            self.groups,
-            self.weight.clone(),
-            self.bias.clone(),
-            self.eps,
-        )
-    }
-}
+use crate::layers::{Loaded, Norm, NormStyle, OverPixels, conv, linear};
 
 /// A change of resolution by two inside of a residual block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +37,7 @@ pub(super) struct ResnetStyle {
     pub scale_shift: bool,
 }
 
-/// Two convolutions with a shortcut; between them comes in what the time says.
+/// Two convolutions with a shortcut; the time's embedding is added between them.
 pub(super) struct Resnet {
     norm1: Norm,
     conv1_weight: Tensor,
@@ -138,23 +73,18 @@ impl Resnet {
             conv1_bias: weights.get(&name("conv1.bias"), &[output])?,
             time: linear(weights, &name("time_emb_proj"), [style.time, time])?,
             norm2: Norm::load(weights, &name("norm2"), output, style.norm)?,
-            conv2: conv3(weights, &name("conv2"), [output, output])?,
-            shortcut: match input == output {
-                true => None,
-                false => {
-                    let plain = Conv2dOptions::default();
-                    let key = name("conv_shortcut");
-                    Some(conv(weights, &key, [input, output], 1, plain)?)
-                }
-            },
+            conv2: conv(weights, &name("conv2"), [output, output], 3)?,
+            shortcut: (input != output)
+                .then(|| conv(weights, &name("conv_shortcut"), [input, output], 1))
+                .transpose()?,
             scale_shift: style.scale_shift,
             resize,
             divisor,
         })
     }
 
-    /// The block at a time, given the activated embedding of it, [1, time]. What the time adds to the first convolution is part
-    /// of its bias, and what it scales and shifts of the second normalisation part of its weights, so that it costs nothing.
+    /// The block at a time, given the activated embedding of it, [1, time]. The embedding is folded into the bias of the
+    /// first convolution, or into the weights of the second normalisation, so that it costs nothing.
     pub fn at(&self, time: &Tensor) -> Result<Box<dyn Layer>> {
         let time = self.time.eval(time)?.squeeze(0)?;
         let mut bias = self.conv1_bias.clone();
@@ -190,14 +120,16 @@ impl Resnet {
             shortcut.push(Box::new(conv.clone()));
         }
         let block = Parallel(Chain::new(branch), Chain::new(shortcut));
-        Ok(match self.divisor == 1.0 {
-            true => Box::new(block),
-            false => Box::new(Chain::new(vec![
-                Box::new(block),
-                Box::new(Divide(self.divisor)),
-            ])),
-        })
+        Ok(divided(block, self.divisor))
     }
+}
+
+/// A layer whose output is divided.
+fn divided(layer: impl Layer + 'static, divisor: f64) -> Box<dyn Layer> {
+    if divisor == 1.0 {
+        return Box::new(layer);
+    }
+    Box::new(Chain::new(vec![Box::new(layer), Box::new(Divide(divisor))]))
 }
 
 /// `x / divisor`
@@ -234,9 +166,10 @@ impl PixelAttention {
         let name = |part: &str| format!("{key}.{part}");
         // before diffusers 0.15 the projections had other names
         let old = weights.has(&name("proj_attn.weight"));
-        let [q, k, v, out] = match old {
-            true => ["query", "key", "value", "proj_attn"],
-            false => ["to_q", "to_k", "to_v", "to_out.0"],
+        let [q, k, v, out] = if old {
+            ["query", "key", "value", "proj_attn"]
+        } else {
+            ["to_q", "to_k", "to_v", "to_out.0"]
         };
         let heads = channels / head.max(1);
         let square = |part: &str| linear(weights, &name(part), [channels, channels]);
@@ -248,12 +181,9 @@ impl PixelAttention {
             heads,
             false,
         )?;
-        let norm = match norm {
-            None => None,
-            Some(style) => Some(Norm::load(weights, &name("group_norm"), channels, style)?),
-        };
+        let norm = norm.map(|style| Norm::load(weights, &name("group_norm"), channels, style));
         Ok(Self {
-            norm,
+            norm: norm.transpose()?,
             attention,
             divisor,
         })
@@ -265,43 +195,13 @@ impl PixelAttention {
             branch.push(Box::new(norm.layer()?));
         }
         branch.push(Box::new(OverPixels(self.attention.clone())));
-        let mut layers: Vec<Box<dyn Layer>> = vec![Box::new(Residual(Chain::new(branch)))];
-        if self.divisor != 1.0 {
-            layers.push(Box::new(Divide(self.divisor)));
-        }
-        Ok(Box::new(Chain::new(layers)))
-    }
-}
-
-/// A layer of sequences [b, n, c] over the pixels of [b, c, h, w].
-pub(super) struct OverPixels<L>(pub L);
-
-fn to_sequence(x: &Tensor) -> Result<Tensor> {
-    x.flatten_from(2)?.transpose(1, 2)?.contiguous()
-}
-
-fn to_image(x: &Tensor, (h, w): (usize, usize)) -> Result<Tensor> {
-    let (b, _, c) = x.dims3()?;
-    x.transpose(1, 2)?.contiguous()?.reshape((b, c, h, w))
-}
-
-impl<L: Layer> Layer for OverPixels<L> {
-    fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        let (_, _, h, w) = x.dims4()?;
-        to_image(&self.0.eval(&to_sequence(x)?)?, (h, w))
-    }
-
-    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let (_, _, h, w) = x.dims4()?;
-        let (y, pullback) = self.0.vjp(&to_sequence(x)?)?;
-        let back = move |grad: &Tensor| to_image(&pullback(&to_sequence(grad)?)?, (h, w));
-        Ok((to_image(&y, (h, w))?, Box::new(back)))
+        Ok(divided(Residual(Chain::new(branch)), self.divisor))
     }
 }
 
 /// A layer of several images side by side in their channels, [b, c, h, w] each.
 ///
-/// With `recompute` it keeps these images alone, and runs again when its gradient is asked for (Chen et al. 2016, arXiv 1604.06174).
+/// With `recompute` it keeps these images alone, and runs again for its gradient (Chen et al. 2016, arXiv 1604.06174).
 pub(super) fn joined(
     layer: &Arc<dyn Layer>,
     parts: Vec<Tensor>,

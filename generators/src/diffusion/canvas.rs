@@ -40,7 +40,7 @@ impl Space {
         }
     }
 
-    /// Pixels along a side of the square that one of its places stands for.
+    /// Pixels per element along a side.
     pub fn factor(&self) -> usize {
         match self {
             Self::Pixels => 1,
@@ -48,7 +48,7 @@ impl Space {
         }
     }
 
-    /// The picture, about 0..=1, and where it is `guided` the way back from its gradient.
+    /// The picture, about 0..=1, with its pullback where it is `guided`.
     fn show(&self, x: &Tensor, guided: bool) -> Result<(Tensor, Option<Pullback>)> {
         match self {
             Self::Pixels => {
@@ -128,7 +128,7 @@ impl Canvas {
         [1, self.space.channels(), height, width]
     }
 
-    /// The picture `[1, 3, height, width]`, about 0..=1, and where it is `guided` the way back from its gradient.
+    /// The picture `[1, 3, height, width]`, about 0..=1, with its pullback where it is `guided`.
     pub fn show(&self, x: &Tensor, guided: bool) -> Result<(Tensor, Option<Pullback>)> {
         let (shown, pull) = self.space.show(x, guided)?;
         if self.inner == self.size {

@@ -22,10 +22,10 @@ pub struct Config {
     pub model: String,
     /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
     pub prompt: Option<String>,
-    /// The text that it is led away from; null takes the texts of the prompts whose weight is below 0.
+    /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0.
     pub negative_prompt: Option<String>,
-    /// How far it is led from the one to the other (classifier-free guidance): 1 uses the wanted text alone and takes half the time, null
-    /// is 7.5.
+    /// The scale of classifier-free guidance from the negative text to the wanted one: 1 uses the wanted text alone and takes half the
+    /// time, null is 7.5.
     #[schemars(range(min = 0, max = 100))]
     pub cfg: Option<f64>,
     /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
@@ -33,10 +33,10 @@ pub struct Config {
     pub vae: Option<String>,
     /// The rule of a step.
     pub sampler: Sampler,
-    /// Which noise levels are stopped at; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
+    /// Which noise levels are used; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
     /// `leading` for `ddim`, `linspace` for the others.
     pub spacing: Option<Spacing>,
-    /// How much new noise a step brings (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
+    /// How much new noise a step adds (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
     #[schemars(range(min = 0, max = 1))]
     pub eta: Option<f64>,
     /// How many noise levels are left out at the noisy end, beside the steps that are made: a number, or a share of all levels. Null leaves
@@ -50,14 +50,14 @@ pub struct Config {
     /// The largest root mean square of the gradient after that; null has no bound.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clamp: Option<f64>,
-    /// Show CLIP a mixture of the clean and the noisy picture, that goes from the one to the other as the noise goes.
+    /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
     pub blend: bool,
-    /// Hold what the network predicts to the range of a picture; null does what the model's scheduler says.
+    /// Clamp what the network predicts to the range of a picture; null takes the setting of the model's scheduler.
     pub clip_sample: Option<bool>,
-    /// Width and height that the network works at; null is the picture's size. Models are at their best at the size that they were trained at.
+    /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
     #[schemars(inner(range(min = 1, max = 16384)))]
     pub resolution: Option<[usize; 2]>,
-    /// Keep less in memory for the gradient through the network, and compute it again: about a third slower.
+    /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
     pub gradient_checkpointing: bool,
 }
 
@@ -135,7 +135,7 @@ impl Build for Config {
         if self.eta.is_some() && self.sampler.default_eta().is_none() {
             checker.invalid(
                 "eta",
-                "only `ddim` and `euler_ancestral` bring new noise: leave it out",
+                "only `ddim` and `euler_ancestral` add new noise: leave it out",
             );
         }
         match self.skip {
@@ -152,14 +152,6 @@ impl Build for Config {
         if let Some(size) = self.resolution {
             checker.pixels("resolution", size);
         }
-    }
-
-    fn models_mut(&mut self) -> Vec<(&'static str, &mut String)> {
-        let vae = self.vae.as_mut().map(|vae| ("vae", vae));
-        vae.into_iter()
-            .chain([("model", &mut self.model)])
-            .rev()
-            .collect()
     }
 
     fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {
@@ -206,7 +198,7 @@ impl Config {
         match given.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
             Some((key, _)) => bail!(
-                "`{}` is an unconditional model, which looks at no text and has no autoencoder: leave `{key}` out of its generator, or name a Stable Diffusion",
+                "`{}` is an unconditional model, which takes no text and has no autoencoder: leave `{key}` out of its generator, or name a Stable Diffusion",
                 self.model
             ),
         }

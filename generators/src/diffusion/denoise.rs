@@ -1,4 +1,4 @@
-//! The common language of samplers and networks: the clean image that a network sees in a noisy one.
+//! The common interface of samplers and networks: the clean image that a network predicts from a noisy one.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub trait Denoise: Send + Sync {
     fn multiple(&self) -> usize;
 }
 
-/// What a network says of a noisy image `alpha * image + beta * noise`, where `alpha^2 + beta^2 = 1`.
+/// What a network predicts from a noisy image `alpha * image + beta * noise`, where `alpha^2 + beta^2 = 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prediction {
     /// The noise (Ho et al. 2020).
@@ -60,7 +60,7 @@ pub struct Discrete {
     pub levels: Levels,
     /// What it predicts.
     pub prediction: Prediction,
-    /// Hold the clean image to -range..=range; the gradient passes inside, and outside where descending leads back in.
+    /// Clamp the clean image to -range..=range, with the gradient of [`ClampWithGrad`].
     pub clip: Option<f64>,
 }
 
@@ -94,7 +94,7 @@ fn blend(x: &Tensor, of_x: f64, y: &Tensor, of_y: f64) -> Result<Tensor> {
 /// [`ClampWithGrad`] over -range..=range.
 fn clip(x: &Tensor, range: f64) -> Result<(Tensor, Pullback)> {
     let (y, pullback) = ClampWithGrad.vjp(&x.affine(0.5 / range, 0.5)?)?;
-    // the factors of the way there and of the way back cancel out in the gradient
+    // the two affine factors cancel out in the gradient
     Ok((y.affine(2.0 * range, -range)?, pullback))
 }
 
@@ -134,13 +134,13 @@ impl Denoise for Discrete {
     }
 }
 
-/// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): away from what one text gives, towards what another one does, `unwanted + scale *
-/// (wanted - unwanted)`.
+/// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `unwanted + scale *
+/// (wanted - unwanted)`, away from the prediction for one text and towards that for another.
 #[derive(Clone)]
 pub struct ClassifierFree {
-    /// What looks at the wanted text.
+    /// The model conditioned on the wanted text.
     pub wanted: Arc<dyn Denoise>,
-    /// What looks at the unwanted text, which may be empty.
+    /// The model conditioned on the unwanted text, which may be empty.
     pub unwanted: Arc<dyn Denoise>,
     /// 1 is the wanted text alone, 0 the unwanted one.
     pub scale: f64,

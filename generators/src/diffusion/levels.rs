@@ -1,4 +1,4 @@
-//! Noise levels: how the discrete times that a network was trained at become the standard deviation of the noise.
+//! Noise levels: from the discrete times that a network was trained at to the standard deviation of the noise.
 //!
 //! Everything here is in the coordinates of Karras et al. 2022 (arXiv 2206.00364): a noisy image is `x = image + sigma * noise`.
 //! Networks trained with the variance preserved see `x / sqrt(1 + sigma^2)`, and `sigma^2 = (1 - alpha_bar) / alpha_bar`.
@@ -107,7 +107,7 @@ pub struct Levels {
     sigmas: Vec<f64>,
     /// What [`Spacing::Leading`] adds to each time.
     offset: usize,
-    /// At which of them its makers stop.
+    /// The spacing that the model's makers use.
     spacing: Option<Spacing>,
 }
 
@@ -138,13 +138,13 @@ impl Levels {
         })
     }
 
-    /// The same, of a model whose makers stop at these of them.
+    /// The same with the spacing that the model's makers use.
     #[must_use]
     pub fn spaced(self, spacing: Option<Spacing>) -> Self {
         Self { spacing, ..self }
     }
 
-    /// At which of them the model's makers stop, where they say so.
+    /// The spacing that the model's makers use, if they specify one.
     pub fn spacing(&self) -> Option<Spacing> {
         self.spacing
     }

@@ -37,7 +37,7 @@ pub enum ModelError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is not the JSON that is expected.
@@ -56,10 +56,10 @@ pub enum ModelError {
     Class {
         /// The file.
         path: PathBuf,
-        /// What it says that it is.
+        /// Its class.
         found: String,
     },
-    /// The model asks for what is not built here.
+    /// The model has an unsupported setting.
     #[error("the model's configuration asks for {0}")]
     Unsupported(String),
     /// The autoencoder of a pipeline cannot be used.
@@ -75,7 +75,7 @@ pub enum ModelError {
 
 pub(super) type Loaded<T> = Result<T, ModelError>;
 
-/// A `scheduler_config.json`; what a file leaves out is as in diffusers' `DDPMScheduler`.
+/// A `scheduler_config.json`; missing keys have the defaults of diffusers' `DDPMScheduler`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct SchedulerConfig {
@@ -94,7 +94,7 @@ pub struct SchedulerConfig {
     pub trained_betas: Option<Vec<f64>>,
     /// `epsilon`, `v_prediction` or `sample`.
     pub prediction_type: String,
-    /// Whether predicted images are held to the range.
+    /// Whether predicted images are clamped to the range.
     pub clip_sample: bool,
     /// The range: -this..=this.
     pub clip_sample_range: f64,
@@ -176,7 +176,7 @@ impl SchedulerConfig {
 pub struct LoadOptions {
     /// See [`UNet::new`].
     pub recompute: bool,
-    /// Whether predicted images are held to their range; `None` does what the model's scheduler says.
+    /// Whether predicted images are clamped to their range; `None` takes the scheduler's setting.
     pub clip: Option<bool>,
 }
 
@@ -242,7 +242,7 @@ fn class(folder: &Path) -> Loaded<(PathBuf, String)> {
     Ok((config, class.name))
 }
 
-/// Whether a folder holds a model that looks at a text, that is a Stable Diffusion.
+/// Whether a folder holds a model that is conditioned on a text, that is a Stable Diffusion.
 ///
 /// # Errors
 /// Where it holds no diffusion model, or one of a class that is not read.

@@ -1,4 +1,4 @@
-//! Noise whose values depend on where it is used alone.
+//! Noise that is determined by where it is used.
 
 use candle_core::{Device, Result, Tensor};
 use rand::{Rng, SeedableRng};

@@ -1,4 +1,4 @@
-//! Stable Diffusion (Rombach et al. 2022): a network that looks at a text and walks in the latents of an autoencoder.
+//! Stable Diffusion (Rombach et al. 2022): a diffusion model in the latents of an autoencoder, conditioned on a text.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::Autoencoder;
 /// Bytes that decoding with its gradient may take before it is done in tiles.
 const DECODING: usize = 3 << 30;
 
-/// Stable Diffusion without its text encoder: what it is given is texts as that gives them.
+/// Stable Diffusion without its text encoder: it takes encoded texts.
 pub struct StableDiffusion {
     unet: Arc<UNet>,
     levels: Levels,
@@ -27,7 +27,7 @@ pub struct StableDiffusion {
 impl StableDiffusion {
     /// Loads a pipeline of diffusers from its folder (`unet/`, `scheduler/`, `vae/`). `autoencoder`, a file or a folder, takes the place of `vae/`: TAESD's, which is small.
     ///
-    /// Latents have no range, so that predictions are held to none unless [`LoadOptions::clip`] says so.
+    /// Latents have no range, so that predictions are not clamped unless [`LoadOptions::clip`] is set.
     ///
     /// # Errors
     /// Where a file is missing or broken, the model is of another kind, or the autoencoder has other latents.
@@ -63,7 +63,7 @@ impl StableDiffusion {
         (self.unet.warnings().iter()).chain(self.autoencoder.warnings())
     }
 
-    /// Where it walks.
+    /// The space of its latents.
     pub fn space(&self) -> Space {
         Space::Latents {
             autoencoder: Arc::clone(&self.autoencoder),
@@ -71,10 +71,10 @@ impl StableDiffusion {
         }
     }
 
-    /// The model that looks at a text, `[1, tokens, channels]`.
+    /// The model conditioned on a text, `[1, tokens, channels]`.
     ///
     /// # Errors
-    /// Where the text has another width than the network looks at.
+    /// Where the text has another width than the network expects.
     pub fn conditioned(&self, text: Tensor) -> Result<Discrete> {
         Ok(Discrete {
             network: Arc::new(Conditioned::new(Arc::clone(&self.unet), text)?),
@@ -84,7 +84,7 @@ impl StableDiffusion {
         })
     }
 
-    /// The model that is led from one text to another by classifier-free guidance; with a scale of 1 it looks at the wanted one alone, and costs half.
+    /// The model with classifier-free guidance from one text to another; with a scale of 1 it uses the wanted one alone, and costs half.
     ///
     /// # Errors
     /// As [`StableDiffusion::conditioned`].

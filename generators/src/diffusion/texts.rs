@@ -15,7 +15,7 @@ pub(crate) struct TextGuidance<'a> {
     pub prompt: Option<&'a str>,
     /// The unwanted text; `None` takes the prompts of negative weight.
     pub negative_prompt: Option<&'a str>,
-    /// How far it is led from the one to the other; 1 uses the wanted text alone.
+    /// The scale from the unwanted to the wanted text; 1 uses the wanted text alone.
     pub cfg: f64,
     /// The autoencoder instead of the model's own.
     pub vae: Option<&'a str>,

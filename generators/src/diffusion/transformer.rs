@@ -1,14 +1,13 @@
-//! The transformers of Stable Diffusion's U-Net: pixels look at each other, then at a text (Rombach et al. 2022, section 3.3).
+//! The transformers of Stable Diffusion's U-Net: self-attention over pixels, then cross-attention to a text (Rombach et al. 2022, section 3.3).
 
 use candle_core::{D, Result, Tensor, bail};
 use frozen::{
     Activation, Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention,
     scaled_dot_product,
 };
-use weights::checkpoint::{Branch, CheckpointError};
+use weights::checkpoint::Branch;
 
-use super::blocks::{Norm, NormStyle, OverPixels, linear};
-use super::load::Loaded;
+use crate::layers::{Loaded, Norm, NormStyle, OverPixels, linear, linear_of_conv};
 
 /// Of the group normalisation in front, whatever the network's other normalisations have.
 const GROUP_EPS: f64 = 1e-6;
@@ -16,7 +15,7 @@ const LAYER_EPS: f64 = 1e-5;
 /// How much wider the feed-forward network is than its input.
 const WIDER: usize = 4;
 
-/// What the configuration says of a transformer.
+/// The configuration of a transformer.
 #[derive(Clone, Copy)]
 pub(super) struct TransformerStyle {
     /// Groups of the normalisation in front.
@@ -49,7 +48,14 @@ impl Transformer {
             groups: style.groups,
             eps: GROUP_EPS,
         };
-        let project = |part: &str| projection(weights, &format!("{key}.{part}"), channels, style);
+        let project = |part: &str| {
+            let name = format!("{key}.{part}");
+            if style.linear {
+                linear(weights, &name, [channels, channels])
+            } else {
+                linear_of_conv(weights, &name, channels)
+            }
+        };
         Ok(Self {
             norm: Norm::load(weights, &format!("{key}.norm"), channels, norm)?,
             project_in: project("proj_in")?,
@@ -63,7 +69,7 @@ impl Transformer {
         })
     }
 
-    /// The transformer over the pixels of [b, channels, h, w], looking at a text [1, tokens, context].
+    /// The transformer over the pixels of [b, channels, h, w], conditioned on a text [1, tokens, context].
     pub fn at(&self, context: &Tensor) -> Result<Box<dyn Layer>> {
         let mut layers: Vec<Box<dyn Layer>> = vec![Box::new(self.project_in.clone())];
         for block in &self.blocks {
@@ -75,24 +81,6 @@ impl Transformer {
             Box::new(OverPixels(Chain::new(layers))),
         ]))))
     }
-}
-
-/// A linear layer over channels, which a convolution of one pixel is too.
-fn projection(
-    weights: Branch,
-    key: &str,
-    channels: usize,
-    style: TransformerStyle,
-) -> Loaded<Linear> {
-    if style.linear {
-        return linear(weights, key, [channels, channels]);
-    }
-    let weight = weights.get(&format!("{key}.weight"), &[channels, channels, 1, 1])?;
-    let bias = weights.get(&format!("{key}.bias"), &[channels])?;
-    Ok(Linear::new(
-        weight.reshape((channels, channels))?,
-        Some(bias),
-    )?)
 }
 
 /// Attention to the pixels, attention to the text, and a small network, each added to what went in.
@@ -114,23 +102,26 @@ impl Block {
             let bias = weights.get(&format!("{key}.{part}.bias"), &[width])?;
             Ok(LayerNorm::new(weight, Some(bias), LAYER_EPS)?)
         };
-        let bare = |part: &str, input: usize| bare(weights, &name(part), [input, width]);
+        let without_bias = |part: &str, input: usize| -> Loaded<Linear> {
+            let weight = weights.get(&format!("{key}.{part}.weight"), &[width, input])?;
+            Ok(Linear::new(weight, None)?)
+        };
         let square = [width, width];
         Ok(Self {
             norm1: norm("norm1")?,
             pixels: SelfAttention::new(
-                bare("attn1.to_q", width)?,
-                bare("attn1.to_k", width)?,
-                bare("attn1.to_v", width)?,
+                without_bias("attn1.to_q", width)?,
+                without_bias("attn1.to_k", width)?,
+                without_bias("attn1.to_v", width)?,
                 linear(weights, &name("attn1.to_out.0"), square)?,
                 style.heads,
                 false,
             )?,
             norm2: norm("norm2")?,
             text: CrossAttention {
-                q: bare("attn2.to_q", width)?,
-                k: bare("attn2.to_k", style.context)?,
-                v: bare("attn2.to_v", style.context)?,
+                q: without_bias("attn2.to_q", width)?,
+                k: without_bias("attn2.to_k", style.context)?,
+                v: without_bias("attn2.to_v", style.context)?,
                 out: linear(weights, &name("attn2.to_out.0"), square)?,
                 heads: style.heads,
             },
@@ -160,16 +151,6 @@ impl Block {
     }
 }
 
-/// A linear layer without a bias.
-fn bare(
-    weights: Branch,
-    key: &str,
-    [input, output]: [usize; 2],
-) -> std::result::Result<Linear, CheckpointError> {
-    let weight = weights.get(&format!("{key}.weight"), &[output, input])?;
-    Ok(Linear::new(weight, None)?)
-}
-
 /// Attention of one sequence to another.
 #[derive(Clone)]
 struct CrossAttention {
@@ -186,7 +167,7 @@ fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     x.reshape((b, n, heads, width / heads))?.transpose(1, 2)
 }
 
-/// The way back.
+/// The inverse.
 fn merge(x: &Tensor) -> Result<Tensor> {
     x.transpose(1, 2)?.contiguous()?.flatten_from(2)
 }

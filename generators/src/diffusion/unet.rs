@@ -1,5 +1,5 @@
-//! diffusers' `UNet2DModel`, the U-Net of unconditional diffusion models, and `UNet2DConditionModel`, that of Stable Diffusion, which looks at
-//! a text besides.
+//! diffusers' `UNet2DModel`, the U-Net of unconditional diffusion models, and `UNet2DConditionModel`, that of Stable Diffusion, which is
+//! conditioned on a text.
 
 mod build;
 mod config;
@@ -14,14 +14,11 @@ pub(super) use config::{CONDITIONAL, UNCONDITIONAL};
 pub use config::{OneOrMany, Side, UNetConfig};
 
 use self::build::Builder;
-use super::blocks::{
-    Norm, NormStyle, PixelAttention, Resnet, ResnetStyle, check_image, conv3, joined, linear,
-    side_by_side,
-};
+use super::blocks::{PixelAttention, Resnet, ResnetStyle, check_image, joined, side_by_side};
 use super::denoise::Network;
 use super::load::{Loaded, ModelError};
 use super::transformer::Transformer;
-use crate::pad::PadEnd;
+use crate::layers::{Norm, NormStyle, PadEnd, conv, linear};
 
 /// A part of the network between two skips.
 enum Unit {
@@ -49,7 +46,7 @@ impl Attention {
         match (self, context) {
             (Self::Pixels(attention), _) => attention.layer(),
             (Self::Cross(transformer), Some(context)) => transformer.at(context),
-            (Self::Cross(_), None) => bail!("UNet: this network needs a text to look at"),
+            (Self::Cross(_), None) => bail!("UNet: this network needs a text to be conditioned on"),
         }
     }
 }
@@ -68,9 +65,10 @@ impl Unit {
             Self::Resize(resnet) => resnet.at(time)?,
             Self::Down { conv, pad } => {
                 let conv = Box::new(conv.clone());
-                match pad {
-                    true => Box::new(Chain::new(vec![Box::new(PadEnd), conv])),
-                    false => conv,
+                if *pad {
+                    Box::new(Chain::new(vec![Box::new(PadEnd), conv]))
+                } else {
+                    conv
                 }
             }
             Self::Up(conv) => Box::new(Chain::new(vec![
@@ -81,7 +79,7 @@ impl Unit {
     }
 }
 
-/// The network, at no particular time.
+/// The network, for any time.
 pub struct UNet {
     config: UNetConfig,
     time1: Linear,
@@ -89,7 +87,7 @@ pub struct UNet {
     conv_in: Conv2d,
     down: Vec<Unit>,
     middle: Vec<Unit>,
-    /// With whether each takes what the way down left at its place.
+    /// Each with whether it takes a skip connection.
     up: Vec<(Unit, bool)>,
     norm_out: Norm,
     conv_out: Conv2d,
@@ -140,7 +138,7 @@ impl UNet {
         let mut unet = Self {
             time1,
             time2: linear(weights, "time_embedding.linear_2", [time, time])?,
-            conv_in: conv3(weights, "conv_in", [config.in_channels, first])?,
+            conv_in: conv(weights, "conv_in", [config.in_channels, first], 3)?,
             down: builder.down()?,
             middle: match config.mid_block_type {
                 Some(_) => builder.middle(last)?,
@@ -148,7 +146,7 @@ impl UNet {
             },
             up: builder.up()?,
             norm_out: Norm::load(weights, "conv_norm_out", first, norm)?,
-            conv_out: conv3(weights, "conv_out", [first, config.out_channels])?,
+            conv_out: conv(weights, "conv_out", [first, config.out_channels], 3)?,
             config,
             recompute,
             warnings: vec![],
@@ -181,7 +179,7 @@ impl UNet {
     /// The network at a time of 0 to the number of times that it was trained at, fractions allowed:
     /// `[batch, in_channels, height, width]` to the same shape, sides that are multiples of [`UNetConfig::multiple`].
     ///
-    /// `context` is what a conditional network looks at, `[1, tokens, cross_attention_dim]`.
+    /// `context` is the text of a conditional network, `[1, tokens, cross_attention_dim]`.
     ///
     /// # Errors
     /// Where a conditional network is given no context, or one of another width.
@@ -227,14 +225,14 @@ impl Network for UNet {
     }
 }
 
-/// A conditional network that looks at one text.
+/// A conditional network with its text.
 pub struct Conditioned {
     unet: Arc<UNet>,
     context: Tensor,
 }
 
 impl Conditioned {
-    /// `context` is the text as its encoder gives it, `[1, tokens, cross_attention_dim]`.
+    /// `context` is the encoded text, `[1, tokens, cross_attention_dim]`.
     ///
     /// # Errors
     /// Where the network takes no text, or one of another width.
@@ -246,7 +244,7 @@ impl Conditioned {
             }
             (_, None) => bail!("this network takes no text"),
             (_, Some(width)) => bail!(
-                "the text has shape {:?}, and the network looks at [1, tokens, {width}]: its text encoder is of another model",
+                "the text has shape {:?}, and the network expects [1, tokens, {width}]: its text encoder is of another model",
                 context.dims()
             ),
         }
@@ -272,9 +270,10 @@ fn waves(time: f64, width: usize, shift: f64, cosines_first: bool) -> Vec<f64> {
         .collect::<Vec<_>>();
     let sines = angles.iter().map(|angle| angle.sin());
     let cosines = angles.iter().map(|angle| angle.cos());
-    match cosines_first {
-        true => cosines.chain(sines).collect(),
-        false => sines.chain(cosines).collect(),
+    if cosines_first {
+        cosines.chain(sines).collect()
+    } else {
+        sines.chain(cosines).collect()
     }
 }
 
@@ -286,7 +285,7 @@ pub struct UNetAt {
     conv_in: Conv2d,
     down: Vec<Arc<dyn Layer>>,
     middle: Vec<Arc<dyn Layer>>,
-    /// With whether each takes what the way down left at its place.
+    /// Each with whether it takes a skip connection.
     up: Vec<(Arc<dyn Layer>, bool)>,
     out: Arc<dyn Layer>,
     recompute: bool,
@@ -295,17 +294,19 @@ pub struct UNetAt {
 impl UNetAt {
     fn centered(&self, x: &Tensor) -> Result<Tensor> {
         check_image(x, self.channels, self.multiple)?;
-        match self.center {
-            true => x.affine(2.0, -1.0),
-            false => Ok(x.clone()),
+        if self.center {
+            x.affine(2.0, -1.0)
+        } else {
+            Ok(x.clone())
         }
     }
 
-    /// The channels that are of the image, of a prediction that may have a variance beside it.
+    /// The channels of the image, without those of a predicted variance.
     fn image_channels(&self, y: Tensor) -> Result<Tensor> {
-        match y.dims()[1] == self.channels {
-            true => Ok(y),
-            false => y.narrow(1, 0, self.channels)?.contiguous(),
+        if y.dims()[1] == self.channels {
+            Ok(y)
+        } else {
+            y.narrow(1, 0, self.channels)?.contiguous()
         }
     }
 }
@@ -313,7 +314,7 @@ impl UNetAt {
 fn popped(skips: &mut Vec<Tensor>) -> Result<Tensor> {
     match skips.pop() {
         Some(skip) => Ok(skip),
-        None => candle_core::bail!("UNet: the way up asks for more than the way down left"),
+        None => candle_core::bail!("UNet: there are more up blocks than skip connections"),
     }
 }
 
@@ -356,7 +357,7 @@ impl Layer for UNetAt {
         }
         let mut up = Vec::with_capacity(self.up.len());
         for (layer, joins) in &self.up {
-            // how many channels came up, where others joined them
+            // the channels from the layer before, where those of a skip connection are concatenated
             let mut split = None;
             let mut parts = vec![h];
             if *joins {
@@ -372,12 +373,9 @@ impl Layer for UNetAt {
         let y = self.image_channels(y)?;
 
         let back = move |grad: &Tensor| {
-            let grad = match all == channels {
-                true => grad.clone(),
-                false => grad.pad_with_zeros(1, 0, all - channels)?,
-            };
+            let grad = grad.pad_with_zeros(1, 0, all - channels)?;
             let mut grad = pull_out(&grad)?;
-            // the last to join was the first to be left
+            // skip connections are used in reverse order
             let mut left = Vec::with_capacity(down.len() + 1);
             for (pullback, split) in up.iter().rev() {
                 grad = pullback(&grad)?;

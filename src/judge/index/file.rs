@@ -1,15 +1,15 @@
 //! The index's file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use candle_core::safetensors::load_buffer;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use weights::safetensors::TensorFile;
 
 use super::{Digest, FileEntry, ModelEntry};
 use crate::files::write_whole;
@@ -38,7 +38,11 @@ pub(super) fn write(
     let mut rows: Vec<Row> = (files.iter())
         .map(|(path, entry)| {
             // an impossible time marks a file that could change without notice
-            let time = (entry.is_settled.then_some(entry.changed)).unwrap_or_default();
+            let time = if entry.is_settled {
+                entry.changed
+            } else {
+                Duration::ZERO
+            };
             let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
             let number = number(&entry.digest);
             Row(path.clone(), entry.size, seconds, nanos, number)
@@ -47,13 +51,13 @@ pub(super) fn write(
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     let rows = serde_json::to_vec(&rows)?;
     let cpu = &Device::Cpu;
-    let mut tensors = vec![
+    let mut tensors = BTreeMap::from([
         ("files".to_owned(), Tensor::new(rows, cpu)?),
         (
             "digests".to_owned(),
             Tensor::from_vec(digests.concat(), (digests.len(), 32), cpu)?,
         ),
-    ];
+    ]);
     for (k, model) in models.iter().enumerate() {
         let mut seen: Vec<(u32, &[f32])> = (model.vectors.iter())
             .map(|(digest, vector)| (number(digest) as u32, vector.as_slice()))
@@ -66,10 +70,11 @@ pub(super) fn write(
             ("seen", Tensor::new(numbers, cpu)?),
             ("vectors", Tensor::from_vec(vectors.concat(), shape, cpu)?),
         ] {
-            tensors.push((format!("model.{k}.{name}"), tensor));
+            tensors.insert(format!("model.{k}.{name}"), tensor);
         }
     }
-    let bytes = safetensors::serialize(tensors, None)?;
+    let metadata = BTreeMap::new();
+    let bytes = TensorFile { tensors, metadata }.to_bytes()?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -84,7 +89,7 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, FileEntry>, Vec<Model
     if fs::metadata(path)?.len() > LARGEST {
         bail!("it is larger than {} GiB", LARGEST >> 30);
     }
-    let mut tensors = load_buffer(&fs::read(path)?, &Device::Cpu)?;
+    let mut tensors = TensorFile::parse(&fs::read(path)?)?.tensors;
     let mut take =
         |name: &str| (tensors.remove(name)).with_context(|| format!("it has no table `{name}`"));
     let digests = (take("digests")?.to_vec2::<u8>()?.into_iter())

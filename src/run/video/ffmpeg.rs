@@ -228,9 +228,14 @@ mod tests {
         std::fs::set_permissions(&program, mode).expect("a program");
         let path = folder.path().join("video.mp4");
         let program = program.to_str().expect("a path");
-        let mut ffmpeg =
-            Ffmpeg::start(program, &folder.path().join("aside"), &path, (64, 64), 20.0)
-                .expect("it starts");
+        let mut ffmpeg = Ffmpeg::start(
+            program,
+            &folder.path().join("temporary"),
+            &path,
+            (64, 64),
+            20.0,
+        )
+        .expect("it starts");
         let image = RgbImage::new(64, 64);
         let error = (0..100)
             .find_map(|_| ffmpeg.push(&image, 0.05).err())

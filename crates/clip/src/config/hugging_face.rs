@@ -10,6 +10,17 @@ use super::{
 };
 use crate::unsupported;
 
+/// The supported values of `hidden_act`.
+const ACTIVATIONS: [(&str, Activation); 7] = [
+    ("quick_gelu", Activation::QuickGelu),
+    ("gelu", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ("silu", Activation::Silu),
+    ("swish", Activation::Silu),
+    ("relu", Activation::Relu),
+];
+
 /// `eos_token_id` in configurations from before 2023, which was never the id of the token that ends texts.
 const LEGACY_END: u32 = 2;
 
@@ -17,7 +28,7 @@ impl ClipConfig {
     /// From `config.json` of a Hugging Face CLIPModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
     ///
     /// # Errors
-    /// Where it describes another kind of model, or a key has an unsupported value. Keys that transformers' CLIP ignores are ignored here too.
+    /// If it describes another kind of model, or a key has an unsupported value. Keys that transformers' CLIP ignores are ignored here too.
     pub fn hugging_face(config: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(config)?;
         let kind = file.take::<String>("model_type")?;
@@ -128,30 +139,13 @@ fn vision_tower(mut section: Section) -> Result<VisionConfig, ConfigError> {
 /// `defaults`: the width, that of the hidden layer, and the heads.
 fn stack(section: &mut Section, defaults: [usize; 3]) -> Result<StackConfig, ConfigError> {
     let [width, hidden, heads] = defaults;
-    let name = section.name("hidden_act");
-    let act = section.take_or("hidden_act", "quick_gelu".to_owned())?;
     Ok(StackConfig {
         width: section.take_or("hidden_size", width)?,
         hidden: section.take_or("intermediate_size", hidden)?,
         layers: section.take_or("num_hidden_layers", 12)?,
         heads: section.take_or("num_attention_heads", heads)?,
-        activation: activation(&act).ok_or_else(|| {
-            format!(
-                "has {name} = `{act}`; quick_gelu, gelu, gelu_pytorch_tanh, silu and relu are supported"
-            )
-        })?,
+        activation: section.choice("hidden_act", Activation::QuickGelu, &ACTIVATIONS)?,
         eps: section.take_or("layer_norm_eps", 1e-5)?,
         layer_scale: false,
-    })
-}
-
-fn activation(name: &str) -> Option<Activation> {
-    Some(match name {
-        "quick_gelu" => Activation::QuickGelu,
-        "gelu" => Activation::Gelu,
-        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-        "silu" | "swish" => Activation::Silu,
-        "relu" => Activation::Relu,
-        _ => return None,
     })
 }

@@ -33,7 +33,7 @@ impl ClipConfig {
     /// From `open_clip_config.json`.
     ///
     /// # Errors
-    /// Where it describes another kind of model, or a key has an unsupported value. Unknown keys are refused, as open_clip does.
+    /// If it describes another kind of model, or a key has an unsupported value. Unknown keys are refused, as open_clip does.
     pub fn open_clip(config: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(config)?;
         let mut model = (file.section("model_cfg")?).ok_or("has no `model_cfg`")?;
@@ -77,28 +77,25 @@ impl ClipConfig {
     }
 
     fn read_preprocess(&mut self, mut section: Section) -> Result<(), ConfigError> {
-        let interpolation = section.take_or("interpolation", "bicubic".to_owned())?;
-        self.preprocess.interpolation = match interpolation.as_str() {
-            // random in training only
-            "bicubic" | "random" => Interpolation::Bicubic,
-            "bilinear" => Interpolation::Bilinear,
-            other => {
-                return Err(format!(
-                    "has the interpolation `{other}`; bicubic and bilinear are supported"
-                ));
-            }
-        };
-        let mode = section.take_or("resize_mode", "shortest".to_owned())?;
-        self.preprocess.resize_mode = match mode.as_str() {
-            "shortest" => ResizeMode::Shortest,
-            "squash" => ResizeMode::Squash,
-            "longest" => ResizeMode::Longest,
-            other => {
-                return Err(format!(
-                    "has the resize mode `{other}`; shortest, longest and squash are supported"
-                ));
-            }
-        };
+        self.preprocess.interpolation = section.choice(
+            "interpolation",
+            Interpolation::Bicubic,
+            &[
+                ("bicubic", Interpolation::Bicubic),
+                ("bilinear", Interpolation::Bilinear),
+                // random in training only
+                ("random", Interpolation::Bicubic),
+            ],
+        )?;
+        self.preprocess.resize_mode = section.choice(
+            "resize_mode",
+            ResizeMode::Shortest,
+            &[
+                ("shortest", ResizeMode::Shortest),
+                ("squash", ResizeMode::Squash),
+                ("longest", ResizeMode::Longest),
+            ],
+        )?;
         self.mean = channels(&mut section, "mean", MEAN)?;
         self.std = channels(&mut section, "std", STD)?;
         self.preprocess.fill_color = channels(&mut section, "fill_color", [0; 3])?;
@@ -207,25 +204,18 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
         layer_scale: section.take::<f64>("ls_init_value")?.is_some(),
     };
     // a fixed embedding is stored in the weights as a learned one is
-    let positions = section.take_or("pos_embed_type", "learnable".to_owned())?;
-    if !["learnable", "sin_cos_2d"].contains(&positions.as_str()) {
-        return Err(format!(
-            "has {} = `{positions}`; learnable and sin_cos_2d are supported",
-            section.name("pos_embed_type")
-        ));
-    }
-    let norm_last = section.take_or("final_ln_after_pool", false)?;
-    let pool = match section.take_or("pool_type", "tok".to_owned())?.as_str() {
-        "tok" => VisionPool::ClassToken,
-        "avg" if norm_last => VisionPool::NormalizedMean,
-        "avg" => VisionPool::MeanOfNormalized,
-        other => {
-            return Err(format!(
-                "has {} = `{other}`; tok and avg are supported",
-                section.name("pool_type")
-            ));
-        }
+    section.choice(
+        "pos_embed_type",
+        (),
+        &[("learnable", ()), ("sin_cos_2d", ())],
+    )?;
+    let mean = if section.take_or("final_ln_after_pool", false)? {
+        VisionPool::NormalizedMean
+    } else {
+        VisionPool::MeanOfNormalized
     };
+    let class = VisionPool::ClassToken;
+    let pool = section.choice("pool_type", class, &[("tok", class), ("avg", mean)])?;
     let vit = VitConfig {
         patch,
         stack,
@@ -253,18 +243,16 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
         layer_scale: section.take::<f64>("ls_init_value")?.is_some(),
     };
     let end = section.take_or("eos_id", 2)?;
-    let pool = match section.take_or("pool_type", "argmax".to_owned())?.as_str() {
-        "argmax" => TextPool::Highest,
-        "eos" => TextPool::Token(end),
-        "first" => TextPool::First,
-        "last" => TextPool::Last,
-        other => {
-            return Err(format!(
-                "has {} = `{other}`; argmax, eos, first and last are supported",
-                section.name("pool_type")
-            ));
-        }
-    };
+    let pool = section.choice(
+        "pool_type",
+        TextPool::Highest,
+        &[
+            ("argmax", TextPool::Highest),
+            ("eos", TextPool::Token(end)),
+            ("first", TextPool::First),
+            ("last", TextPool::Last),
+        ],
+    )?;
     let bias = section.take_or("proj_bias", false)?;
     let projection = match section.take_or("proj_type", "linear".to_owned())?.as_str() {
         "none" => TextProjection::None,
@@ -312,23 +300,15 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
     let Some(mut section) = text.section("tokenizer_kwargs")? else {
         return Ok(rules);
     };
-    let name = section.name("clean");
-    match section.take::<String>("clean")?.as_deref() {
-        None => {}
-        Some("canonicalize") => rules.cleaning = TextCleaning::Canonicalize,
-        Some("lower") => rules.cleaning = TextCleaning::Lower,
-        Some("whitespace") if own => rules.cleaning = TextCleaning::Whitespace,
-        Some("whitespace") => {
-            return Err(format!(
-                "has {name} = `whitespace` with CLIP's own tokenizer, which has lower-case tokens only"
-            ));
-        }
-        Some(other) => {
-            return Err(format!(
-                "has {name} = `{other}`; canonicalize, lower and whitespace are supported"
-            ));
-        }
+    let mut choices = vec![
+        ("canonicalize", TextCleaning::Canonicalize),
+        ("lower", TextCleaning::Lower),
+    ];
+    // CLIP's own tokenizer has lower-case tokens only
+    if own {
+        choices.push(("whitespace", TextCleaning::Whitespace));
     }
+    rules.cleaning = section.choice("clean", rules.cleaning, &choices)?;
     if own {
         rules.strip_separator = section.take_or("strip_sep_token", false)?;
     }
@@ -347,22 +327,14 @@ fn activation(tower: &mut Section, quick: bool) -> Result<Activation, ConfigErro
     let Some(mut section) = tower.section("act_kwargs")? else {
         return Ok(exact);
     };
-    let name = section.name("approximate");
-    let chosen = match section.take::<String>("approximate")?.as_deref() {
-        None => exact,
-        Some(_) if quick => {
-            return Err(format!(
-                "has both {name} and `quick_gelu`, which has no approximations"
-            ));
-        }
-        Some("none") => Activation::Gelu,
-        Some("tanh") => Activation::GeluTanh,
-        Some(other) => {
-            return Err(format!(
-                "has {name} = `{other}`; tanh and none are supported"
-            ));
-        }
-    };
+    if quick && section.has("approximate") {
+        return Err(format!(
+            "has both {} and `quick_gelu`, which has no approximations",
+            section.name("approximate")
+        ));
+    }
+    let choices = [("none", Activation::Gelu), ("tanh", Activation::GeluTanh)];
+    let chosen = section.choice("approximate", exact, &choices)?;
     section.finish()?;
     Ok(chosen)
 }

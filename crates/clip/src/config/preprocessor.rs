@@ -13,7 +13,7 @@ struct Defaults {
     resample: u32,
     /// Whether the picture is cropped to its centre.
     crop: bool,
-    /// Whether a size that is one number applies to both sides instead of the shorter one.
+    /// Whether a size that is one number applies to both edges instead of the shortest one.
     square: bool,
 }
 
@@ -47,9 +47,9 @@ fn defaults(class: &str) -> Option<Defaults> {
 
 /// What a picture is resized to before it is cropped.
 enum Size {
-    /// The shorter side, the other in proportion.
-    Shorter(usize),
-    /// Both sides.
+    /// The shortest edge; the other in proportion.
+    Shortest(usize),
+    /// Both edges.
     Square(usize),
 }
 
@@ -57,7 +57,7 @@ impl ClipConfig {
     /// This configuration with the preprocessing of `preprocessor_config.json` or transformers 5's `processor_config.json`.
     ///
     /// # Errors
-    /// Where a key has an unsupported value, or the preprocessed pictures would not have the model's size.
+    /// If a key has an unsupported value, or the preprocessed pictures would not have the model's size.
     pub fn with_preprocessor(mut self, json: &str) -> Result<Self, ConfigError> {
         let mut file = Section::root(json)?;
         let mut section = match file.section("image_processor")? {
@@ -117,7 +117,7 @@ impl ClipConfig {
                     "has {named} = {value}; a number, `shortest_edge`, or equal `height` and `width` are supported"
                 )
             })?,
-            None if defaults.crop => Size::Shorter(side),
+            None if defaults.crop => Size::Shortest(side),
             None => Size::Square(side),
         };
         let crop = section.name("crop_size");
@@ -133,7 +133,7 @@ impl ClipConfig {
             None
         };
         let (before, mode) = match size {
-            Size::Shorter(before) => (before, ResizeMode::Shortest),
+            Size::Shortest(before) => (before, ResizeMode::Shortest),
             Size::Square(before) => (before, ResizeMode::Squash),
         };
         let other = |name: &str, found: usize| {
@@ -204,7 +204,7 @@ fn size(value: &Value, square: bool) -> Option<Size> {
         return Some(if square {
             Size::Square(side)
         } else {
-            Size::Shorter(side)
+            Size::Shortest(side)
         });
     }
     if let Value::Array(sides) = value {
@@ -218,7 +218,7 @@ fn size(value: &Value, square: bool) -> Option<Size> {
         .map(|(key, value)| (key.as_str(), value))
         .collect();
     match entries.as_slice() {
-        [("shortest_edge", side)] => number(side).map(Size::Shorter),
+        [("shortest_edge", side)] => number(side).map(Size::Shortest),
         [("height", height), ("width", width)] | [("width", width), ("height", height)]
             if height == width =>
         {

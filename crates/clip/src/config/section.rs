@@ -51,6 +51,24 @@ impl Section {
         Ok(self.take(key)?.unwrap_or(default))
     }
 
+    /// Takes a name with few supported values, or the default if it is missing or null.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> Result<T, ConfigError> {
+        let Some(found) = self.take::<String>(key)? else {
+            return Ok(default);
+        };
+        let known = choices.iter().find(|(name, _)| *name == found);
+        known.map(|(_, value)| *value).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let names = names.join(", ");
+            format!("has {} = `{found}`; supported: {names}", self.name(key))
+        })
+    }
+
     /// Takes a nested object.
     pub(super) fn section(&mut self, key: &str) -> Result<Option<Self>, ConfigError> {
         let path = self.name(key).replace('`', "");

@@ -1,35 +1,23 @@
 //! Turned and shifted cutouts.
 
-use phantasia_core::{Schedule, random};
+use phantasia_core::{Schedule, config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::Cutout;
 
-/// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Affine")]
-pub struct Config {
-    /// Largest angle.
-    #[schemars(range(min = 0, max = 180))]
-    pub degrees: Schedule,
-    /// Largest shift as a share of the side.
-    #[schemars(range(min = 0, max = 1))]
-    pub translate: Schedule,
-    /// Probability.
-    #[schemars(range(min = 0, max = 1))]
-    pub p: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            degrees: 30.0.into(),
-            translate: 0.1.into(),
-            p: 0.8,
-        }
+config! {
+    /// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.
+    #[schemars(rename = "Affine")]
+    pub struct Config {
+        /// Largest angle.
+        #[schemars(range(min = 0, max = 180))]
+        pub degrees: Schedule = 30.0.into(),
+        /// Largest shift as a share of the side.
+        #[schemars(range(min = 0, max = 1))]
+        pub translate: Schedule = 0.1.into(),
+        /// Probability.
+        #[schemars(range(min = 0, max = 1))]
+        pub p: f64 = 0.8,
     }
 }
 

@@ -1,9 +1,7 @@
 //! Cutouts with a grey rectangle.
 
-use phantasia_core::{Schedule, random};
+use phantasia_core::{Schedule, config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::Cutout;
 
@@ -12,25 +10,16 @@ const MOST_RATIO: f64 = 3.3;
 /// The smallest rectangle, as a share of the cutout.
 const LEAST_AREA: f64 = 0.02;
 
-/// A rectangle of up to `area` of the cutout made grey, with probability `p` (random erasing, Zhong et al. 2017).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Erase")]
-pub struct Config {
-    /// Largest share of the cutout.
-    #[schemars(range(min = 0, max = 1))]
-    pub area: Schedule,
-    /// Probability.
-    #[schemars(range(min = 0, max = 1))]
-    pub p: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            area: 0.33.into(),
-            p: 0.7,
-        }
+config! {
+    /// A rectangle of up to `area` of the cutout made grey, with probability `p` (random erasing, Zhong et al. 2017).
+    #[schemars(rename = "Erase")]
+    pub struct Config {
+        /// Largest share of the cutout.
+        #[schemars(range(min = 0, max = 1))]
+        pub area: Schedule = 0.33.into(),
+        /// Probability.
+        #[schemars(range(min = 0, max = 1))]
+        pub p: f64 = 0.7,
     }
 }
 

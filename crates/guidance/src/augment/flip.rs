@@ -1,25 +1,17 @@
 //! Mirrored cutouts.
 
-use phantasia_core::random;
+use phantasia_core::{config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::Cutout;
 
-/// Mirrored left to right with probability `p`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Flip")]
-pub struct Config {
-    /// Probability.
-    #[schemars(range(min = 0, max = 1))]
-    pub p: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { p: 0.5 }
+config! {
+    /// Mirrored left to right with probability `p`.
+    #[schemars(rename = "Flip")]
+    pub struct Config {
+        /// Probability.
+        #[schemars(range(min = 0, max = 1))]
+        pub p: f64 = 0.5,
     }
 }
 

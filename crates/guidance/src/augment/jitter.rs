@@ -1,44 +1,30 @@
 //! Cutouts of other colours.
 
-use phantasia_core::{Schedule, random};
+use phantasia_core::{Schedule, config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::Cutout;
 use crate::cutout::color::ColorMatrix;
 
-/// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Jitter")]
-pub struct Config {
-    /// Largest turn of the hue as a share of the circle.
-    #[schemars(range(min = 0, max = 0.5))]
-    pub hue: Schedule,
-    /// Largest change of the saturation, as a share of 1.
-    #[schemars(range(min = 0, max = 1))]
-    pub saturation: Schedule,
-    /// Largest change of the brightness, as a share of 1.
-    #[schemars(range(min = 0, max = 1))]
-    pub brightness: Schedule,
-    /// Largest change of the contrast, as a share of 1.
-    #[schemars(range(min = 0, max = 1))]
-    pub contrast: Schedule,
-    /// Probability.
-    #[schemars(range(min = 0, max = 1))]
-    pub p: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            hue: 0.01.into(),
-            saturation: 0.01.into(),
-            brightness: 0.0.into(),
-            contrast: 0.0.into(),
-            p: 0.7,
-        }
+config! {
+    /// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.
+    #[schemars(rename = "Jitter")]
+    pub struct Config {
+        /// Largest turn of the hue as a share of the circle.
+        #[schemars(range(min = 0, max = 0.5))]
+        pub hue: Schedule = 0.01.into(),
+        /// Largest change of the saturation, as a share of 1.
+        #[schemars(range(min = 0, max = 1))]
+        pub saturation: Schedule = 0.01.into(),
+        /// Largest change of the brightness, as a share of 1.
+        #[schemars(range(min = 0, max = 1))]
+        pub brightness: Schedule = 0.0.into(),
+        /// Largest change of the contrast, as a share of 1.
+        #[schemars(range(min = 0, max = 1))]
+        pub contrast: Schedule = 0.0.into(),
+        /// Probability.
+        #[schemars(range(min = 0, max = 1))]
+        pub p: f64 = 0.7,
     }
 }
 

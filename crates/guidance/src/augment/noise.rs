@@ -1,27 +1,17 @@
 //! Noisy cutouts.
 
-use phantasia_core::{Schedule, random};
+use phantasia_core::{Schedule, config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::Cutout;
 
-/// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Noise")]
-pub struct Config {
-    /// Largest standard deviation.
-    #[schemars(range(min = 0, max = 16))]
-    pub strength: Schedule,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            strength: 0.1.into(),
-        }
+config! {
+    /// White noise, its standard deviation uniform in 0..=`strength` for each cutout.
+    #[schemars(rename = "Noise")]
+    pub struct Config {
+        /// Largest standard deviation.
+        #[schemars(range(min = 0, max = 16))]
+        pub strength: Schedule = 0.1.into(),
     }
 }
 

@@ -1,31 +1,20 @@
 //! Cutouts seen in perspective.
 
-use phantasia_core::{Schedule, random};
+use phantasia_core::{Schedule, config, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::cutout::{Cutout, warp};
 
-/// Corners moved inwards by up to `strength` of half the side, with probability `p`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Perspective")]
-pub struct Config {
-    /// Largest shift of a corner as a share of half the side.
-    #[schemars(range(min = 0, max = 1))]
-    pub strength: Schedule,
-    /// Probability.
-    #[schemars(range(min = 0, max = 1))]
-    pub p: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            strength: 0.2.into(),
-            p: 0.4,
-        }
+config! {
+    /// Corners moved inwards by up to `strength` of half the side, with probability `p`.
+    #[schemars(rename = "Perspective")]
+    pub struct Config {
+        /// Largest shift of a corner as a share of half the side.
+        #[schemars(range(min = 0, max = 1))]
+        pub strength: Schedule = 0.2.into(),
+        /// Probability.
+        #[schemars(range(min = 0, max = 1))]
+        pub p: f64 = 0.4,
     }
 }
 

@@ -8,8 +8,7 @@ use anyhow::Result;
 use candle_core::Tensor;
 use clip::{Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
-use phantasia_core::{Schedule, StepContext, schema};
-use schemars::JsonSchema;
+use phantasia_core::{Schedule, StepContext, config, schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -22,41 +21,29 @@ use crate::{Term, TermConfig, TermContext, TermOutput, micro_batch};
 /// without the term.
 const TOWER: usize = 0x1000;
 
-/// A head that scores a CLIP's image embeddings, about 1 to 10. A number alone is its weight.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-#[schemars(rename = "Aesthetic", transform = schema::or_schedule)]
-pub struct Config {
-    /// How much it counts. Its loss is 1 - score / 10.
-    pub weight: Schedule,
-    /// The head: a file, or a known model's name.
-    #[schemars(extend("format" = MODEL_FORMAT))]
-    pub model: String,
-    /// The CLIP whose embeddings the head was trained on.
-    #[schemars(extend("format" = MODEL_FORMAT))]
-    pub clip: String,
-    /// The precision of the CLIP on a GPU, as in the entries of `clip`.
-    #[serde(skip_serializing_if = "Precision::is_default")]
-    pub precision: Precision,
-    /// The nonlinearity of the CLIP's transformers, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<ClipActivation>,
-    /// What of the recipe's `cutouts` is different for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cutouts: Option<cutouts::Changes>,
-}
-
-/// LAION's head, and OpenAI's ViT-L/14 that it was trained on.
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            weight: 1.0.into(),
-            model: HEAD.to_owned(),
-            clip: CLIP.to_owned(),
-            precision: Precision::default(),
-            activation: None,
-            cutouts: None,
-        }
+config! {
+    /// A head that scores a CLIP's image embeddings, about 1 to 10. A number alone is its weight. The defaults are LAION's head, and OpenAI's
+    /// ViT-L/14 that it was trained on.
+    #[serde(remote = "Self")]
+    #[schemars(rename = "Aesthetic", transform = schema::or_schedule)]
+    pub struct Config {
+        /// How much it counts. Its loss is 1 - score / 10.
+        pub weight: Schedule = 1.0.into(),
+        /// The head: a file, or a known model's name.
+        #[schemars(extend("format" = MODEL_FORMAT))]
+        pub model: String = HEAD.to_owned(),
+        /// The CLIP whose embeddings the head was trained on.
+        #[schemars(extend("format" = MODEL_FORMAT))]
+        pub clip: String = CLIP.to_owned(),
+        /// The precision of the CLIP on a GPU, as in the entries of `clip`.
+        #[serde(skip_serializing_if = "Precision::is_default")]
+        pub precision: Precision = Precision::default(),
+        /// The nonlinearity of the CLIP's transformers, likewise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub activation: Option<ClipActivation> = None,
+        /// What of the recipe's `cutouts` is different for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub cutouts: Option<cutouts::Changes> = None,
     }
 }
 
@@ -114,20 +101,14 @@ impl<'de> Deserialize<'de> for Config {
     }
 }
 
-impl Config {
-    /// How the CLIP is loaded.
-    pub fn choice(&self) -> ClipChoice {
-        ClipChoice {
-            precision: self.precision,
-            activation: self.activation,
-        }
-    }
-}
-
 impl TermConfig for Config {
     fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
         let head = context.model(&self.model, |_| Ok(Arc::new(Head::by_name(&self.model)?)))?;
-        let clip = context.clip(&self.clip, self.choice())?;
+        let choice = ClipChoice {
+            precision: self.precision,
+            activation: self.activation,
+        };
+        let clip = context.clip(&self.clip, choice)?;
         head.fits(
             clip.name(),
             clip.scoring_towers().count(),

@@ -17,10 +17,10 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The names of the shards that an index lists, which are files in its own folder.
+/// The names of the shards that an index lists; not all need be [plain](is_plain).
 ///
 /// # Errors
-/// If it cannot be read, is not an index, or names anything but plain files.
+/// If it cannot be read or is not an index.
 pub fn shards(path: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     let origin = path.display().to_string();
     let read = |source| CheckpointError::Read {
@@ -41,13 +41,10 @@ pub fn shards(path: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     if names.len() > SHARD_LIMIT {
         return Err(broken(format!("it names {} files", names.len())));
     }
-    let is_plain = |name: &str| {
-        !name.starts_with('.') && !name.contains(['/', '\\']) && !name.ends_with(".json")
-    };
-    match names.iter().find(|name| !is_plain(name)) {
-        Some(name) => Err(broken(format!(
-            "`{name}` is not the name of a file in its folder"
-        ))),
-        None => Ok(names),
-    }
+    Ok(names)
+}
+
+/// Whether the name of a shard is that of a file in the index's own folder.
+pub fn is_plain(name: &str) -> bool {
+    !name.starts_with('.') && !name.contains(['/', '\\']) && !name.ends_with(".json")
 }

@@ -114,7 +114,7 @@ impl Checkpoint {
             .collect();
         let unreadable = self.unreadable.iter().filter(|(_, value)| value.tensor);
         let all = self.entries.keys().chain(unreadable.map(|(key, _)| key));
-        let (mut unused, mut beside, mut averages) = (vec![], vec![], 0);
+        let (mut unused, mut outside, mut averages) = (vec![], vec![], 0);
         for key in all.filter(|key| !used.contains(*key)) {
             let name = key.strip_prefix(&self.prefix);
             let passed = match name {
@@ -130,7 +130,7 @@ impl Checkpoint {
             } else if name.is_some_and(|name| scope == Scope::All || parts.contains(first(name))) {
                 unused.push(key.as_str());
             } else {
-                beside.push(key.as_str());
+                outside.push(key.as_str());
             }
         }
         if !unused.is_empty() {
@@ -153,16 +153,16 @@ impl Checkpoint {
                 self.origin
             ));
         }
-        if !beside.is_empty() {
-            let place = match self.prefix.as_str() {
+        if !outside.is_empty() {
+            let within = match self.prefix.as_str() {
                 "" => String::new(),
                 prefix => format!(" outside the model, which is under `{prefix}*`"),
             };
             notes.push(format!(
-                "{} has {}{place}; {} not used",
+                "{} has {}{within}; {} not used",
                 self.origin,
-                listed(&beside),
-                if beside.len() == 1 {
+                listed(&outside),
+                if outside.len() == 1 {
                     "it is"
                 } else {
                     "they are"

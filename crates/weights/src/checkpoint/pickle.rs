@@ -7,13 +7,11 @@
 mod archive;
 mod legacy;
 mod machine;
+mod program;
 mod tensors;
 mod value;
 
-use std::collections::BTreeMap;
-
 use super::source::{SharedFile, Source};
-use super::{Entry, Unreadable};
 use archive::Archive;
 use legacy::Legacy;
 use tensors::{Found, Storages};
@@ -45,8 +43,7 @@ pub(super) enum Format {
 /// The contents of a file.
 pub(super) struct Contents {
     pub sources: Vec<Source>,
-    pub tensors: BTreeMap<String, Entry>,
-    pub unreadable: BTreeMap<String, Unreadable>,
+    pub found: Found,
     /// The prefix of the state dict's names.
     pub prefix: String,
 }
@@ -67,16 +64,10 @@ pub(super) fn read(file: SharedFile, length: u64, format: Format) -> Result<Cont
     if !found.tensors.values().any(|entry| entry.end > entry.start) {
         return Err(nothing(&found));
     }
-    let prefix = state_dict(&pickle, &found);
-    let Found {
-        tensors,
-        unreadable,
-    } = found;
     Ok(Contents {
+        prefix: state_dict(&pickle, &found),
         sources: storages.into_sources(),
-        tensors,
-        unreadable,
-        prefix,
+        found,
     })
 }
 

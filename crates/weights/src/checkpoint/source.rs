@@ -1,4 +1,4 @@
-//! Where the bytes of tensors come from.
+//! The sources of tensors' bytes.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -29,7 +29,7 @@ impl Source {
     /// Reads `length` bytes from `start` on.
     ///
     /// # Errors
-    /// Where there are fewer, or they cannot be read.
+    /// If there are fewer, or they cannot be read.
     pub fn read(&self, start: u64, length: usize) -> io::Result<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => {

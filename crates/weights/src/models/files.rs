@@ -39,7 +39,8 @@ pub(super) fn is_index(name: &str) -> bool {
 /// the checkpoint reports it.
 pub(super) fn shards(file: &Path) -> BTreeSet<String> {
     if is_index(&file.to_string_lossy()) {
-        checkpoint::shards(file).unwrap_or_default()
+        let names = checkpoint::shards(file).unwrap_or_default().into_iter();
+        names.filter(|name| checkpoint::is_plain(name)).collect()
     } else {
         BTreeSet::new()
     }

@@ -4,7 +4,7 @@
 pub(super) const HOSTS: &[&str] = &["huggingface.co", "hf.co"];
 
 /// Whether a text is `owner/name`, of the characters that the hub allows.
-pub fn is_repository(name: &str) -> bool {
+pub(super) fn is_repository(name: &str) -> bool {
     let allowed = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')

@@ -10,7 +10,7 @@ use super::table::{self, Model, ModelKind};
 /// A model whose files have been found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedModel {
-    /// The name that it was asked for by.
+    /// Its name in the recipe or command.
     pub name: String,
     /// A folder or a single file; none for the embedded CLIP, which has no files.
     pub path: Option<PathBuf>,

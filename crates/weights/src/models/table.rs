@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 /// The CLIP whose tokenizer the others share.
-pub const STANDARD_CLIP: &str = "openai/clip-vit-base-patch32";
+pub(super) const STANDARD_CLIP: &str = "openai/clip-vit-base-patch32";
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let table = serde_json::from_str(include_str!("models.json"));
@@ -169,7 +169,7 @@ pub(super) fn any_layout() -> impl Iterator<Item = &'static FileSet> {
     TABLE.any_layout.iter().map(|name| &TABLE.layouts[name])
 }
 
-/// The files of a tokenizer alone.
+/// The files of a tokenizer without a model.
 pub(super) fn tokenizer_files() -> &'static FileSet {
     &TABLE.layouts["tokenizer"]
 }
@@ -201,7 +201,7 @@ pub(super) fn nearest(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::is_repository;
+    use super::super::names::is_repository;
     use super::*;
 
     #[test]

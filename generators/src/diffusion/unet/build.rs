@@ -5,11 +5,10 @@ use weights::checkpoint::Branch;
 
 use super::config::{AttentionKind, BlockKind, UNetConfig};
 use super::{Attention, Unit};
-use crate::diffusion::blocks::{
-    NormStyle, PixelAttention, Resize, Resnet, ResnetStyle, conv, conv3,
-};
-use crate::diffusion::load::Loaded;
+use crate::diffusion::blocks::{PixelAttention, Resize, Resnet, ResnetStyle};
+use crate::diffusion::load::ModelError;
 use crate::diffusion::transformer::{Transformer, TransformerStyle};
+use crate::layers::{Loaded, NormStyle, conv, conv_with};
 
 pub(super) struct Builder<'a> {
     pub weights: Branch<'a>,
@@ -66,16 +65,15 @@ impl Builder<'_> {
         })
     }
 
-    pub fn down(&self) -> Loaded<Vec<Unit>> {
+    pub fn down(&self) -> Result<Vec<Unit>, ModelError> {
         let config = self.config;
         let mut units = vec![];
         let mut input = config.block_out_channels[0];
-        for (i, (name, &width)) in (config
+        let blocks = config
             .down_block_types
             .iter()
-            .zip(&config.block_out_channels))
-        .enumerate()
-        {
+            .zip(&config.block_out_channels);
+        for (i, (name, &width)) in blocks.enumerate() {
             let kind = config.kind(name, "Down")?;
             let key = format!("down_blocks.{i}");
             for layer in 0..config.layers_per_block {
@@ -85,23 +83,19 @@ impl Builder<'_> {
             if i + 1 == config.block_out_channels.len() {
                 continue;
             }
-            units.push(match kind.resnet {
-                true => Unit::Resize(self.resnet(
-                    &format!("{key}.downsamplers.0"),
-                    [width, width],
-                    Some(Resize::Halve),
-                )?),
-                false => {
-                    let options = Conv2dOptions {
-                        stride: 2,
-                        padding: config.downsample_padding,
-                        groups: 1,
-                    };
-                    let key = format!("{key}.downsamplers.0.conv");
-                    Unit::Down {
-                        conv: conv(self.weights, &key, [width, width], 3, options)?,
-                        pad: config.downsample_padding == 0,
-                    }
+            let key = format!("{key}.downsamplers.0");
+            units.push(if kind.resnet {
+                Unit::Resize(self.resnet(&key, [width, width], Some(Resize::Halve))?)
+            } else {
+                let options = Conv2dOptions {
+                    stride: 2,
+                    padding: config.downsample_padding,
+                    groups: 1,
+                };
+                let key = format!("{key}.conv");
+                Unit::Down {
+                    conv: conv_with(self.weights, &key, [width, width], 3, options)?,
+                    pad: config.downsample_padding == 0,
                 }
             });
         }
@@ -111,43 +105,25 @@ impl Builder<'_> {
     pub fn middle(&self, width: usize) -> Loaded<Vec<Unit>> {
         let config = self.config;
         let divisor = config.mid_block_scale_factor;
+        let (weights, style) = (self.weights, self.style);
         let resnet = |i: usize| {
             let key = format!("mid_block.resnets.{i}");
-            Resnet::load(
-                self.weights,
-                &key,
-                [width, width],
-                self.style,
-                None,
-                divisor,
-            )
+            Resnet::load(weights, &key, [width, width], style, None, divisor)
         };
-        let attention = match config.add_attention {
-            _ if config.conditional() => {
-                let last = config.block_out_channels.len() - 1;
-                let key = "mid_block.attentions.0";
-                Some(Attention::Cross(self.transformer(key, width, last)?))
-            }
-            false => None,
-            true => {
-                let head = config.head(width);
-                let eps = config.norm_eps;
-                // with `scale_shift` there is no normalisation unless its groups are given
-                let groups = match self.style.scale_shift {
-                    true => config.attn_norm_num_groups,
-                    false => config.attn_norm_num_groups.or(Some(config.norm_num_groups)),
-                };
-                let norm = groups.map(|groups| NormStyle { groups, eps });
-                let key = "mid_block.attentions.0";
-                Some(Attention::Pixels(PixelAttention::load(
-                    self.weights,
-                    key,
-                    width,
-                    head,
-                    norm,
-                    divisor,
-                )?))
-            }
+        let key = "mid_block.attentions.0";
+        let attention = if config.conditional() {
+            let last = config.block_out_channels.len() - 1;
+            Some(Attention::Cross(self.transformer(key, width, last)?))
+        } else if config.add_attention {
+            let (head, eps) = (config.head(width), config.norm_eps);
+            // with `scale_shift` there is no normalisation unless its groups are given
+            let default = (!style.scale_shift).then_some(config.norm_num_groups);
+            let groups = config.attn_norm_num_groups.or(default);
+            let norm = groups.map(|groups| NormStyle { groups, eps });
+            let attention = PixelAttention::load(weights, key, width, head, norm, divisor)?;
+            Some(Attention::Pixels(attention))
+        } else {
+            None
         };
         Ok(vec![
             Unit::Block {
@@ -161,7 +137,7 @@ impl Builder<'_> {
         ])
     }
 
-    pub fn up(&self) -> Loaded<Vec<(Unit, bool)>> {
+    pub fn up(&self) -> Result<Vec<(Unit, bool)>, ModelError> {
         let config = self.config;
         let widths: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let mut units = vec![];
@@ -169,12 +145,13 @@ impl Builder<'_> {
         for (i, (name, &width)) in config.up_block_types.iter().zip(&widths).enumerate() {
             let kind = config.kind(name, "Up")?;
             let key = format!("up_blocks.{i}");
-            // the last residual block meets what came in at this resolution on the way down
+            // the last residual block takes the skip connection from the input of this resolution
             let finer = widths[(i + 1).min(widths.len() - 1)];
             for layer in 0..=config.layers_per_block {
-                let skip = match layer == config.layers_per_block {
-                    true => finer,
-                    false => width,
+                let skip = if layer == config.layers_per_block {
+                    finer
+                } else {
+                    width
                 };
                 let channels = [before + skip, width];
                 let resolution = widths.len() - 1 - i;
@@ -184,16 +161,12 @@ impl Builder<'_> {
             if i + 1 == widths.len() {
                 continue;
             }
-            let unit = match kind.resnet {
-                true => Unit::Resize(self.resnet(
-                    &format!("{key}.upsamplers.0"),
-                    [width, width],
-                    Some(Resize::Double),
-                )?),
-                false => {
-                    let key = format!("{key}.upsamplers.0.conv");
-                    Unit::Up(conv3(self.weights, &key, [width, width])?)
-                }
+            let key = format!("{key}.upsamplers.0");
+            let unit = if kind.resnet {
+                Unit::Resize(self.resnet(&key, [width, width], Some(Resize::Double))?)
+            } else {
+                let key = format!("{key}.conv");
+                Unit::Up(conv(self.weights, &key, [width, width], 3)?)
             };
             units.push((unit, false));
         }

@@ -1,10 +1,13 @@
-//! What the configuration of a U-Net may say.
+//! The configuration of a U-Net.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::diffusion::load::{Loaded, ModelError};
 
-/// The `config.json` of a `UNet2DModel`, or by [`UNetConfig::parse`] of a `UNet2DConditionModel`; what a file leaves out is as in diffusers.
+/// The `config.json` of a `UNet2DModel`, or by [`UNetConfig::parse`] of a `UNet2DConditionModel`; missing keys have diffusers' defaults.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct UNetConfig {
@@ -50,34 +53,14 @@ pub struct UNetConfig {
     /// In a `UNet2DModel` the channels of an attention head; null has one head of all channels. In a `UNet2DConditionModel`, by an old mistake of
     /// names that diffusers keeps, the number of heads, for all blocks or for each from fine to coarse.
     pub attention_head_dim: Option<OneOrMany>,
-    /// The number of heads, where a `UNet2DConditionModel` says it under its right name.
+    /// The number of heads, where a `UNet2DConditionModel` has the correct key.
     pub num_attention_heads: Option<OneOrMany>,
-    /// Channels of the text that cross-attention looks at.
+    /// Channels of the text for cross-attention.
     pub cross_attention_dim: Option<OneOrMany>,
     /// Whether the transformers' projections are linear layers, not convolutions of one pixel.
     pub use_linear_projection: bool,
     /// Blocks of each transformer, for all or for each resolution from fine to coarse.
     pub transformer_layers_per_block: OneOrMany,
-    /// More than a text as condition (SDXL's sizes) is not read.
-    pub addition_embed_type: Option<String>,
-    /// A projection of the text (IF, Kandinsky) is not read.
-    pub encoder_hid_dim: Option<usize>,
-    /// A guidance scale as input (latent consistency models) is not read.
-    pub time_cond_proj_dim: Option<usize>,
-    /// Not read.
-    pub dual_cross_attention: bool,
-    /// Anything but 1 is not read.
-    pub resnet_out_scale_factor: f64,
-    /// Not read.
-    pub resnet_skip_time_act: bool,
-    /// Not read.
-    pub time_embedding_act_fn: Option<String>,
-    /// Not read.
-    pub timestep_post_act: Option<String>,
-    /// Not read.
-    pub cross_attention_norm: Option<String>,
-    /// Anything but `default` is not read.
-    pub attention_type: Option<String>,
     /// Groups of the normalisations.
     pub norm_num_groups: usize,
     /// Groups of the normalisation before the middle block's attention.
@@ -88,10 +71,9 @@ pub struct UNetConfig {
     pub resnet_time_scale_shift: String,
     /// Whether the middle block has attention.
     pub add_attention: bool,
-    /// Models of classes are not read.
-    pub class_embed_type: Option<String>,
-    /// Models of classes are not read.
-    pub num_class_embeds: Option<usize>,
+    /// All other keys. Those that would change the network are refused.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, Value>,
 }
 
 /// A number for all blocks, or one for each.
@@ -124,9 +106,13 @@ pub enum Side {
     Two([usize; 2]),
 }
 
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
 impl Default for UNetConfig {
     fn default() -> Self {
-        let words = |words: [&str; 4]| words.map(str::to_owned).to_vec();
+        let (down, up) = ("AttnDownBlock2D", "AttnUpBlock2D");
         Self {
             class: UNCONDITIONAL.to_owned(),
             sample_size: None,
@@ -137,19 +123,9 @@ impl Default for UNetConfig {
             time_embedding_dim: None,
             freq_shift: 0.0,
             flip_sin_to_cos: true,
-            down_block_types: words([
-                "DownBlock2D",
-                "AttnDownBlock2D",
-                "AttnDownBlock2D",
-                "AttnDownBlock2D",
-            ]),
+            down_block_types: words(["DownBlock2D", down, down, down]),
             mid_block_type: Some("UNetMidBlock2D".to_owned()),
-            up_block_types: words([
-                "AttnUpBlock2D",
-                "AttnUpBlock2D",
-                "AttnUpBlock2D",
-                "UpBlock2D",
-            ]),
+            up_block_types: words([up, up, up, "UpBlock2D"]),
             block_out_channels: vec![224, 448, 672, 896],
             layers_per_block: 2,
             mid_block_scale_factor: 1.0,
@@ -162,43 +138,32 @@ impl Default for UNetConfig {
             cross_attention_dim: None,
             use_linear_projection: false,
             transformer_layers_per_block: OneOrMany::One(1),
-            addition_embed_type: None,
-            encoder_hid_dim: None,
-            time_cond_proj_dim: None,
-            dual_cross_attention: false,
-            resnet_out_scale_factor: 1.0,
-            resnet_skip_time_act: false,
-            time_embedding_act_fn: None,
-            timestep_post_act: None,
-            cross_attention_norm: None,
-            attention_type: None,
             norm_num_groups: 32,
             attn_norm_num_groups: None,
             norm_eps: 1e-5,
             resnet_time_scale_shift: "default".to_owned(),
             add_attention: true,
-            class_embed_type: None,
-            num_class_embeds: None,
+            rest: BTreeMap::new(),
         }
     }
 }
 
 /// The class of unconditional networks.
 pub(in crate::diffusion) const UNCONDITIONAL: &str = "UNet2DModel";
-/// The class of networks that look at a text.
+/// The class of networks that are conditioned on a text.
 pub(in crate::diffusion) const CONDITIONAL: &str = "UNet2DConditionModel";
 
-/// What looks at what in a block.
+/// The attention of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttentionKind {
     None,
-    /// Every pixel at every pixel.
+    /// Self-attention over pixels.
     Pixels,
-    /// Besides that, every pixel at the text.
+    /// Self-attention, then cross-attention to the text.
     Cross,
 }
 
-/// What a block's name says of it.
+/// The properties that follow from a block's name.
 #[derive(Clone, Copy)]
 pub(super) struct BlockKind {
     pub attention: AttentionKind,
@@ -212,11 +177,11 @@ impl UNetConfig {
     /// # Errors
     /// Where it is not the JSON that is expected.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let mut json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        let mut json: serde_json::Map<String, Value> = serde_json::from_str(text)?;
         if json.get("_class_name").and_then(|name| name.as_str()) == Some(CONDITIONAL) {
             let (down, up) = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D");
             // where diffusers' defaults of the one class are not those of the other
-            let defaults = serde_json::json!({
+            let defaults = json!({
                 "in_channels": 4,
                 "out_channels": 4,
                 "block_out_channels": [320, 640, 1280, 1280],
@@ -232,25 +197,7 @@ impl UNetConfig {
         serde_json::from_value(json.into())
     }
 
-    /// The configuration of Stable Diffusion 1's network: 860 million weights.
-    pub fn stable_diffusion_1() -> Self {
-        let words = |words: [&str; 4]| words.map(str::to_owned).to_vec();
-        let (down, up) = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D");
-        Self {
-            class: CONDITIONAL.to_owned(),
-            sample_size: Some(Side::One(64)),
-            in_channels: 4,
-            out_channels: 4,
-            down_block_types: words([down, down, down, "DownBlock2D"]),
-            mid_block_type: Some("UNetMidBlock2DCrossAttn".to_owned()),
-            up_block_types: words(["UpBlock2D", up, up, up]),
-            block_out_channels: vec![320, 640, 1280, 1280],
-            cross_attention_dim: Some(OneOrMany::One(768)),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the network looks at a text.
+    /// Whether the network is conditioned on a text.
     pub fn conditional(&self) -> bool {
         self.class == CONDITIONAL
     }
@@ -281,7 +228,6 @@ impl UNetConfig {
 
     /// The configuration of the models google/ddpm-*-256: 114 million weights.
     pub fn ddpm_256() -> Self {
-        let words = |words: [&str; 6]| words.map(str::to_owned).to_vec();
         let (down, up) = ("DownBlock2D", "UpBlock2D");
         Self {
             sample_size: Some(Side::One(256)),
@@ -297,7 +243,17 @@ impl UNetConfig {
         }
     }
 
-    /// What it asks for that is not built here, as part of a sentence.
+    /// Whether a key that is not read has another value than the default.
+    fn differs(&self, key: &str, default: &Value) -> bool {
+        (self.rest.get(key)).is_some_and(|value| {
+            // 1 is 1.0
+            let same =
+                value == default || (value.is_number() && value.as_f64() == default.as_f64());
+            !value.is_null() && !same
+        })
+    }
+
+    /// The first unsupported setting, as part of a sentence.
     pub(super) fn unsupported(&self) -> Option<String> {
         let kinds = self.down_block_types.len();
         let channels = &self.block_out_channels;
@@ -328,12 +284,15 @@ impl UNetConfig {
                 self.resnet_time_scale_shift
             ));
         }
-        if self.class_embed_type.is_some() || self.num_class_embeds.is_some() {
+        if self.differs("class_embed_type", &Value::Null)
+            || self.differs("num_class_embeds", &Value::Null)
+        {
             return Some("class embeddings; models without classes are read".to_owned());
         }
-        let middle = match self.conditional() {
-            true => "UNetMidBlock2DCrossAttn",
-            false => "UNetMidBlock2D",
+        let middle = if self.conditional() {
+            "UNetMidBlock2DCrossAttn"
+        } else {
+            "UNetMidBlock2D"
         };
         if (self.mid_block_type.as_deref()).is_some_and(|kind| kind != middle) {
             return Some(format!("another `mid_block_type` than `{middle}`"));
@@ -368,13 +327,12 @@ impl UNetConfig {
         if self.out_channels < self.in_channels {
             return Some("fewer `out_channels` than `in_channels`".to_owned());
         }
-        match self.conditional() {
-            true => self.unsupported_text(),
-            false => None,
-        }
+        (self.conditional())
+            .then(|| self.unsupported_text())
+            .flatten()
     }
 
-    /// What it asks for beside a text, as part of a sentence.
+    /// The first unsupported setting of a conditional network, as part of a sentence.
     fn unsupported_text(&self) -> Option<String> {
         if self.context().is_none_or(|channels| channels == 0) {
             return Some(
@@ -382,34 +340,27 @@ impl UNetConfig {
                     .to_owned(),
             );
         }
-        if let Some(kind) = &self.addition_embed_type {
+        let sdxl = "addition_embed_type";
+        if self.differs(sdxl, &Value::Null) {
             return Some(format!(
-                "the `addition_embed_type` `{kind}`, as SDXL does; Stable Diffusion 1 and 2 and their relatives are read"
+                "the `{sdxl}` {}, as SDXL does; Stable Diffusion 1 and 2 and their relatives are read",
+                self.rest[sdxl]
             ));
         }
-        if self.encoder_hid_dim.is_some() || self.time_cond_proj_dim.is_some() {
-            return Some("an `encoder_hid_dim` or a `time_cond_proj_dim`".to_owned());
-        }
-        // what would change the network without another name or shape of a weight
-        let changed = [
-            ("dual_cross_attention", self.dual_cross_attention),
-            (
-                "resnet_out_scale_factor",
-                self.resnet_out_scale_factor != 1.0,
-            ),
-            ("resnet_skip_time_act", self.resnet_skip_time_act),
-            (
-                "time_embedding_act_fn",
-                self.time_embedding_act_fn.is_some(),
-            ),
-            ("timestep_post_act", self.timestep_post_act.is_some()),
-            ("cross_attention_norm", self.cross_attention_norm.is_some()),
-            (
-                "attention_type",
-                (self.attention_type.as_deref()).is_some_and(|kind| kind != "default"),
-            ),
+        // settings that change the network, most of them neither the names nor the shapes of its weights
+        let defaults = [
+            ("encoder_hid_dim", Value::Null),
+            ("time_cond_proj_dim", Value::Null),
+            ("dual_cross_attention", json!(false)),
+            ("resnet_out_scale_factor", json!(1.0)),
+            ("resnet_skip_time_act", json!(false)),
+            ("time_embedding_act_fn", Value::Null),
+            ("timestep_post_act", Value::Null),
+            ("cross_attention_norm", Value::Null),
+            ("attention_type", json!("default")),
         ];
-        if let Some((key, _)) = changed.iter().find(|(_, changed)| *changed) {
+        if let Some((key, _)) = (defaults.into_iter()).find(|(key, usual)| self.differs(key, usual))
+        {
             return Some(format!("another `{key}` than Stable Diffusion's"));
         }
         for (block, &channels) in self.block_out_channels.iter().enumerate() {

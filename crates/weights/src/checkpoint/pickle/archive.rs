@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::tensors::{Place, Storages};
+use super::tensors::{Location, Storages};
 use super::value::Pickle;
 use crate::checkpoint::source::{SharedFile, Source, inflate};
 
@@ -42,7 +42,7 @@ impl<R: Seek> Seek for Limited<R> {
     }
 }
 
-/// Where a part of the archive is in the file.
+/// The location of a part of the archive in the file.
 struct Part {
     start: u64,
     packed: u64,
@@ -57,9 +57,9 @@ pub struct Archive {
     file: SharedFile,
     /// Length of the file.
     length: u64,
-    /// The archive's own folder with a slash, where its parts lie.
+    /// The archive's own folder, which contains its parts, with a slash.
     folder: String,
-    places: HashMap<String, Place>,
+    locations: HashMap<String, Location>,
     /// The file itself, then its compressed parts.
     sources: Vec<Source>,
 }
@@ -94,7 +94,7 @@ impl Archive {
             file,
             length,
             folder,
-            places: HashMap::new(),
+            locations: HashMap::new(),
         };
         if let Ok(part) = archive.part(&format!("{}byteorder", archive.folder)) {
             let mut order = vec![];
@@ -169,31 +169,31 @@ impl Archive {
 }
 
 impl Storages for Archive {
-    fn place(&mut self, key: &str) -> Result<Place, String> {
-        if let Some(place) = self.places.get(key) {
-            return Ok(*place);
+    fn location(&mut self, key: &str) -> Result<Location, String> {
+        if let Some(location) = self.locations.get(key) {
+            return Ok(*location);
         }
         let part = self.part(&format!("{}data/{key}", self.folder))?;
-        let place = if part.deflated {
+        let location = if part.deflated {
             self.sources.push(Source::Deflated {
                 file: self.file.clone(),
                 start: part.start,
                 packed: part.packed,
             });
-            Place {
+            Location {
                 source: self.sources.len() - 1,
                 start: 0,
                 length: part.size,
             }
         } else {
-            Place {
+            Location {
                 source: 0,
                 start: part.start,
                 length: part.size,
             }
         };
-        self.places.insert(key.to_owned(), place);
-        Ok(place)
+        self.locations.insert(key.to_owned(), location);
+        Ok(location)
     }
 
     fn into_sources(self: Box<Self>) -> Vec<Source> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::PoisonError;
 
-use super::tensors::{Place, Storages, storage};
+use super::tensors::{Location, Storages, storage};
 use super::value::{Node, Pickle};
 use crate::checkpoint::source::{SharedFile, Source};
 
@@ -19,7 +19,7 @@ const VERSION: i64 = 1001;
 /// A stream whose pickles have been interpreted.
 pub struct Legacy {
     file: SharedFile,
-    places: HashMap<String, Place>,
+    locations: HashMap<String, Location>,
 }
 
 impl Legacy {
@@ -59,7 +59,7 @@ impl Legacy {
         let Node::List(order) = keys.node(keys.root()) else {
             return Err("it does not list its storages".to_owned());
         };
-        let mut places = HashMap::new();
+        let mut locations = HashMap::new();
         for &key in order {
             let key = keys.text(key).unwrap_or_default();
             let Some(&width) = widths.get(key) else {
@@ -80,12 +80,12 @@ impl Legacy {
                     "its storage `{key}` would end after the end of the file: the file is truncated"
                 ));
             };
-            let place = Place {
+            let location = Location {
                 source: 0,
                 start,
                 length: bytes,
             };
-            places.insert(key.to_owned(), place);
+            locations.insert(key.to_owned(), location);
             at = end;
         }
         drop(input);
@@ -93,7 +93,7 @@ impl Legacy {
         Ok((
             Self {
                 file: shared,
-                places,
+                locations,
             },
             pickle,
         ))
@@ -125,8 +125,8 @@ fn big_endian(facts: &Pickle) -> bool {
 }
 
 impl Storages for Legacy {
-    fn place(&mut self, key: &str) -> Result<Place, String> {
-        (self.places.get(key).copied())
+    fn location(&mut self, key: &str) -> Result<Location, String> {
+        (self.locations.get(key).copied())
             .ok_or_else(|| format!("is in the storage `{key}`, which is not in the file"))
     }
 

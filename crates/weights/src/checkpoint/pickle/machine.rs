@@ -5,27 +5,23 @@
 //! refused. The opcodes are those of protocols 2 to 5 (Python's `pickletools` describes them).
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::Read;
 
+use super::program::{Program, too_early};
 use super::value::{Id, Node, Pickle};
 
-/// The limit for a pickle, in bytes; those of state dicts are smaller.
-pub const PICKLE_LIMIT: u64 = 64 << 20;
 /// The limit for the memory of a program's values, in bytes. The largest state dicts need a tenth of it.
 const COST_LIMIT: usize = 128 << 20;
 /// Bytes of a value without its contents.
 const VALUE: usize = 48;
 /// Bytes of a reference to a value on the stack, in a list or in the memo.
 const REFERENCE: usize = 8;
-/// The longest name of a class, in bytes.
-const LINE_LIMIT: usize = 1000;
 
 impl Pickle {
     /// Interprets the program at the beginning of the input, and reads nothing after it.
     pub fn run(input: impl Read) -> Result<Self, String> {
         let mut machine = Machine {
-            input,
-            taken: 0,
+            program: Program::new(input),
             nodes: vec![],
             stack: vec![],
             marks: vec![],
@@ -36,105 +32,26 @@ impl Pickle {
         Ok(Self {
             root: machine.pop()?,
             nodes: machine.nodes,
-            length: machine.taken,
+            length: machine.program.taken,
         })
     }
 }
 
 struct Machine<R> {
-    input: R,
-    taken: u64,
+    program: Program<R>,
     nodes: Vec<Node>,
     stack: Vec<Id>,
     /// How long the stack was when each mark was set.
     marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+    memo: HashMap<u64, Id>,
     cost: usize,
 }
 
-fn too_early() -> String {
-    "its pickle ends too early".to_owned()
-}
-
-fn unreadable(error: io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => too_early(),
-        _ => format!("its pickle cannot be read ({error})"),
-    }
+fn not_a_container() -> String {
+    "its pickle adds to a value that is neither a list nor a dictionary".to_owned()
 }
 
 impl<R: Read> Machine<R> {
-    /// Counts bytes of the program before they are read.
-    fn count(&mut self, bytes: u64) -> Result<(), String> {
-        match self.taken.checked_add(bytes) {
-            Some(taken) if taken <= PICKLE_LIMIT => {
-                self.taken = taken;
-                Ok(())
-            }
-            _ => Err(format!(
-                "its pickle ends too early, or has more than {} MiB",
-                PICKLE_LIMIT >> 20
-            )),
-        }
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        self.count(N as u64)?;
-        let mut bytes = [0; N];
-        self.input.read_exact(&mut bytes).map_err(unreadable)?;
-        Ok(bytes)
-    }
-
-    fn byte(&mut self) -> Result<u8, String> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn word(&mut self) -> Result<u32, String> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn wide(&mut self) -> Result<u64, String> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn bytes(&mut self, length: u64) -> Result<Vec<u8>, String> {
-        self.count(length)?;
-        // allocates only what is there, whatever the length claims
-        let mut bytes = vec![];
-        let mut part = self.input.by_ref().take(length);
-        part.read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 != length {
-            return Err(too_early());
-        }
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, length: u64) -> Result<(), String> {
-        self.count(length)?;
-        let mut part = self.input.by_ref().take(length);
-        let found = io::copy(&mut part, &mut io::sink()).map_err(unreadable)?;
-        if found != length {
-            return Err(too_early());
-        }
-        Ok(())
-    }
-
-    fn line(&mut self) -> Result<Box<str>, String> {
-        let mut line = vec![];
-        loop {
-            match self.byte()? {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-            if line.len() > LINE_LIMIT {
-                return Err(format!(
-                    "its pickle names a class by more than {LINE_LIMIT} bytes"
-                ));
-            }
-        }
-        Ok(String::from_utf8_lossy(&line).into())
-    }
-
     fn spend(&mut self, cost: usize) -> Result<(), String> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > COST_LIMIT {
@@ -165,24 +82,33 @@ impl<R: Read> Machine<R> {
         self.make(Node::Other, 0)
     }
 
-    fn text(&mut self, length: u64) -> Result<(), String> {
-        let bytes = self.bytes(length)?;
+    /// A text after its length, a number of `N` bytes.
+    fn text<const N: usize>(&mut self) -> Result<(), String> {
+        let length = self.program.number::<N>()?;
+        let bytes = self.program.bytes(length)?;
         let held = bytes.len();
         match String::from_utf8(bytes) {
             Ok(text) => self.make(Node::Text(text.into()), held),
-            // no name of a tensor
+            // not the name of a tensor
             Err(_) => self.other(),
         }
     }
 
-    fn blob(&mut self, length: u64) -> Result<(), String> {
-        self.skip(length)?;
+    /// Bytes after their length, a number of `N` bytes.
+    fn blob<const N: usize>(&mut self) -> Result<(), String> {
+        let length = self.program.number::<N>()?;
+        self.program.skip(length)?;
         self.other()
     }
 
-    /// An integer of any length, little-endian in two's complement.
-    fn integer(&mut self, length: u64) -> Result<(), String> {
-        let bytes = self.bytes(length)?;
+    fn int(&mut self, value: i64) -> Result<(), String> {
+        self.make(Node::Int(value), 0)
+    }
+
+    /// An integer of any length, little-endian in two's complement, after its length, a number of `N` bytes.
+    fn integer<const N: usize>(&mut self) -> Result<(), String> {
+        let length = self.program.number::<N>()?;
+        let bytes = self.program.bytes(length)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let fill = if negative { 0xff } else { 0 };
         let (low, high) = bytes.split_at(bytes.len().min(8));
@@ -191,7 +117,7 @@ impl<R: Read> Machine<R> {
         let value = i64::from_le_bytes(word);
         let fits = high.iter().all(|&byte| byte == fill) && (value < 0) == negative;
         if fits {
-            return self.make(Node::Int(value), 0);
+            return self.int(value);
         }
         let held = bytes.len();
         self.make(Node::Wide(bytes.into()), held)
@@ -294,9 +220,7 @@ impl<R: Read> Machine<R> {
                 kept.extend(pairs);
                 Ok(())
             }
-            _ => {
-                Err("its pickle adds to a value that is neither a list nor a dictionary".to_owned())
-            }
+            _ => Err(not_a_container()),
         }
     }
 
@@ -308,23 +232,19 @@ impl<R: Read> Machine<R> {
             Node::List(kept) => kept.extend_from_slice(parts),
             // a subclass of list
             Node::Object { .. } => {}
-            _ => {
-                return Err(
-                    "its pickle adds to a value that is neither a list nor a dictionary".to_owned(),
-                );
-            }
+            _ => return Err(not_a_container()),
         }
         Ok(())
     }
 
-    fn put(&mut self, place: u32) -> Result<(), String> {
+    fn put(&mut self, place: u64) -> Result<(), String> {
         let value = self.top()?;
         self.spend(4 * REFERENCE)?;
         self.memo.insert(place, value);
         Ok(())
     }
 
-    fn get(&mut self, place: u32) -> Result<(), String> {
+    fn get(&mut self, place: u64) -> Result<(), String> {
         let value = *(self.memo.get(&place)).ok_or_else(|| {
             format!("its pickle refers to value {place} of its memo, which does not exist")
         })?;
@@ -333,10 +253,10 @@ impl<R: Read> Machine<R> {
 
     /// One opcode; whether more follow.
     fn step(&mut self) -> Result<bool, String> {
-        let place = self.taken;
-        match self.byte()? {
+        let place = self.program.taken;
+        match self.program.byte()? {
             // PROTO
-            0x80 => match self.byte()? {
+            0x80 => match self.program.byte()? {
                 0..=5 => {}
                 version => {
                     return Err(format!(
@@ -345,11 +265,11 @@ impl<R: Read> Machine<R> {
                 }
             },
             // FRAME: how much is read at once
-            0x95 => self.skip(8)?,
+            0x95 => self.program.skip(8)?,
             // GLOBAL, STACK_GLOBAL
             b'c' => {
-                let module = self.line()?;
-                let name = self.line()?;
+                let module = self.program.line()?;
+                let name = self.program.line()?;
                 self.class(module, name)?;
             }
             0x93 => {
@@ -362,54 +282,33 @@ impl<R: Read> Machine<R> {
                 self.class(module, name)?;
             }
             // BINUNICODE, SHORT_BINUNICODE, BINUNICODE8; BINSTRING and SHORT_BINSTRING, which Python 2 writes
-            b'X' | b'T' => {
-                let length = self.word()?;
-                self.text(length.into())?;
-            }
-            0x8c | b'U' => {
-                let length = self.byte()?;
-                self.text(length.into())?;
-            }
-            0x8d => {
-                let length = self.wide()?;
-                self.text(length)?;
-            }
+            b'X' | b'T' => self.text::<4>()?,
+            0x8c | b'U' => self.text::<1>()?,
+            0x8d => self.text::<8>()?,
             // BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
-            b'B' => {
-                let length = self.word()?;
-                self.blob(length.into())?;
-            }
-            b'C' => {
-                let length = self.byte()?;
-                self.blob(length.into())?;
-            }
-            0x8e | 0x96 => {
-                let length = self.wide()?;
-                self.blob(length)?;
-            }
+            b'B' => self.blob::<4>()?,
+            b'C' => self.blob::<1>()?,
+            0x8e | 0x96 => self.blob::<8>()?,
             // BININT, BININT1, BININT2, LONG1, LONG4
             b'J' => {
-                let value = i32::from_le_bytes(self.array()?);
-                self.make(Node::Int(value.into()), 0)?;
+                let value = i32::from_le_bytes(self.program.array()?);
+                self.int(value.into())?;
             }
             b'K' => {
-                let value = self.byte()?;
-                self.make(Node::Int(value.into()), 0)?;
+                let value = self.program.number::<1>()?;
+                self.int(value as i64)?;
             }
             b'M' => {
-                let value = u16::from_le_bytes(self.array()?);
-                self.make(Node::Int(value.into()), 0)?;
+                let value = self.program.number::<2>()?;
+                self.int(value as i64)?;
             }
-            0x8a => {
-                let length = self.byte()?;
-                self.integer(length.into())?;
-            }
-            0x8b => {
-                let length = self.word()?;
-                self.integer(length.into())?;
-            }
+            0x8a => self.integer::<1>()?,
+            0x8b => self.integer::<4>()?,
             // BINFLOAT; NONE, NEWTRUE, NEWFALSE
-            b'G' => self.blob(8)?,
+            b'G' => {
+                self.program.skip(8)?;
+                self.other()?;
+            }
             b'N' => self.other()?,
             code @ (0x88 | 0x89) => self.make(Node::Bool(code == 0x88), 0)?,
             // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, EMPTY_DICT
@@ -490,20 +389,20 @@ impl<R: Read> Machine<R> {
             }
             // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
             b'q' => {
-                let place = self.byte()?;
-                self.put(place.into())?;
-            }
-            b'r' => {
-                let place = self.word()?;
+                let place = self.program.number::<1>()?;
                 self.put(place)?;
             }
-            0x94 => self.put(self.memo.len() as u32)?,
+            b'r' => {
+                let place = self.program.number::<4>()?;
+                self.put(place)?;
+            }
+            0x94 => self.put(self.memo.len() as u64)?,
             b'h' => {
-                let place = self.byte()?;
-                self.get(place.into())?;
+                let place = self.program.number::<1>()?;
+                self.get(place)?;
             }
             b'j' => {
-                let place = self.word()?;
+                let place = self.program.number::<4>()?;
                 self.get(place)?;
             }
             // STOP

@@ -19,9 +19,9 @@ const SPAN_LIMIT: u64 = 4 << 30;
 /// The limit for nested wrappings: a parameter of a subclass of a tensor has three.
 const WRAPPINGS: usize = 8;
 
-/// Where a storage's bytes are.
+/// The location of a storage's bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Location {
     /// The index of its source.
     pub source: usize,
     pub start: u64,
@@ -30,11 +30,11 @@ pub struct Place {
 
 /// The storages of a pickle's tensors.
 pub trait Storages {
-    /// Where the storage of that key is.
+    /// The location of the storage of that key.
     ///
     /// # Errors
     /// What is wrong with it, as a clause.
-    fn place(&mut self, key: &str) -> Result<Place, String>;
+    fn location(&mut self, key: &str) -> Result<Location, String>;
 
     /// The sources that the storages are read from.
     fn into_sources(self: Box<Self>) -> Vec<Source>;
@@ -45,7 +45,7 @@ pub struct Storage<'a> {
     pub key: &'a str,
     /// The type of its elements by its name in safetensors, or else in PyTorch.
     pub dtype: &'a str,
-    /// Bytes of an element, where they are known.
+    /// Bytes of an element, if they are known.
     pub width: Option<usize>,
     /// The offset of its view in elements; only very old files have views.
     pub offset: usize,
@@ -244,7 +244,7 @@ impl Walk<'_> {
         if strides.len() != shape.len() {
             return Err(broken());
         }
-        let place = self.storages.place(storage.key)?;
+        let location = self.storages.location(storage.key)?;
         // tensors of unknown types are never read, so their width does not matter
         let width = width.unwrap_or(0);
         let bytes_of = |elements: usize| elements.checked_mul(width).map(|bytes| bytes as u64);
@@ -261,7 +261,7 @@ impl Walk<'_> {
         else {
             return Err(format!("has the impossible shape {shape:?}"));
         };
-        let length = place.length;
+        let length = location.length;
         if begin.checked_add(bytes).is_none_or(|end| end > length) {
             return Err(format!("would end after its {length} bytes"));
         }
@@ -282,9 +282,9 @@ impl Walk<'_> {
         Ok(Entry {
             dtype: dtype.to_owned(),
             shape,
-            part: place.source,
-            start: place.start + begin,
-            end: place.start + begin + bytes,
+            part: location.source,
+            start: location.start + begin,
+            end: location.start + begin + bytes,
             strides: (!contiguous && !empty).then_some(strides),
         })
     }

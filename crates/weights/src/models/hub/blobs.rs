@@ -47,7 +47,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FetchError> {
         .map_err(|error| written(path, error.into_source()))
 }
 
-/// The snapshot's name for a blob: a relative link, as huggingface_hub makes it, or the file itself where there are no links.
+/// The snapshot's name for a blob: a relative link, as huggingface_hub makes it, or the file itself on systems without links.
 pub fn link_to(blob: &Path, link: &Path) -> Result<(), FetchError> {
     create_folder(link)?;
     let failed = |source| written(link, source);

@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request without retries and follows redirects; `from` is the first byte that is wanted.
+    /// Sends a request without retries and follows redirects; the content begins at the byte `from`.
     pub fn request(
         &self,
         purpose: Purpose,
@@ -323,7 +323,7 @@ fn reason(error: &ureq::Error, waited: Duration) -> String {
     text
 }
 
-/// Percent-encodes a text; slashes are kept where it is a whole path.
+/// Percent-encodes a text; slashes are kept if it is a whole path.
 fn encoded(text: &str, is_path: bool) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

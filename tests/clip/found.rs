@@ -1,0 +1,178 @@
+//! CLIPs whose configuration is missing, of timm, or incomplete: found by their tensors.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::Device;
+use phantasia::clip::files::{ClipFiles, TokenizerFiles};
+use phantasia::clip::{Clip, DTypePolicy};
+use serde_json::json;
+
+use super::keys::{
+    assert_near, cases, cosines, fixture, folder, hugging_face, open_clip, with, write,
+};
+
+#[test]
+fn timm_repositories_have_a_clip_and_an_image_tower() -> Result<()> {
+    let timm = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("siglip.safetensors", "model.safetensors"),
+        ("open.safetensors", "open_clip_model.safetensors"),
+    ]);
+    let config = json!({"architecture": "vit_base_patch32_clip_224", "num_features": 768});
+    write(timm.path(), "config.json", &config);
+    write(timm.path(), "open_clip_config.json", &open_clip());
+    let clip = Clip::from_folder("timm", timm.path(), &Device::Cpu)?;
+    let cases = cases();
+    assert_near(
+        "timm",
+        &cosines(clip, &cases)?,
+        &cases["models"]["control"]["cosine"],
+    );
+
+    fs::remove_file(timm.path().join("open_clip_config.json"))?;
+    let refused = Clip::from_folder("timm", timm.path(), &Device::Cpu)
+        .err()
+        .expect("refused");
+    assert!(
+        refused
+            .to_string()
+            .contains("timm's `vit_base_patch32_clip_224`"),
+        "{refused}"
+    );
+
+    // a configuration of transformers' counts before open_clip's
+    let both = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("hf.safetensors", "model.safetensors"),
+        ("siglip.safetensors", "open_clip_model.safetensors"),
+    ]);
+    write(both.path(), "config.json", &hugging_face());
+    write(both.path(), "open_clip_config.json", &open_clip());
+    Clip::from_folder("both", both.path(), &Device::Cpu)?;
+    Ok(())
+}
+
+#[test]
+fn a_folder_with_only_half_precision_weights_is_read() -> Result<()> {
+    let half = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("hf.safetensors", "model.fp16.safetensors"),
+    ]);
+    write(half.path(), "config.json", &hugging_face());
+    Clip::from_folder("half", half.path(), &Device::Cpu)?;
+    Ok(())
+}
+
+/// The tensors of a fixture, written as one file under other names.
+fn renamed(from: &str, to: &Path, name: impl Fn(&str) -> String) -> Result<()> {
+    let tensors = candle_core::safetensors::load(fixture(from), &Device::Cpu)?;
+    let tensors = (tensors.into_iter())
+        .map(|(key, tensor)| (name(&key), tensor))
+        .collect();
+    Ok(candle_core::safetensors::save(&tensors, to)?)
+}
+
+#[test]
+fn a_text_tower_that_is_kept_apart_is_found_by_its_tensors() -> Result<()> {
+    let folder = folder(&[("tokenizer.json", "tokenizer.json")]);
+    let weights = folder.path().join("weights.safetensors");
+    renamed("open.safetensors", &weights, |key| {
+        match key.starts_with("visual.") || key == "logit_scale" {
+            true => key.to_owned(),
+            false => format!("text.{key}"),
+        }
+    })?;
+    let cases = cases();
+    let expected = &cases["models"]["control"]["cosine"];
+    // the shape derived from the tensors
+    let clip = Clip::from_files(
+        "single",
+        &ClipFiles::single(&weights),
+        DTypePolicy::F32,
+        &Device::Cpu,
+    )?;
+    assert_near("single", &cosines(clip, &cases)?, expected);
+    // and a configuration that does not say `custom_text`
+    fs::rename(&weights, folder.path().join("open_clip_model.safetensors"))?;
+    write(folder.path(), "open_clip_config.json", &open_clip());
+    let clip = Clip::from_folder("folder", folder.path(), &Device::Cpu)?;
+    assert_near("folder", &cosines(clip, &cases)?, expected);
+    Ok(())
+}
+
+#[test]
+fn weights_that_do_not_show_how_tokens_are_pooled_are_refused() {
+    for (name, words) in [("clipa", "`visual.ln_pre`"), ("sigmoid", "`logit_bias`")] {
+        let files = ClipFiles::single(&fixture(name).join("open_clip_model.safetensors"));
+        let refused = Clip::from_files(name, &files, DTypePolicy::F32, &Device::Cpu);
+        let refused = refused.err().expect(name).to_string();
+        assert!(
+            refused.contains(words) && refused.contains("open_clip_config.json"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn layer_scale_is_derived_from_weights() -> Result<()> {
+    let folder = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("layer-scale.safetensors", "weights.safetensors"),
+    ]);
+    let files = ClipFiles::single(&folder.path().join("weights.safetensors"));
+    let clip = Clip::from_files("single", &files, DTypePolicy::F32, &Device::Cpu)?;
+    let cases = cases();
+    let expected = &cases["models"]["layer-scale"]["cosine"];
+    assert_near("single", &cosines(clip, &cases)?, expected);
+    Ok(())
+}
+
+#[test]
+fn a_download_brings_what_says_how_pictures_are_shown_and_the_whole_clip() -> Result<()> {
+    use phantasia::models::FetchRequest;
+    for name in ["openai/clip-vit-base-patch32", "somebody/some-model"] {
+        let optional =
+            (FetchRequest::parse(name)?.layouts.into_iter()).flat_map(|files| files.optional);
+        assert!(
+            optional
+                .into_iter()
+                .any(|file| file == "processor_config.json"),
+            "{name}"
+        );
+    }
+    // repositories of timm hold an image tower as model.safetensors
+    let request = FetchRequest::parse("timm/some-clip")?;
+    let place = |name: &str| {
+        (request.layouts.iter()).position(|files| files.weights.contains(&name.to_owned()))
+    };
+    assert!(place("open_clip_pytorch_model.bin") < place("model.safetensors"));
+    assert!(place("open_clip_pytorch_model.bin").is_some());
+    Ok(())
+}
+
+#[test]
+fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
+    let mut files = ClipFiles::in_folder(&fixture("end-token"))?;
+    files.tokenizer = Some(TokenizerFiles::Json(fixture("tokenizer.json")));
+    let refused = Clip::from_files("own", &files, DTypePolicy::F32, &Device::Cpu)
+        .err()
+        .expect("refused");
+    assert!(
+        refused
+            .to_string()
+            .contains("there is none next to the weights"),
+        "{refused}"
+    );
+    // another kind of model is reported even without a tokenizer
+    let bare = folder(&[("siglip.safetensors", "open_clip_model.safetensors")]);
+    let timm = "/model_cfg/vision_cfg/timm_model_name";
+    let config = with(&open_clip(), timm, json!("vit_base_patch16_siglip_224"));
+    fs::write(bare.path().join("open_clip_config.json"), config)?;
+    let refused = Clip::from_folder("bare", bare.path(), &Device::Cpu)
+        .err()
+        .expect("refused");
+    assert!(refused.to_string().contains("SigLIP"), "{refused}");
+    Ok(())
+}
