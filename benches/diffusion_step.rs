@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use generators::diffusion::{
-    Denoise, Discrete, OneOrMany, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
+    Denoiser, DiscreteDenoiser, OneOrMany, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
 };
 use weights::checkpoint::Checkpoint;
 
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
         .unwrap_or("through");
     let device = Device::Cpu;
     let unet = UNet::new(config, &Checkpoint::random(1), &device, mode == "recompute")?;
-    let model = Discrete {
+    let model = DiscreteDenoiser {
         network: Arc::new(unet),
         levels: SchedulerConfig::default().levels()?,
         prediction: Prediction::Epsilon,

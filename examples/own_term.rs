@@ -7,9 +7,9 @@ use candle_core::{Device, Tensor};
 use generators::{Build, BuildContext, pyramid};
 use phantasia::objective::{Term, TermOutput};
 use phantasia::picture;
-use phantasia::prompt::StepContext;
 use phantasia::recipe::{Prompt, Recipe};
 use phantasia::session::{Session, objective};
+use phantasia_core::StepContext;
 
 /// The mean squared difference between a picture and its mirror image.
 struct Symmetry {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, Seek, Write};
 
 use image::RgbImage;
+use png::EncodingError;
 
 /// The bytes that a PNG begins with.
 pub const SIGNATURE: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
@@ -24,16 +25,12 @@ const LONGEST: usize = 4 << 20;
 pub fn write(out: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> io::Result<()> {
     encode(out, image, texts).map_err(|error| match error {
         // callers look at the kind of the error
-        png::EncodingError::IoError(error) => error,
+        EncodingError::IoError(error) => error,
         other => io::Error::other(other),
     })
 }
 
-fn encode(
-    out: impl Write,
-    image: &RgbImage,
-    texts: &[(&str, &str)],
-) -> Result<(), png::EncodingError> {
+fn encode(out: impl Write, image: &RgbImage, texts: &[(&str, &str)]) -> Result<(), EncodingError> {
     let mut encoder = png::Encoder::new(out, image.width(), image.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
@@ -54,21 +51,14 @@ pub fn read(file: impl BufRead + Seek) -> Result<BTreeMap<String, String>, png::
     let decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: LONGEST });
     let reader = decoder.read_info()?;
     let info = reader.info();
-    let mut texts = BTreeMap::new();
-    for chunk in &info.uncompressed_latin1_text {
-        texts.insert(chunk.keyword.clone(), chunk.text.clone());
-    }
-    for chunk in &info.compressed_latin1_text {
-        if let Ok(text) = chunk.get_text() {
-            texts.insert(chunk.keyword.clone(), text);
-        }
-    }
-    for chunk in &info.utf8_text {
-        if let Ok(text) = chunk.get_text() {
-            texts.insert(chunk.keyword.clone(), text);
-        }
-    }
-    Ok(texts)
+    let plain = info.uncompressed_latin1_text.iter();
+    let plain = plain.map(|chunk| (&chunk.keyword, Ok(chunk.text.clone())));
+    let compressed = info.compressed_latin1_text.iter();
+    let compressed = compressed.map(|chunk| (&chunk.keyword, chunk.get_text()));
+    let utf8 = (info.utf8_text.iter()).map(|chunk| (&chunk.keyword, chunk.get_text()));
+    Ok((plain.chain(compressed).chain(utf8))
+        .filter_map(|(keyword, text)| Some((keyword.clone(), text.ok()?)))
+        .collect())
 }
 
 #[cfg(test)]

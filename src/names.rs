@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// A path as one line of readable text: unchanged if possible, else quoted as in bash and zsh, `$'new\nline.png'` or `$'caf\xE9.png'`,
 /// so that it can be pasted into a command.
@@ -58,16 +58,17 @@ pub fn percent_encoded(path: &Path) -> String {
 }
 
 /// Inserts a path into a JSON object: as text under `name`, and if it is not UTF-8, also its percent-encoded bytes under `name_encoded`.
-pub fn insert_path(object: &mut Map<String, Value>, name: &str, path: &Path) {
-    object.insert(name.to_owned(), json!(path.to_string_lossy()));
+pub fn insert_path(object: &mut Value, name: &str, path: &Path) {
+    object[name] = path.to_string_lossy().into();
     if path.to_str().is_none() {
-        object.insert(format!("{name}_encoded"), json!(percent_encoded(path)));
+        object[format!("{name}_encoded")] = percent_encoded(path).into();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn plain_names_stay_as_they_are() {
@@ -80,9 +81,9 @@ mod tests {
             "$HOME",
         ] {
             assert_eq!(one_line(Path::new(name)), name);
-            let mut object = Map::new();
+            let mut object = json!({});
             insert_path(&mut object, "path", Path::new(name));
-            assert_eq!(Value::Object(object), json!({ "path": name }));
+            assert_eq!(object, json!({ "path": name }));
         }
     }
 
@@ -105,9 +106,9 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let path = Path::new(OsStr::from_bytes(b"p/b\xe9 1.png"));
         assert_eq!(one_line(path), r"$'p/b\xE9 1.png'");
-        let mut object = Map::new();
+        let mut object = json!({});
         insert_path(&mut object, "path", path);
         let expected = json!({ "path": "p/b\u{fffd} 1.png", "path_encoded": "p/b%E9%201.png" });
-        assert_eq!(Value::Object(object), expected);
+        assert_eq!(object, expected);
     }
 }

@@ -21,10 +21,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result};
 use image::RgbImage;
 
-use crate::flat;
-use crate::picture;
 use crate::recipe::{Edit, Recipe};
-use crate::session::{SavedState, Session, Tick};
+use crate::session::{Session, Tick};
+use crate::{blank_picture, picture};
 use frames::FrameSink;
 
 pub use crate::files::OutputError;
@@ -60,7 +59,7 @@ pub struct Outcome {
     pub stopped: bool,
     /// Whether it was stopped by a signal such as Ctrl-C, and not by a command.
     pub interrupted: bool,
-    /// The picture's contrast, as [`flat::contrast`] measures it.
+    /// The picture's contrast: the standard deviation of each channel about its own mean, 0 for one even colour.
     pub contrast: f64,
     /// A warning that the finished picture is nearly one even colour, with what to change.
     pub warning: Option<String>,
@@ -89,10 +88,8 @@ impl Run {
     /// When the folder cannot be written to, or a video cannot be begun.
     pub fn new(mut session: Session, mut folder: RunFolder, recipe: &Recipe) -> Result<Self> {
         session.apply_due()?;
-        let recipe = Recipe {
-            timeline: session.timeline(),
-            ..recipe.clone()
-        };
+        let mut recipe = recipe.clone();
+        recipe.timeline = session.timeline();
         let written = folder.write_recipe(&recipe)?;
         let (steps, done) = (session.planned_steps(), session.step());
         let size = recipe.largest_size();
@@ -247,10 +244,8 @@ impl Run {
     pub fn checkpoint(&mut self) -> Result<()> {
         let step = self.session.step();
         if self.checkpoint_step != Some(step) {
-            let saved = SavedState {
-                recipe: Some(self.written.to_yaml()?),
-                ..self.session.save()?
-            };
+            let mut saved = self.session.save()?;
+            saved.recipe = Some(self.written.to_yaml()?);
             self.folder.write_checkpoint(&saved)?;
             self.checkpoint_step = Some(step);
         }
@@ -282,12 +277,9 @@ impl Run {
     /// When there is no picture, or one of the files cannot be written.
     pub fn save(&mut self) -> Result<(PathBuf, RgbImage)> {
         let saved = self.save_image()?;
-        (self.checkpoint()).with_context(|| {
-            format!(
-                "there is no checkpoint; the picture is {}",
-                saved.0.display()
-            )
-        })?;
+        let path = saved.0.display();
+        (self.checkpoint())
+            .with_context(|| format!("there is no checkpoint; the picture is {path}"))?;
         Ok(saved)
     }
 
@@ -329,15 +321,10 @@ impl Run {
         let (image, shown) = self.stop()?;
         let video = (self.frames.finish(&shown))
             .with_context(|| format!("there is no video; the picture is {}", image.display()))?;
-        let warning = if stopped {
-            None
-        } else {
-            flat::warning(&shown, &self.recipe, self.session.step())
-        };
-        let (loss, similarity) = match self.last {
-            Some(tick) => (tick.loss, tick.similarity),
-            None => (0.0, BTreeMap::new()),
-        };
+        let warning = || blank_picture::warning(&shown, &self.recipe, self.session.step());
+        let warning = (!stopped).then(warning).flatten();
+        let last = self.last.map(|tick| (tick.loss, tick.similarity));
+        let (loss, similarity) = last.unwrap_or_default();
         Ok(Outcome {
             image,
             video,
@@ -348,7 +335,7 @@ impl Run {
             similarity,
             stopped,
             interrupted: stopped,
-            contrast: flat::contrast(&shown),
+            contrast: blank_picture::contrast(&shown),
             warning,
         })
     }
@@ -358,11 +345,11 @@ impl Run {
 mod tests {
     use super::*;
     use crate::objective::{Objective, Term, TermOutput};
-    use crate::prompt::StepContext;
     use crate::recipe::Prompt;
     use crate::run::METRICS;
     use candle_core::{Device, Tensor};
     use generators::{Generator, Progress, State};
+    use phantasia_core::StepContext;
     use std::fs;
 
     /// A grey picture that stays as it is.

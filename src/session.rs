@@ -18,9 +18,9 @@ pub use backend::{SessionBackend, SessionOptions};
 pub use state::{SavedSession, SavedState, Source};
 
 use crate::objective::Objective;
-use crate::prompt::{PromptSchedule, StepContext};
 use crate::recipe::{Edit, Prompt, Recipe};
 use backend::RecipeBackend;
+use phantasia_core::{PromptSchedule, StepContext};
 
 /// The result of one step. As JSON it is a line of a run's metrics.
 #[derive(Clone, Debug, Serialize)]
@@ -155,10 +155,7 @@ impl Session {
         session.ahead = timeline.into();
         session.apply_stage_edit()?;
         if let Some(paint) = mask {
-            let behind = match init {
-                Some(init) => init,
-                None => session.image()?,
-            };
+            let behind = init.map_or_else(|| session.image(), Ok)?;
             session.mask = Some(Mask { paint, behind });
             session.fit_mask()?;
         }
@@ -226,9 +223,8 @@ impl Session {
     /// The weight of each of [`Session::prompts`] at this step, apart from fades of edits.
     pub fn weights(&self) -> Vec<f64> {
         let at = self.at();
-        (self.prompts().iter())
-            .map(|prompt| PromptSchedule::of(prompt).at(at))
-            .collect()
+        let weight = |prompt| PromptSchedule::of(prompt).at(at);
+        self.prompts().iter().map(weight).collect()
     }
 
     /// What the recipe's learning rate is multiplied by.

@@ -14,9 +14,9 @@ mod pace;
 mod paint;
 mod panel;
 mod render;
-#[cfg(test)]
-mod sample;
 pub mod terminal;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use environment::{Environment, Preview, PreviewError};

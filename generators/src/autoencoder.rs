@@ -342,10 +342,8 @@ impl Config {
 
 fn read_config(path: &Path) -> Result<Config, AutoencoderError> {
     let origin = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Read {
-        origin: origin.clone(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| CheckpointError::Read(origin.clone(), source))?;
     Config::parse(&origin, &text)
 }
 

@@ -6,8 +6,8 @@
 //! states (Niklasson et al., *Self-Organising Textures*, Distill 2021; text-2-cellular-automata). The result is the rule:
 //! it grows patterns of any size, and repairs damage.
 //!
-//! A batch is worked off one state a step, and its gradients are summed before the rule changes: what is judged is always one picture. States
-//! side by side in one picture would be judged as a collage, with seams that no rule can paint away.
+//! A batch is processed one state a step, and its gradients are summed before the rule is updated, so that the objective always evaluates
+//! one picture. States side by side in one picture would be evaluated as a collage, with seams that no rule can remove.
 
 mod composed;
 mod fire;
@@ -21,8 +21,6 @@ use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub use rollout::{RolloutPullback, RuleGradient};
 pub use rule::{Padding, Rule, RuleConfig, key};
@@ -33,69 +31,51 @@ use crate::{
     OptimizerKind, Progress, State,
 };
 
-/// A neural cellular automaton: what is learned is a rule that every pixel follows, so that the picture grows by itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "CellularConfig")]
-pub struct Config {
-    /// Numbers a cell; the first three are its colour.
-    #[schemars(range(min = 3, max = 256))]
-    pub channels: usize,
-    /// Hidden values between what a cell sees and how it changes.
-    #[schemars(range(min = 1, max = 4096))]
-    pub hidden: usize,
-    /// The fewest and the most iterations of the rule a step.
-    #[schemars(inner(range(min = 1, max = 4096)))]
-    pub iterations: [usize; 2],
-    /// The probability with which a cell changes in an iteration.
-    #[schemars(range(min = 0, max = 1))]
-    pub fire_rate: f64,
-    /// How many states are kept, of which each step continues one.
-    #[schemars(range(min = 1, max = 4096))]
-    pub pool: usize,
-    /// How many steps are summed to one update of the rule.
-    #[schemars(range(min = 1, max = 4096))]
-    pub batch: usize,
-    /// After so many updates of the rule one state starts anew; 0 for never.
-    #[schemars(range(min = 0, max = 4096))]
-    pub reseed: usize,
-    /// The probability with which a state is damaged before a step, so that the rule learns to repair it.
+phantasia_core::config! {
+    /// A neural cellular automaton: what is learned is a rule that every pixel follows, so that the picture grows by itself.
     ///
-    /// A disc of cells is set back to the start.
-    #[schemars(range(min = 0, max = 1))]
-    pub damage: f64,
-    /// The cells beyond the edge.
-    pub padding: Padding,
-    /// The weight of the loss that keeps states within -1..=1.
-    ///
-    /// The loss is `sum |x - clamp(x, -1, 1)|` of the states.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub overflow: f64,
-    /// The learning rate of Adam.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-}
-
-/// Those of text-2-cellular-automata, made for renders of hundreds of steps instead of thousands: the rule changes after every step, by
-/// twice the learning rate, and a step has half the iterations. A render that changes its rule a hundred times only finds the mean
-/// colour of its prompt. The pool is smaller because each checkpoint holds all of its states.
-impl Default for Config {
-    fn default() -> Self {
+    /// The defaults are those of text-2-cellular-automata, adapted to renders of hundreds of steps instead of thousands: the rule changes after every step, by
+    /// twice the learning rate, and a step has half the iterations. A render that changes its rule a hundred times only finds the mean
+    /// colour of its prompt. The pool is smaller because each checkpoint holds all of its states.
+    #[schemars(rename = "CellularConfig")]
+    pub struct Config {
+        /// Numbers a cell; the first three are its colour.
+        #[schemars(range(min = 3, max = 256))]
+        pub channels: usize = 12,
+        /// Hidden values between what a cell sees and how it changes.
+        #[schemars(range(min = 1, max = 4096))]
+        pub hidden: usize = 128,
+        /// The fewest and the most iterations of the rule a step.
+        #[schemars(inner(range(min = 1, max = 4096)))]
+        pub iterations: [usize; 2] = [24, 48],
+        /// The probability with which a cell changes in an iteration.
+        #[schemars(range(min = 0, max = 1))]
+        pub fire_rate: f64 = 0.5,
+        /// How many states are kept, of which each step continues one.
+        #[schemars(range(min = 1, max = 4096))]
+        pub pool: usize = 16,
+        /// How many steps are summed to one update of the rule.
+        #[schemars(range(min = 1, max = 4096))]
+        pub batch: usize = 1,
+        /// After so many updates of the rule one state starts anew; 0 for never.
+        #[schemars(range(min = 0, max = 4096))]
+        pub reseed: usize = 8,
+        /// The probability with which a state is damaged before a step, so that the rule learns to repair it.
+        ///
+        /// A disc of cells is set back to the start.
+        #[schemars(range(min = 0, max = 1))]
+        pub damage: f64 = 0.0,
+        /// The cells beyond the edge.
+        pub padding: Padding = Padding::Circular,
+        /// The weight of the loss that keeps states within -1..=1.
+        ///
+        /// The loss is `sum |x - clamp(x, -1, 1)|` of the states.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub overflow: f64 = 1.0,
+        /// The learning rate of Adam.
+        #[schemars(range(min = 0))]
         // falls to two fifths twice, where text-2-cellular-automata's falls three times
-        let lr = Schedule::parse("0.004 * 0.4 ^ (step(0.5, t) + step(0.8, t))");
-        Self {
-            channels: 12,
-            hidden: 128,
-            iterations: [24, 48],
-            fire_rate: 0.5,
-            pool: 16,
-            batch: 1,
-            reseed: 8,
-            damage: 0.0,
-            padding: Padding::Circular,
-            overflow: 1.0,
-            lr: lr.unwrap_or_else(|_| Schedule::from(0.002)),
-        }
+        pub lr: Schedule = Schedule::parse("0.004 * 0.4 ^ (step(0.5, t) + step(0.8, t))").unwrap_or(0.002.into()),
     }
 }
 

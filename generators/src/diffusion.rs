@@ -1,6 +1,6 @@
 //! Guided diffusion: a sampler goes from noise to an image, and the gradient of a loss of the predicted image guides it.
 //!
-//! The parts share one interface, `denoised = model(x, sigma)` ([`Denoise`]): networks of any prediction are adapted to it ([`Discrete`]),
+//! The parts share one interface, `denoised = model(x, sigma)` ([`Denoiser`]): networks of any prediction are adapted to it ([`DiscreteDenoiser`]),
 //! samplers are written on it ([`Sampler`]), guidance changes its value ([`Guide`]), and none of them knows another.
 
 mod blocks;
@@ -8,9 +8,9 @@ mod canvas;
 mod config;
 mod denoise;
 mod guide;
-mod levels;
 mod load;
 mod noise;
+mod noise_schedule;
 mod sampler;
 mod stable;
 mod texts;
@@ -25,15 +25,15 @@ use frozen::Pullback;
 pub(crate) use canvas::Canvas;
 pub use canvas::Space;
 pub use config::{Config, GuidanceMode};
-pub use denoise::{ClassifierFree, Denoise, Discrete, Network, Prediction};
+pub use denoise::{ClassifierFreeGuidance, Denoiser, DiscreteDenoiser, Network, Prediction};
 pub use guide::Guide;
-pub use levels::{Betas, Levels, Spacing};
 pub use load::{LoadOptions, ModelError, SchedulerConfig, is_conditional, load};
 pub use noise::noise;
+pub use noise_schedule::{Betas, NoiseSchedule, Spacing};
 pub use sampler::{Sampler, SamplerStep};
 pub use stable::StableDiffusion;
 pub(crate) use texts::TextGuidance;
-pub use unet::{Conditioned, OneOrMany, Side, UNet, UNetAt, UNetConfig};
+pub use unet::{ConditionedUNet, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
 use crate::{BuildContext, Generator, LearningRate, Progress, State, check_gradient};
 
@@ -61,7 +61,7 @@ pub struct Diffusion {
     scale: LearningRate,
     seed: u64,
     canvas: Canvas,
-    model: Arc<dyn Denoise>,
+    model: Arc<dyn Denoiser>,
     /// The noise levels, falling, with 0 at the end.
     sigmas: Vec<f64>,
     /// How many of them are left out at the noisy end.
@@ -83,7 +83,7 @@ impl Diffusion {
     /// Where sizes are 0, or there are no steps, or more of them than noise levels.
     pub fn new(
         config: &Config,
-        model: Arc<dyn Denoise>,
+        model: Arc<dyn Denoiser>,
         space: Space,
         context: &mut BuildContext<'_>,
     ) -> Result<Self> {
@@ -122,7 +122,7 @@ impl Diffusion {
         self.canvas.inner()
     }
 
-    /// The noisy image in the coordinates of [`Denoise`], `[1, channels, height, width]`.
+    /// The noisy image in the coordinates of [`Denoiser`], `[1, channels, height, width]`.
     pub fn noisy(&self) -> &Tensor {
         &self.x
     }

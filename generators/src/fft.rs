@@ -9,8 +9,6 @@ use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::build::check_learning_rate;
 use crate::pyramid::normals;
@@ -18,37 +16,26 @@ use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
 };
 
-/// The picture's spectrum (aphantasia's).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "FftConfig")]
-pub struct Config {
-    /// A frequency's scale falls with this power of it: higher is smoother.
-    #[schemars(range(min = 0, max = 8))]
-    pub decay: f64,
-    /// The contrast of the picture.
-    ///
-    /// The standard deviation that the picture is scaled to before colours and squashing.
-    #[schemars(range(min = 0.01, max = 100))]
-    pub contrast: f64,
-    /// How colourful it is.
-    ///
-    /// The first of the decorrelated channels, lightness, is divided by it.
-    #[schemars(range(min = 0.01, max = 100))]
-    pub colors: f64,
-    /// The learning rate of Adam.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            decay: 1.5,
-            contrast: 1.1,
-            colors: 1.5,
-            lr: Schedule::from(0.05),
-        }
+phantasia_core::config! {
+    /// The picture's spectrum (aphantasia's).
+    #[schemars(rename = "FftConfig")]
+    pub struct Config {
+        /// A frequency's scale falls with this power of it: higher is smoother.
+        #[schemars(range(min = 0, max = 8))]
+        pub decay: f64 = 1.5,
+        /// The contrast of the picture.
+        ///
+        /// The standard deviation that the picture is scaled to before colours and squashing.
+        #[schemars(range(min = 0.01, max = 100))]
+        pub contrast: f64 = 1.1,
+        /// How colourful it is.
+        ///
+        /// The first of the decorrelated channels, lightness, is divided by it.
+        #[schemars(range(min = 0.01, max = 100))]
+        pub colors: f64 = 1.5,
+        /// The learning rate of Adam.
+        #[schemars(range(min = 0))]
+        pub lr: Schedule = 0.05.into(),
     }
 }
 

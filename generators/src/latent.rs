@@ -22,39 +22,27 @@ use crate::{
     OptimizerKind, Progress, State,
 };
 
-/// The latents of an autoencoder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "LatentConfig")]
-pub struct Config {
-    /// A folder, a file, or the name of a known model.
-    #[schemars(extend("format" = "model"))]
-    pub model: String,
-    /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures
-    /// have.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub noise: f64,
-    /// The learning rate.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-    /// Decay of the latents towards 0, times the learning rate (AdamW's).
-    #[schemars(range(min = 0, max = 1e6))]
-    pub weight_decay: f64,
-    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
-    /// gigabytes.
-    #[schemars(range(min = 1, max = 16384))]
-    pub tile: Option<usize>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            model: "madebyollin/taesd".to_owned(),
-            noise: 1.0,
-            lr: Schedule::from(0.05),
-            weight_decay: 0.0,
-            tile: None,
-        }
+phantasia_core::config! {
+    /// The latents of an autoencoder.
+    #[schemars(rename = "LatentConfig")]
+    pub struct Config {
+        /// A folder, a file, or the name of a known model.
+        #[schemars(extend("format" = "model"))]
+        pub model: String = "madebyollin/taesd".into(),
+        /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures
+        /// have.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub noise: f64 = 1.0,
+        /// The learning rate.
+        #[schemars(range(min = 0))]
+        pub lr: Schedule = 0.05.into(),
+        /// Decay of the latents towards 0, times the learning rate (AdamW's).
+        #[schemars(range(min = 0, max = 1e6))]
+        pub weight_decay: f64 = 0.0,
+        /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+        /// gigabytes.
+        #[schemars(range(min = 1, max = 16384))]
+        pub tile: Option<usize> = None,
     }
 }
 

@@ -8,71 +8,51 @@ use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::build::check_learning_rate;
-use crate::diffusion::{Canvas, Denoise, LoadOptions, Space, TextGuidance, is_conditional, noise};
+use crate::diffusion::{Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise};
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
     check_gradient,
 };
 
-/// Noise optimisation (ReNO): the noise that a one-step Stable Diffusion turns into a picture is optimised, and the best picture is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "NoiseConfig")]
-pub struct Config {
-    /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
-    #[schemars(extend("format" = "model"))]
-    pub model: String,
-    /// The text that it is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
-    pub prompt: Option<String>,
-    /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
-    pub negative_prompt: Option<String>,
-    /// The scale of classifier-free guidance from the negative text to the wanted one: models of one step are made for 1.
-    #[schemars(range(min = 0, max = 100))]
-    pub cfg: f64,
-    /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
-    #[schemars(extend("format" = "model"))]
-    pub vae: Option<String>,
-    /// The learning rate, of gradient descent with Nesterov's momentum.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-    /// The share of the last step that is kept.
-    #[schemars(range(min = 0, max = 1))]
-    pub momentum: f64,
-    /// The largest length of the gradient.
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    pub clip: f64,
-    /// How strongly the noise is kept at the length of normal noise.
-    ///
-    /// The weight of `|e|^2 / 2 - (d - 1) log |e|`, with `d` numbers of noise `e`: up to a constant the negative log density of the length
-    /// of normal noise.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub regularize: f64,
-    /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
-    #[schemars(inner(range(min = 1, max = 16384)))]
-    pub resolution: Option<[usize; 2]>,
-    /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
-    pub gradient_checkpointing: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            model: "stabilityai/sd-turbo".to_owned(),
-            prompt: None,
-            negative_prompt: None,
-            cfg: 1.0,
-            vae: None,
-            lr: Schedule::from(5.0),
-            momentum: 0.9,
-            clip: 0.1,
-            regularize: 0.01,
-            resolution: None,
-            gradient_checkpointing: true,
-        }
+phantasia_core::config! {
+    /// Noise optimisation (ReNO): the noise that a one-step Stable Diffusion turns into a picture is optimised, and the best picture is kept.
+    #[schemars(rename = "NoiseConfig")]
+    pub struct Config {
+        /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
+        #[schemars(extend("format" = "model"))]
+        pub model: String = "stabilityai/sd-turbo".into(),
+        /// The text that it is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+        pub prompt: Option<String> = None,
+        /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
+        pub negative_prompt: Option<String> = None,
+        /// The scale of classifier-free guidance from the negative text to the wanted one: models of one step are made for 1.
+        #[schemars(range(min = 0, max = 100))]
+        pub cfg: f64 = 1.0,
+        /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
+        #[schemars(extend("format" = "model"))]
+        pub vae: Option<String> = None,
+        /// The learning rate, of gradient descent with Nesterov's momentum.
+        #[schemars(range(min = 0))]
+        pub lr: Schedule = 5.0.into(),
+        /// The share of the last step that is kept.
+        #[schemars(range(min = 0, max = 1))]
+        pub momentum: f64 = 0.9,
+        /// The largest length of the gradient.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        pub clip: f64 = 0.1,
+        /// How strongly the noise is kept at the length of normal noise.
+        ///
+        /// The weight of `|e|^2 / 2 - (d - 1) log |e|`, with `d` numbers of noise `e`: up to a constant the negative log density of the length
+        /// of normal noise.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub regularize: f64 = 0.01,
+        /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
+        #[schemars(inner(range(min = 1, max = 16384)))]
+        pub resolution: Option<[usize; 2]> = None,
+        /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
+        pub gradient_checkpointing: bool = true,
     }
 }
 
@@ -132,7 +112,7 @@ struct Rendered {
 pub struct Noise {
     config: Config,
     canvas: Canvas,
-    model: Arc<dyn Denoise>,
+    model: Arc<dyn Denoiser>,
     optimizer: Optimizer,
     rendered: Option<Rendered>,
     /// The picture of the least loss, and that loss.
@@ -146,7 +126,7 @@ impl Noise {
     /// Where sizes are 0.
     pub fn new(
         config: &Config,
-        model: Arc<dyn Denoise>,
+        model: Arc<dyn Denoiser>,
         space: Space,
         context: &mut BuildContext<'_>,
     ) -> Result<Self> {

@@ -11,8 +11,6 @@ use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub use palette::{Color, Palette};
 
@@ -23,28 +21,18 @@ use crate::{
     Progress, State,
 };
 
-/// Pixels, each of any colour or one of a palette's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "PixelsConfig")]
-pub struct Config {
-    /// The colours that may show: so many, learned, or a list of them; null for all.
-    pub palette: Option<Palette>,
-    /// Standard deviation of the noise at the start, around mid-grey.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub noise: f64,
-    /// The learning rate of Adam.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            palette: None,
-            noise: 0.05,
-            lr: Schedule::from(0.02),
-        }
+phantasia_core::config! {
+    /// Pixels, each of any colour or one of a palette's.
+    #[schemars(rename = "PixelsConfig")]
+    pub struct Config {
+        /// The colours that may show: so many, learned, or a list of them; null for all.
+        pub palette: Option<Palette> = None,
+        /// Standard deviation of the noise at the start, around mid-grey.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub noise: f64 = 0.05,
+        /// The learning rate of Adam.
+        #[schemars(range(min = 0))]
+        pub lr: Schedule = 0.02.into(),
     }
 }
 

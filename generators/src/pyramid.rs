@@ -24,77 +24,54 @@ use crate::{
     Progress, State,
 };
 
-/// An image pyramid.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "PyramidConfig")]
-pub struct Config {
-    /// How many layers, each `scale` times the size of the one before it.
-    #[schemars(range(min = 1, max = 64))]
-    pub layers: usize,
-    /// The shorter side of the smallest layer in cells.
-    #[schemars(range(min = 1, max = 16384))]
-    pub base: usize,
-    /// The ratio of one layer's side to that of the one before it.
-    #[schemars(range(min = 1, max = 1024))]
-    pub scale: f64,
-    /// The ratio of one layer's noise at the start to that of the one before it.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub decay: f64,
-    /// The ratio of one layer's influence on the picture to that of the one before it.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub gain: f64,
-    /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
-    pub sides: Option<Sides>,
-    /// The function that squashes the sum of the layers to 0..=1.
-    pub squash: Squash,
-    /// How layers are enlarged.
-    pub filter: Filter,
-    /// How a gradient becomes a step.
-    pub optimizer: OptimizerKind,
-    /// The learning rate.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-    /// The momentum of `sgd`: the share of the last step that is kept.
-    #[schemars(range(min = 0, max = 1))]
-    pub momentum: f64,
-    /// Scale the picture's gradient to a root mean square of 1 before the step.
-    ///
-    /// Each layer is weighted by the area of its cells, and the step scaled so that the sum of the layers changes with a root mean square
-    /// of the learning rate (exactly so without momentum). The size of the picture and of the loss then no longer matter.
-    pub normalize: bool,
-    /// Decay of the layers towards 0, times the learning rate (AdamW's).
-    #[schemars(range(min = 0, max = 1e6))]
-    pub weight_decay: f64,
-    /// Standard deviation of the noise that the layers start with.
-    #[schemars(range(min = 0, max = 1e6))]
-    pub noise: f64,
-    /// The share of the render over which finer and finer layers are added; 0 has all from the start.
-    #[schemars(range(min = 0, max = 1))]
-    pub progressive: f64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
+phantasia_core::config! {
+    /// An image pyramid.
+    #[schemars(rename = "PyramidConfig")]
+    pub struct Config {
+        /// How many layers, each `scale` times the size of the one before it.
+        #[schemars(range(min = 1, max = 64))]
+        pub layers: usize = 5,
+        /// The shorter side of the smallest layer in cells.
+        #[schemars(range(min = 1, max = 16384))]
+        pub base: usize = 4,
+        /// The ratio of one layer's side to that of the one before it.
+        #[schemars(range(min = 1, max = 1024))]
+        pub scale: f64 = 2.0,
+        /// The ratio of one layer's noise at the start to that of the one before it.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub decay: f64 = 0.7,
+        /// The ratio of one layer's influence on the picture to that of the one before it.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub gain: f64 = 0.8,
+        /// Instead of `layers`, `base` and `scale`: the shorter side of each layer in cells.
+        pub sides: Option<Sides> = None,
+        /// The function that squashes the sum of the layers to 0..=1.
+        pub squash: Squash = Squash::Clamp,
+        /// How layers are enlarged.
+        pub filter: Filter = Filter::Bicubic,
+        /// How a gradient becomes a step.
+        pub optimizer: OptimizerKind = OptimizerKind::Sgd,
+        /// The learning rate.
+        #[schemars(range(min = 0))]
         // falls along half a cosine, to a tenth
-        let lr = Schedule::parse("0.006 + 0.025 * (1 + cos(pi * t))");
-        Self {
-            layers: 5,
-            base: 4,
-            scale: 2.0,
-            decay: 0.7,
-            gain: 0.8,
-            sides: None,
-            squash: Squash::Clamp,
-            filter: Filter::Bicubic,
-            optimizer: OptimizerKind::Sgd,
-            lr: lr.unwrap_or_else(|_| Schedule::from(0.05)),
-            momentum: 0.8,
-            normalize: true,
-            weight_decay: 0.0,
-            noise: 0.0,
-            progressive: 0.0,
-        }
+        pub lr: Schedule = Schedule::parse("0.006 + 0.025 * (1 + cos(pi * t))").unwrap_or(0.05.into()),
+        /// The momentum of `sgd`: the share of the last step that is kept.
+        #[schemars(range(min = 0, max = 1))]
+        pub momentum: f64 = 0.8,
+        /// Scale the picture's gradient to a root mean square of 1 before the step.
+        ///
+        /// Each layer is weighted by the area of its cells, and the step scaled so that the sum of the layers changes with a root mean square
+        /// of the learning rate (exactly so without momentum). The size of the picture and of the loss then no longer matter.
+        pub normalize: bool = true,
+        /// Decay of the layers towards 0, times the learning rate (AdamW's).
+        #[schemars(range(min = 0, max = 1e6))]
+        pub weight_decay: f64 = 0.0,
+        /// Standard deviation of the noise that the layers start with.
+        #[schemars(range(min = 0, max = 1e6))]
+        pub noise: f64 = 0.0,
+        /// The share of the render over which finer and finer layers are added; 0 has all from the start.
+        #[schemars(range(min = 0, max = 1))]
+        pub progressive: f64 = 0.0,
     }
 }
 

@@ -3,41 +3,28 @@
 use anyhow::bail;
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::build::check_learning_rate;
 use crate::latent::{self, Latent, Start};
 use crate::{Build, BuildContext, Generator};
 
-/// The latents of a VQGAN.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "VqganConfig")]
-pub struct Config {
-    /// A folder, a file, or the name of a known model.
-    #[schemars(extend("format" = "model"))]
-    pub model: String,
-    /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where
-    /// there is an image to start from, else `codes`.
-    pub start: Option<Start>,
-    /// The learning rate, in units of the codes.
-    #[schemars(range(min = 0))]
-    pub lr: Schedule,
-    /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
-    /// gigabytes.
-    #[schemars(range(min = 1, max = 16384))]
-    pub tile: Option<usize>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            model: "vqgan-imagenet-f16-16384".to_owned(),
-            start: None,
-            lr: Schedule::from(0.1),
-            tile: None,
-        }
+phantasia_core::config! {
+    /// The latents of a VQGAN.
+    #[schemars(rename = "VqganConfig")]
+    pub struct Config {
+        /// A folder, a file, or the name of a known model.
+        #[schemars(extend("format" = "model"))]
+        pub model: String = "vqgan-imagenet-f16-16384".into(),
+        /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where
+        /// there is an image to start from, else `codes`.
+        pub start: Option<Start> = None,
+        /// The learning rate, in units of the codes.
+        #[schemars(range(min = 0))]
+        pub lr: Schedule = 0.1.into(),
+        /// Decode in tiles of so many pixels a side, which bounds memory; null does where the whole picture would take several
+        /// gigabytes.
+        #[schemars(range(min = 1, max = 16384))]
+        pub tile: Option<usize> = None,
     }
 }
 

@@ -12,8 +12,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
 use phantasia_core::{Schedule, StepOrPercent};
 use phantasia_generators::diffusion::{
-    Betas, Config, Denoise, Diffusion, Discrete, GuidanceMode, Levels, LoadOptions, Prediction,
-    Sampler, SamplerStep, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
+    Betas, Config, Denoiser, Diffusion, DiscreteDenoiser, GuidanceMode, LoadOptions, NoiseSchedule,
+    Prediction, Sampler, SamplerStep, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
 };
 use phantasia_generators::{BuildContext, Generator, Progress, State};
 use weights::checkpoint::Checkpoint;
@@ -153,12 +153,12 @@ fn spacings_are_those_of_diffusers() -> Result<()> {
         (Spacing::Leading, "leading", 1),
         (Spacing::Trailing, "trailing", 0),
     ] {
-        let levels = Levels::new(&betas, 1000, offset)?;
+        let levels = NoiseSchedule::new(&betas, 1000, offset)?;
         let walk = levels.sampling_schedule(spacing, 13)?;
         let times: Vec<f64> = walk[..13].iter().map(|&sigma| levels.time(sigma)).collect();
         assert_eq!(times, numbers(&reference[&format!("times.{name}")]));
     }
-    let walk = Levels::new(&betas, 1000, 0)?.sampling_schedule(Spacing::Karras, 12)?;
+    let walk = NoiseSchedule::new(&betas, 1000, 0)?.sampling_schedule(Spacing::Karras, 12)?;
     assert_close("karras", &walk, &numbers(&reference["karras"]), 1e-3);
     Ok(())
 }
@@ -182,7 +182,7 @@ fn walks_alike(
     clip: Option<f64>,
 ) -> Result<()> {
     let reference = reference();
-    let model = Discrete {
+    let model = DiscreteDenoiser {
         network: Arc::new(unet("ddpm", false)),
         levels: scheduler.levels().expect("levels"),
         prediction: scheduler.prediction().expect("a prediction"),
@@ -264,7 +264,7 @@ fn predictions_of_velocity_and_of_images_walk_as_in_diffusers() -> Result<()> {
     walks_alike("ddim_sample", &sample, sampler, Spacing::Leading, None)
 }
 
-fn model(clip: bool) -> Arc<dyn Denoise> {
+fn model(clip: bool) -> Arc<dyn Denoiser> {
     let options = LoadOptions {
         recompute: false,
         clip: Some(clip),

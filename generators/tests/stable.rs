@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
 use phantasia_core::{Schedule, StepOrPercent};
 use phantasia_generators::diffusion::{
-    Config, Denoise, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Spacing, StableDiffusion,
+    Config, Denoiser, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Spacing, StableDiffusion,
     UNet, UNetConfig, is_conditional,
 };
 use phantasia_generators::{Autoencoder, BuildContext, Generator, Noise, Progress, State, noise};
@@ -159,7 +159,7 @@ fn pipelines_are_told_from_unconditional_models() {
     assert!(!is_conditional(&fixture("../diffusion/ddpm")).expect("a model"));
 }
 
-fn guided(reference: &HashMap<String, Tensor>, scale: f64) -> Arc<dyn Denoise> {
+fn guided(reference: &HashMap<String, Tensor>, scale: f64) -> Arc<dyn Denoiser> {
     let text = |name: &str| reference[&format!("walk.{name}")].clone();
     (pipeline().guided(text("wanted"), text("unwanted"), scale)).expect("texts of its width")
 }
@@ -229,7 +229,7 @@ fn guidance_through_the_decoder_alone_walks_as_in_pytorch() -> Result<()> {
 }
 
 #[test]
-fn a_scale_of_one_is_the_wanted_text_alone() -> Result<()> {
+fn a_scale_of_one_is_the_prompt_alone() -> Result<()> {
     let reference = reference("sd1");
     let x = &reference["walk.start"];
     let alone = pipeline().conditioned(reference["walk.wanted"].clone())?;

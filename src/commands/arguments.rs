@@ -7,10 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use phantasia::prompt::weighted;
 use phantasia::recipe::{MAX_STEPS, Prompt, Schedule};
 use phantasia::session::SessionOptions;
-use serde_json::{Value, json};
+use phantasia_core::weighted;
 
 /// Where to compute, and whether models may be downloaded for it.
 #[derive(Clone, Debug, Args)]
@@ -126,8 +125,8 @@ impl FromStr for DeviceChoice {
 pub struct PromptArg {
     /// As it was typed, for messages.
     pub typed: String,
-    text: String,
-    weight: f64,
+    /// The prompt, over the whole render.
+    pub prompt: Prompt,
 }
 
 impl FromStr for PromptArg {
@@ -135,34 +134,10 @@ impl FromStr for PromptArg {
 
     fn from_str(typed: &str) -> Result<Self, String> {
         let (text, weight) = weighted(typed)?;
-        Ok(Self {
-            typed: typed.to_owned(),
-            text: text.to_owned(),
-            weight,
-        })
-    }
-}
-
-impl PromptArg {
-    /// The prompt, over the whole render.
-    pub fn prompt(&self) -> Prompt {
-        Prompt {
-            weight: Schedule::from(self.weight),
-            ..Prompt::new(&self.text)
-        }
-    }
-
-    /// Prompts as a recipe has them.
-    pub fn to_recipe(prompts: &[Self]) -> Value {
-        (prompts.iter())
-            .map(|Self { text, weight, .. }| {
-                if *weight == 1.0 {
-                    json!(text)
-                } else {
-                    json!({ "text": text, "weight": weight })
-                }
-            })
-            .collect()
+        let mut prompt = Prompt::new(text);
+        prompt.weight = Schedule::from(weight);
+        let typed = typed.to_owned();
+        Ok(Self { typed, prompt })
     }
 }
 
@@ -200,10 +175,8 @@ pub fn seed(text: &str) -> Result<u64, String> {
 
 /// A whole number from 1.
 pub fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("expected a whole number from 1".to_owned()),
-    }
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a whole number from 1".to_owned())
 }
 
 /// The file name of a contact sheet.

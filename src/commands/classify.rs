@@ -11,7 +11,7 @@ use phantasia::judge::{
     Accuracy, Classification, Classifier, ClipAccuracy, Ensemble, Evaluation, Label, PictureResult,
 };
 use phantasia::names::{one_line, percent_encoded};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::arguments::positive;
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
@@ -114,27 +114,17 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     Ok(judge::exit_code(&args.paths, &files))
 }
 
-fn result(
-    picture: &PictureResult<Classification>,
-    labels: &[Label],
-    args: &ClassifyArgs,
-) -> Map<String, Value> {
+fn result(picture: &PictureResult<Classification>, labels: &[Label], args: &ClassifyArgs) -> Value {
     let classification = &picture.result;
-    let order = classification.order();
+    let (order, probabilities) = (classification.order(), &classification.probabilities);
     let mut result = judge::path_object(&picture.paths);
-    result.insert("label".to_owned(), json!(labels[order[0]].name));
+    result["label"] = json!(labels[order[0]].name);
     if args.truth {
-        let truth = classification.truth.map(|truth| &labels[truth].name);
-        result.insert("truth".to_owned(), json!(truth));
+        result["truth"] = json!(classification.truth.map(|truth| &labels[truth].name));
     }
-    let probabilities: Map<String, Value> = (order.iter())
-        .take(args.top.unwrap_or(usize::MAX))
-        .map(|label| {
-            let probability = classification.probabilities[*label];
-            (labels[*label].name.clone(), json!(probability))
-        })
-        .collect();
-    result.insert("probabilities".to_owned(), Value::Object(probabilities));
+    let named = |label: usize| (labels[label].name.clone(), probabilities[label]);
+    let top = args.top.unwrap_or(usize::MAX);
+    result["probabilities"] = order.into_iter().take(top).map(named).collect();
     result
 }
 
@@ -218,11 +208,9 @@ fn summary(evaluation: &Evaluation, labels: &[Label]) -> String {
         _ => "together",
     };
     text.push_str(&accuracy(name, &evaluation.together));
-    if evaluation.unknown > 0 {
-        text.push_str(&format!(
-            "{} pictures lie in no folder of a label\n",
-            evaluation.unknown
-        ));
+    let unknown = evaluation.unknown;
+    if unknown > 0 {
+        text.push_str(&format!("{unknown} pictures lie in no folder of a label\n"));
     }
     let confusion = &evaluation.together.confusion;
     let most = confusion.iter().flatten().max().copied().unwrap_or(0);

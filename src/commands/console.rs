@@ -57,8 +57,6 @@ pub fn eprint_diagnostics(error: &RecipeError) {
 
 /// Prints why a command failed to standard error.
 pub fn eprint_error(error: &anyhow::Error) {
-    match disk_full(error) {
-        Some(message) => eprint_line(format_args!("error: {message}")),
-        None => eprint_line(format_args!("error: {error:#}")),
-    }
+    let message = disk_full(error).unwrap_or_else(|| format!("{error:#}"));
+    eprint_line(format_args!("error: {message}"));
 }

@@ -1,5 +1,6 @@
 //! `phantasia doctor`
 
+use std::env::consts::{ARCH, OS};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -11,9 +12,9 @@ use phantasia::recipe::{Prompt, Recipe, VideoKind};
 use phantasia::run::video;
 use phantasia::session::Session;
 use phantasia::ui::{Environment, PreviewError};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::arguments::DeviceChoice;
+use super::arguments::DeviceChoice::{self, Cpu, Cuda, Metal};
 use super::console::{print_json, print_line};
 
 /// Arguments of `doctor`.
@@ -24,32 +25,16 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// A property of this machine or of the program.
-struct Finding {
-    /// Whether it works; true where nothing can fail.
-    ok: bool,
-    name: &'static str,
-    value: Value,
-}
+/// A property of this machine or of the program: its name, its value, and whether it works; true where nothing can fail.
+type Finding = (&'static str, Value, bool);
 
 /// Inspects the machine and paints one step.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let fact = |name, value| Finding {
-        ok: true,
-        name,
-        value,
-    };
+    let fact = |name, value| (name, value, true);
     let mebibytes = |bytes: Option<u64>| json!(bytes.map(|bytes| bytes >> 20));
     let findings = [
         fact("version", json!(env!("CARGO_PKG_VERSION"))),
-        fact(
-            "system",
-            json!(format!(
-                "{} {}",
-                std::env::consts::OS,
-                std::env::consts::ARCH
-            )),
-        ),
+        fact("system", json!(format!("{OS} {ARCH}"))),
         fact("cpu_features", json!(cpu_features())),
         fact("threads", json!(threads())),
         fact("memory_mib", mebibytes(memory("MemTotal:"))),
@@ -61,22 +46,17 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         tried("embedded_model", embedded_model),
         tried("self_test", self_test),
     ];
-    let ok = findings.iter().all(|finding| finding.ok);
+    let ok = findings.iter().all(|(_, _, works)| *works);
     if args.json {
-        let facts = findings
-            .iter()
-            .map(|finding| (finding.name, finding.value.clone()));
-        let report = std::iter::once(("ok", json!(ok))).chain(facts);
-        let report = report.map(|(name, value)| (name.to_owned(), value));
-        print_json(&report.collect::<Map<String, Value>>())?;
+        let mut report = json!({ "ok": ok });
+        for (name, value, _) in findings {
+            report[name] = value;
+        }
+        print_json(&report)?;
     } else {
-        for finding in &findings {
-            let mark = if finding.ok { " " } else { "!" };
-            print_line(format_args!(
-                "{mark} {:<16} {}",
-                finding.name,
-                words(&finding.value)
-            ))?;
+        for (name, value, works) in &findings {
+            let mark = if *works { " " } else { "!" };
+            print_line(format_args!("{mark} {name:<16} {}", words(value)))?;
         }
         print_line(if ok {
             "  all is well"
@@ -84,11 +64,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
             "! see the lines with a mark"
         })?;
     }
-    Ok(if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ExitCode::from(u8::from(!ok)))
 }
 
 fn words(value: &Value) -> String {
@@ -102,14 +78,9 @@ fn words(value: &Value) -> String {
 }
 
 fn tried(name: &'static str, test: fn() -> Result<String>) -> Finding {
-    let (ok, value) = match test() {
-        Ok(words) => (true, words),
-        Err(error) => (false, format!("{error:#}")),
-    };
-    Finding {
-        ok,
-        name,
-        value: json!(value),
+    match test() {
+        Ok(words) => (name, json!(words), true),
+        Err(error) => (name, json!(format!("{error:#}")), false),
     }
 }
 
@@ -141,39 +112,24 @@ fn memory(name: &str) -> Option<u64> {
 }
 
 fn built() -> Vec<&'static str> {
-    let mut built = vec!["cpu"];
-    if cfg!(feature = "cuda") {
-        built.push("cuda");
-    }
-    if cfg!(feature = "metal") {
-        built.push("metal");
-    }
-    built
+    (["cpu"].into_iter())
+        .chain(cfg!(feature = "cuda").then_some("cuda"))
+        .chain(cfg!(feature = "metal").then_some("metal"))
+        .collect()
 }
 
 fn found() -> Vec<String> {
-    [
-        DeviceChoice::Cpu,
-        DeviceChoice::Cuda(0),
-        DeviceChoice::Metal,
-    ]
-    .into_iter()
-    .filter_map(|choice| choice.open().ok())
-    .map(|(_, name)| name)
-    .collect()
+    ([Cpu, Cuda(0), Metal].into_iter())
+        .filter_map(|choice| Some(choice.open().ok()?.1))
+        .collect()
 }
 
 fn display() -> Value {
-    ["WAYLAND_DISPLAY", "DISPLAY"]
-        .into_iter()
-        .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)))
-        .map_or(json!("none"), |display| {
-            if Environment::current().window == Err(PreviewError::DeadDisplay) {
-                format!("{display} (does not answer)").into()
-            } else {
-                display.into()
-            }
-        })
+    let named = (["WAYLAND_DISPLAY", "DISPLAY"].into_iter())
+        .find_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
+    let is_dead = Environment::current().window == Err(PreviewError::DeadDisplay);
+    let note = if is_dead { " (does not answer)" } else { "" };
+    json!(named.map_or("none".to_owned(), |display| display + note))
 }
 
 /// Whether ffmpeg, which videos of kind mp4 need, is found.
@@ -187,10 +143,8 @@ fn ffmpeg() -> Value {
 fn embedded_model() -> Result<String> {
     let start = Instant::now();
     Clip::embedded(&Device::Cpu)?;
-    Ok(format!(
-        "loads in {:.0} ms",
-        start.elapsed().as_secs_f64() * 1e3
-    ))
+    let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+    Ok(format!("loads in {milliseconds:.0} ms"))
 }
 
 /// One step of a small picture, on the device that a render would take.
@@ -202,8 +156,6 @@ fn self_test() -> Result<String> {
     let mut session = Session::new(&recipe, &device)?;
     let tick = session.tick()?;
     session.image()?;
-    Ok(format!(
-        "one step on {name} in {:.0} ms",
-        tick.seconds * 1e3
-    ))
+    let milliseconds = tick.seconds * 1e3;
+    Ok(format!("one step on {name} in {milliseconds:.0} ms"))
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::arguments::{positive_steps, steps};
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
-use super::interrupt::INTERRUPTED;
+use super::interrupt;
 use super::progress::Progress;
 
 /// How a render is shown and controlled while it runs.
@@ -194,11 +194,7 @@ impl<'a> Frontend<'a> {
         }
         warn_all(&outcome.warning);
         report(self.args.json, &run, &outcome, device)?;
-        Ok(if outcome.interrupted {
-            ExitCode::from(INTERRUPTED)
-        } else {
-            ExitCode::SUCCESS
-        })
+        Ok(interrupt::exit_code(outcome.interrupted))
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::arguments::{DeviceArgs, one_of, steps};
 use super::console::{eprint_line, print_json, print_line};
-use super::interrupt::{INTERRUPTED, interrupt};
+use super::interrupt::{exit_code, interrupt};
 
 /// Frames of the video per second.
 const FPS: f64 = 20.0;
@@ -97,10 +97,9 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     }
     let image = folder.write_image(&growth.image()?, None)?;
     if interrupted {
+        let (done, all) = (growth.steps(), args.steps);
         eprint_line(format_args!(
-            "interrupted after step {} of {}; what has grown so far is saved",
-            growth.steps(),
-            args.steps
+            "interrupted after step {done} of {all}; what has grown so far is saved"
         ));
     }
     if args.json {
@@ -118,11 +117,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     } else {
         print_line(image.display())?;
     }
-    Ok(if interrupted {
-        ExitCode::from(INTERRUPTED)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(exit_code(interrupted))
 }
 
 /// Lets the pattern grow in a window until it is closed. Returns the pattern.

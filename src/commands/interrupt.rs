@@ -1,5 +1,6 @@
 //! Ctrl-C.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +10,11 @@ use phantasia::ui::terminal;
 
 /// The exit code after an interrupt: 128 + SIGINT.
 pub const INTERRUPTED: u8 = 130;
+/// The exit code of a command that did its work, or was interrupted and saved it.
+pub fn exit_code(interrupted: bool) -> ExitCode {
+    ExitCode::from(if interrupted { INTERRUPTED } else { 0 })
+}
+
 /// Signals within this time of the first one are the same Ctrl-C: some programs send it to a process and to its group.
 const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use clap::Args;
 use phantasia::clip::{ClipActivation, EMBEDDED, EMBEDDED_ACTIVATION};
 use phantasia::judge::{Results, Skipped, no_pictures, unsupported};
 use phantasia::names::{insert_path, one_line, percent_encoded};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::arguments::ModelArgs;
 use super::console::{UsageError, eprint_line};
@@ -72,10 +72,8 @@ pub fn report_skipped<T>(paths: &[PathBuf], results: &Results<T>) -> Result<()> 
         let mut all = (pictures.iter().flat_map(|picture| &picture.paths))
             .chain(skipped.iter().map(|skipped| &skipped.path));
         if !all.any(|path| path.starts_with(folder)) {
-            eprint_line(format_args!(
-                "there are no pictures in {}",
-                one_line(folder)
-            ));
+            let folder = one_line(folder);
+            eprint_line(format_args!("there are no pictures in {folder}"));
         }
     }
     Ok(())
@@ -106,32 +104,27 @@ pub fn eprint_skipped(skipped: &[Skipped]) {
 /// The exit code of a command that was given `paths`: a failure if one of these files could not be read. Unreadable files inside a folder
 /// are not a failure.
 pub fn exit_code<T>(paths: &[PathBuf], results: &Results<T>) -> ExitCode {
-    if (results.skipped.iter()).any(|skipped| paths.contains(&skipped.path)) {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    let failed = (results.skipped.iter()).any(|skipped| paths.contains(&skipped.path));
+    ExitCode::from(u8::from(failed))
 }
 
 /// The path of a picture as a JSON object, see [`insert_path`].
-pub fn path_object(paths: &[PathBuf]) -> Map<String, Value> {
-    let mut object = Map::new();
+pub fn path_object(paths: &[PathBuf]) -> Value {
+    let mut object = json!({});
     insert_path(&mut object, "path", &paths[0]);
     object
 }
 
 /// Inserts the paths after the first, which are its duplicates, if there are any; if one of them is not UTF-8,
 /// `duplicates_encoded` holds all of them.
-pub fn insert_duplicates(object: &mut Map<String, Value>, paths: &[PathBuf]) {
+pub fn insert_duplicates(object: &mut Value, paths: &[PathBuf]) {
     let paths = &paths[1..];
     if paths.is_empty() {
         return;
     }
-    let texts: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
-    object.insert("duplicates".to_owned(), json!(texts));
+    object["duplicates"] = paths.iter().map(|path| path.to_string_lossy()).collect();
     if paths.iter().any(|path| path.to_str().is_none()) {
-        let encoded: Vec<String> = paths.iter().map(|path| percent_encoded(path)).collect();
-        object.insert("duplicates_encoded".to_owned(), json!(encoded));
+        object["duplicates_encoded"] = paths.iter().map(|path| percent_encoded(path)).collect();
     }
 }
 

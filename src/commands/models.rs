@@ -151,10 +151,8 @@ fn list(names: &[String], json: bool) -> Result<()> {
 
 /// Prints what the cache holds of a model.
 fn details(line: &Line<'_>) -> Result<()> {
-    print_line(format_args!(
-        "\n{}: repository {}",
-        line.name, line.repository
-    ))?;
+    let (name, repository) = (line.name, &line.repository);
+    print_line(format_args!("\n{name}: repository {repository}"))?;
     if let Some(path) = &line.path {
         print_line(format_args!("  here in {path}"))?;
     }
@@ -166,11 +164,8 @@ fn details(line: &Line<'_>) -> Result<()> {
             [] => "no ref".to_owned(),
             names => names.join(", "),
         };
-        print_line(format_args!(
-            "  snapshot {} ({names}): {}",
-            state.commit,
-            state.files.join(", ")
-        ))?;
+        let (commit, files) = (&state.commit, state.files.join(", "));
+        print_line(format_args!("  snapshot {commit} ({names}): {files}"))?;
     }
     Ok(())
 }
@@ -185,6 +180,7 @@ fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
         references: snapshot.references,
         path: snapshot.path.display().to_string(),
     };
+    let snapshots = cache.snapshots(&hub.repository).into_iter();
     Line {
         name: model.map_or(name, |model| &model.name),
         aliases: model.map_or(&[], |model| &model.aliases),
@@ -196,9 +192,7 @@ fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
         about: model.map_or("not in the table of known models", |model| &model.about),
         path: path.map(|path| path.display().to_string()),
         note,
-        snapshots: (cache.snapshots(&hub.repository).into_iter())
-            .map(state)
-            .collect(),
+        snapshots: snapshots.map(state).collect(),
     }
 }
 
@@ -247,19 +241,15 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
                     fetch_tokenizer(&hub(), &name, quiet)?;
                 }
             }
-            Err(ResolveError::Missing { .. }) if yes => {
-                fetch(&name, quiet)?;
-            }
+            Err(ResolveError::Missing { .. }) if yes => drop(fetch(&name, quiet)?),
             Err(error @ ResolveError::Missing { .. }) => missing.push(error.to_string()),
             // loading it reports this in more detail
             Err(ResolveError::Unknown { .. } | ResolveError::Revision { .. }) => {}
         }
     }
     if !missing.is_empty() {
-        bail!(
-            "{}; or add --yes, and it is downloaded first",
-            missing.join("; ")
-        );
+        let missing = missing.join("; ");
+        bail!("{missing}; or add --yes, and it is downloaded first");
     }
     Ok(())
 }
@@ -282,11 +272,10 @@ fn download(hub: &Hub, request: &FetchRequest, quiet: bool) -> Result<PathBuf> {
     drop(progress);
     let fetched = fetched?;
     if !quiet {
+        let (repository, files) = (&request.repository, fetched.files.join(", "));
+        let megabytes = fetched.bytes as f64 / 1e6;
         eprint_line(format_args!(
-            "{}: {}, {:.1} MB fetched",
-            request.repository,
-            fetched.files.join(", "),
-            fetched.bytes as f64 / 1e6
+            "{repository}: {files}, {megabytes:.1} MB fetched"
         ));
     }
     Ok(fetched.folder)

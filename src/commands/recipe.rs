@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use phantasia::clip::Library;
-use phantasia::proofread::proofread;
+use phantasia::prompt_check::check_prompts;
 use phantasia::recipe::{GeneratorConfig, PartialRecipe, Recipe, RecipeError};
 use phantasia::run::video;
 
@@ -57,29 +57,23 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
 }
 
 fn check(files: &[PathBuf]) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    let mut has_errors = false;
+    let mut code = 0;
     for file in files {
+        let name = file.display();
         match read(file).map(|recipe| recipe.output.video.map_or(Ok(()), video::available)) {
-            Ok(Ok(())) => print_line(format_args!("{}: ok", file.display()))?,
+            Ok(Ok(())) => print_line(format_args!("{name}: ok"))?,
             // the recipe is valid, but this machine lacks what it needs
             Ok(Err(error)) => {
-                eprint_line(format_args!(
-                    "error: {}: output.video: {error}",
-                    file.display()
-                ));
-                if !has_errors {
-                    code = ExitCode::FAILURE;
-                }
+                eprint_line(format_args!("error: {name}: output.video: {error}"));
+                code = code.max(1);
             }
             Err(error) => {
                 eprint_diagnostics(&error);
-                has_errors = true;
-                code = ExitCode::from(USAGE);
+                code = USAGE;
             }
         }
     }
-    Ok(code)
+    Ok(ExitCode::from(code))
 }
 
 /// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.
@@ -88,7 +82,7 @@ fn read(file: &Path) -> Result<Recipe, RecipeError> {
     // before errors, whose cause they may explain
     warn_all(partial.warnings());
     let recipe = partial.finish()?;
-    warn_all(proofread(&partial, &recipe, &Library::default())?);
+    warn_all(check_prompts(&partial, &recipe, &Library::default())?);
     Ok(recipe)
 }
 

@@ -7,12 +7,11 @@ use std::sync::mpsc::SyncSender;
 use anyhow::{Result, bail};
 use clap::Args;
 use phantasia::live::{Command, RecipeWatch};
-use phantasia::proofread::proofread;
-use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
-use phantasia::run::Run;
-use phantasia::run::video;
-use phantasia::run::{self, RunFolder};
+use phantasia::prompt_check::check_prompts;
+use phantasia::recipe::{PartialRecipe, Prompt, Recipe, RecipeError};
+use phantasia::run::{self, Run, RunFolder, video};
 use phantasia::session::Session;
+use serde_json::json;
 
 use super::arguments::{PromptArg, SessionArgs, seed, steps};
 use super::console::{UsageError, eprint_line, warn_all};
@@ -78,9 +77,9 @@ pub fn run_live(args: &RenderArgs) -> Result<ExitCode> {
 
 /// Paints a picture, which is shown at `preview` if the flags do not choose.
 fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
-    let draft = draft(args)?;
-    warn_all(draft.warnings());
-    let (recipe, ignored_stop) = finished(args, &draft)?;
+    let partial = partial(args)?;
+    warn_all(partial.warnings());
+    let (recipe, ignored_stop) = finished(args, &partial)?;
     let quiet = args.frontend.quiet;
     if let Some(stop) = ignored_stop {
         eprint_line(format_args!(
@@ -96,7 +95,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     models::ensure_for(&recipe, &args.tournament.judge, session.models.yes, quiet)?;
     // only for its errors: the session, which has the models, gives the same warnings
     let options = session.options();
-    proofread(&draft, &recipe, &options.library)?;
+    check_prompts(&partial, &recipe, &options.library)?;
     if let Some(candidates) = args.tournament.candidates {
         let place = (args.out.as_path(), name.as_str());
         return tournament::begin(
@@ -121,9 +120,8 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let run = Run::new(session, folder, &recipe)?;
     let watched = args.watch.then_some((args, recipe));
     frontend.run(run, &device_name, stop, |commands, log| {
-        watched
-            .map(|(args, recipe)| watch(args, recipe, commands, log))
-            .transpose()
+        let start = |(args, recipe)| watch(args, recipe, commands, log);
+        watched.map(start).transpose()
     })
 }
 
@@ -136,41 +134,40 @@ fn watch(
 ) -> Result<RecipeWatch> {
     let path = args.recipe.clone();
     let args = args.clone();
-    let read = move || finished(&args, &draft(&args)?).map(|(recipe, _)| recipe);
+    let read = move || finished(&args, &partial(&args)?).map(|(recipe, _)| recipe);
     RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
 }
 
-/// The recipe as a draft, with the changes that the flags make.
-fn draft(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
-    let mut draft = PartialRecipe::load(&args.recipe)?;
+/// The recipe, not yet checked, with the changes that the flags make.
+fn partial(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
+    let mut partial = PartialRecipe::load(&args.recipe)?;
     for assignment in &args.set {
-        draft.set(assignment)?;
+        partial.set(assignment)?;
     }
     if !args.prompt.is_empty() {
-        let typed: Vec<&str> = (args.prompt.iter())
-            .map(|prompt| prompt.typed.as_str())
-            .collect();
+        let typed = Vec::from_iter(args.prompt.iter().map(|prompt| prompt.typed.as_str()));
         let flag = format!("--prompt {}", typed.join(" --prompt "));
-        draft.replace("prompts", &PromptArg::to_recipe(&args.prompt), &flag)?;
+        let prompts: Vec<&Prompt> = args.prompt.iter().map(|arg| &arg.prompt).collect();
+        partial.replace("prompts", &json!(prompts), &flag)?;
     }
     if let Some(seed) = args.seed {
-        draft.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
+        partial.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
     }
     if let Some(steps) = args.steps {
-        draft.replace("steps", &steps.into(), &format!("--steps {steps}"))?;
+        partial.replace("steps", &steps.into(), &format!("--steps {steps}"))?;
     }
     if let Some(size) = &args.size {
-        draft.replace("size", &size.clone().into(), &format!("--size {size}"))?;
+        partial.replace("size", &size.clone().into(), &format!("--size {size}"))?;
     }
-    Ok(draft)
+    Ok(partial)
 }
 
 /// The recipe, and the step of its timeline's stop if that is ignored because the flags ask for a number of steps.
 fn finished(
     args: &RenderArgs,
-    draft: &PartialRecipe,
+    partial: &PartialRecipe,
 ) -> Result<(Recipe, Option<usize>), RecipeError> {
-    let recipe = draft.finish()?;
+    let recipe = partial.finish()?;
     let steps_asked = args.steps.is_some()
         || (args.set.iter())
             .filter_map(|assignment| assignment.split_once('='))

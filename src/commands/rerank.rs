@@ -126,14 +126,13 @@ fn print(
     let result = |picture: &PictureResult<Score>| {
         let (paths, score) = (&picture.paths, &picture.result);
         let mut result = judge::path_object(paths);
-        result.insert("score".to_owned(), json!(score.score));
-        let similarity = by_name(&queries.labels, &score.similarity);
-        result.insert("similarity".to_owned(), similarity);
+        result["score"] = json!(score.score);
+        result["similarity"] = by_name(&queries.labels, &score.similarity);
         if let Some(aesthetic) = score.aesthetic {
-            result.insert("aesthetic".to_owned(), json!(aesthetic));
+            result["aesthetic"] = json!(aesthetic);
         }
         if several {
-            result.insert("clips".to_owned(), by_name(&args.clip, &score.by_encoder));
+            result["clips"] = by_name(&args.clip, &score.by_encoder);
         }
         judge::insert_duplicates(&mut result, paths);
         result
@@ -142,17 +141,14 @@ fn print(
         "prompts": queries.labels,
         "weights": queries.weights,
         "clips": args.clip,
-        "combine": args.combine.to_string(),
+        "combine": args.combine,
         "results": files.pictures.iter().map(result).collect::<Vec<_>>(),
         "skipped": files.skipped,
     }))
 }
 
 fn by_name(names: &[String], values: &[f64]) -> Value {
-    let pairs = names.iter().zip(values);
-    pairs
-        .map(|(name, value)| (name.clone(), json!(value)))
-        .collect()
+    names.iter().cloned().zip(values.iter().copied()).collect()
 }
 
 /// A line for each picture: its rank, its score, the aesthetic score if there is one beside prompts, its cosine to each prompt if there are
@@ -169,17 +165,12 @@ fn table(pictures: &[PictureResult<Score>], queries: &EncodedQueries, ranks: boo
             print_line(format_args!("# {number}: {label} (weight {weight})"))?;
         }
     }
-    let mut numbers = vec!["score".to_owned()];
-    if ranks {
-        numbers.insert(0, "rank".to_owned());
-    }
-    if aesthetic {
-        numbers.push("aesthetic".to_owned());
-    }
-    if several {
-        numbers.extend((1..=labels.len()).map(|number| number.to_string()));
-    }
-    let columns = numbers.into_iter().map(|header| (header, Side::Right));
+    let prompts = (1..=labels.len()).filter(|_| several);
+    let numbers = (ranks.then(|| "rank".to_owned()).into_iter())
+        .chain(["score".to_owned()])
+        .chain(aesthetic.then(|| "aesthetic".to_owned()))
+        .chain(prompts.map(|number| number.to_string()));
+    let columns = numbers.map(|header| (header, Side::Right));
     let mut table = Table::new(columns.chain([("picture".to_owned(), Side::Left)]));
     for (rank, picture) in (1..).zip(pictures) {
         let score = &picture.result;

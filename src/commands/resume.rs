@@ -72,10 +72,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let recipe = resumption.recipe();
     let mut prompts = None;
     if !args.prompt.is_empty() {
-        let edit = Edit {
-            prompts: Some(args.prompt.iter().map(PromptArg::prompt).collect()),
-            ..Edit::default()
-        };
+        let all = args.prompt.iter().map(|arg| arg.prompt.clone()).collect();
+        let edit = Edit::with(|edit| edit.prompts = Some(all));
         // now, because loading models may take long
         prompts = recipe.check_edit(edit)?.prompts;
     }
@@ -87,12 +85,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let (mut run, mut edit) = resumption.into_run(&args.session.options())?;
     warn_all(run.session_mut().take_warnings());
     // flags take precedence over the recipe
-    if args.steps.is_some() {
-        edit.steps = None;
-    }
-    if prompts.is_some() {
-        edit.prompts = None;
-    }
+    edit.steps.take_if(|_| args.steps.is_some());
+    edit.prompts.take_if(|_| prompts.is_some());
     if !edit.is_empty() {
         eprint_line(format_args!(
             "the run's recipe was changed: its new {} apply from step {} on and are recorded in its timeline",
@@ -103,12 +97,8 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     if let Some(steps) = args.steps {
         edit.steps = total(run.session(), steps)?;
     }
-    if let Some(prompts) = prompts {
-        edit.prompts = Some(prompts);
-    }
-    if edit.prompts.is_some() {
-        edit.fade = Some(args.frontend.fade);
-    }
+    edit.prompts = prompts.or(edit.prompts);
+    edit.fade = edit.prompts.as_ref().map(|_| args.frontend.fade);
     apply(&mut run, edit, args)?;
     frontend.open_window()?;
     frontend.run(run, &device_name, stop, |_, _| Ok(()))
@@ -131,9 +121,9 @@ fn apply(run: &mut Run, mut edit: Edit, args: &ResumeArgs) -> Result<()> {
             done.max(1) * 2
         ));
     } else if complete && let Some(kept) = run.keep_image()? {
+        let kept = kept.display();
         eprint_line(format_args!(
-            "the picture of {done} steps is kept as {}",
-            kept.display()
+            "the picture of {done} steps is kept as {kept}"
         ));
     }
     Ok(())
@@ -159,25 +149,15 @@ fn total(session: &Session, steps: usize) -> Result<Option<usize>> {
 
 /// The names of what an edit changes, joined by "and".
 fn changed(edit: &Edit) -> String {
-    let parts = [
-        (edit.prompts.is_some(), "prompts"),
-        (edit.terms.is_some(), "terms"),
-        (edit.steps.is_some(), "steps"),
-    ];
-    let words: Vec<_> = (parts.into_iter())
-        .filter_map(|(is_changed, word)| is_changed.then_some(word))
-        .collect();
-    words.join(" and ")
+    let prompts = edit.prompts.as_ref().map(|_| "prompts");
+    let terms = edit.terms.as_ref().map(|_| "terms");
+    let steps = edit.steps.map(|_| "steps");
+    Vec::from_iter([prompts, terms, steps].into_iter().flatten()).join(" and ")
 }
 
 /// Whether the checkpoint before the last one may do what the last one could not.
 fn offers_previous(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(
-            CheckpointError::Damaged { .. }
-                | CheckpointError::File(_)
-                | CheckpointError::Tensor { .. }
-        )
-    )
+    use CheckpointError::{Damaged, File, Tensor};
+    let error = error.downcast_ref();
+    matches!(error, Some(Damaged { .. } | File(_) | Tensor { .. }))
 }

@@ -14,7 +14,7 @@ use phantasia::judge::{
     EncodedQueries, Ensemble, Index, PictureResult, Query, Update, no_pictures,
 };
 use phantasia::names::insert_path;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::arguments::{positive, sheet};
 use super::console::{UsageError, eprint_line, print_json, warn, warn_all};
@@ -53,10 +53,8 @@ pub struct SearchArgs {
 /// Searches a folder.
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     if !args.folder.is_dir() {
-        bail!(UsageError(format!(
-            "{} is not a folder",
-            args.folder.display()
-        )));
+        let folder = args.folder.display();
+        bail!(UsageError(format!("{folder} is not a folder")));
     }
     if (args.query.as_ref()).is_some_and(|text| text.trim().is_empty()) {
         bail!(UsageError("--query: the text is empty".to_owned()));
@@ -119,28 +117,23 @@ fn print(args: &SearchArgs, hits: &[PictureResult<f64>], update: &Update) -> Res
         }
         return table.print();
     }
-    let mut image = Map::new();
+    let mut report = json!({ "query": args.query });
     if let Some(path) = &args.image {
-        insert_path(&mut image, "image", path);
+        insert_path(&mut report, "image", path);
+        if args.query.is_none() {
+            report["query"] = report["image"].clone();
+        }
     }
-    let query = args.query.as_deref().map(Value::from);
-    let query = query.or_else(|| image.get("image").cloned());
     let result = |hit: &PictureResult<f64>| {
         let mut result = judge::path_object(&hit.paths);
-        result.insert("score".to_owned(), json!(hit.result));
+        result["score"] = json!(hit.result);
         judge::insert_duplicates(&mut result, &hit.paths);
         result
     };
-    let mut report = Map::from_iter([("query".to_owned(), json!(query))]);
-    report.extend(image);
-    for (key, value) in [
-        ("clip", json!(args.clip)),
-        ("pictures", json!(update.files.len())),
-        ("embedded", json!(update.embedded)),
-        ("results", hits.iter().map(result).collect()),
-        ("skipped", json!(update.skipped)),
-    ] {
-        report.insert(key.to_owned(), value);
-    }
+    report["clip"] = json!(args.clip);
+    report["pictures"] = json!(update.files.len());
+    report["embedded"] = json!(update.embedded);
+    report["results"] = hits.iter().map(result).collect();
+    report["skipped"] = json!(update.skipped);
     print_json(&report)
 }

@@ -54,9 +54,7 @@ impl Table {
     }
 
     fn lines(&self) -> Vec<String> {
-        let headers: Vec<String> = (self.columns.iter())
-            .map(|(header, _)| header.clone())
-            .collect();
+        let headers = Vec::from_iter(self.columns.iter().map(|(header, _)| header.clone()));
         let rows = || std::iter::once(&headers).chain(&self.rows);
         let widths: Vec<usize> = (0..headers.len())
             .map(|column| rows().map(|row| width(&row[column])).max().unwrap_or(0))

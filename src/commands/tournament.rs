@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::arguments::{SessionArgs, positive};
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
 use super::frontend::FrontendArgs;
-use super::interrupt::{INTERRUPTED, interrupt};
+use super::interrupt::{exit_code, interrupt};
 use super::judge::check_activation;
 use super::progress::Progress;
 use super::table::{Side, Table};
@@ -113,15 +113,14 @@ fn play(
             print_line(folder.join(IMAGE).display())?;
         }
     }
-    if is_over {
-        return Ok(ExitCode::SUCCESS);
+    if !is_over {
+        eprint_line(format_args!(
+            "interrupted; the standings are in {}; `phantasia resume {}` continues",
+            folder.join(BRACKET).display(),
+            folder.display()
+        ));
     }
-    eprint_line(format_args!(
-        "interrupted; the standings are in {}; `phantasia resume {}` continues",
-        folder.join(BRACKET).display(),
-        folder.display()
-    ));
-    Ok(ExitCode::from(INTERRUPTED))
+    Ok(exit_code(!is_over))
 }
 
 fn table(tournament: &Tournament) -> Result<()> {

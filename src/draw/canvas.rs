@@ -110,23 +110,16 @@ impl Rect {
 
     /// What is left of it after so many pixels are taken from every side.
     pub fn inset(&self, by: i32) -> Self {
-        Self::new(
-            self.x + by,
-            self.y + by,
-            self.width - 2 * by,
-            self.height - 2 * by,
-        )
+        let (width, height) = (self.width - 2 * by, self.height - 2 * by);
+        Self::new(self.x + by, self.y + by, width, height)
     }
 
     /// What is in both; at the origin if that is nothing.
     pub fn intersection(&self, other: Self) -> Self {
         let (x, y) = (self.x.max(other.x), self.y.max(other.y));
-        let both = Self::new(
-            x,
-            y,
-            self.right().min(other.right()) - x,
-            self.bottom().min(other.bottom()) - y,
-        );
+        let right = self.right().min(other.right());
+        let bottom = self.bottom().min(other.bottom());
+        let both = Self::new(x, y, right - x, bottom - y);
         if both.is_empty() {
             Self::default()
         } else {
@@ -231,14 +224,9 @@ impl Canvas {
         let reach = half + 1.0;
         for pair in points.windows(2) {
             let ((ax, ay), (bx, by)) = (pair[0], pair[1]);
-            let (left, top) = ((ax.min(bx) - reach).floor(), (ay.min(by) - reach).floor());
-            let (right, bottom) = ((ax.max(bx) + reach).ceil(), (ay.max(by) + reach).ceil());
-            let rect = Rect::new(
-                left as i32,
-                top as i32,
-                (right - left) as i32,
-                (bottom - top) as i32,
-            );
+            let [left, top] = [ax.min(bx), ay.min(by)].map(|at| (at - reach).floor() as i32);
+            let [right, bottom] = [ax.max(bx), ay.max(by)].map(|at| (at + reach).ceil() as i32);
+            let rect = Rect::new(left, top, right - left, bottom - top);
             let (dx, dy) = (bx - ax, by - ay);
             let length = (dx * dx + dy * dy).max(1e-6);
             self.shape(rect, color, |x, y| {

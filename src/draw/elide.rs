@@ -95,25 +95,18 @@ pub fn distinguished(
     let mut all: Vec<Vec<Line>> = (texts.iter())
         .map(|(text, most)| lines(fonts, text, style, room, *most))
         .collect();
-    let places: Vec<Option<usize>> = (texts.iter().zip(&all).enumerate())
-        .map(|(index, ((text, most), lines))| {
-            if *most == 0 {
-                return None;
-            }
-            // a text that begins like others shows where it differs first
-            let head = lines.first().map_or(0, Line::head);
-            (texts.iter().enumerate())
-                .filter(|(other, _)| *other != index)
-                .filter_map(|(_, (other, _))| difference(text, other))
-                .filter(|word| word.start >= head && !lines.iter().any(|line| line.shows(word)))
-                .map(|word| word.start)
-                .min()
-        })
-        .collect();
-    for (index, place) in places.into_iter().enumerate() {
+    let showing = || texts.iter().enumerate().filter(|(_, text)| text.1 > 0);
+    for (index, (text, most)) in showing() {
+        // a text that begins like others shows where it differs first
+        let lines = &all[index];
+        let head = lines.first().map_or(0, Line::head);
+        let place = (texts.iter())
+            .filter_map(|(other, _)| difference(text, other))
+            .filter(|word| word.start >= head && !lines.iter().any(|line| line.shows(word)))
+            .map(|word| word.start)
+            .min();
         if place.is_some() {
-            let (text, most) = texts[index];
-            all[index] = break_lines(fonts, text, style, room, most, place);
+            all[index] = break_lines(fonts, text, style, room, *most, place);
         }
     }
     // of three or more texts some may still look alike: try the next place
@@ -122,8 +115,7 @@ pub fn distinguished(
             .map(|((text, _), lines)| lines.iter().map(|line| line.display(text)).collect())
             .collect();
         let mut alike = false;
-        let showing = texts.iter().enumerate().filter(|(_, text)| text.1 > 0);
-        for (index, (text, most)) in showing {
+        for (index, (text, most)) in showing() {
             let place = (0..texts.len())
                 .filter(|other| looks[*other] == looks[index])
                 .filter_map(|other| difference(text, texts[other].0))
@@ -191,10 +183,8 @@ struct Positions(Vec<(usize, f32)>);
 
 impl Positions {
     fn at(&self, offset: usize) -> f32 {
-        match self.0.binary_search_by_key(&offset, |place| place.0) {
-            Ok(index) => self.0[index].1,
-            Err(index) => self.0[index.saturating_sub(1)].1,
-        }
+        let index = self.0.partition_point(|place| place.0 <= offset);
+        self.0[index.saturating_sub(1)].1
     }
 
     fn width(&self, range: &Range<usize>) -> f32 {

@@ -19,12 +19,9 @@ pub(crate) fn fit((width, height): (u32, u32), area: Rect) -> Rect {
     let scale = (f64::from(area.width) / width).min(f64::from(area.height) / height);
     let side = |side: f64, most: i32| ((side * scale).round() as i32).clamp(1, most);
     let (width, height) = (side(width, area.width), side(height, area.height));
-    Rect::new(
-        area.x + (area.width - width) / 2,
-        area.y + (area.height - height) / 2,
-        width,
-        height,
-    )
+    let left = area.x + (area.width - width) / 2;
+    let top = area.y + (area.height - height) / 2;
+    Rect::new(left, top, width, height)
 }
 
 /// A picture in another size; of no size if either is empty.

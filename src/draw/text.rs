@@ -34,7 +34,7 @@ pub struct Style {
     pub weight: Weight,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct GlyphKey {
     weight: Weight,
     glyph: GlyphId,
@@ -45,6 +45,7 @@ struct GlyphKey {
 }
 
 /// A glyph in pixels.
+#[derive(Debug)]
 struct Raster {
     left: i32,
     top: i32,
@@ -54,34 +55,20 @@ struct Raster {
 
 /// The embedded fonts, Inter in two weights, with the glyphs that were drawn. They have Latin, Greek and Cyrillic letters; a box stands
 /// for any other.
+#[derive(Debug)]
 pub struct Fonts {
-    faces: Faces,
+    /// By weight.
+    faces: [FontRef<'static>; 2],
     drawn: HashMap<GlyphKey, Option<Raster>>,
-}
-
-struct Faces {
-    regular: FontRef<'static>,
-    semibold: FontRef<'static>,
 }
 
 type Scaled<'a> = PxScaleFont<&'a FontRef<'static>>;
 
-impl Faces {
-    /// A face in a size. What `ab_glyph` calls a size is the height from the lowest descender to the highest ascender.
-    fn scaled(&self, style: Style) -> Scaled<'_> {
-        let font = match style.weight {
-            Weight::Regular => &self.regular,
-            Weight::Semibold => &self.semibold,
-        };
-        let units = font.units_per_em().unwrap_or(1000.0);
-        font.into_scaled(style.size * font.height_unscaled() / units)
-    }
-}
-
-impl std::fmt::Debug for Fonts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fonts").finish_non_exhaustive()
-    }
+/// A face in a size. What `ab_glyph` calls a size is the height from the lowest descender to the highest ascender.
+fn scaled<'a>(faces: &'a [FontRef<'static>; 2], style: Style) -> Scaled<'a> {
+    let font = &faces[style.weight as usize];
+    let units = font.units_per_em().unwrap_or(1000.0);
+    font.into_scaled(style.size * font.height_unscaled() / units)
 }
 
 impl Fonts {
@@ -92,17 +79,14 @@ impl Fonts {
     pub fn embedded() -> Result<Self> {
         let read = |bytes| FontRef::try_from_slice(bytes).context("the embedded font is damaged");
         Ok(Self {
-            faces: Faces {
-                regular: read(REGULAR)?,
-                semibold: read(SEMIBOLD)?,
-            },
+            faces: [read(REGULAR)?, read(SEMIBOLD)?],
             drawn: HashMap::new(),
         })
     }
 
     /// Where each grapheme begins, in pixels from the left edge of the text, by its offset in bytes; and where the text ends.
     pub fn positions(&self, text: &str, style: Style) -> Vec<(usize, f32)> {
-        let font = self.faces.scaled(style);
+        let font = scaled(&self.faces, style);
         let mut x = 0.0;
         let mut positions = Vec::with_capacity(text.len() + 1);
         for (offset, grapheme) in text.grapheme_indices(true) {
@@ -115,7 +99,7 @@ impl Fonts {
 
     /// The width of a text in pixels.
     pub fn width(&self, text: &str, style: Style) -> f32 {
-        let font = self.faces.scaled(style);
+        let font = scaled(&self.faces, style);
         text.chars().map(|c| advance(&font, c)).sum()
     }
 
@@ -142,7 +126,7 @@ impl Fonts {
         color: Color,
         clip: Rect,
     ) -> f32 {
-        let font = self.faces.scaled(style);
+        let font = scaled(&self.faces, style);
         let (mut x, baseline) = (x, baseline.round() as i32);
         let mut letter = 0.0;
         for c in text.chars().filter(|c| !is_invisible(*c)) {
@@ -270,8 +254,8 @@ mod tests {
     fn the_font_has_the_letters_of_europe() {
         let fonts = fonts();
         for c in "ÄßéñøłőşğțżΩλЖыїЎ–—“”…€→←↑↓ẽ".chars() {
-            assert_ne!(fonts.faces.regular.glyph_id(c), GlyphId(0), "{c}");
-            assert_ne!(fonts.faces.semibold.glyph_id(c), GlyphId(0), "{c}");
+            assert_ne!(fonts.faces[0].glyph_id(c), GlyphId(0), "{c}");
+            assert_ne!(fonts.faces[1].glyph_id(c), GlyphId(0), "{c}");
         }
     }
 

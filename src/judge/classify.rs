@@ -55,8 +55,7 @@ impl Classifier {
         for (done, label) in labels.iter().enumerate() {
             progress(done, labels.len());
             for (encoder, head) in ensemble.encoders().iter().zip(&mut heads) {
-                let vector = label_vector(encoder, label, templates, &mut warnings)?;
-                head.vectors.push(vector);
+                (head.vectors).push(label_vector(encoder, label, templates, &mut warnings)?);
             }
         }
         Ok(Self {
@@ -103,18 +102,15 @@ impl Classifier {
         let embedded = self.ensemble.embed_paths(paths, progress)?;
         let folders = Folders::new(&self.labels);
         let pictures = (embedded.files.into_iter())
-            .map(|(path, digest)| PictureResult {
-                result: Classification {
-                    truth: folders.label_of(&path),
-                    ..self.classify(&embedded.vectors[&digest])
-                },
-                paths: vec![path],
+            .map(|(path, digest)| {
+                let mut result = self.classify(&embedded.vectors[&digest]);
+                result.truth = folders.label_of(&path);
+                let paths = vec![path];
+                PictureResult { paths, result }
             })
             .collect();
-        Ok(Results {
-            pictures,
-            skipped: embedded.skipped,
-        })
+        let skipped = embedded.skipped;
+        Ok(Results { pictures, skipped })
     }
 
     /// How often pictures are classified as the folders that they lie in say; `None` if no picture lies in a folder of a label.
@@ -205,11 +201,8 @@ impl LabelHead {
 
 fn softmax(mut logits: Vec<f64>) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for logit in &mut logits {
-        *logit = (*logit - max).exp();
-        sum += *logit;
-    }
+    (logits.iter_mut()).for_each(|logit| *logit = (*logit - max).exp());
+    let sum: f64 = logits.iter().sum();
     logits.iter_mut().for_each(|p| *p /= sum);
     logits
 }

@@ -6,10 +6,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use image::RgbImage;
 
-use crate::clip::ClipChoice;
 use crate::clip::preprocess::Preprocess;
-use crate::clip::{Clip, ClipActivation, Unread, unit};
-use crate::clip::{EMBEDDED, Library};
+use crate::clip::{Clip, ClipActivation, ClipChoice, EMBEDDED, Library, Unread, unit};
 
 /// One CLIP. Its judging image towers count as one: their embeddings are concatenated, so that the inner product of a picture's vector and
 /// a text's is the mean of the towers' cosines.

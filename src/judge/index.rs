@@ -42,7 +42,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 const SLICE: usize = 512;
 
 /// The embeddings of a folder's pictures.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Index {
     folder: PathBuf,
     files: HashMap<String, FileEntry>,
@@ -94,9 +94,7 @@ impl Index {
             .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
         let mut index = Self {
             folder: folder.to_owned(),
-            files: HashMap::new(),
-            models: vec![],
-            warning: None,
+            ..Self::default()
         };
         let Some(path) = newest else { return index };
         match file::read(&path) {
@@ -209,13 +207,12 @@ impl Index {
             .map(|(digest, _)| vectors[digest].as_slice())
             .collect();
         let scores = search_scores(&pictures, queries);
-        Ok(best_first(scores.iter().copied())
-            .into_iter()
-            .map(|index| PictureResult {
-                result: scores[index],
-                paths: std::mem::take(&mut groups[index].1),
-            })
-            .collect())
+        let order = best_first(scores.iter().copied()).into_iter();
+        let ranked = order.map(|index| {
+            let (result, paths) = (scores[index], std::mem::take(&mut groups[index].1));
+            PictureResult { paths, result }
+        });
+        Ok(ranked.collect())
     }
 
     /// The embeddings by the ensemble's one CLIP, by content.
@@ -238,10 +235,8 @@ impl Index {
         if let Some(index) = self.models.iter().position(is_same) {
             return Ok(index);
         }
-        self.models.push(ModelEntry {
-            probe,
-            vectors: HashMap::new(),
-        });
+        let vectors = HashMap::new();
+        self.models.push(ModelEntry { probe, vectors });
         Ok(self.models.len() - 1)
     }
 

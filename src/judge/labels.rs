@@ -96,9 +96,8 @@ fn label_text(bytes: &[u8]) -> Result<String> {
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String> {
     let (units, rest) = bytes.as_chunks::<2>();
-    let text: Result<String, _> =
-        char::decode_utf16(units.iter().map(|pair| unit(*pair))).collect();
-    match text {
+    let units: Vec<u16> = units.iter().map(|pair| unit(*pair)).collect();
+    match String::from_utf16(&units) {
         Ok(text) if rest.is_empty() => Ok(text),
         _ => bail!("it begins like UTF-16 and is damaged: save it as UTF-8"),
     }
@@ -176,19 +175,14 @@ fn folder_key(name: &str) -> String {
 fn known_templates(name: &str) -> Option<Vec<String>> {
     match name {
         "simple" => Some(vec!["a photo of a {}".to_owned()]),
-        "imagenet" => Some(
-            IMAGENET
-                .split(';')
-                .map(|part| expand(part.trim()))
-                .collect(),
-        ),
+        "imagenet" => Some(IMAGENET.split(';').map(expand).collect()),
         _ => None,
     }
 }
 
 /// Abbreviations keep the table short: `@` stands for "photo of", and every template ends in a full stop.
 fn expand(part: &str) -> String {
-    format!("{}.", part.replace('@', "photo of"))
+    format!("{}.", part.trim().replace('@', "photo of"))
 }
 
 const IMAGENET: &str = "a bad @ a {}; a @ many {}; a sculpture of a {}; a @ the hard to see {}; \

@@ -8,13 +8,13 @@ use std::sync::Mutex;
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
-use serde_json::{Map, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
 use super::ensemble::{Ensemble, Preprocessed};
 use crate::names::{insert_path, one_line};
-use crate::picture::{self, DecodeError, PictureError, formats};
+use crate::picture::{self, DecodeError, formats};
 
 /// The SHA-256 of a file's bytes, by which its content is recognised.
 pub type Digest = [u8; 32];
@@ -45,25 +45,22 @@ impl Skipped {
     }
 
     fn undecodable(path: &Path, error: &DecodeError) -> Self {
-        let format = match error {
-            DecodeError::NotRead(format) => Some(*format),
-            _ => None,
-        };
-        Self {
-            format,
-            ..Self::new(path, error)
+        let mut skipped = Self::new(path, error);
+        if let DecodeError::NotRead(format) = error {
+            skipped.format = Some(*format);
         }
+        skipped
     }
 }
 
 impl Serialize for Skipped {
     /// An object of `path`, `path_encoded` where the path is not UTF-8, `error`, and `format` where there is one.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut object = Map::new();
+        let mut object = json!({});
         insert_path(&mut object, "path", &self.path);
-        object.insert("error".to_owned(), json!(self.error));
+        object["error"] = json!(self.error);
         if let Some(format) = self.format {
-            object.insert("format".to_owned(), json!(format));
+            object["format"] = json!(format);
         }
         object.serialize(to)
     }
@@ -216,14 +213,11 @@ impl Ensemble {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<EmbeddedFiles> {
         let (files, skipped) = find_pictures(paths);
-        let mut embedded = self.embed_files(
-            &files,
-            |_| false,
-            |done| {
-                progress(done, files.len());
-                ControlFlow::Continue(())
-            },
-        )?;
+        let progress = |done| {
+            progress(done, files.len());
+            ControlFlow::Continue(())
+        };
+        let mut embedded = self.embed_files(&files, |_| false, progress)?;
         embedded.skipped.splice(0..0, skipped);
         Ok(embedded)
     }
@@ -296,10 +290,8 @@ fn decode(
     is_known: impl Fn(&Digest) -> bool,
 ) -> Result<Decoded, Skipped> {
     // the messages need not name the file: `Skipped` does
-    let bytes = picture::read_bytes(path).map_err(|error| match error {
-        PictureError::Undecodable { source, .. } => Skipped::undecodable(path, &source),
-        PictureError::Unreadable { source, .. } => Skipped::new(path, source),
-    })?;
+    let bytes =
+        picture::read_bytes(path).map_err(|error| Skipped::undecodable(path, &error.source))?;
     let digest = digest(&bytes);
     if is_known(&digest) {
         return Ok(Decoded::Known(digest));

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::ensemble::Ensemble;
 use crate::picture;
-use crate::prompt::{unique_label, weighted};
+use phantasia_core::{unique_label, weighted};
 
 /// A text or a picture that pictures are compared with.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,20 +29,14 @@ pub enum QueryContent {
 impl Query {
     /// A text, of weight 1.
     pub fn text(text: &str) -> Self {
-        let content = QueryContent::Text(text.to_owned());
-        Self {
-            content,
-            weight: 1.0,
-        }
+        let (content, weight) = (QueryContent::Text(text.to_owned()), 1.0);
+        Self { content, weight }
     }
 
     /// A picture, of weight 1.
     pub fn picture(path: &Path) -> Self {
-        let content = QueryContent::Picture(path.to_owned());
-        Self {
-            content,
-            weight: 1.0,
-        }
+        let (content, weight) = (QueryContent::Picture(path.to_owned()), 1.0);
+        Self { content, weight }
     }
 
     /// The same with another weight.

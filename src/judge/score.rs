@@ -1,22 +1,22 @@
 //! Scores: how well each picture fits the queries, by one or several CLIPs.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use image::RgbImage;
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::ensemble::Ensemble;
 use super::pictures::{Digest, EmbeddedFiles, PictureResult, Results, by_content};
 use super::query::{EncodedQueries, Query};
 use crate::aesthetic::Head;
-use crate::clip::EMBEDDED;
-use crate::clip::{ClipActivation, fast_dot};
+use crate::clip::{ClipActivation, EMBEDDED, fast_dot};
 
 /// How the scores of several CLIPs become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Combine {
     /// Their mean. CLIPs whose scores differ more from picture to picture count more.
     #[default]
@@ -24,16 +24,6 @@ pub enum Combine {
     /// The mean of their rankings (Borda 1781), 1 for the best picture and 0 for the worst, so that each CLIP counts as much as the
     /// others. A picture's score depends on which others it is among.
     Rank,
-}
-
-/// The spelling on the command line and in JSON.
-impl fmt::Display for Combine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Score => "score",
-            Self::Rank => "rank",
-        })
-    }
 }
 
 /// An aesthetic head, and the CLIP that it was trained on.
@@ -220,10 +210,8 @@ impl Scorer {
         let pictures = (groups.into_iter().zip(scores))
             .map(|((_, paths), result)| PictureResult { paths, result })
             .collect();
-        Ok(Results {
-            pictures,
-            skipped: embedded.skipped,
-        })
+        let skipped = embedded.skipped;
+        Ok(Results { pictures, skipped })
     }
 
     /// The scores of pictures by their vectors, `[encoder][width]`.
@@ -286,10 +274,8 @@ pub fn combine_scores(
             })
             .collect();
         for (picture, score) in scores.iter_mut().enumerate() {
-            score.score = rankings
-                .iter()
-                .map(|shares| shares[picture] / encoders)
-                .sum();
+            let each = rankings.iter().map(|shares| shares[picture] / encoders);
+            score.score = each.sum();
         }
     }
     Ok(scores)
@@ -310,9 +296,8 @@ pub fn search_scores(pictures: &[&[f32]], queries: &EncodedQueries) -> Vec<f64> 
             *mean += (weight / total) as f32 * value;
         }
     }
-    (pictures.par_iter())
-        .map(|picture| fast_dot(picture, &mean))
-        .collect()
+    let score = |picture: &&[f32]| fast_dot(picture, &mean);
+    pictures.par_iter().map(score).collect()
 }
 
 /// The share of the others that each is better than; a tie counts as half.

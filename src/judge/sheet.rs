@@ -13,9 +13,8 @@ use rayon::prelude::*;
 
 use crate::draw::{Canvas, Color, Fonts, Rect, Style, Weight, elide, fit, resize};
 use crate::files::write_whole;
-use crate::metadata;
 use crate::names::{one_line, percent_encoded};
-use crate::picture;
+use crate::{metadata, picture};
 
 /// Side of a tile's picture in pixels.
 const TILE: u32 = 208;
@@ -87,10 +86,9 @@ pub(in crate::judge) struct Sheet {
 
 impl Sheet {
     pub(in crate::judge) fn new(width: u32, height: u32) -> Result<Self> {
-        Ok(Self {
-            canvas: Canvas::new(width as usize, height as usize, GROUND),
-            fonts: Fonts::embedded()?,
-        })
+        let canvas = Canvas::new(width as usize, height as usize, GROUND);
+        let fonts = Fonts::embedded()?;
+        Ok(Self { canvas, fonts })
     }
 
     pub(in crate::judge) fn into_picture(self) -> RgbImage {
@@ -206,10 +204,8 @@ fn page(
             Some(thumbnail) => {
                 let mut jpeg = vec![];
                 JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(thumbnail)?;
-                format!(
-                    "<img alt=\"\" src=\"data:image/jpeg;base64,{}\">",
-                    BASE64_STANDARD.encode(jpeg)
-                )
+                let data = BASE64_STANDARD.encode(jpeg);
+                format!("<img alt=\"\" src=\"data:image/jpeg;base64,{data}\">")
             }
         };
         writeln!(
@@ -225,31 +221,17 @@ fn page(
 }
 
 fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            _ => safe.push(c),
-        }
-    }
-    safe
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Where a page in one file finds another: relative where both lie under the page's folder, so that they can be moved together.
 fn link(page: &Path, to: &Path) -> String {
     let absolute = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = match page.parent() {
-        Some(parent) if parent != Path::new("") => absolute(parent),
-        _ => absolute(Path::new(".")),
-    };
-    let to = absolute(to);
-    let (start, path) = match to.strip_prefix(&folder) {
-        Ok(inside) => ("", inside),
-        Err(_) => ("file://", to.as_path()),
-    };
+    let folder = page.parent().filter(|parent| *parent != Path::new(""));
+    let (folder, to) = (absolute(folder.unwrap_or(Path::new("."))), absolute(to));
+    let inside = to.strip_prefix(&folder).map(|inside| ("", inside));
+    let (start, path) = inside.unwrap_or(("file://", &to));
     format!("{start}{}", percent_encoded(path))
 }
 

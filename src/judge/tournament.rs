@@ -25,15 +25,13 @@ use image::RgbImage;
 use super::ensemble::Ensemble;
 use super::query::Query;
 use super::score::{Combine, Scorer};
-use crate::clip::ClipActivation;
-use crate::clip::{ClipChoice, EMBEDDED};
+use crate::clip::{ClipActivation, ClipChoice, EMBEDDED};
 use crate::files::write_whole;
-use crate::metadata;
-use crate::picture;
-use crate::prompt::{PromptSchedule, StepContext};
 use crate::recipe::{Prompt, Recipe, clip_guide};
 use crate::run::{CHECKPOINT, RECIPE, Resumption, Run, RunFolder};
 use crate::session::{Session, SessionOptions};
+use crate::{metadata, picture};
+use phantasia_core::{PromptSchedule, StepContext};
 pub use standings::{Candidate, Round, STANDINGS, Standings};
 use standings::{rounds, total_steps};
 
@@ -92,12 +90,11 @@ impl Tournament {
         let mut recipe = recipe.clone();
         // videos of pictures that may be dropped are not needed
         recipe.output.video = None;
-        let planned = (0..recipe.generator.0.len())
-            .map(|stage| recipe.stage_steps(stage))
-            .sum();
+        let stages = 0..recipe.generator.0.len();
+        let planned = stages.map(|stage| recipe.stage_steps(stage)).sum();
         // a stop in the timeline is the end of every candidate
         let steps = recipe.stops_at().map_or(planned, |stop| stop.min(planned));
-        let standings = Standings {
+        let mut standings = Standings {
             judge: options.judge.clone(),
             activation: options.activation,
             judge_is_guide: (recipe.clip.iter()).any(|clip| options.judge.contains(&clip.model)),
@@ -108,14 +105,11 @@ impl Tournament {
         let scorer = scorer(&standings, &recipe, &session, device)?;
         // the folder is created last, so that a failure leaves none behind
         let mut folder = RunFolder::create(out, name)?;
-        let written = folder.write_recipe(&recipe)?.to_yaml()?;
+        standings.recipe = Some(folder.write_recipe(&recipe)?.to_yaml()?);
         let tournament = Self {
             folder,
             recipe,
-            standings: Standings {
-                recipe: Some(written),
-                ..standings
-            },
+            standings,
             scorer,
             device: device.clone(),
             options: session,
@@ -258,10 +252,8 @@ impl Tournament {
             return self.begin(&recipe, folder);
         }
         let seed = self.standings.candidates[index].seed;
-        let recipe = Recipe {
-            seed,
-            ..self.recipe.clone()
-        };
+        let mut recipe = self.recipe.clone();
+        recipe.seed = seed;
         let folder = RunFolder::create(self.folder.path(), &format!("seed-{seed}"))?;
         let name = folder.path().file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
@@ -283,10 +275,8 @@ impl Tournament {
             .collect();
         if active.is_empty() {
             let why = (self.standings.candidates.iter()).find_map(|c| c.failed.as_deref());
-            bail!(
-                "no candidate could be painted: {}",
-                why.unwrap_or("there is none")
-            );
+            let why = why.unwrap_or("there is none");
+            bail!("no candidate could be painted: {why}");
         }
         let Some(next) = self.standings.rounds.get(round + 1) else {
             return Ok(());
@@ -321,9 +311,8 @@ impl Tournament {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
-        Ok(write_whole(&path, false, |file| {
-            metadata::write(file, image, &[])
-        })?)
+        write_whole(&path, false, |file| metadata::write(file, image, &[]))?;
+        Ok(())
     }
 
     /// Draws the bracket.
@@ -331,11 +320,9 @@ impl Tournament {
         let pictures =
             |seed: u64, round: usize| picture::load_rgb(&self.picture_path(seed, round)).ok();
         let sheet = bracket::draw(&self.standings, &self.scorer.queries().labels, pictures)?;
-        Ok(write_whole(
-            &self.folder.path().join(BRACKET),
-            true,
-            |file| metadata::write(file, &sheet, &[]),
-        )?)
+        let path = self.folder.path().join(BRACKET);
+        write_whole(&path, true, |file| metadata::write(file, &sheet, &[]))?;
+        Ok(())
     }
 
     /// Writes the winner's picture and recipe to the tournament's folder.
@@ -346,10 +333,8 @@ impl Tournament {
             .context("a tournament without candidates has no winner")?;
         let seed = winner.seed;
         let image = picture::load_rgb(&self.picture_path(seed, self.standings.rounds.len() - 1))?;
-        let recipe = Recipe {
-            seed,
-            ..self.recipe.clone()
-        };
+        let mut recipe = self.recipe.clone();
+        recipe.seed = seed;
         let written = self.folder.write_recipe(&recipe)?;
         self.folder.write_image(&image, Some(&written))?;
         Ok(())
@@ -397,9 +382,7 @@ fn final_queries(recipe: &Recipe) -> Vec<Query> {
         .collect();
     if queries.iter().all(|query| query.weight == 0.0) {
         // all prompts have ended before the last step: then each of them counts
-        for query in &mut queries {
-            query.weight = 1.0;
-        }
+        (queries.iter_mut()).for_each(|query| query.weight = 1.0);
     }
     queries
 }

@@ -34,29 +34,13 @@ struct Line {
 
 impl Line {
     fn commands(self) -> Vec<Command> {
-        let same = Edit::default;
         // an edit for each key, so that they can be undone one by one
         let edits = [
-            Edit {
-                prompts: self.set_prompts,
-                ..same()
-            },
-            Edit {
-                terms: self.set_terms,
-                ..same()
-            },
-            Edit {
-                lr: self.lr,
-                ..same()
-            },
-            Edit {
-                steps: self.steps,
-                ..same()
-            },
-            Edit {
-                restart: self.restart,
-                ..same()
-            },
+            Edit::with(|edit| edit.prompts = self.set_prompts),
+            Edit::with(|edit| edit.terms = self.set_terms),
+            Edit::with(|edit| edit.lr = self.lr),
+            Edit::with(|edit| edit.steps = self.steps),
+            Edit::with(|edit| edit.restart = self.restart),
         ];
         let edits = edits.into_iter().filter(|edit| !edit.is_empty());
         let mut commands = Vec::from_iter(self.fade.map(Command::Fade));

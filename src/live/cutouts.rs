@@ -16,19 +16,14 @@ pub(super) fn sheet(views: &Tensor) -> Result<Tensor> {
         .pad_with_zeros(2, 0, GAP)?
         .pad_with_zeros(3, 0, GAP)?;
     let empty = ((views.narrow(0, 0, 1)?.zeros_like())? + GREY)?;
-    let mut lines = vec![];
-    for row in 0..rows {
-        let line = (0..columns)
-            .map(|column| match row * columns + column {
-                index if index < n => views.narrow(0, index, 1),
-                _ => Ok(empty.clone()),
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        lines.push(Tensor::cat(&line, 3)?);
-    }
-    let sheet = Tensor::cat(&lines, 2)?;
+    let mut places = vec![empty; rows * columns - n + 1];
+    places[0] = views;
+    let (high, wide) = (height + GAP, width + GAP);
+    let grid = Tensor::cat(&places, 0)?.reshape((rows, columns, 3, high, wide))?;
+    let sheet = grid.permute((2, 0, 3, 1, 4))?;
     Ok(sheet
-        .narrow(2, 0, rows * (height + GAP) - GAP)?
-        .narrow(3, 0, columns * (width + GAP) - GAP)?
+        .reshape((1, 3, rows * high, columns * wide))?
+        .narrow(2, 0, rows * high - GAP)?
+        .narrow(3, 0, columns * wide - GAP)?
         .contiguous()?)
 }

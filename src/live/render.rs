@@ -246,10 +246,9 @@ impl Render {
         }
         let (path, _) = self.run.save()?;
         self.saved_at_end = Some(now);
-        let more = match self.extension() {
-            Some(steps) => format!("; an edit would continue painting for {steps} steps"),
-            None => String::new(),
-        };
+        let more = (self.extension()).map_or_else(String::new, |steps| {
+            format!("; an edit would continue painting for {steps} steps")
+        });
         self.inform(format!("finished; saved {}{more}", path.display()));
         self.frame(true);
         Ok(())
@@ -337,12 +336,10 @@ impl Render {
                 similarity: similarity(prompt.label()).unwrap_or(f64::NAN),
             })
             .collect();
-        let steps_per_second = match (self.step_ends.front(), self.step_ends.back()) {
-            (Some(first), Some(last)) if self.step_ends.len() > 1 => {
-                (self.step_ends.len() - 1) as f64 / (*last - *first).as_secs_f64().max(1e-9)
-            }
-            _ => 0.0,
-        };
+        let ends = self.step_ends.front().zip(self.step_ends.back());
+        let steps_per_second = ends.map_or(0.0, |(first, last)| {
+            (self.step_ends.len() - 1) as f64 / (*last - *first).as_secs_f64().max(1e-9)
+        });
         let (step, steps) = (session.step(), session.steps());
         let eta = if steps_per_second > 0.0 {
             steps.saturating_sub(step) as f64 / steps_per_second

@@ -1,6 +1,6 @@
 //! Watches a recipe's file during its render, so that changes in it take effect.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::time::Duration;
 
@@ -38,11 +38,9 @@ impl RecipeWatch {
         let context = || format!("cannot watch {}", path.display());
         let mut watcher = notify::recommended_watcher(sender).with_context(context)?;
         // not the file, because editors replace it
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        (watcher.watch(&folder, RecursiveMode::NonRecursive)).with_context(context)?;
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new("."));
+        (watcher.watch(folder, RecursiveMode::NonRecursive)).with_context(context)?;
         let name = path.file_name().map(ToOwned::to_owned);
         std::thread::Builder::new()
             .name("recipe-watch".to_owned())
@@ -99,10 +97,8 @@ fn wait(
     events: &Receiver<notify::Result<notify::Event>>,
     concerns: impl Fn(&notify::Event) -> bool,
 ) -> bool {
-    if !events
-        .iter()
-        .any(|event| event.is_ok_and(|event| concerns(&event)))
-    {
+    let mut changes = events.iter().flatten();
+    if !changes.any(|event| concerns(&event)) {
         return false;
     }
     loop {
@@ -117,6 +113,7 @@ fn wait(
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
     use std::sync::{Arc, Mutex, mpsc::sync_channel};
 
     /// A recipe in a folder, its watch, what it sends and what it complains about.

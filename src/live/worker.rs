@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 
 use super::Mailbox;
 
@@ -112,10 +112,8 @@ impl<T: Task> Worker<T> {
     /// The error that ended the task.
     pub fn join(self) -> Result<T::Output> {
         drop(self.commands);
-        self.thread.join().unwrap_or_else(|_| {
-            Err(anyhow!(
-                "the thread panicked; what was saved last is in the run's folder"
-            ))
+        (self.thread.join()).unwrap_or_else(|_| {
+            bail!("the thread panicked; what was saved last is in the run's folder")
         })
     }
 }
@@ -146,9 +144,8 @@ fn run<T: Task>(
 }
 
 /// The commands that have arrived; waits for the first one. Returns also whether any sender is left.
-fn receive<C>(commands: &Receiver<C>, wait: Duration) -> (Vec<C>, bool) {
+fn receive<C>(commands: &Receiver<C>, mut wait: Duration) -> (Vec<C>, bool) {
     let mut batch = vec![];
-    let mut wait = wait;
     while batch.len() < MOST_COMMANDS {
         match commands.recv_timeout(wait) {
             Ok(command) => batch.push(command),

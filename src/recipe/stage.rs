@@ -1,4 +1,4 @@
-//! The section `generator`: one generator, or a chain of them, each going on from the last one's picture.
+//! The section `generator`: one generator, or a chain of them, each of which starts from the last one's picture.
 
 use std::fmt;
 
@@ -8,28 +8,30 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
+use phantasia_core::schema;
+
 use super::{GeneratorConfig, Prompt, Recipe, Terms, shorthand};
 
 /// The generators of a render, one after the other; at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stages(pub Vec<Stage>);
 
-/// One generator of a render, and what is different while it paints.
+/// One generator of a render, and what differs from the recipe while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stage {
     /// The generator.
     #[serde(flatten)]
     pub config: GeneratorConfig,
-    /// Instead of the recipe's.
+    /// Steps of this stage; the recipe's by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Width and height in pixels, instead of the recipe's.
+    /// Width and height in pixels; the recipe's by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
-    /// Instead of the prompts before it. From here on: a later stage that names none keeps them.
+    /// The prompts from this stage on; by default those of the stage before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<Vec<Prompt>>,
-    /// Instead of the terms before it, likewise.
+    /// The terms from this stage on; by default those of the stage before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
 }
@@ -87,7 +89,7 @@ impl Recipe {
         own.unwrap_or(self.steps)
     }
 
-    /// What a stage begins with, edits apart: its own prompts, or those of the last one before it that has some, or the recipe's.
+    /// The prompts at the start of a stage, without edits: its own, those of the last stage before it that has some, or the recipe's.
     pub fn stage_prompts(&self, stage: usize) -> &[Prompt] {
         let own = (self.generator.0.iter().take(stage + 1).rev())
             .find_map(|stage| stage.prompts.as_deref());
@@ -148,7 +150,7 @@ impl<'de> Deserialize<'de> for Stages {
     }
 }
 
-/// A map whose first key is `kind` (as the recipe reader hands it out), or a kind's bare name.
+/// A map whose first key is `kind` (the decoder moves it there), or a kind's bare name.
 impl<'de> Deserialize<'de> for Stage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct StageVisitor;
@@ -267,15 +269,31 @@ impl JsonSchema for Stages {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<GeneratorConfig>();
-        let own = [
-            ("steps", json!({ "type": "integer", "minimum": 0 })),
-            ("size", json!(phantasia_core::schema::size(generator))),
+        let mut own = [
+            (
+                "steps",
+                "Steps of this stage; the recipe's by default.",
+                json_schema!({ "type": "integer", "minimum": 0 }),
+            ),
+            (
+                "size",
+                "Width and height in pixels; the recipe's by default.",
+                schema::size(generator),
+            ),
             (
                 "prompts",
-                json!(phantasia_core::schema::entries::<Prompt>(generator)),
+                "The prompts from this stage on; by default those of the stage before.",
+                schema::entries::<Prompt>(generator),
             ),
-            ("terms", json!(generator.subschema_for::<Terms>())),
+            (
+                "terms",
+                "The terms from this stage on; by default those of the stage before.",
+                generator.subschema_for::<Terms>(),
+            ),
         ];
+        for (_, about, schema) in &mut own {
+            schema.insert("description".to_owned(), json!(about));
+        }
         // a generator with the keys of its stage
         let mut stage = GeneratorConfig::json_schema(generator);
         let kinds = stage.get_mut("oneOf").and_then(Value::as_array_mut);
@@ -283,12 +301,12 @@ impl JsonSchema for Stages {
             if let Some(properties) = kind.get_mut("properties").and_then(Value::as_object_mut) {
                 properties.extend(
                     own.iter()
-                        .map(|(key, own)| ((*key).to_owned(), own.clone())),
+                        .map(|(key, _, own)| ((*key).to_owned(), json!(own))),
                 );
             }
         }
         json_schema!({
-            "description": "One generator, or a list of them, each going on from the last one's picture.",
+            "description": "One generator, or a list of them, each of which starts from the last one's picture.",
             "anyOf": [one, { "type": "array", "minItems": 1, "items": stage }],
         })
     }

@@ -55,6 +55,13 @@ pub enum Restart {
 }
 
 impl Edit {
+    /// An edit that `change` makes of one that changes nothing.
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut edit = Self::default();
+        change(&mut edit);
+        edit
+    }
+
     /// An edit that changes nothing yet.
     pub fn at(step: usize) -> Self {
         Self {

@@ -120,7 +120,11 @@ fn location(location: serde_yaml::Location) -> Location {
 /// The library's error in the words of a recipe's author.
 fn diagnostic(error: &Error, text: &str) -> Diagnostic {
     let at = error.location().map_or(Location::start(), location);
-    let message = match error {
+    let mut cause = error;
+    while let Error::AliasError { error, .. } = cause {
+        cause = error;
+    }
+    let message = match cause {
         Error::MultipleDocuments { location, .. } => {
             let lines = text.lines().take(location.line() as usize);
             let marker = lines
@@ -142,7 +146,7 @@ fn diagnostic(error: &Error, text: &str) -> Diagnostic {
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "an alias stands inside what it names".to_owned()
         }
-        _ => UserMessageFormatter.format_message(error).into_owned(),
+        _ => UserMessageFormatter.format_message(cause).into_owned(),
     };
     syntax(at, message)
 }

@@ -40,9 +40,8 @@ pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, S
     let cannot = || format!("cannot read `{}`", path.display());
     let file = File::open(path).with_context(cannot)?;
     let mut bytes = vec![];
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .with_context(cannot)?;
+    let mut file = file.take(LARGEST + 1);
+    file.read_to_end(&mut bytes).with_context(cannot)?;
     if bytes.len() as u64 > LARGEST {
         bail!(
             "`{}` has more than {} MB, and a rule some tens of kilobytes",

@@ -18,6 +18,8 @@ use super::names::{CHECKPOINT, PREVIOUS};
 use crate::files::{OutputError, failed, write_whole};
 use crate::session::{SavedSession, SavedState};
 
+type Result<T, E = CheckpointError> = std::result::Result<T, E>;
+
 /// The keys of the metadata.
 const SESSION: &str = "session";
 const RECIPE_TEXT: &str = "recipe";
@@ -61,7 +63,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn write_checkpoint(&self, saved: &SavedState) -> Result<(), CheckpointError> {
+    pub fn write_checkpoint(&self, saved: &SavedState) -> Result<()> {
         let path = self.path().join(CHECKPOINT);
         let bytes = encode(saved).map_err(|source| CheckpointError::Tensor {
             path: path.clone(),
@@ -81,11 +83,7 @@ impl RunFolder {
     /// # Errors
     /// When there is none, or it is damaged. Where the program was killed between writing the last one and naming it, the one before
     /// it is read.
-    pub fn read_checkpoint(
-        &self,
-        previous: bool,
-        device: &Device,
-    ) -> Result<SavedState, CheckpointError> {
+    pub fn read_checkpoint(&self, previous: bool, device: &Device) -> Result<SavedState> {
         let [last, before] = [CHECKPOINT, PREVIOUS].map(|name| self.path().join(name));
         let path = if previous || !last.exists() {
             before
@@ -104,7 +102,7 @@ impl RunFolder {
     }
 }
 
-fn read(path: &Path, device: &Device) -> Result<SavedState, CheckpointError> {
+fn read(path: &Path, device: &Device) -> Result<SavedState> {
     let bytes = fs::read(path).map_err(failed("read", path))?;
     let damaged = |what: String| CheckpointError::Damaged {
         path: path.to_owned(),

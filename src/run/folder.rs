@@ -18,6 +18,8 @@ use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
 use crate::metadata;
 use crate::recipe::{FileKind, NamedFile, Recipe, RecipeError};
 
+type Result<T, E = OutputError> = std::result::Result<T, E>;
+
 const SOFTWARE: &str = concat!("phantasia ", env!("CARGO_PKG_VERSION"));
 
 /// The folder of one run. No other process can open it while this value exists.
@@ -36,7 +38,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When `out` is no folder, or cannot be written to.
-    pub fn create(out: &Path, name: &str) -> Result<Self, OutputError> {
+    pub fn create(out: &Path, name: &str) -> Result<Self> {
         fs::create_dir_all(out).map_err(failed(CREATE_FOLDER, out))?;
         let name = file_name(name);
         let taken = fs::read_dir(out)
@@ -59,7 +61,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When there is no such folder, it is not a run's, or another process is painting in it.
-    pub fn open(path: &Path) -> Result<Self, OutputError> {
+    pub fn open(path: &Path) -> Result<Self> {
         let entries = fs::read_dir(path).map_err(failed("look into", path))?;
         let recipe = path.join(RECIPE);
         if !recipe.is_file() {
@@ -79,7 +81,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    fn locked(path: PathBuf) -> Result<Self, OutputError> {
+    fn locked(path: PathBuf) -> Result<Self> {
         Ok(Self {
             _lock: Lock::take(&path)?,
             path,
@@ -98,7 +100,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When an image cannot be read or the folder cannot be written to.
-    pub fn write_recipe(&mut self, recipe: &Recipe) -> Result<Recipe, OutputError> {
+    pub fn write_recipe(&mut self, recipe: &Recipe) -> Result<Recipe> {
         let path = self.path.join(RECIPE);
         let failed = |error: RecipeError| failed("write", &path)(io::Error::other(error));
         let mut files = recipe.files().map_err(failed)?;
@@ -129,11 +131,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn write_image(
-        &self,
-        image: &RgbImage,
-        recipe: Option<&Recipe>,
-    ) -> Result<PathBuf, OutputError> {
+    pub fn write_image(&self, image: &RgbImage, recipe: Option<&Recipe>) -> Result<PathBuf> {
         write_picture(self.path.join(IMAGE), image, recipe)
     }
 
@@ -142,7 +140,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn keep_image(&self, steps: usize) -> Result<Option<PathBuf>, OutputError> {
+    pub fn keep_image(&self, steps: usize) -> Result<Option<PathBuf>> {
         let image = self.path.join(IMAGE);
         if !image.is_file() {
             return Ok(None);
@@ -167,7 +165,7 @@ impl RunFolder {
         step: usize,
         image: &RgbImage,
         recipe: Option<&Recipe>,
-    ) -> Result<PathBuf, OutputError> {
+    ) -> Result<PathBuf> {
         let folder = self.subfolder(SNAPSHOTS)?;
         write_picture(folder.join(format!("step-{step:05}.png")), image, recipe)
     }
@@ -176,13 +174,13 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn write_frame(&self, step: usize, image: &RgbImage) -> Result<PathBuf, OutputError> {
+    pub fn write_frame(&self, step: usize, image: &RgbImage) -> Result<PathBuf> {
         let path = (self.subfolder(FRAMES)?).join(format!("frame-{step:05}.png"));
         write_whole(&path, false, |file| metadata::write(file, image, &[]))?;
         Ok(path)
     }
 
-    fn subfolder(&self, name: &str) -> Result<PathBuf, OutputError> {
+    fn subfolder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.path.join(name);
         fs::create_dir_all(&folder).map_err(failed(CREATE_FOLDER, &folder))?;
         Ok(folder)
@@ -190,15 +188,11 @@ impl RunFolder {
 }
 
 /// The recipe as text for the file at `path`.
-fn yaml(recipe: &Recipe, path: &Path) -> Result<String, OutputError> {
+fn yaml(recipe: &Recipe, path: &Path) -> Result<String> {
     (recipe.to_yaml().map_err(io::Error::other)).map_err(failed("write", path))
 }
 
-fn write_picture(
-    path: PathBuf,
-    image: &RgbImage,
-    recipe: Option<&Recipe>,
-) -> Result<PathBuf, OutputError> {
+fn write_picture(path: PathBuf, image: &RgbImage, recipe: Option<&Recipe>) -> Result<PathBuf> {
     let recipe = match recipe {
         Some(recipe) => Some((recipe.seed.to_string(), yaml(recipe, &path)?)),
         None => None,

@@ -86,13 +86,12 @@ fn in_use(file: &mut File) -> io::Error {
     // on some systems other processes cannot read a locked file
     let process =
         (file.read_to_string(&mut text).ok()).and_then(|_| text.trim().parse::<u32>().ok());
-    let holder = match process {
-        Some(process) => format!("another process ({process})"),
-        None => "another process".to_owned(),
-    };
+    let number = process.map_or_else(String::new, |process| format!(" ({process})"));
     io::Error::new(
         ErrorKind::ResourceBusy,
-        format!("{holder} is painting in it; wait until it is done, or stop it first"),
+        format!(
+            "another process{number} is painting in it; wait until it is done, or stop it first"
+        ),
     )
 }
 

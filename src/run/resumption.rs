@@ -28,8 +28,8 @@ impl Resumption {
     /// When the recipe or the checkpoint cannot be read. If anything else in the recipe was changed, a
     /// [`RecipeError`](crate::recipe::RecipeError) that names it, because the picture so far was painted by another recipe.
     pub fn read(folder: RunFolder, previous: bool, device: &Device) -> Result<Self> {
-        let draft = PartialRecipe::load(&folder.path().join(RECIPE))?;
-        let now = draft.finish()?;
+        let partial = PartialRecipe::load(&folder.path().join(RECIPE))?;
+        let now = partial.finish()?;
         let saved = folder.read_checkpoint(previous, device)?;
         let mut until = saved.session.step;
         if previous {
@@ -44,7 +44,7 @@ impl Resumption {
                 .without_stops(until);
             let refused = reconcile(before, &mut recipe, &saved.session, &mut changes)?;
             if !refused.is_empty() {
-                return Err(draft.refusal(refused).into());
+                return Err(partial.refusal(refused).into());
             }
         }
         Ok(Self {
@@ -66,20 +66,13 @@ impl Resumption {
     ///
     /// # Errors
     /// When a model cannot be loaded, the checkpoint does not fit the recipe, or the folder cannot be written to.
-    pub fn into_run(self, options: &SessionOptions) -> Result<(Run, Edit)> {
-        let Self {
-            mut folder,
-            recipe,
-            saved,
-            changes,
-            device,
-        } = self;
-        let mut session = Session::with_options(&recipe, &device, options)?;
-        (session.load(saved)).context("the checkpoint does not fit the run's recipe")?;
-        folder.cut_metrics(session.step())?;
-        let mut run = Run::new(session, folder, &recipe)?;
+    pub fn into_run(mut self, options: &SessionOptions) -> Result<(Run, Edit)> {
+        let mut session = Session::with_options(&self.recipe, &self.device, options)?;
+        (session.load(self.saved)).context("the checkpoint does not fit the run's recipe")?;
+        self.folder.cut_metrics(session.step())?;
+        let mut run = Run::new(session, self.folder, &self.recipe)?;
         run.checkpoint_step = Some(run.session.step());
-        Ok((run, changes))
+        Ok((run, self.changes))
     }
 }
 

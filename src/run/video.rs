@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use image::imageops::{self, FilterType};
+use image::imageops::{self, FilterType::CatmullRom};
 use image::{DynamicImage, RgbImage};
 use thiserror::Error;
 
@@ -147,13 +147,7 @@ impl VideoWriter {
             });
         }
         let temporary = files::temporary_path(path);
-        let open = || {
-            fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary)
-                .map_err(unwritable(path))
-        };
+        let open = || fs::File::create_new(&temporary).map_err(unwritable(path));
         let size = (width, height);
         let encoder: Box<dyn Encoder> = match kind {
             VideoKind::Gif => Box::new(Gif::new(open()?, path, size)?),
@@ -232,9 +226,7 @@ fn fitted(image: &RgbImage, (width, height): (u32, u32)) -> Cow<'_, RgbImage> {
         return Cow::Borrowed(image);
     }
     let image = DynamicImage::from(image.clone());
-    let scaled = image
-        .resize(width, height, FilterType::CatmullRom)
-        .into_rgb8();
+    let scaled = image.resize(width, height, CatmullRom).into_rgb8();
     let mut frame = RgbImage::new(width, height);
     let (left, top) = ((width - scaled.width()) / 2, (height - scaled.height()) / 2);
     imageops::replace(&mut frame, &scaled, left.into(), top.into());

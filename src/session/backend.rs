@@ -11,9 +11,9 @@ use super::models::LocalModels;
 use crate::clip::Library;
 use crate::objective::{ClipTerm, Term, TermContext};
 use crate::picture;
-use crate::prompt::Fade;
 use crate::random::{self, Purpose};
 use crate::recipe::{Edit, Recipe, Terms};
+use phantasia_core::Fade;
 
 /// What a session needs beside its recipe.
 #[derive(Clone, Debug)]
@@ -26,10 +26,8 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self {
-            memory: 256 << 20,
-            library: Library::default(),
-        }
+        let (memory, library) = (256 << 20, Library::default());
+        Self { memory, library }
     }
 }
 
@@ -166,10 +164,8 @@ impl SessionBackend for RecipeBackend {
         // all that can fail comes before any change
         self.prepare(edit)?;
         if let Some(prompts) = &edit.prompts {
-            let fade = Fade {
-                start: edit.step,
-                steps: edit.fade.unwrap_or(0),
-            };
+            let (start, steps) = (edit.step, edit.fade.unwrap_or(0));
+            let fade = Fade { start, steps };
             (self.clip_term).set_prompts(prompts, fade, &mut self.context)?;
         }
         if let Some(terms) = &edit.terms {

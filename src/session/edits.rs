@@ -32,9 +32,7 @@ impl Session {
         let Some(mut back) = self.undo.pop() else {
             return Ok(None);
         };
-        if back.prompts.is_some() {
-            back.fade = Some(fade);
-        }
+        back.fade = back.prompts.as_ref().map(|_| fade);
         if back.restart.is_none() {
             back.steps = steps;
         }
@@ -71,16 +69,12 @@ impl Session {
     /// The edit that takes this one back, except its number of steps.
     fn opposite(&self, edit: &Edit) -> Option<Edit> {
         let mut back = Edit::at(self.step);
-        if edit.prompts.is_some() {
-            back.prompts = Some(self.prompts().to_vec());
-        }
+        back.prompts = (edit.prompts.as_ref()).map(|_| self.prompts().to_vec());
         if edit.terms.is_some() {
             back.terms =
                 (self.objective_edits.iter().rev()).find_map(|(_, edit)| edit.terms.clone());
         }
-        if edit.lr.is_some() {
-            back.lr = Some(self.learning_rate_scale);
-        }
+        back.lr = edit.lr.map(|_| self.learning_rate_scale);
         if matches!(edit.restart, Some(Restart::Scratch | Restart::Image)) {
             back.restart = Some(Restart::Undo);
         }
@@ -139,10 +133,8 @@ impl Session {
     /// Applies the prompts and terms of the present stage.
     pub(super) fn apply_stage_edit(&mut self) -> Result<()> {
         let stage = self.segment.stage;
-        let edit = Edit {
-            step: self.step,
-            ..self.backend()?.stage_edit(stage)
-        };
+        let mut edit = self.backend()?.stage_edit(stage);
+        edit.step = self.step;
         self.set_objective(Source::Stage(stage), &edit)
     }
 
@@ -188,13 +180,9 @@ impl Session {
         }
         let behind = resize_to_fill(&mask.behind, [width, height])?;
         // from the file again: a mask that was made smaller has lost its edges
-        self.mask = match self.backend()?.mask()? {
-            Some(paint) => Some(Mask {
-                paint: resize_to_fill(&paint, [width, height])?,
-                behind,
-            }),
-            None => None,
-        };
+        let paint = self.backend()?.mask()?;
+        let paint = paint.map(|paint| resize_to_fill(&paint, [width, height]));
+        self.mask = paint.transpose()?.map(|paint| Mask { paint, behind });
         Ok(())
     }
 
@@ -231,10 +219,8 @@ impl Session {
                  the picture (`restart: image`, R in the window), or render the recipe with other `steps`"
             );
         }
-        let segment = Segment {
-            steps,
-            ..self.segment.clone()
-        };
+        let mut segment = self.segment.clone();
+        segment.steps = steps;
         let state = self.generator.save()?;
         self.restore(segment, &state)
     }
@@ -242,15 +228,9 @@ impl Session {
     /// Replaces the generator by one that continues from a saved state.
     pub(super) fn restore(&mut self, segment: Segment, state: &State) -> Result<()> {
         // its state replaces the picture
-        let init = if segment.from_image {
-            Some(self.image()?)
-        } else {
-            None
-        };
+        let init = (segment.from_image).then(|| self.image()).transpose()?;
         let mut generator = self.backend()?.generator(&segment, init.as_ref())?;
-        generator
-            .load(state)
-            .context("the saved generator is not the recipe's")?;
+        (generator.load(state)).context("the saved generator is not the recipe's")?;
         self.generator = generator;
         self.segment = segment;
         self.last_finite = None;
@@ -258,11 +238,7 @@ impl Session {
     }
 
     pub(super) fn backend(&mut self) -> Result<&mut (dyn SessionBackend + 'static)> {
-        match &mut self.backend {
-            Some(backend) => Ok(backend.as_mut()),
-            None => {
-                bail!("this session was made of parts: its prompts and terms cannot be changed")
-            }
-        }
+        (self.backend.as_deref_mut())
+            .context("this session was made of parts: its prompts and terms cannot be changed")
     }
 }

@@ -78,12 +78,7 @@ impl Session {
     /// # Errors
     /// When it belongs to another recipe.
     pub fn load(&mut self, saved: SavedState) -> Result<()> {
-        let SavedState {
-            session,
-            generator,
-            before_restart,
-            recipe: _,
-        } = saved;
+        let session = saved.session;
         if self.step != 0 {
             bail!("a state is loaded into a session that has made no step");
         }
@@ -97,24 +92,17 @@ impl Session {
         self.timeline = self.ahead.drain(..session.edits).collect();
         self.learning_rate_scale = session.learning_rate_scale;
         let stages = self.backend()?.stages();
-        if session.segment.stage >= stages {
-            bail!(
-                "stage {} was saved, and the recipe has {stages}",
-                session.segment.stage + 1
-            );
+        let stage = session.segment.stage;
+        if stage >= stages {
+            bail!("stage {} was saved, and the recipe has {stages}", stage + 1);
         }
-        self.backend()?.apply(&Edit {
-            lr: Some(session.learning_rate_scale),
-            ..Edit::default()
-        })?;
-        self.restore(session.segment, &generator)?;
+        let scale = Edit::with(|edit| edit.lr = Some(session.learning_rate_scale));
+        self.backend()?.apply(&scale)?;
+        self.restore(session.segment, &saved.generator)?;
         self.step = session.step;
         self.fit_mask()?;
         // the first were applied when this session was made
-        let known = self
-            .objective_edits
-            .len()
-            .min(session.objective_edits.len());
+        let known = self.objective_edits.len();
         for (step, source) in session.objective_edits.into_iter().skip(known) {
             let edit = match source {
                 Source::Stage(stage) if stage < stages => self.backend()?.stage_edit(stage),
@@ -125,7 +113,7 @@ impl Session {
             };
             self.set_objective(source, &Edit { step, ..edit })?;
         }
-        self.before_restart = session.before_restart.zip(before_restart);
+        self.before_restart = session.before_restart.zip(saved.before_restart);
         Ok(())
     }
 }

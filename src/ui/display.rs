@@ -34,12 +34,9 @@ impl Display {
     pub fn connect() -> Option<Self> {
         use x11rb::connection::Connection;
         let (connection, number) = x11rb::connect(None).ok()?;
-        let size = (connection.setup().roots.get(number)).map(|screen| {
-            (
-                screen.width_in_pixels.into(),
-                screen.height_in_pixels.into(),
-            )
-        });
+        let screen = connection.setup().roots.get(number);
+        let sides = screen.map(|screen| [screen.width_in_pixels, screen.height_in_pixels]);
+        let size = sides.map(|sides| sides.map(usize::from).into());
         let dpi = x11rb::resource_manager::new_from_default(&connection)
             .ok()
             .and_then(|resources| resources.get_value::<f32>("Xft.dpi", "").ok().flatten());

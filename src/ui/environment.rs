@@ -57,18 +57,15 @@ impl Environment {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_named = cfg!(any(windows, target_os = "macos")) || is_set("DISPLAY");
         let window = if is_named {
-            Display::connect()
-                .map(|_| ())
-                .ok_or(PreviewError::DeadDisplay)
+            let display = Display::connect();
+            display.map(drop).ok_or(PreviewError::DeadDisplay)
         } else if is_set("WAYLAND_DISPLAY") {
             Err(PreviewError::WaylandAlone)
         } else {
             Err(PreviewError::NoDisplay)
         };
-        Self {
-            window,
-            terminal: std::io::stdout().is_terminal(),
-        }
+        let terminal = std::io::stdout().is_terminal();
+        Self { window, terminal }
     }
 
     /// Checks that a render can be shown as requested.

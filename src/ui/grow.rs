@@ -81,13 +81,7 @@ impl Content for GrowContent {
         vec![Action::Send(command)]
     }
 
-    fn press(
-        &mut self,
-        at: (f32, f32),
-        _shift: bool,
-        _double: bool,
-        now: Instant,
-    ) -> Vec<Action<Command>> {
+    fn press(&mut self, at: (f32, f32), _: bool, _: bool, now: Instant) -> Vec<Action<Command>> {
         self.damaged = None;
         self.drag(at, now)
     }

@@ -134,11 +134,8 @@ pub(super) struct Layout {
     pub(super) footer: Rect,
 }
 
-/// What a layout is made for. `is_long` says whether a prompt does not fit on one line of a width in pixels: it gets two, if there is room.
-pub(super) struct Contents<'a> {
-    pub(super) panel: &'a Panel,
-    pub(super) is_long: &'a dyn Fn(usize, i32) -> bool,
-}
+/// Whether a prompt, by its index, does not fit on one line of a width in pixels.
+type IsLong<'a> = &'a dyn Fn(usize, i32) -> bool;
 
 /// What is left of a column, from which places are taken in logical pixels.
 struct Column {
@@ -165,9 +162,10 @@ fn px(scale: f32, logical: f32) -> i32 {
 }
 
 impl Layout {
-    /// The layout of a window of this size in pixels, with `scale` pixels to a logical one.
+    /// The layout of a window of this size in pixels, with `scale` pixels to a logical one. A long prompt gets two lines, if there is room.
     pub(super) fn new(
-        contents: &Contents<'_>,
+        panel: &Panel,
+        is_long: IsLong<'_>,
         (width, height): (usize, usize),
         scale: f32,
     ) -> Self {
@@ -180,11 +178,11 @@ impl Layout {
             ..Self::default()
         };
         if layout.compact {
-            layout.small(contents, window, (wide, high));
+            layout.small(panel, is_long, window, (wide, high));
         } else if wide >= SIDE_WIDTH + LEAST.0.min(high * 0.6) {
-            layout.side(contents, window);
+            layout.side(panel, is_long, window);
         } else {
-            layout.below(contents, window, high);
+            layout.below(panel, is_long, window, high);
         }
         layout
     }
@@ -200,10 +198,8 @@ impl Layout {
     }
 
     fn column(&self, rest: Rect) -> Column {
-        Column {
-            rest,
-            scale: self.scale,
-        }
+        let scale = self.scale;
+        Column { rest, scale }
     }
 
     fn sizes(&self) -> &'static Sizes {
@@ -211,24 +207,24 @@ impl Layout {
     }
 
     /// The panel at the right of the picture.
-    fn side(&mut self, contents: &Contents<'_>, mut window: Rect) {
+    fn side(&mut self, panel: &Panel, is_long: IsLong<'_>, mut window: Rect) {
         let margin = self.px(FULL.margin);
         self.panel = window.cut_right(self.px(SIDE_WIDTH));
         self.picture = window.inset(margin);
         let mut column = self.column(self.panel.inset(margin));
         self.status = column.top(FULL.status);
         self.foot(&mut column);
-        let rows = contents.panel.rows().len();
+        let rows = panel.rows().len();
         let wanted = HEADING + ADD + rows.min(LEAST_ROWS) as f32 * (FULL.row + FULL.row_gap);
         let spare = column.left() - wanted;
         self.statistics(&mut column, spare);
         column.top(FULL.gap);
-        self.prompts(contents, &mut column);
+        self.prompts(panel, is_long, &mut column);
         self.widen_message(&column);
     }
 
     /// The panel below the picture, in two columns.
-    fn below(&mut self, contents: &Contents<'_>, mut window: Rect, high: f32) {
+    fn below(&mut self, panel: &Panel, is_long: IsLong<'_>, mut window: Rect, high: f32) {
         let margin = self.px(FULL.margin);
         self.panel = window.cut_bottom(self.px((high * 0.42).clamp(176.0, 330.0)));
         self.picture = window.inset(margin);
@@ -242,12 +238,17 @@ impl Layout {
         self.statistics(&mut column, spare);
         self.widen_message(&column);
         let mut column = self.column(right);
-        self.prompts(contents, &mut column);
+        self.prompts(panel, is_long, &mut column);
     }
 
     /// A panel of few, small lines, at the side of the picture or below it.
-    fn small(&mut self, contents: &Contents<'_>, mut window: Rect, (wide, high): (f32, f32)) {
-        let panel = contents.panel;
+    fn small(
+        &mut self,
+        panel: &Panel,
+        is_long: IsLong<'_>,
+        mut window: Rect,
+        (wide, high): (f32, f32),
+    ) {
         if wide < COMPACT_LEAST.0 || high < COMPACT_LEAST.1 {
             return;
         }
@@ -284,7 +285,7 @@ impl Layout {
             self.foot(&mut column);
             column.top(COMPACT.gap);
         }
-        self.prompts(contents, &mut column);
+        self.prompts(panel, is_long, &mut column);
         self.message = self.footer;
         self.widen_message(&column);
     }
@@ -325,9 +326,9 @@ impl Layout {
     }
 
     /// The prompts, in what is left of a column: those around the selected one, if not all have room.
-    fn prompts(&mut self, contents: &Contents<'_>, column: &mut Column) {
+    fn prompts(&mut self, panel: &Panel, is_long: IsLong<'_>, column: &mut Column) {
         let sizes = self.sizes();
-        let count = contents.panel.rows().len();
+        let count = panel.rows().len();
         let each = sizes.row + sizes.row_gap;
         if !self.compact {
             let least = count.clamp(1, LEAST_ROWS) as f32 * each;
@@ -345,14 +346,14 @@ impl Layout {
         } else {
             room.min(count)
         };
-        let first = (contents.panel.selected + 1).saturating_sub(visible);
+        let first = (panel.selected + 1).saturating_sub(visible);
         let pad = self.px(sizes.pad);
         let numbers = self.px(48.0).min((column.rest.width - 2 * pad).max(0));
         let text = (column.rest.width - 2 * pad).max(0) - numbers;
         let mut spare = column.left() - ADD - visible as f32 * each;
         for index in first..first + visible {
             let mut second = 0.0;
-            if spare >= LINE && (contents.is_long)(index, text) {
+            if spare >= LINE && is_long(index, text) {
                 second = LINE;
                 spare -= LINE;
             }

@@ -78,12 +78,12 @@ impl Mouse {
             return;
         }
         self.down = down;
-        let at = self.at(window).unwrap_or((-1.0, -1.0));
+        let (at, when) = (
+            self.at(window).unwrap_or((-1.0, -1.0)),
+            self.since.elapsed(),
+        );
         self.clicks.push_back(if down {
-            Click::Press {
-                at,
-                when: self.since.elapsed(),
-            }
+            Click::Press { at, when }
         } else {
             Click::Release(at)
         });
@@ -109,16 +109,8 @@ mod overlay {
 
     /// An invisible window on top of the windowing library's. X11 reports the presses in a window to one client only, and for the lower window
     /// that is the windowing library. Keys pass through to it.
-    pub(super) struct Overlay {
-        connection: RustConnection,
-        window: u32,
-    }
-
-    impl std::fmt::Debug for Overlay {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_tuple("Overlay").field(&self.window).finish()
-        }
-    }
+    #[derive(Debug)]
+    pub(super) struct Overlay(RustConnection);
 
     impl Overlay {
         /// `None` if the display does not allow it.
@@ -135,12 +127,12 @@ mod overlay {
             );
             created.ok()?.check().ok()?;
             connection.map_window(window).ok()?.check().ok()?;
-            Some(Self { connection, window })
+            Some(Self(connection))
         }
 
         /// Collects the events since the last call.
         pub(super) fn read(&self, clicks: &mut VecDeque<Click>) -> Result<(), ConnectionError> {
-            while let Some(event) = self.connection.poll_for_event()? {
+            while let Some(event) = self.0.poll_for_event()? {
                 let click = match event {
                     Event::ButtonPress(event) if event.detail == LEFT => Click::Press {
                         at: (event.event_x.into(), event.event_y.into()),

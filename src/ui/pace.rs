@@ -17,10 +17,8 @@ impl Pace {
     /// Drawing takes at most this share of the time of all cores, and comes around no sooner than `fastest`.
     pub(super) fn new(fastest: Duration, share: f64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            fastest,
-            share: share * cores as f64,
-        }
+        let share = share * cores as f64;
+        Self { fastest, share }
     }
 
     /// From the beginning of a drawing that took so long to the beginning of the next.
@@ -125,7 +123,7 @@ mod tests {
     use super::*;
     use crate::live::Severity;
     use crate::ui::panel::Panel;
-    use crate::ui::sample;
+    use crate::ui::tests as sample;
 
     const POLL: Duration = Duration::from_millis(33);
 

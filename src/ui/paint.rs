@@ -19,7 +19,7 @@ use crate::draw::{Canvas, Color, Fonts, Rect, Style, Weight, fit, resize};
 use crate::live::{Frame, View};
 
 use super::editor::scrolled;
-use super::layout::{Contents, Layout, RowPlace};
+use super::layout::{Layout, RowPlace};
 use super::panel::{Panel, Row, Target};
 
 pub(super) const GROUND: Color = Color::rgb(0x13, 0x14, 0x16);
@@ -97,11 +97,7 @@ impl Painter {
             let text = rows.get(index).map(label).unwrap_or_default();
             self.fonts.width(&text, style) > (room as f32 - PROMPT_GAP * scale)
         };
-        let contents = Contents {
-            panel,
-            is_long: &is_long,
-        };
-        self.layout = Rc::new(Layout::new(&contents, size, scale));
+        self.layout = Rc::new(Layout::new(panel, &is_long, size, scale));
         self.canvas.reset(size.0, size.1, GROUND);
         self.keep_caret_in_sight(panel);
         self.lines = self.prompt_lines(&rows);
@@ -156,12 +152,10 @@ impl Painter {
         let layout = &self.layout;
         let x = (x - place.text.x) as f32;
         let nearest = |text: &str, x: f32| {
-            (self
-                .fonts
-                .positions(text, prompt_style(layout.scale))
-                .into_iter())
-            .min_by(|a, b| (a.1 - x).abs().total_cmp(&(b.1 - x).abs()))
-            .map_or(0, |(offset, _)| offset)
+            let positions = self.fonts.positions(text, prompt_style(layout.scale));
+            (positions.into_iter())
+                .min_by(|a, b| (a.1 - x).abs().total_cmp(&(b.1 - x).abs()))
+                .map_or(0, |(offset, _)| offset)
         };
         if let Some(editing) = &panel.editing
             && editing.row == place.index
@@ -189,21 +183,19 @@ impl Painter {
         let texts: Vec<(&str, usize)> = (labels.iter().enumerate())
             .map(|(index, text)| {
                 let two = |place: &RowPlace| place.text.height > layout.px(30.0);
-                let most = layout
-                    .row(index)
-                    .map_or(0, |place| 1 + usize::from(two(place)));
-                (text.as_str(), most)
+                let place = layout.row(index);
+                (
+                    text.as_str(),
+                    place.map_or(0, |place| 1 + usize::from(two(place))),
+                )
             })
             .collect();
         let room = layout.rows.first().map_or(0, |place| place.text.width) as f32;
         let room = room - PROMPT_GAP * layout.scale;
         let mut all = elide::distinguished(&self.fonts, &texts, prompt_style(layout.scale), room);
+        let mut take = |place: &RowPlace| all.get_mut(place.index).map(std::mem::take);
         (layout.rows.iter())
-            .map(|place| {
-                all.get_mut(place.index)
-                    .map(std::mem::take)
-                    .unwrap_or_default()
-            })
+            .map(|place| take(place).unwrap_or_default())
             .collect()
     }
 
@@ -243,10 +235,8 @@ impl Painter {
     }
 
     fn style(&self, size: f32, weight: Weight) -> Style {
-        Style {
-            size: size * self.layout.scale,
-            weight,
-        }
+        let size = size * self.layout.scale;
+        Style { size, weight }
     }
 
     fn regular(&self, size: f32) -> Style {
@@ -271,15 +261,8 @@ impl Painter {
     }
 
     /// Draws a text that ends at a right edge; returns its left edge.
-    fn text_to(
-        &mut self,
-        right: i32,
-        baseline: i32,
-        text: &str,
-        style: Style,
-        color: Color,
-    ) -> i32 {
-        let x = right - self.fonts.width(text, style).round() as i32;
+    fn text_to(&mut self, end: i32, baseline: i32, text: &str, style: Style, color: Color) -> i32 {
+        let x = end - self.fonts.width(text, style).round() as i32;
         self.text(x, baseline, text, style, color);
         x
     }

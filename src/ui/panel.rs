@@ -66,7 +66,7 @@ pub(super) struct Row {
 }
 
 /// All that the window shows, except for its size.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Panel {
     /// The newest frame.
     pub(super) frame: Option<Frame>,
@@ -95,22 +95,9 @@ pub(super) struct Panel {
 impl Panel {
     /// A panel without a frame.
     pub(super) fn new() -> Self {
-        Self {
-            frame: None,
-            prompts: Pending::new(vec![]),
-            rate: Pending::new(1.0),
-            fade: Pending::new(0),
-            paused: Pending::new(false),
-            view: Pending::new(View::Image),
-            selected: 0,
-            editing: None,
-            help: false,
-            last_message: 0,
-            messages: vec![],
-            losses: vec![],
-            actions: vec![],
-            stopped: false,
-        }
+        let mut panel = Self::default();
+        panel.rate.value = 1.0;
+        panel
     }
 
     /// The prompts, with the user's changes.
@@ -186,11 +173,7 @@ impl Panel {
         if frame.loss.is_finite() && step > 0 && self.losses.last().is_none_or(|last| last.0 < step)
         {
             if self.losses.len() >= LOSSES {
-                let mut odd = false;
-                self.losses.retain(|_| {
-                    odd = !odd;
-                    odd
-                });
+                self.losses = self.losses.iter().copied().step_by(2).collect();
             }
             self.losses.push((step, frame.loss));
         }
@@ -322,22 +305,11 @@ impl Panel {
         let lr = self.rate.take_due(step, now, all);
         let paused = self.paused.take_due(step, now, all);
         let view = self.view.take_due(step, now, all);
+        let edit = |edit: Edit| (!edit.is_empty()).then(|| edit.into());
         let commands = [
             fade.map(Command::Fade),
-            (prompts.is_some()).then(|| {
-                Edit {
-                    prompts,
-                    ..Edit::default()
-                }
-                .into()
-            }),
-            (lr.is_some()).then(|| {
-                Edit {
-                    lr,
-                    ..Edit::default()
-                }
-                .into()
-            }),
+            edit(Edit::with(|edit| edit.prompts = prompts)),
+            edit(Edit::with(|edit| edit.lr = lr)),
             paused.map(Command::Pause),
             view.map(Command::Show),
         ];

@@ -32,10 +32,8 @@ impl Content for RenderContent {
     const SIZE: (f32, f32) = (1040.0, 680.0);
 
     fn new() -> Result<Self> {
-        Ok(Self {
-            panel: Panel::new(),
-            painter: Painter::new()?,
-        })
+        let (panel, painter) = (Panel::new(), Painter::new()?);
+        Ok(Self { panel, painter })
     }
 
     fn pace() -> Pace {

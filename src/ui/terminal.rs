@@ -186,8 +186,7 @@ fn draw(
         write!(out, "{line}{CLEAR_LINE}\r\n")?;
     }
     write!(out, "{CLEAR_REST}")?;
-    out.flush()?;
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// The largest picture of this aspect in so many columns and rows; a cell is twice as high as it is wide.
@@ -231,9 +230,7 @@ fn status_lines(frame: &Frame, message: Option<&Message>, columns: usize) -> Vec
         lines.push(line + &shortened(&printable(&name, usize::MAX), room));
     }
     lines.extend(message.map(Message::to_string));
-    (lines.iter())
-        .map(|line| printable(line, columns))
-        .collect()
+    lines.iter().map(|line| printable(line, columns)).collect()
 }
 
 /// A text of at most `most` visible characters. A longer one loses its middle, because prompts often begin alike, or its end if there is
@@ -249,11 +246,8 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
     let head = most / 2;
     let tail = most - 1 - head;
-    format!(
-        "{}…{}",
-        all[..head].concat(),
-        all[all.len() - tail..].concat()
-    )
+    let parts = [&all[..head], &["…"], &all[all.len() - tail..]];
+    parts.concat().concat()
 }
 
 /// The line without control characters, which would steer the terminal, and cut to a width.
@@ -264,7 +258,7 @@ fn printable(line: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::tests as sample;
     use super::*;
     use crate::live::Severity;
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use minifb::{CursorStyle, ScaleMode, WindowOptions};
 
 use crate::draw::Canvas;
@@ -128,12 +128,6 @@ struct Pointer {
     over_text: bool,
 }
 
-impl<C: Content> std::fmt::Debug for Window<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Window").finish_non_exhaustive()
-    }
-}
-
 impl<C: Content> Window<C> {
     /// Opens the window, on the thread that will [`Window::run`] it: the main thread, which some systems require.
     ///
@@ -200,11 +194,7 @@ impl<C: Content> Window<C> {
                 break;
             }
         }
-        result.unwrap_or_else(|_| {
-            Err(anyhow!(
-                "the window broke down; the run is stopped and saved"
-            ))
-        })
+        result.unwrap_or_else(|_| bail!("the window broke down; the run is stopped and saved"))
     }
 
     fn serve(
@@ -392,7 +382,7 @@ impl<C: Content> Window<C> {
 
     fn pasted(&mut self) -> Result<String> {
         match self.clipboard()?.get_text() {
-            Err(arboard::Error::ContentNotAvailable) => Err(anyhow!("The clipboard has no text")),
+            Err(arboard::Error::ContentNotAvailable) => bail!("The clipboard has no text"),
             text => text.context("cannot read the clipboard"),
         }
     }

@@ -119,8 +119,9 @@ fn a_render_reads_any_prompt_and_reports_each_loss_once() {
     ]
     .concat();
     let report = json(&run(folder.path(), &args));
-    let read: Vec<_> = (report["similarity"].as_object().expect("cosines").keys()).collect();
-    assert_eq!(read, PROMPTS);
+    let read = report["similarity"].as_object().expect("cosines");
+    assert_eq!(read.len(), PROMPTS.len());
+    assert!(PROMPTS.iter().all(|prompt| read.contains_key(*prompt)));
     let output = run(
         folder.path(),
         &["render", "r.yaml", "--steps", "3", "--quiet"],

@@ -51,8 +51,8 @@ fn is_whole(folder: &Path) {
         fs::read(snapshot.join("model.safetensors")).expect("the weights"),
         weights()
     );
-    let found = Cache::at(folder).snapshot("owner/name", &["main"], &["model.safetensors"]);
-    assert_eq!(found, Some(snapshot));
+    let found = Cache::at(folder).revision("owner/name", "main");
+    assert_eq!(found.map(|found| found.path), Some(snapshot));
 }
 
 #[test]

@@ -11,8 +11,8 @@ use phantasia::clip::Clip;
 use phantasia::objective::Term;
 use phantasia::objective::cutouts::CutoutSampler;
 use phantasia::objective::terms::aesthetic::AestheticTerm;
-use phantasia::prompt::StepContext;
 use phantasia::recipe::{Augment, Schedule, augment, cutouts};
+use phantasia_core::StepContext;
 use tempfile::TempDir;
 
 use crate::common::clips::{pixels, tensors};

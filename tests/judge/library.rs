@@ -129,9 +129,9 @@ fn the_cosine_of_two_towers_is_the_mean_of_theirs() -> Result<()> {
     }
     assert_eq!(cosines.len(), 2);
     assert_eq!(clip.towers().len(), 4, "two paint without judging");
-    let seen = vec![ensemble.embed_picture(&picture)?];
+    let seen = ensemble.embed_picture(&picture)?;
     let queries = EncodedQueries::new(&ensemble, &[Query::text("a red apple")])?;
-    let score = combine_scores(&[&seen[0]], &queries, Combine::Score)?[0].score;
+    let score = combine_scores(&[&seen], &queries, Combine::Score)?[0].score;
     assert!((score - (cosines[0] + cosines[1]) / 2.0).abs() < 1e-6);
     Ok(())
 }

@@ -253,11 +253,11 @@ fn files_that_are_no_recipes_are_refused() {
 
 fn set(assignments: &[&str]) -> Result<Recipe, String> {
     let text = "prompts: [a cat, { text: a dog }]\ncutouts: { augment: [flip] }\n";
-    let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
+    let mut partial = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a recipe");
     for assignment in assignments {
-        draft.set(assignment).map_err(|error| error.to_string())?;
+        partial.set(assignment).map_err(|error| error.to_string())?;
     }
-    draft.finish().map_err(|error| error.to_string())
+    partial.finish().map_err(|error| error.to_string())
 }
 
 #[test]
@@ -374,19 +374,19 @@ fn a_palette_is_a_number_or_colours() {
 fn another_kind_of_generator_comes_with_its_defaults() {
     let text = "prompts: [a]\ngenerator: { kind: pyramid, lr: 0.3, sides: all }\n";
     let changed = |assignments: &[&str]| {
-        let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
+        let mut partial = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a recipe");
         for assignment in assignments {
-            draft.set(assignment).expect("a value");
+            partial.set(assignment).expect("a value");
         }
-        draft.finish().map(|recipe| recipe.generator)
+        partial.finish().map(|recipe| recipe.generator)
     };
     let fft = parse("prompts: [a]\ngenerator: fft\n").generator;
     assert_eq!(changed(&["generator.kind=fft"]).expect("a recipe"), fft);
     // a recipe that says nothing of its generator has the default one
-    let mut draft =
-        PartialRecipe::parse("prompts: [a]\n", "r.yaml", Path::new("")).expect("a draft");
-    draft.set("generator.kind=fft").expect("a value");
-    assert_eq!(draft.finish().expect("a recipe").generator, fft);
+    let mut partial =
+        PartialRecipe::parse("prompts: [a]\n", "r.yaml", Path::new("")).expect("a recipe");
+    partial.set("generator.kind=fft").expect("a value");
+    assert_eq!(partial.finish().expect("a recipe").generator, fft);
     // the same kind again changes nothing
     let same = changed(&["generator.kind=pyramid"]).expect("a recipe");
     assert_eq!(same, parse(text).generator);
@@ -398,16 +398,16 @@ fn another_kind_of_generator_comes_with_its_defaults() {
     );
     assert!(changed(&["generator.kind=ftf"]).is_err());
     // a stage keeps what is its own
-    let mut draft = PartialRecipe::parse(
+    let mut partial = PartialRecipe::parse(
         "prompts: [a]\ngenerator: [pyramid, { kind: pyramid, lr: 0.3, steps: 7 }]\n",
         "r.yaml",
         Path::new(""),
     )
-    .expect("a draft");
+    .expect("a recipe");
     for assignment in ["generator.0.kind=fft", "generator.1.kind=fft"] {
-        draft.set(assignment).expect("a value");
+        partial.set(assignment).expect("a value");
     }
-    let stages = draft.finish().expect("a recipe").generator.0;
+    let stages = partial.finish().expect("a recipe").generator.0;
     assert_eq!(stages[0].config, fft.0[0].config);
     assert_eq!(
         (&stages[1].config, stages[1].steps),

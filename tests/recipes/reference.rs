@@ -70,9 +70,7 @@ impl<'s> Reference<'s> {
 
     /// A map, or the alternatives of one.
     fn section(&mut self, section: &'s Value, path: &str) {
-        if let Some(about) = section["description"].as_str() {
-            write!(self.text, "\n{about}\n").expect("text");
-        }
+        self.about(section);
         if section.get("properties").is_some() {
             self.table(section, path);
         }
@@ -82,17 +80,22 @@ impl<'s> Reference<'s> {
                 self.section(variant, path);
             } else if let Some(name) = variant["required"][0].as_str() {
                 write!(self.text, "\n### {path}: {name}\n").expect("text");
-                let about = variant["description"].as_str().unwrap_or_default();
-                write!(self.text, "\n{about}\n").expect("text");
                 let settings = self.target(&variant["properties"][name]);
+                self.about(settings);
                 self.table(settings, &format!("{path}.{name}"));
             } else if let Some(items) = variant.get("items") {
-                let own = alternatives(items).find(|one| one.get("properties").is_some());
-                if let Some(own) = own {
-                    let heading = "Each entry of a list of these also has:";
-                    write!(self.text, "\n{heading}\n").expect("text");
-                    self.table(own, path);
-                }
+                // the keys that a kind has in the list, and not on its own
+                let alone = alternatives(section).next().map(|one| self.target(one));
+                let kind = alone.and_then(|alone| alternatives(alone).next());
+                let entry = alternatives(items).next().unwrap_or(items);
+                let own: Vec<_> = keys(entry)
+                    .filter(|(key, _)| {
+                        kind.is_some_and(|kind| kind["properties"].get(key).is_none())
+                    })
+                    .collect();
+                let heading = "In a list of generators, each may also have:";
+                write!(self.text, "\n### Stages\n\n{heading}\n").expect("text");
+                self.rows(own, &Value::Null, path);
             } else if let Some(name) = reference(variant) {
                 let target = self.target(variant);
                 if self.seen.insert(name.to_owned()) {
@@ -102,12 +105,23 @@ impl<'s> Reference<'s> {
         }
     }
 
+    fn about(&mut self, section: &Value) {
+        let about = about(section);
+        if !about.is_empty() {
+            write!(self.text, "\n{about}\n").expect("text");
+        }
+    }
+
     /// A line for each key, and below it the choices that have a meaning of their own.
     fn table(&mut self, map: &'s Value, path: &str) {
+        self.rows(keys(map).collect(), &map["required"], path);
+    }
+
+    fn rows(&mut self, entries: Vec<(&'s String, &'s Value)>, required: &Value, path: &str) {
         let mut choices = vec![];
         self.text
             .push_str("\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
-        for (key, value) in map["properties"].as_object().into_iter().flatten() {
+        for (key, value) in entries {
             if key == "kind" {
                 continue;
             }
@@ -117,30 +131,30 @@ impl<'s> Reference<'s> {
                 format!("{path}.{key}")
             };
             self.enqueue(value, &below);
-            let is_required = (map["required"].as_array().into_iter().flatten())
+            let is_required = (required.as_array().into_iter().flatten())
                 .any(|required| required == key.as_str());
             let default = match value.get("default") {
                 _ if is_required => "required".to_owned(),
                 None | Some(Value::Null) => String::new(),
-                Some(Value::Object(_)) => "below".to_owned(),
+                Some(Value::Object(_)) => "see below".to_owned(),
+                Some(Value::String(text)) if text.is_empty() => String::new(),
                 Some(Value::Array(items)) if items.iter().any(Value::is_object) => {
-                    "below".to_owned()
+                    "see below".to_owned()
                 }
                 Some(Value::String(text)) => format!("`{text}`"),
                 Some(other) => format!("`{other}`"),
             };
-            let about = value["description"].as_str().unwrap_or_default();
             let type_name = self.type_name(value);
             writeln!(
                 self.text,
                 "| `{key}` | {} | {default} | {} |",
                 cell(&type_name),
-                cell(about)
+                cell(&about(value))
             )
             .expect("text");
             for target in self.targets(value) {
                 let words: Vec<_> = (alternatives(target))
-                    .filter_map(|one| Some((one["const"].as_str()?, one["description"].as_str()?)))
+                    .filter_map(|one| Some((one["const"].as_str()?, about(one))))
                     .collect();
                 if words.len() > 1 {
                     choices.push((key, words));
@@ -150,7 +164,7 @@ impl<'s> Reference<'s> {
         for (key, words) in choices {
             write!(self.text, "\n`{key}`:\n\n").expect("text");
             for (word, about) in words {
-                writeln!(self.text, "- `{word}`: {}", about.replace('\n', " ")).expect("text");
+                writeln!(self.text, "- `{word}`: {about}").expect("text");
             }
         }
     }
@@ -161,7 +175,7 @@ impl<'s> Reference<'s> {
         let target = self.target(value);
         let is_section = target.get("properties").is_some()
             || alternatives(target)
-                .any(|one| one["properties"].is_object() || one["items"]["anyOf"].is_array())
+                .any(|one| one["properties"].is_object() || one["items"]["oneOf"].is_array())
                 && name.is_some();
         if let Some(name) = name.filter(|_| is_section) {
             if self.seen.insert(name.to_owned()) {
@@ -220,18 +234,33 @@ impl<'s> Reference<'s> {
                 } else {
                     self.type_name(one)
                 };
-                if name != "null" && !name.is_empty() && !names.contains(&name) {
+                if one["type"] == "array" && name == format!("list of {}", names.join(" or ")) {
+                    names.push("list of these".to_owned());
+                } else if name != "null" && !name.is_empty() && !names.contains(&name) {
                     names.push(name);
                 }
             }
-            return names.join(" or ");
+            let separator = if names.iter().any(|name| name.contains(", ")) {
+                "; or "
+            } else {
+                " or "
+            };
+            return names.join(separator);
         }
         if let Some(items) = value.get("items") {
             let count = value["maxItems"]
                 .as_u64()
                 .filter(|_| value.get("minItems") == value.get("maxItems"));
             let count = count.map_or(String::new(), |count| format!("{count} "));
-            return format!("list of {count}{}", self.type_name(items));
+            let name = self.type_name(items);
+            return format!(
+                "list of {count}{}",
+                if name.contains(" or ") {
+                    name
+                } else {
+                    plural(&name)
+                }
+            );
         }
         let types = match &value["type"] {
             Value::String(only) => vec![only.as_str()],
@@ -253,6 +282,10 @@ impl<'s> Reference<'s> {
         };
         format!("{name}{}", range(value))
     }
+}
+
+fn keys(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    map["properties"].as_object().into_iter().flatten()
 }
 
 fn reference(value: &Value) -> Option<&str> {
@@ -288,7 +321,7 @@ fn example(value: &Value) -> &'static str {
 }
 
 fn range(value: &Value) -> String {
-    let bound = |key: &str| value.get(key).map(|bound| bound.to_string());
+    let bound = |key: &str| value.get(key).and_then(Value::as_f64);
     match (
         bound("minimum"),
         bound("exclusiveMinimum"),
@@ -303,7 +336,21 @@ fn range(value: &Value) -> String {
     }
 }
 
+/// The first paragraph of a description, in one line.
+fn about(value: &Value) -> String {
+    let about = value["description"].as_str().unwrap_or_default();
+    let first = about.split("\n\n").next().unwrap_or_default();
+    first.replace('\n', " ")
+}
+
+fn plural(name: &str) -> String {
+    match name.split_once(',') {
+        Some((name, range)) => format!("{name}s,{range}"),
+        None => format!("{name}s"),
+    }
+}
+
 /// Text for a cell of a table.
 fn cell(text: &str) -> String {
-    text.replace('\n', " ").replace('|', "\\|")
+    text.replace('|', "\\|")
 }

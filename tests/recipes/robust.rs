@@ -198,9 +198,9 @@ proptest! {
     #[test]
     fn any_assignment_is_taken_or_refused(path in "[a-z.0-9]{0,12}", value in any::<String>()) {
         for path in [&path, "prompts.0.text", "cutouts.augment.0", "generator.lr"] {
-            let mut draft = PartialRecipe::parse(VALID, "r.yaml", Path::new("")).expect("a draft");
+            let mut partial = PartialRecipe::parse(VALID, "r.yaml", Path::new("")).expect("a recipe");
             let flag = format!("{path}={value}");
-            match draft.set(&flag).and_then(|()| draft.finish()) {
+            match partial.set(&flag).and_then(|()| partial.finish()) {
                 Ok(recipe) => prop_assert_eq!(read(&recipe.to_yaml().expect("YAML")).expect("a recipe"), recipe),
                 Err(error) => prop_assert!(!error.diagnostics.is_empty(), "{}", flag),
             }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-use phantasia::live::read_commands;
-use phantasia::recipe::{Location, PartialRecipe, RecipeError};
+use phantasia::live::{Command, read_commands};
+use phantasia::recipe::{Location, PartialRecipe, Prompt, Recipe, RecipeError};
 
 /// Compares with `tests/wording/NAME.snap`.
 fn assert_wording(name: &str, told: &str) {
@@ -36,11 +36,11 @@ fn recipes() {
         write!(all, "\n{text}").expect("a recipe");
         match PartialRecipe::parse(text, "r.yaml", Path::new("")) {
             Err(error) => all.push_str(&told(&error)),
-            Ok(draft) => {
-                for warning in draft.warnings() {
+            Ok(partial) => {
+                for warning in partial.warnings() {
                     writeln!(all, "  => warning: {warning}").expect("a line");
                 }
-                match draft.finish() {
+                match partial.finish() {
                     Ok(_) => all.push_str("  => accepted\n"),
                     Err(error) => all.push_str(&told(&error)),
                 }
@@ -101,8 +101,8 @@ fn values() {
     let mut all = String::new();
     for (index, generator) in COMPLETE.iter().enumerate() {
         let text = format!("{REST}generator: {generator}\n");
-        let draft = PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a draft");
-        let recipe = draft.finish().unwrap_or_else(|error| panic!("{error}"));
+        let partial = PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a recipe");
+        let recipe = partial.finish().unwrap_or_else(|error| panic!("{error}"));
         let mut paths = vec![];
         let json = serde_json::to_value(&recipe).expect("a value");
         leaves(&json, "", &mut paths);
@@ -112,11 +112,11 @@ fn values() {
         for path in paths {
             for value in VALUES {
                 let flag = format!("{path}={value}");
-                let mut draft =
-                    PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a draft");
-                let refused = draft
+                let mut partial =
+                    PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a recipe");
+                let refused = partial
                     .set(&flag)
-                    .and_then(|()| draft.finish().map(drop))
+                    .and_then(|()| partial.finish().map(drop))
                     .err();
                 for diagnostic in refused.iter().flat_map(|error| &error.diagnostics) {
                     let message = &diagnostic.kind;
@@ -137,7 +137,7 @@ fn values() {
     assert_wording("values", &all);
 }
 
-/// Lines of `--control` that are refused, each followed by what is said.
+/// Lines of `--control`, each followed by what is said: by the reader of lines, or by the check of the edit.
 #[test]
 fn edits() {
     let mut all = String::new();
@@ -146,8 +146,16 @@ fn edits() {
         let mut said = vec![];
         read_commands(line.as_bytes(), &sender, |line| said.push(line.to_owned()));
         drop(sender);
+        let recipe = Recipe::new(vec![Prompt::new("a cat")]);
         let accepted: Vec<_> = receiver.iter().collect();
         assert!(said.is_empty() != accepted.is_empty(), "{line}");
+        for command in accepted {
+            if let Command::Edit(edit) = command
+                && let Err(error) = recipe.check_edit(edit)
+            {
+                said.push(error.to_string());
+            }
+        }
         let outcome = said.pop().unwrap_or_else(|| "accepted".to_owned());
         writeln!(all, "\n{line}\n  => {outcome}").expect("a line");
     }
@@ -160,8 +168,8 @@ fn assignments() {
     let mut all = String::new();
     for line in include_str!("wording/assignments.txt").lines() {
         let text = "prompts: [a cat, { text: a dog }]\ncutouts: { augment: [flip] }\n";
-        let mut draft = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a draft");
-        let refused = draft.set(line).and_then(|()| draft.finish().map(drop));
+        let mut partial = PartialRecipe::parse(text, "r.yaml", Path::new("")).expect("a recipe");
+        let refused = partial.set(line).and_then(|()| partial.finish().map(drop));
         let outcome = refused.map_or_else(|error| told(&error), |()| "  => accepted\n".to_owned());
         write!(all, "\n{line}\n{outcome}").expect("a line");
     }

@@ -11,10 +11,10 @@ use candle_core::{Device, Tensor};
 use generators::{Generator, Progress, State};
 use phantasia::live::{Command, Event, Frame, Message, RenderOptions, RenderWorker};
 use phantasia::objective::{Term, TermOutput};
-use phantasia::prompt::StepContext;
 use phantasia::recipe::{Edit, Prompt, Recipe, Restart};
 use phantasia::run::{RECIPE, Run, RunFolder};
 use phantasia::session::{Segment, Session, SessionBackend};
+use phantasia_core::StepContext;
 
 pub const STEPS: usize = 6;
 

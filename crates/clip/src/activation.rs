@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use frozen::Activation;
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
 use serde::{Deserialize, Serialize};
 
 /// The nonlinearity of a CLIP's transformers. ResNet image towers always use ReLU.
@@ -21,7 +23,7 @@ pub enum ClipActivation {
 impl ClipActivation {
     /// The nonlinearity that the name of a weights file implies, and whether the name states it explicitly.
     pub(super) fn of_file(path: &Path) -> Option<(Self, bool)> {
-        const METACLIP: [&str; 7] = [
+        const METACLIP: [&str; 8] = [
             "b32_400m",
             "b16_400m",
             "l14_400m",
@@ -29,13 +31,13 @@ impl ClipActivation {
             "b16_fullcc2.5b",
             "l14_fullcc2.5b",
             "h14_fullcc2.5b",
+            "g14_fullcc2.5b",
         ];
         let name = path.file_stem()?.to_string_lossy().to_lowercase();
         if name.contains("quickgelu") {
             return Some((Self::QuickGelu, true));
         }
-        let metaclip = METACLIP.contains(&name.as_str()) || name == "g14_fullcc2.5b";
-        metaclip.then_some((Self::QuickGelu, false))
+        (METACLIP.contains(&name.as_str())).then_some((Self::QuickGelu, false))
     }
 }
 
@@ -51,10 +53,7 @@ impl From<ClipActivation> for Activation {
 /// The spelling in recipes and on the command line.
 impl fmt::Display for ClipActivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::QuickGelu => "quick_gelu",
-            Self::Gelu => "gelu",
-        })
+        self.serialize(f)
     }
 }
 
@@ -62,10 +61,7 @@ impl FromStr for ClipActivation {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "quick_gelu" => Ok(Self::QuickGelu),
-            "gelu" => Ok(Self::Gelu),
-            _ => Err("expected quick_gelu or gelu".to_owned()),
-        }
+        let read = Self::deserialize(text.into_deserializer());
+        read.map_err(|_: ValueError| "expected quick_gelu or gelu".to_owned())
     }
 }

@@ -82,41 +82,20 @@ fn fix_line(line: &str, unescape: bool) -> String {
 fn spelled_out(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match ligature(c) {
-            Some(letters) => out.push_str(letters),
-            None if ('\u{ff01}'..='\u{ffef}').contains(&c) => out.extend([c].into_iter().nfkc()),
-            None => out.push(c),
+        match c {
+            // NFKC would replace the long s, too
+            '\u{fb05}' => out.push_str("\u{017f}t"),
+            '\u{0132}'
+            | '\u{0133}'
+            | '\u{0149}'
+            | '\u{01c4}'..='\u{01cc}'
+            | '\u{01f1}'..='\u{01f3}'
+            | '\u{fb00}'..='\u{fb06}'
+            | '\u{ff01}'..='\u{ffef}' => out.extend([c].into_iter().nfkc()),
+            _ => out.push(c),
         }
     }
     out
-}
-
-fn ligature(c: char) -> Option<&'static str> {
-    Some(match c {
-        '\u{0132}' => "IJ",
-        '\u{0133}' => "ij",
-        '\u{0149}' => "\u{02bc}n",
-        '\u{01f1}' => "DZ",
-        '\u{01f2}' => "Dz",
-        '\u{01f3}' => "dz",
-        '\u{01c4}' => "D\u{017d}",
-        '\u{01c5}' => "D\u{017e}",
-        '\u{01c6}' => "d\u{017e}",
-        '\u{01c7}' => "LJ",
-        '\u{01c8}' => "Lj",
-        '\u{01c9}' => "lj",
-        '\u{01ca}' => "NJ",
-        '\u{01cb}' => "Nj",
-        '\u{01cc}' => "nj",
-        '\u{fb00}' => "ff",
-        '\u{fb01}' => "fi",
-        '\u{fb02}' => "fl",
-        '\u{fb03}' => "ffi",
-        '\u{fb04}' => "ffl",
-        '\u{fb05}' => "\u{017f}t",
-        '\u{fb06}' => "st",
-        _ => return None,
-    })
 }
 
 /// Replaces curly quotes by straight ones and all line breaks by one kind; `None` for invisible control characters.

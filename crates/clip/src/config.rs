@@ -23,19 +23,6 @@ pub enum Layout {
     OpenClip,
 }
 
-impl Layout {
-    /// The library's preprocessing for a model with that input size.
-    pub(crate) fn preprocess(self, size: usize) -> Preprocess {
-        Preprocess::new(
-            size,
-            match self {
-                Self::HuggingFace => CropRounding::Floor,
-                Self::OpenClip => CropRounding::HalfEven,
-            },
-        )
-    }
-}
-
 /// The shape of a CLIP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipConfig {
@@ -209,6 +196,28 @@ pub struct StackConfig {
 pub type ConfigError = String;
 
 impl ClipConfig {
+    /// With CLIP's mean and standard deviation, and the preprocessing of the layout's library.
+    pub(super) fn new(
+        layout: Layout,
+        projection: usize,
+        vision: VisionConfig,
+        text: TextConfig,
+    ) -> Self {
+        let crop_rounding = match layout {
+            Layout::HuggingFace => CropRounding::Floor,
+            Layout::OpenClip => CropRounding::HalfEven,
+        };
+        Self {
+            layout,
+            projection,
+            preprocess: Preprocess::new(vision.image_size, crop_rounding),
+            vision,
+            text,
+            mean: MEAN,
+            std: STD,
+        }
+    }
+
     /// Sizes that no network could have are refused here, before they are divided by or allocated.
     pub(super) fn checked(self) -> Result<Self, ConfigError> {
         let stack = |name: &str, s: &StackConfig| {

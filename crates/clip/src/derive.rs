@@ -5,13 +5,14 @@ use frozen::Activation;
 use weights::checkpoint::Checkpoint;
 
 use crate::config::{
-    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
-    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, ConfigError, Layout, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
+    VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::text;
 
 /// The vocabulary of MetaCLIP 2, and the id of the token that ends its texts.
-const WORLDWIDE: (usize, u32) = (901_629, 2);
+const WORLDWIDE: usize = 901_629;
+const WORLDWIDE_END: u32 = 2;
 
 /// Whether the weights show their nonlinearity: OpenAI's own files do, which were trained with QuickGELU.
 pub fn tells_activation(checkpoint: &Checkpoint) -> bool {
@@ -104,28 +105,19 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
         }
     };
     let vocabulary = shape(&format!("{prefix}token_embedding.weight"), 2)?[0];
-    ClipConfig {
-        layout: Layout::OpenClip,
-        projection,
-        preprocess: Layout::OpenClip.preprocess(vision.image_size),
-        vision,
-        text: TextConfig {
-            vocabulary,
-            context: shape(&format!("{prefix}positional_embedding"), 2)?[0],
-            stack: stack(prefix, width, 64)?,
-            causal: true,
-            pool: if vocabulary == WORLDWIDE.0 {
-                TextPool::Token(WORLDWIDE.1)
-            } else {
-                TextPool::Highest
-            },
-            projection: text_projection,
-            tokens: TokenRules::default(),
+    let text = TextConfig {
+        vocabulary,
+        context: shape(&format!("{prefix}positional_embedding"), 2)?[0],
+        stack: stack(prefix, width, 64)?,
+        causal: true,
+        pool: match vocabulary {
+            WORLDWIDE => TextPool::Token(WORLDWIDE_END),
+            _ => TextPool::Highest,
         },
-        mean: MEAN,
-        std: STD,
-    }
-    .checked()
+        projection: text_projection,
+        tokens: TokenRules::default(),
+    };
+    ClipConfig::new(Layout::OpenClip, projection, vision, text).checked()
 }
 
 /// The error for weights that need a configuration because no tensor shows how tokens are pooled.

@@ -42,15 +42,8 @@ const MAX_BACKOFFS: usize = 3;
 
 /// A network that computes in another type than that of its input and output, with loss scaling in f16.
 pub struct Cast {
-    net: Chain,
-    dtype: DType,
-}
-
-impl Cast {
-    /// `net` has weights of the type `dtype`.
-    pub fn new(net: Chain, dtype: DType) -> Self {
-        Self { net, dtype }
-    }
+    pub net: Chain,
+    pub dtype: DType,
 }
 
 impl Layer for Cast {

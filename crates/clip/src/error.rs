@@ -23,48 +23,23 @@ pub enum ClipError {
         /// The files that belong there, as a phrase.
         wanted: &'static str,
     },
-    /// A file of the folder could not be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The configuration cannot be used.
-    #[error("the configuration {path} {what}")]
-    Config {
-        /// The file.
-        path: String,
-        /// What is wrong, as the rest of a sentence.
-        what: String,
-    },
-    /// The weights belong to an unsupported kind of model.
-    #[error("{path} has the weights of {kind}; {}", unsupported::SUPPORTED)]
-    Unsupported {
-        /// The file.
-        path: String,
-        /// The kind of model.
-        kind: String,
-    },
-    /// The tokenizer cannot be used.
-    #[error("the tokenizer of {model} failed: {what}")]
-    Tokenizer {
-        /// The model.
-        model: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The model's vocabulary has no tokens for a text.
+    /// A file of the folder could not be read: its path and what the system says.
+    #[error("cannot read {0}: {1}")]
+    Read(String, #[source] std::io::Error),
+    /// The configuration cannot be used: its path and what is wrong with it.
+    #[error("the configuration {0} {1}")]
+    Config(String, String),
+    /// The weights belong to an unsupported kind of model: the path of the weights and the kind of model.
+    #[error("{0} has the weights of {1}; {supported}", supported = unsupported::SUPPORTED)]
+    Unsupported(String, String),
+    /// The tokenizer cannot be used: the name of the model and what is wrong.
+    #[error("the tokenizer of {0} failed: {1}")]
+    Tokenizer(String, String),
+    /// The model's vocabulary has no tokens for a text: the name of the model and the text.
     #[error(
-        "`{model}` can read nothing of \"{text}\": its vocabulary has no such characters; use other words or another CLIP"
+        "`{0}` can read nothing of \"{1}\": its vocabulary has no such characters; use other words or another CLIP"
     )]
-    Unreadable {
-        /// The model.
-        model: String,
-        /// The text.
-        text: String,
-    },
+    Unreadable(String, String),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -73,17 +48,11 @@ pub enum ClipError {
 impl ClipError {
     /// An error about a configuration; `what` is the rest of a sentence.
     pub(crate) fn config(path: &Path, what: String) -> Self {
-        Self::Config {
-            path: path.display().to_string(),
-            what,
-        }
+        Self::Config(path.display().to_string(), what)
     }
 
     /// An error about the tokenizer of a model.
     pub(crate) fn tokenizer(model: &str, what: String) -> Self {
-        Self::Tokenizer {
-            model: model.to_owned(),
-            what,
-        }
+        Self::Tokenizer(model.to_owned(), what)
     }
 }

@@ -77,10 +77,7 @@ impl TextFile {
         };
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(Self { path, text })),
-            Err(source) => Err(ClipError::Read {
-                path: path.display().to_string(),
-                source,
-            }),
+            Err(source) => Err(ClipError::Read(path.display().to_string(), source)),
         }
     }
 
@@ -261,10 +258,10 @@ impl ClipFiles {
         let other = || {
             let kind = unsupported::of_weights(checkpoint);
             kind.map_or(Ok(()), |kind| {
-                Err(ClipError::Unsupported {
-                    path: self.weights.display().to_string(),
+                Err(ClipError::Unsupported(
+                    self.weights.display().to_string(),
                     kind,
-                })
+                ))
             })
         };
         let mut config = match &self.config {

@@ -2,73 +2,44 @@
 
 use crate::config::Layout;
 
-/// Names below a tower's prefix.
-pub struct TensorNames {
-    /// The prefix of the image tower.
-    pub vision: &'static str,
-    pub patches: &'static str,
-    pub class: &'static str,
-    pub patch_positions: &'static str,
-    pub pre_norm: &'static str,
-    pub post_norm: &'static str,
-    /// Without a prefix.
-    pub vision_projection: &'static str,
-    pub tokens: &'static str,
-    pub token_positions: &'static str,
-    pub final_norm: &'static str,
-    pub blocks: &'static str,
-    /// Of a block: the norm before the attention, the norm before the MLP, the two layers of the MLP.
-    pub norm1: &'static str,
-    pub norm2: &'static str,
-    pub up: &'static str,
-    pub down: &'static str,
-}
+/// A name below a tower's prefix, as transformers and open_clip have it.
+#[derive(Clone, Copy)]
+pub struct Name(&'static str, &'static str);
 
-const HUGGING_FACE: TensorNames = TensorNames {
-    vision: "vision_model",
-    patches: "embeddings.patch_embedding.weight",
-    class: "embeddings.class_embedding",
-    patch_positions: "embeddings.position_embedding.weight",
-    // misspelt in transformers, and so in every checkpoint
-    pre_norm: "pre_layrnorm",
-    post_norm: "post_layernorm",
-    vision_projection: "visual_projection",
-    tokens: "embeddings.token_embedding.weight",
-    token_positions: "embeddings.position_embedding.weight",
-    final_norm: "final_layer_norm",
-    blocks: "encoder.layers",
-    norm1: "layer_norm1",
-    norm2: "layer_norm2",
-    up: "mlp.fc1",
-    down: "mlp.fc2",
-};
-
-const OPEN_CLIP: TensorNames = TensorNames {
-    vision: "visual",
-    patches: "conv1.weight",
-    class: "class_embedding",
-    patch_positions: "positional_embedding",
-    pre_norm: "ln_pre",
-    post_norm: "ln_post",
-    vision_projection: "visual.proj",
-    tokens: "token_embedding.weight",
-    token_positions: "positional_embedding",
-    final_norm: "ln_final",
-    blocks: "transformer.resblocks",
-    norm1: "ln_1",
-    norm2: "ln_2",
-    up: "mlp.c_fc",
-    down: "mlp.c_proj",
-};
-
-impl TensorNames {
-    pub fn of(layout: Layout) -> &'static Self {
+impl Name {
+    /// The name in that layout.
+    pub fn of(self, layout: Layout) -> &'static str {
         match layout {
-            Layout::HuggingFace => &HUGGING_FACE,
-            Layout::OpenClip => &OPEN_CLIP,
+            Layout::HuggingFace => self.0,
+            Layout::OpenClip => self.1,
         }
     }
 }
+
+/// The prefix of the image tower.
+pub const VISION: Name = Name("vision_model", "visual");
+pub const PATCHES: Name = Name("embeddings.patch_embedding.weight", "conv1.weight");
+pub const CLASS: Name = Name("embeddings.class_embedding", "class_embedding");
+pub const POSITIONS: Name = Name(
+    "embeddings.position_embedding.weight",
+    "positional_embedding",
+);
+// misspelt in transformers, and so in every checkpoint
+pub const PRE_NORM: Name = Name("pre_layrnorm", "ln_pre");
+pub const POST_NORM: Name = Name("post_layernorm", "ln_post");
+/// Without a prefix.
+pub const VISION_PROJECTION: Name = Name("visual_projection", "visual.proj");
+pub const TOKENS: Name = Name(
+    "embeddings.token_embedding.weight",
+    "token_embedding.weight",
+);
+pub const FINAL_NORM: Name = Name("final_layer_norm", "ln_final");
+pub const BLOCKS: Name = Name("encoder.layers", "transformer.resblocks");
+/// Of a block: the norm before the attention, the norm before the MLP, the two layers of the MLP.
+pub const NORM1: Name = Name("layer_norm1", "ln_1");
+pub const NORM2: Name = Name("layer_norm2", "ln_2");
+pub const UP: Name = Name("mlp.fc1", "mlp.c_fc");
+pub const DOWN: Name = Name("mlp.fc2", "mlp.c_proj");
 
 /// A name below a prefix, which may be empty.
 pub fn under(prefix: &str, name: &str) -> String {

@@ -30,11 +30,7 @@ impl Precision {
 /// As recipes spell it.
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        })
+        self.serialize(f)
     }
 }
 

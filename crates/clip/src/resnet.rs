@@ -161,17 +161,17 @@ impl AttentionPool {
             heads,
         })
     }
-
-    /// `[batch, tokens, channels]` to `[batch, heads, tokens, channels / heads]`.
-    fn split(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let (batch, tokens, channels) = x.dims3()?;
-        x.reshape((batch, tokens, self.heads, channels / self.heads))?
-            .transpose(1, 2)?
-            .contiguous()
-    }
 }
 
-/// The inverse of [`AttentionPool::split`].
+/// `[batch, tokens, channels]` to `[batch, heads, tokens, channels / heads]`.
+fn split(x: &Tensor, heads: usize) -> CandleResult<Tensor> {
+    let (batch, tokens, channels) = x.dims3()?;
+    x.reshape((batch, tokens, heads, channels / heads))?
+        .transpose(1, 2)?
+        .contiguous()
+}
+
+/// The inverse of [`split`].
 fn join(x: &Tensor) -> CandleResult<Tensor> {
     x.transpose(1, 2)?.contiguous()?.flatten_from(2)
 }
@@ -190,18 +190,12 @@ impl Layer for AttentionPool {
         let (q, back_q) = self.q.vjp(&query)?;
         let (k, back_k) = self.k.vjp(&tokens)?;
         let (v, back_v) = self.v.vjp(&tokens)?;
-        let (y, back) =
-            scaled_dot_product(&self.split(&q)?, &self.split(&k)?, &self.split(&v)?, false)?;
-        let (y, back_out) = self.out.vjp(&join(&y)?.squeeze(1)?)?;
         let heads = self.heads;
+        let [q, k, v] = [split(&q, heads)?, split(&k, heads)?, split(&v, heads)?];
+        let (y, back) = scaled_dot_product(&q, &k, &v, false)?;
+        let (y, back_out) = self.out.vjp(&join(&y)?.squeeze(1)?)?;
         let pullback = move |grad: &Tensor| {
-            let grad = back_out(grad)?.unsqueeze(1)?;
-            let (batch, _, channels) = grad.dims3()?;
-            let grad = grad
-                .reshape((batch, 1, heads, channels / heads))?
-                .transpose(1, 2)?
-                .contiguous()?;
-            let (q, k, v) = back(&grad)?;
+            let (q, k, v) = back(&split(&back_out(grad)?.unsqueeze(1)?, heads)?)?;
             let tokens = (back_k(&join(&k)?)? + back_v(&join(&v)?)?)?;
             let count = tokens.dim(1)? - 1;
             // the mean is a key and a value as well as the query

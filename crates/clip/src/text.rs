@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use frozen::{Chain, Embedding, Layer, LayerNorm, Linear};
 
 use crate::config::{Layout, TextConfig, TextPool, TextProjection};
-use crate::names::{TensorNames, under};
+use crate::names::{self, Name, under};
 use crate::transformer::{self, block, layer_norm, linear};
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
@@ -28,10 +28,10 @@ impl TextStack {
     ) -> Result<Self, CheckpointError> {
         let stack = &config.stack;
         let d = stack.width;
-        let names = TensorNames::of(layout);
-        let get = |name: &str, shape: [usize; 2]| weights.get(&under(prefix, name), &shape);
-        let tokens = Embedding::new(get(names.tokens, [config.vocabulary, d])?)?;
-        let positions = get(names.token_positions, [config.context, d])?;
+        let name = |name: Name| under(prefix, name.of(layout));
+        let get = |part: Name, shape: [usize; 2]| weights.get(&name(part), &shape);
+        let tokens = Embedding::new(get(names::TOKENS, [config.vocabulary, d])?)?;
+        let positions = get(names::POSITIONS, [config.context, d])?;
         let mut blocks: Vec<Box<dyn Layer>> = vec![];
         for index in 0..stack.layers {
             for part in block(weights, layout, prefix, index, stack, config.causal)? {
@@ -42,7 +42,7 @@ impl TextStack {
             tokens,
             positions,
             blocks: Chain::new(blocks),
-            norm: layer_norm(weights, &under(prefix, names.final_norm), d, stack.eps)?,
+            norm: layer_norm(weights, &name(names::FINAL_NORM), d, stack.eps)?,
             device: device.clone(),
         })
     }

@@ -58,11 +58,8 @@ impl Rules {
                 "it pads texts on the {side} (`padding_side`), which is not supported"
             ));
         }
-        let separator = if rules.strip_separator {
-            Some(token("sep_token", &[SEPARATOR])?)
-        } else {
-            None
-        };
+        let separator = (rules.strip_separator).then(|| token("sep_token", &[SEPARATOR]));
+        let separator = separator.transpose()?;
         Ok(Self { padding, separator })
     }
 

@@ -147,11 +147,8 @@ fn listed(pieces: impl Iterator<Item = String>) -> Option<String> {
     let mut seen = HashSet::new();
     let mut kept: Vec<String> = vec![];
     for piece in pieces {
-        if !seen.contains(&piece) {
-            if kept.len() < MOST {
-                kept.push(piece.clone());
-            }
-            seen.insert(piece);
+        if seen.insert(piece.clone()) && kept.len() < MOST {
+            kept.push(piece);
         }
     }
     let more = seen.len() - kept.len();
@@ -194,18 +191,14 @@ impl Tokenizer {
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let frame = inner.post_process(Encoding::default(), None, true)?;
-        let cleaning = match layout {
-            Layout::HuggingFace => Cleaning::Own,
-            Layout::OpenClip => match (is_clip(inner.get_model()), special(&inner)) {
-                (true, Some(typed)) => Cleaning::OpenClip {
-                    words: Box::new(PreTokenizerWrapper::Sequence(words(
-                        OPEN_WORDS,
-                        ByteLevel::new(false, true, false),
-                    )?)),
-                    typed,
-                },
-                _ => Cleaning::Whitespace,
-            },
+        let cleaning = match (layout, special(&inner)) {
+            (Layout::HuggingFace, _) => Cleaning::Own,
+            (Layout::OpenClip, Some(typed)) if is_clip(inner.get_model()) => {
+                let words = words(OPEN_WORDS, ByteLevel::new(false, true, false))?;
+                let words = Box::new(PreTokenizerWrapper::Sequence(words));
+                Cleaning::OpenClip { words, typed }
+            }
+            (Layout::OpenClip, _) => Cleaning::Whitespace,
         };
         let vocabulary = Vocabulary::of(inner.get_model(), frame.get_ids());
         Ok(Self {
@@ -260,10 +253,7 @@ impl Tokenizer {
             .encode(text)
             .map_err(|what| ClipError::tokenizer(model, what))?;
         if tokens.nothing {
-            return Err(ClipError::Unreadable {
-                model: model.to_owned(),
-                text: text.to_owned(),
-            });
+            return Err(ClipError::Unreadable(model.to_owned(), text.to_owned()));
         }
         self.rules.finish(&mut tokens.ids);
         Ok(tokens)
@@ -447,25 +437,16 @@ fn pairs(vocabulary: &Path, merges: &Path) -> tokenizers::Result<Inner> {
         Lowercase.into(),
     ])))?;
     inner.with_pre_tokenizer(Some(words(WORDS, ByteLevel::new(false, true, true))?));
-    let names = [[START, END], TYPED].into_iter().find(|names| {
-        let known = |name: &&str| inner.token_to_id(name).is_some();
-        names.iter().all(known)
-    });
-    let Some([start, end]) = names else {
+    let known = |name| Some((name, inner.token_to_id(name)?));
+    let mut special = [[START, END], TYPED].into_iter();
+    let special = special.find_map(|[start, end]| Some([known(start)?, known(end)?]));
+    let Some(special @ [(start, _), (end, _)]) = special else {
         return Err(format!("it has no {START} and {END}").into());
     };
-    inner.add_special_tokens(
-        [start, end]
-            .map(|token| AddedToken::from(token, true))
-            .to_vec(),
-    )?;
-    let special = [start, end].into_iter().filter_map(|name| {
-        let id = inner.token_to_id(name)?;
-        Some((name, id))
-    });
+    inner.add_special_tokens([start, end].map(|token| AddedToken::from(token, true)))?;
     let template = TemplateProcessing::builder()
         .try_single(format!("{start} $A {end}"))?
-        .special_tokens(special.collect::<Vec<_>>())
+        .special_tokens(special.to_vec())
         .build()?;
     inner.with_post_processor(Some(template));
     Ok(inner)

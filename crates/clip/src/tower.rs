@@ -58,7 +58,7 @@ impl Tower {
         };
         let net: Box<dyn Layer> = match dtypes.compute {
             DType::F32 => Box::new(net),
-            compute => Box::new(Cast::new(net, compute)),
+            dtype => Box::new(Cast { net, dtype }),
         };
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {

@@ -4,7 +4,7 @@ use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
 
 use crate::config::{Layout, StackConfig};
-use crate::names::{TensorNames, under};
+use crate::names::{self, Name, under};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// Reads block `index` of a stack whose names begin with `prefix`: the attention, then an MLP for each token, both residual,
@@ -18,8 +18,7 @@ pub fn block(
     causal: bool,
 ) -> Result<[Residual<Chain>; 2], CheckpointError> {
     let (d, hidden) = (config.width, config.hidden);
-    let names = TensorNames::of(layout);
-    let at = under(prefix, &format!("{}.{index}", names.blocks));
+    let at = under(prefix, &format!("{}.{index}", names::BLOCKS.of(layout)));
     // the last layer of attention or MLP, with LayerScale folded in
     let last = |name: &str, inputs: usize, scale: &str| {
         let scale = (config.layer_scale).then(|| format!("{at}.{scale}.gamma"));
@@ -46,18 +45,25 @@ pub fn block(
             causal,
         )?,
     };
-    let up = linear(weights, &format!("{at}.{}", names.up), d, hidden, true)?;
-    let norm = |name: &str| layer_norm(weights, &format!("{at}.{name}"), d, config.eps);
+    let up = linear(
+        weights,
+        &format!("{at}.{}", names::UP.of(layout)),
+        d,
+        hidden,
+        true,
+    )?;
+    let norm =
+        |name: Name| layer_norm(weights, &format!("{at}.{}", name.of(layout)), d, config.eps);
     Ok([
         Residual(Chain::new(vec![
-            Box::new(norm(names.norm1)?),
+            Box::new(norm(names::NORM1)?),
             Box::new(attention),
         ])),
         Residual(Chain::new(vec![
-            Box::new(norm(names.norm2)?),
+            Box::new(norm(names::NORM2)?),
             Box::new(up),
             Box::new(config.activation),
-            Box::new(last(names.down, hidden, "ls_2")?),
+            Box::new(last(names::DOWN.of(layout), hidden, "ls_2")?),
         ])),
     ])
 }

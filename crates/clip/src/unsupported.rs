@@ -64,18 +64,17 @@ pub(super) fn hugging_face(
 pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| checkpoint.keys().any(|key| key.starts_with(prefix));
-    if any("text_decoder.") {
-        return Some("a CoCa (`text_decoder.`)".to_owned());
-    }
-    if any("visual.attn_pool.") {
-        return Some("a CoCa (`visual.attn_pool.`)".to_owned());
-    }
     let bias = if has("logit_bias") {
         " and `logit_bias`"
     } else {
         ""
     };
-    if any("visual.trunk.") {
+    let patches = checkpoint.shape("vision_model.embeddings.patch_embedding.weight");
+    let what = if any("text_decoder.") {
+        "a CoCa (`text_decoder.`)"
+    } else if any("visual.attn_pool.") {
+        "a CoCa (`visual.attn_pool.`)"
+    } else if any("visual.trunk.") {
         let pool = has("visual.trunk.attn_pool.latent");
         let what = match (pool, bias.is_empty()) {
             (_, false) => "a SigLIP",
@@ -88,34 +87,19 @@ pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
         } else {
             ""
         };
-        return Some(format!(
-            "{what} whose image tower is timm's (`visual.trunk.`{bias}){text}"
-        ));
-    }
-    if any("text.transformer.embeddings.") || any("text.transformer.encoder.") {
-        return Some(
-            "a CLIP whose text tower is from transformers (`text.transformer.`)".to_owned(),
-        );
-    }
-    if let Some(shape) = checkpoint.shape("vision_model.embeddings.patch_embedding.weight")
-        && shape.len() == 2
-    {
-        return Some(
-            "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
-                .to_owned(),
-        );
-    }
-    if any("vision_model.head.") {
-        return Some(format!("a SigLIP (`vision_model.head.`{bias})"));
-    }
-    if has("patch_embed.proj.weight") || has("stem.0.weight") {
-        return Some("an image tower from timm without a text tower".to_owned());
-    }
-    if any("trunk.") || any("image_encoder.model.") {
-        return Some(
-            "a CLIP whose tensors are not named as OpenAI's, OpenCLIP's or transformers'"
-                .to_owned(),
-        );
-    }
-    None
+        &format!("{what} whose image tower is timm's (`visual.trunk.`{bias}){text}")
+    } else if any("text.transformer.embeddings.") || any("text.transformer.encoder.") {
+        "a CLIP whose text tower is from transformers (`text.transformer.`)"
+    } else if patches.is_some_and(|shape| shape.len() == 2) {
+        "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
+    } else if any("vision_model.head.") {
+        &format!("a SigLIP (`vision_model.head.`{bias})")
+    } else if has("patch_embed.proj.weight") || has("stem.0.weight") {
+        "an image tower from timm without a text tower"
+    } else if any("trunk.") || any("image_encoder.model.") {
+        "a CLIP whose tensors are not named as OpenAI's, OpenCLIP's or transformers'"
+    } else {
+        return None;
+    };
+    Some(what.to_owned())
 }

@@ -4,7 +4,7 @@ use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Pullback};
 
 use crate::config::{Layout, VisionPool, VitConfig};
-use crate::names::{TensorNames, under};
+use crate::names::{self, Name, under};
 use crate::transformer::{self, FirstToken, MeanOfPatches, block, layer_norm};
 use weights::checkpoint::{Branch, CheckpointError};
 
@@ -19,11 +19,11 @@ pub fn vision_transformer(
     let (patch, stack) = (config.patch, &config.stack);
     let d = stack.width;
     let grid = size / patch;
-    let names = TensorNames::of(layout);
-    let name = |name: &str| under(names.vision, name);
-    let patches = weights.get(&name(names.patches), &[d, 3, patch, patch])?;
-    let class = weights.get(&name(names.class), &[d])?;
-    let positions = weights.get(&name(names.patch_positions), &[grid * grid + 1, d])?;
+    let tower = names::VISION.of(layout);
+    let name = |name: Name| under(tower, name.of(layout));
+    let patches = weights.get(&name(names::PATCHES), &[d, 3, patch, patch])?;
+    let class = weights.get(&name(names::CLASS), &[d])?;
+    let positions = weights.get(&name(names::POSITIONS), &[grid * grid + 1, d])?;
     let mut layers: Vec<Box<dyn Layer>> = vec![
         Box::new(Conv2d::new(
             patches,
@@ -35,12 +35,12 @@ pub fn vision_transformer(
         )?),
         Box::new(Tokens::new(&class, &positions)?),
     ];
-    let norm = |part: &str| layer_norm(weights, &name(part), d, stack.eps);
+    let norm = |part: Name| layer_norm(weights, &name(part), d, stack.eps);
     if config.pre_norm {
-        layers.push(Box::new(norm(names.pre_norm)?));
+        layers.push(Box::new(norm(names::PRE_NORM)?));
     }
     for index in 0..stack.layers {
-        let [attention, mlp] = block(weights, layout, names.vision, index, stack, false)?;
+        let [attention, mlp] = block(weights, layout, tower, index, stack, false)?;
         layers.push(Box::new(attention));
         // of the last block's output only the class token is used
         if index + 1 == stack.layers && config.pool == VisionPool::ClassToken {
@@ -48,19 +48,13 @@ pub fn vision_transformer(
         }
         layers.push(Box::new(mlp));
     }
-    let norm = Box::new(norm(names.post_norm)?);
-    match config.pool {
-        VisionPool::ClassToken => layers.push(norm),
-        VisionPool::MeanOfNormalized => {
-            layers.push(norm);
-            layers.push(Box::new(MeanOfPatches));
-        }
-        VisionPool::NormalizedMean => {
-            layers.push(Box::new(MeanOfPatches));
-            layers.push(norm);
-        }
-    }
-    let name = names.vision_projection;
+    let norm: Box<dyn Layer> = Box::new(norm(names::POST_NORM)?);
+    layers.extend(match config.pool {
+        VisionPool::ClassToken => vec![norm],
+        VisionPool::MeanOfNormalized => vec![norm, Box::new(MeanOfPatches)],
+        VisionPool::NormalizedMean => vec![Box::new(MeanOfPatches), norm],
+    });
+    let name = names::VISION_PROJECTION.of(layout);
     layers.push(Box::new(transformer::projection(
         weights, layout, name, d, projection,
     )?));

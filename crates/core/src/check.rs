@@ -20,7 +20,7 @@ pub const MODEL_FORMAT: &str = "model";
 pub const SCHEDULE_FORMAT: &str = "schedule";
 
 /// The longest side of a picture or of a layer.
-pub const LONGEST_SIDE: usize = 16_384;
+pub const MAX_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 pub const MAX_PIXELS: usize = 1 << 26;
 
@@ -54,7 +54,7 @@ impl Checker {
     /// Refuses a picture of too many pixels. The range of each side is its field's.
     pub fn pixels(&mut self, path: &str, [width, height]: [usize; 2]) {
         let pixels = width.saturating_mul(height);
-        if width.max(height) <= LONGEST_SIDE && pixels > MAX_PIXELS {
+        if width.max(height) <= MAX_SIDE && pixels > MAX_PIXELS {
             let found = format_args!("{width} x {height} = {pixels}");
             self.unexpected(path, format!("at most {MAX_PIXELS} pixels"), found);
         }
@@ -93,9 +93,7 @@ impl Checker {
 /// Compares every value with the ranges of its schema, and checks that images exist.
 pub fn check_ranges(schema: &Value, value: &Value, checker: &mut Checker) {
     walk(schema, value, &mut |path, schema, value| {
-        if let Some(range) = Range::of(schema) {
-            range.check(path, schema, value, checker);
-        }
+        check_range(path, schema, value, checker);
         if let (Some(IMAGE_FORMAT), Some(file)) = (format_of(schema), value.as_str()) {
             check_image(path, Path::new(file), checker);
         }
@@ -119,69 +117,56 @@ fn check_image(path: &str, file: &Path, checker: &mut Checker) {
     }
 }
 
-/// The range of a number.
-struct Range {
-    least: Option<f64>,
-    above: Option<f64>,
-    most: Option<f64>,
+/// Compares a number, or the values of an expression, with the range of its schema.
+fn check_range(path: &str, schema: &Value, value: &Value, checker: &mut Checker) {
+    let bounds = ["minimum", "exclusiveMinimum", "maximum"]
+        .map(|key| schema.get(key).and_then(Value::as_f64));
+    if bounds == [None; 3] {
+        return;
+    }
+    let [least, above, most] = bounds;
+    let whole = value.is_u64() || value.is_i64();
+    let is_count = whole && !has_type(schema, "number");
+    let schedule = match value {
+        Value::Number(number) => number.as_f64().map(Schedule::from),
+        Value::String(text) if has_type(schema, "number") => Schedule::parse(text).ok(),
+        _ => None,
+    };
+    let Some(schedule) = schedule else { return };
+    let (lowest, highest) = schedule.bounds();
+    let too_low =
+        least.is_some_and(|least| lowest < least) || above.is_some_and(|above| lowest <= above);
+    let too_high = most.is_some_and(|most| highest > most);
+    if !too_low && !too_high {
+        return;
+    }
+    let worst = if too_low { lowest } else { highest };
+    let expected = expected(bounds, is_count);
+    if schedule.constant().is_some() {
+        checker.unexpected(path, expected, worst);
+    } else {
+        checker.unexpected(
+            path,
+            expected,
+            format_args!("`{schedule}`, which comes to {worst}"),
+        );
+    }
 }
 
-impl Range {
-    fn of(schema: &Value) -> Option<Self> {
-        let bound = |key| schema.get(key).and_then(Value::as_f64);
-        let range = Self {
-            least: bound("minimum"),
-            above: bound("exclusiveMinimum"),
-            most: bound("maximum"),
-        };
-        let is_range = range.least.or(range.above).or(range.most).is_some();
-        is_range.then_some(range)
-    }
-
-    fn check(&self, path: &str, schema: &Value, value: &Value, checker: &mut Checker) {
-        let whole = value.is_u64() || value.is_i64();
-        let is_count = whole && !has_type(schema, "number");
-        let schedule = match value {
-            Value::Number(number) => number.as_f64().map(Schedule::from),
-            Value::String(text) if has_type(schema, "number") => Schedule::parse(text).ok(),
-            _ => None,
-        };
-        let Some(schedule) = schedule else { return };
-        let (lowest, highest) = schedule.bounds();
-        let too_low = self.least.is_some_and(|least| lowest < least)
-            || self.above.is_some_and(|above| lowest <= above);
-        let too_high = self.most.is_some_and(|most| highest > most);
-        if !too_low && !too_high {
-            return;
+fn expected(bounds: [Option<f64>; 3], is_count: bool) -> String {
+    let number = if is_count {
+        "a whole number"
+    } else {
+        "a number"
+    };
+    match bounds {
+        [Some(least), _, Some(most)] => format!("{number} from {least} to {most}"),
+        [Some(least), _, None] => format!("{number} of {least} or more"),
+        [None, Some(above), Some(most)] => {
+            format!("{number} above {above} and at most {most}")
         }
-        let worst = if too_low { lowest } else { highest };
-        let expected = self.expected(is_count);
-        if schedule.constant().is_some() {
-            checker.unexpected(path, expected, worst);
-        } else {
-            checker.unexpected(
-                path,
-                expected,
-                format_args!("`{schedule}`, which comes to {worst}"),
-            );
-        }
-    }
-
-    fn expected(&self, is_count: bool) -> String {
-        let number = if is_count {
-            "a whole number"
-        } else {
-            "a number"
-        };
-        match (self.least, self.above, self.most) {
-            (Some(least), _, Some(most)) => format!("{number} from {least} to {most}"),
-            (Some(least), _, None) => format!("{number} of {least} or more"),
-            (None, Some(above), Some(most)) => {
-                format!("{number} above {above} and at most {most}")
-            }
-            (None, Some(above), None) => format!("{number} above {above}"),
-            (None, None, most) => format!("{number} of at most {}", most.unwrap_or(f64::MAX)),
-        }
+        [None, Some(above), None] => format!("{number} above {above}"),
+        [None, None, most] => format!("{number} of at most {}", most.unwrap_or(f64::MAX)),
     }
 }
 

@@ -16,22 +16,11 @@ const MAX_DEPTH: usize = 50;
 pub(super) enum Expression {
     Constant(f64),
     Time,
-    Negated(Box<Expression>),
-    Binary(Operator, Box<[Expression; 2]>),
-    Call(Function, Vec<Expression>),
+    Call(&'static Function, Vec<Expression>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Operator {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Power,
-}
-
-/// A function: its name, how many arguments it takes and what it computes.
-#[derive(Clone, Copy, Debug)]
+/// A function or an operator: its name, how many arguments it takes and what it computes.
+#[derive(Debug)]
 pub(super) struct Function {
     name: &'static str,
     least: usize,
@@ -50,6 +39,20 @@ macro_rules! functions {
         &[$(Function { name: $name, least: $least, most: $most, compute: $compute }),*]
     };
 }
+
+const NEGATED: &Function = &functions! { "-" 1..=1 => |x| -x[0]; }[0];
+const POWER: &Function = &functions! { "^" 2..=2 => |x| x[0].powf(x[1]); }[0];
+/// The operators that bind less tightly than a sign, by precedence; each level is read from the left.
+const OPERATORS: [&[Function]; 2] = [
+    functions! {
+        "+" 2..=2 => |x| x[0] + x[1];
+        "-" 2..=2 => |x| x[0] - x[1];
+    },
+    functions! {
+        "*" 2..=2 => |x| x[0] * x[1];
+        "/" 2..=2 => |x| x[0] / x[1];
+    },
+];
 
 const FUNCTIONS: &[Function] = functions! {
     "abs" 1..=1 => |x| x[0].abs();
@@ -93,7 +96,7 @@ impl Expression {
             at: 0,
             depth: 0,
         };
-        let expression = parser.sum()?;
+        let expression = parser.operators(0)?;
         match parser.peek() {
             None => Ok(expression),
             Some(found) => Err(format!(
@@ -108,17 +111,6 @@ impl Expression {
         match self {
             Self::Constant(value) => *value,
             Self::Time => t,
-            Self::Negated(inner) => -inner.at(t),
-            Self::Binary(operator, sides) => {
-                let [left, right] = [sides[0].at(t), sides[1].at(t)];
-                match operator {
-                    Operator::Add => left + right,
-                    Operator::Subtract => left - right,
-                    Operator::Multiply => left * right,
-                    Operator::Divide => left / right,
-                    Operator::Power => left.powf(right),
-                }
-            }
             Self::Call(function, arguments) => {
                 let values: Vec<f64> = arguments.iter().map(|argument| argument.at(t)).collect();
                 (function.compute)(&values)
@@ -131,8 +123,6 @@ impl Expression {
         match self {
             Self::Constant(_) => false,
             Self::Time => true,
-            Self::Negated(inner) => inner.changes(),
-            Self::Binary(_, sides) => sides.iter().any(Self::changes),
             Self::Call(_, arguments) => arguments.iter().any(Self::changes),
         }
     }
@@ -183,67 +173,36 @@ impl Parser<'_> {
         result
     }
 
-    fn sum(&mut self) -> Result<Expression, String> {
-        let mut left = self.product()?;
-        let mut terms = 0;
-        loop {
-            let operator = match self.peek() {
-                Some('+') => Operator::Add,
-                Some('-') => Operator::Subtract,
-                _ => return Ok(left),
-            };
-            self.at += 1;
-            left = self.joined(operator, left, Self::product, &mut terms)?;
+    /// A chain of operators of one level between operands of the next.
+    fn operators(&mut self, level: usize) -> Result<Expression, String> {
+        let Some(operators) = OPERATORS.get(level) else {
+            return self.signed();
+        };
+        let mut left = self.operators(level + 1)?;
+        let mut links = 0;
+        while let Some(operator) = operators.iter().find(|known| self.take(known.name)) {
+            // a chain grows to the left, so its length counts as depth
+            links += 1;
+            if links > MAX_DEPTH {
+                return Err("it is too long".to_owned());
+            }
+            left = Expression::Call(operator, vec![left, self.operators(level + 1)?]);
         }
-    }
-
-    fn product(&mut self) -> Result<Expression, String> {
-        let mut left = self.signed()?;
-        let mut factors = 0;
-        loop {
-            let operator = match self.peek() {
-                Some('*') => Operator::Multiply,
-                Some('/') => Operator::Divide,
-                _ => return Ok(left),
-            };
-            self.at += 1;
-            left = self.joined(operator, left, Self::signed, &mut factors)?;
-        }
-    }
-
-    /// `left operator right`. A chain grows to the left, so its length counts as depth.
-    fn joined(
-        &mut self,
-        operator: Operator,
-        left: Expression,
-        read: fn(&mut Self) -> Result<Expression, String>,
-        links: &mut usize,
-    ) -> Result<Expression, String> {
-        *links += 1;
-        if *links > MAX_DEPTH {
-            return Err("it is too long".to_owned());
-        }
-        Ok(Expression::Binary(operator, Box::new([left, read(self)?])))
+        Ok(left)
     }
 
     fn signed(&mut self) -> Result<Expression, String> {
         if self.take("-") {
-            Ok(Expression::Negated(Box::new(self.nested(Self::signed)?)))
-        } else if self.take("+") {
-            self.nested(Self::signed)
-        } else {
-            self.power()
+            let inner = self.nested(Self::signed)?;
+            return Ok(Expression::Call(NEGATED, vec![inner]));
         }
-    }
-
-    fn power(&mut self) -> Result<Expression, String> {
+        if self.take("+") {
+            return self.nested(Self::signed);
+        }
         let base = self.atom()?;
         if self.take("^") || self.take("**") {
             let exponent = self.nested(Self::signed)?;
-            return Ok(Expression::Binary(
-                Operator::Power,
-                Box::new([base, exponent]),
-            ));
+            return Ok(Expression::Call(POWER, vec![base, exponent]));
         }
         Ok(base)
     }
@@ -253,7 +212,7 @@ impl Parser<'_> {
             None => Err("it ends where a number, `t` or `(` should follow".to_owned()),
             Some('(') => {
                 self.at += 1;
-                let inner = self.nested(Self::sum)?;
+                let inner = self.nested(|parser| parser.operators(0))?;
                 self.close()?;
                 Ok(inner)
             }
@@ -340,16 +299,14 @@ impl Parser<'_> {
         self.take("(");
         let mut arguments = vec![];
         if self.peek() != Some(')') {
-            loop {
-                arguments.push(self.nested(Self::sum)?);
-                if !self.take(",") {
-                    break;
-                }
+            arguments.push(self.nested(|parser| parser.operators(0))?);
+            while self.take(",") {
+                arguments.push(self.nested(|parser| parser.operators(0))?);
             }
         }
         self.close()?;
         if (function.least..=function.most).contains(&arguments.len()) {
-            return Ok(Expression::Call(*function, arguments));
+            return Ok(Expression::Call(function, arguments));
         }
         let takes = match (function.least, function.most) {
             (1, 1) => "1 argument".to_owned(),

@@ -1,6 +1,6 @@
 //! Files that are complete or absent: written under a temporary name in the same folder, then renamed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,11 +99,7 @@ pub fn write_whole(
 ) -> Result<(), OutputError> {
     let temporary = temporary_path(path);
     let result = (|| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)?;
-        let mut out = BufWriter::new(file);
+        let mut out = BufWriter::new(File::create_new(&temporary)?);
         write(&mut out)?;
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         if sync {

@@ -17,7 +17,7 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 use thiserror::Error;
 
 /// Most pixels that are read: 8192 x 8192.
@@ -29,28 +29,20 @@ const MOST_MEMORY: u64 = 1 << 30;
 
 /// Why a picture cannot be read.
 #[derive(Debug, Error)]
-pub enum PictureError {
-    /// The file cannot be opened or read.
-    #[error("cannot read the picture `{}`", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file's content cannot be decoded.
-    #[error("cannot read the picture `{}`", .path.display())]
-    Undecodable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: DecodeError,
-    },
+#[error("cannot read the picture `{}`", .path.display())]
+pub struct PictureError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: DecodeError,
 }
 
 /// Why bytes cannot be decoded as a picture.
 #[derive(Debug, Error)]
 pub enum DecodeError {
+    /// The file cannot be opened or read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
     /// The bytes do not begin like any known format.
     #[error("it is not a BMP, GIF, JPEG, PNG, TIFF or WebP file")]
     UnknownFormat,
@@ -86,15 +78,7 @@ pub enum DecodeError {
 /// # Errors
 /// If the file is not a picture, damaged, or too large.
 pub fn load_rgb(path: &Path) -> Result<RgbImage, PictureError> {
-    load(path).map(|image| over(image, 255).into_rgb8())
-}
-
-/// Reads a mask: the brightness of the picture, with transparent pixels blended with black.
-///
-/// # Errors
-/// If the file is not a picture, damaged, or too large.
-pub fn load_grey(path: &Path) -> Result<GrayImage, PictureError> {
-    load(path).map(|image| over(image, 0).into_luma8())
+    decode_rgb(&read_bytes(path)?).map_err(failed(path))
 }
 
 /// Reads a picture as a tensor `[1, 3, height, width]` in 0..=1; transparent pixels are blended with white.
@@ -110,19 +94,15 @@ pub fn load_tensor(path: &Path, device: &Device) -> anyhow::Result<Tensor> {
 /// # Errors
 /// If the bytes are not a picture, damaged, or too many pixels.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-    decode(bytes).map(|image| over(image, 255).into_rgb8())
+    decode(bytes).map(|image| over_white(image).into_rgb8())
 }
 
 /// The pixels as `[3, height, width]` in 0..=1, flat.
 pub fn to_chw(image: &RgbImage) -> Vec<f32> {
     let (pixels, _) = image.as_raw().as_chunks::<3>();
-    (0..3)
-        .flat_map(|channel| {
-            pixels
-                .iter()
-                .map(move |pixel| f32::from(pixel[channel]) / 255.0)
-        })
-        .collect()
+    let plane =
+        |channel| (pixels.iter()).map(move |pixel: &[u8; 3]| f32::from(pixel[channel]) / 255.0);
+    (0..3).flat_map(plane).collect()
 }
 
 /// The picture of `[3, height, width]` values, rounded to the nearest of 256 levels; values outside of 0..=1 are
@@ -172,31 +152,28 @@ pub fn from_tensor(image: &Tensor) -> candle_core::Result<RgbImage> {
 /// # Errors
 /// If it cannot be read, is not a plain file, is camera RAW, or is too large.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
-    let unreadable = |source| PictureError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let undecodable = |source| PictureError::Undecodable {
-        path: path.to_owned(),
-        source,
-    };
+    read_file(path).map_err(failed(path))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, DecodeError> {
     // reading a pipe would block
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is not a file")));
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file").into());
     }
-    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = vec![];
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    (File::open(path)?.take(LARGEST_FILE + 1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(undecodable(DecodeError::TooLarge));
+        return Err(DecodeError::TooLarge);
     }
     // decoded as TIFF, it would give only its thumbnail
-    if let Some(format) = formats::camera_raw(path, &bytes) {
-        return Err(undecodable(DecodeError::NotRead(format)));
+    formats::camera_raw(path, &bytes).map_or(Ok(bytes), |format| Err(DecodeError::NotRead(format)))
+}
+
+fn failed(path: &Path) -> impl Fn(DecodeError) -> PictureError {
+    move |source| PictureError {
+        path: path.to_owned(),
+        source,
     }
-    Ok(bytes)
 }
 
 /// Whether a file's content is of a supported format, whatever its extension. TIFF does not count, because camera RAW begins like it.
@@ -216,13 +193,6 @@ pub fn begins_like_one(path: &Path) -> bool {
 /// If the bytes do not begin like a picture.
 pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
     Ok(reader(bytes)?.into_dimensions()?)
-}
-
-fn load(path: &Path) -> Result<DynamicImage, PictureError> {
-    decode(&read_bytes(path)?).map_err(|source| PictureError::Undecodable {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// A reader of the bytes in the format that their signature names.
@@ -265,8 +235,8 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
     Ok(image)
 }
 
-/// The picture blended with a background of that level.
-fn over(image: DynamicImage, ground: u8) -> DynamicImage {
+/// The picture blended with white.
+fn over_white(image: DynamicImage) -> DynamicImage {
     if !image.color().has_alpha() {
         return image;
     }
@@ -274,7 +244,7 @@ fn over(image: DynamicImage, ground: u8) -> DynamicImage {
     let (width, height) = rgba.dimensions();
     let rgb = RgbImage::from_fn(width, height, |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
-        let ground = u32::from(ground) * (255 - alpha);
+        let ground = 255 * (255 - alpha);
         image::Rgb([red, green, blue].map(|level| ((level * alpha + ground + 127) / 255) as u8))
     });
     DynamicImage::ImageRgb8(rgb)
@@ -305,7 +275,7 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageFormat, Rgb, Rgba, RgbaImage};
+    use image::{GrayImage, ImageFormat, Rgb, Rgba, RgbaImage};
 
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(vec![]);

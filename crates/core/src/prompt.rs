@@ -90,6 +90,13 @@ impl Prompt {
     }
 }
 
+/// [`Prompt::new`].
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
 fn one() -> Schedule {
     Schedule::from(1.0)
 }
@@ -179,7 +186,7 @@ impl PromptSchedule {
     }
 
     /// Whether an edit has removed the prompt.
-    pub fn leaves(&self) -> bool {
+    pub fn is_fading_out(&self) -> bool {
         self.goes.is_some()
     }
 
@@ -203,10 +210,7 @@ impl PromptSchedule {
                 1.0
             }
         };
-        let rise = self
-            .from
-            .as_ref()
-            .map_or(1.0, |from| ramp(step - steps(from)));
+        let rise = (self.from.as_ref()).map_or(1.0, |from| ramp(step - steps(from)));
         let fall = (self.until.as_ref()).map_or(1.0, |until| ramp(steps(until) - 1.0 - step));
         let comes = self.comes.map_or(1.0, |fade| fade.done(at.clock));
         let goes = self.goes.map_or(1.0, |fade| 1.0 - fade.done(at.clock));

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::Schedule;
+use crate::check::MAX_SIDE;
 
 /// A list of maps and plain scalars, or one of these.
 pub fn entries<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -20,7 +21,7 @@ pub fn entries<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Width and height: a list of two, or `WIDTHxHEIGHT`.
 pub fn size(_: &mut SchemaGenerator) -> Schema {
-    let side = json!({ "type": "integer", "minimum": 1, "maximum": 16384 });
+    let side = json!({ "type": "integer", "minimum": 1, "maximum": MAX_SIDE });
     json_schema!({
         "anyOf": [
             { "type": "array", "items": side, "minItems": 2, "maxItems": 2 },

@@ -1,7 +1,7 @@
-//! The shorter ways in which parts of a configuration may be written.
+//! Shorthand: the shorter ways in which parts of a configuration may be written.
 //!
-//! They are read by hand-written visitors: serde's tagged and untagged enums would read the whole value before they look
-//! at it, and with that lose where in the file it stands.
+//! Hand-written visitors read it, because serde's tagged and untagged enums buffer a value before they look at it, and so lose its location in
+//! the file.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,29 +9,15 @@ use std::marker::PhantomData;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use crate::Prompt;
-
-/// What may be written as a single text.
-pub trait Word: Sized {
-    /// What that text means; the rest takes the defaults.
-    fn word(text: &str) -> Self;
-}
-
-impl Word for Prompt {
-    fn word(text: &str) -> Self {
-        Self::new(text)
-    }
-}
-
-/// A list, or its only entry; an entry is a map or a text.
+/// Reads a list, or its only entry; an entry is a map or a text.
 pub fn entries<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Word,
+    T: Deserialize<'de> + for<'a> From<&'a str>,
 {
     struct Entries<T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de> + Word> Visitor<'de> for Entries<T> {
+    impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Visitor<'de> for Entries<T> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +25,7 @@ where
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
-            Ok(vec![T::word(text)])
+            Ok(vec![T::from(text)])
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
@@ -55,22 +41,22 @@ where
     deserializer.deserialize_str(Entries(PhantomData))
 }
 
-/// Likewise, where nothing need be said.
+/// [`entries`] of an optional value.
 pub fn some_entries<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Word,
+    T: Deserialize<'de> + for<'a> From<&'a str>,
 {
     entries(deserializer).map(Some)
 }
 
 struct Entry<T>(T);
 
-impl<'de, T: Deserialize<'de> + Word> Deserialize<'de> for Entry<T> {
+impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entry<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct EntryVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de> + Word> Visitor<'de> for EntryVisitor<T> {
+        impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Visitor<'de> for EntryVisitor<T> {
             type Value = Entry<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +64,7 @@ impl<'de, T: Deserialize<'de> + Word> Deserialize<'de> for Entry<T> {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry<T>, E> {
-                Ok(Entry(T::word(text)))
+                Ok(Entry(T::from(text)))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry<T>, A::Error> {
@@ -90,7 +76,7 @@ impl<'de, T: Deserialize<'de> + Word> Deserialize<'de> for Entry<T> {
     }
 }
 
-/// `[width, height]` or `WIDTHxHEIGHT`.
+/// Reads `[width, height]` or `WIDTHxHEIGHT`.
 pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
     struct Size;
 
@@ -120,7 +106,7 @@ pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D:
     deserializer.deserialize_any(Size)
 }
 
-/// A whole number without a sign, with spaces around it or not.
+/// A whole number without a sign; white space around it is ignored.
 fn digits(text: &str) -> Option<usize> {
     let text = text.trim();
     if text.bytes().all(|b| b.is_ascii_digit()) {

@@ -12,7 +12,7 @@ use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cutout::Cutout;
+use crate::cutout_layer::Cutout;
 
 /// Declares the augmentations: each is a bare word, or a map of the word and its configuration.
 macro_rules! registry {

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clip::{Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
-use phantasia_core::{
-    Fade, Prompt, PromptSchedule, Schedule, config, picture, shorthand, unique_label,
-};
+use phantasia_core::{Fade, Prompt, PromptSchedule, Schedule, config, picture, unique_label};
 
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
@@ -49,9 +47,10 @@ config! {
     }
 }
 
-impl shorthand::Word for Config {
-    fn word(text: &str) -> Self {
-        Self::new(text)
+/// [`Config::new`].
+impl From<&str> for Config {
+    fn from(model: &str) -> Self {
+        Self::new(model)
     }
 }
 

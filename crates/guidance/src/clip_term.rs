@@ -108,7 +108,7 @@ impl ClipTerm {
             loss += found.loss / total as f64;
             for prompt in &guide.prompts {
                 // metrics leave out what an edit has replaced
-                if !tower.scores() || prompt.schedule.leaves() {
+                if !tower.scores() || prompt.schedule.is_fading_out() {
                     continue;
                 }
                 let plain = &prompt.embedding.plain[index];

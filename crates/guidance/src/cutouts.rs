@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{Augment, affine, jitter, noise};
-use crate::cutout::color::ColorMatrix;
-use crate::cutout::{Cutout, Cutouts};
+use crate::cutout_layer::color::ColorMatrix;
+use crate::cutout_layer::{Cutout, Cutouts};
 
 /// CLIPs with a smaller input than this recognise too little in a small cutout.
 const SMALL_INPUT: usize = 128;

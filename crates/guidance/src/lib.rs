@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
-//! use guidance::{Objective, TermContext, Terms, terms::saturation};
+//! use phantasia_guidance::{Objective, TermContext, Terms, terms::saturation};
 //! use phantasia_core::StepContext;
 //!
 //! # fn main() -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ pub mod augment;
 pub mod clip_guide;
 mod clip_term;
 mod context;
-mod cutout;
+mod cutout_layer;
 pub mod cutouts;
 mod distance;
 mod image_term;

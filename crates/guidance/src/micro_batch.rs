@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use clip::Tower;
 use frozen::{Layer, add_to};
 
-use crate::cutout::Cutouts;
+use crate::cutout_layer::Cutouts;
 
 /// The gradient, in the shape of the image, of a loss of the embeddings of an image's cutouts.
 ///

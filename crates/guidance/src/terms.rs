@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use anyhow::Result;
-//! use guidance::{ImageTerm, Term, TermConfig, TermContext};
+//! use phantasia_guidance::{ImageTerm, Term, TermConfig, TermContext};
 //! use phantasia_core::Schedule;
 //! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};

@@ -76,31 +76,35 @@ impl Checkpoint {
     /// Opens a file and reads what it holds.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let origin = path.display().to_string();
-        let fail = |source| CheckpointError::Read {
-            origin: origin.clone(),
-            source,
-        };
+        let fail = |source| CheckpointError::Read(origin.clone(), source);
         let mut file = File::open(path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
         let mut start = Vec::new();
         (file.by_ref().take(48).read_to_end(&mut start)).map_err(fail)?;
         let file = Arc::new(Mutex::new(file));
-        match Format::of(&start) {
-            Format::Safetensors => Self::safetensors(origin, Source::File(file), length),
-            Format::Pickle(format) => match pickle::read(file, length, format) {
-                Ok(contents) => Ok(Self {
-                    unreadable: contents.found.unreadable,
-                    prefix: contents.prefix,
-                    ..Self::of(origin, contents.sources, contents.found.tensors)
-                }),
-                Err(what) => Err(CheckpointError::Pickle { origin, what }),
-            },
-            Format::Index => Self::sharded(path, &origin),
-            Format::Unknown(what) => Err(CheckpointError::Pickle {
-                origin,
-                what: what.to_owned(),
-            }),
+        // safetensors begin with the length of a header, which is JSON
+        if start.get(8) == Some(&b'{') {
+            return Self::safetensors(origin, Source::File(file), length);
         }
+        let pickle = |what: &str| CheckpointError::Pickle(origin.clone(), what.to_owned());
+        let format = match start.as_slice() {
+            [b'P', b'K', 3, 4, ..] => pickle::Format::Zip,
+            [0x80, 1..=5, ..] => pickle::Format::Legacy,
+            [b'<', ..] => return Err(pickle("it is a web page, not a checkpoint; fetch it again")),
+            _ if start.starts_with(b"version https://git-lfs") => {
+                return Err(pickle(
+                    "it is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
+                ));
+            }
+            [b'{', ..] => return Self::sharded(path, &origin),
+            _ => return Self::safetensors(origin, Source::File(file), length),
+        };
+        let contents = pickle::read(file, length, format).map_err(|what| pickle(&what))?;
+        Ok(Self {
+            unreadable: contents.found.unreadable,
+            prefix: contents.prefix,
+            ..Self::of(origin, contents.sources, contents.found.tensors)
+        })
     }
 
     /// Reads the header of a safetensors file that is part of the program; `origin` names it in errors.
@@ -129,20 +133,18 @@ impl Checkpoint {
         let mut prefixes = BTreeSet::new();
         for name in shards(path)? {
             if !is_plain(&name) {
-                return Err(CheckpointError::Index {
-                    origin: origin.to_owned(),
-                    what: format!("`{name}` is not the name of a file in its folder"),
-                });
+                return Err(CheckpointError::Index(
+                    origin.to_owned(),
+                    format!("`{name}` is not the name of a file in its folder"),
+                ));
             }
             let part = Self::open(&path.with_file_name(name))?;
             let offset = whole.parts.len();
             whole.parts.extend(part.parts);
-            whole
-                .entries
-                .extend(part.entries.into_iter().map(|(key, mut entry)| {
-                    entry.part += offset;
-                    (key, entry)
-                }));
+            for (key, mut entry) in part.entries {
+                entry.part += offset;
+                whole.entries.insert(key, entry);
+            }
             whole.unreadable.extend(part.unreadable);
             prefixes.insert(part.prefix);
         }
@@ -156,14 +158,8 @@ impl Checkpoint {
     fn safetensors(origin: String, source: Source, length: u64) -> Result<Self, CheckpointError> {
         let header = Header::read(length, |start, length| source.read(start, length));
         let header = header.map_err(|error| match error {
-            SafetensorsError::Read(source) => CheckpointError::Read {
-                origin: origin.clone(),
-                source,
-            },
-            SafetensorsError::Damaged(what) => CheckpointError::Damaged {
-                origin: origin.clone(),
-                what,
-            },
+            SafetensorsError::Read(source) => CheckpointError::Read(origin.clone(), source),
+            SafetensorsError::Damaged(what) => CheckpointError::Damaged(origin.clone(), what),
         })?;
         let entries = (header.entries.into_iter())
             .map(|(key, entry)| {
@@ -263,19 +259,16 @@ impl Checkpoint {
             let elements = (shape.iter()).try_fold(1usize, |count, &dim| count.checked_mul(dim));
             let wanted = elements.and_then(|count| count.checked_mul(width));
             if wanted.map(|wanted| wanted as u64) != Some(bytes) {
-                return Err(CheckpointError::Damaged {
-                    origin: part.origin.clone(),
-                    what: format!("`{key}` has {bytes} bytes, not those of its shape"),
-                });
+                return Err(CheckpointError::Damaged(
+                    part.origin.clone(),
+                    format!("`{key}` has {bytes} bytes, not those of its shape"),
+                ));
             }
         }
-        let bytes = read(&part.origin, &part.source, entry.start, bytes as usize)?;
-        Ok(values::tensor(
-            &bytes,
-            &entry.dtype,
-            shape,
-            entry.strides.as_deref(),
-        )?)
+        let bytes = part.source.read(entry.start, bytes as usize);
+        let bytes = bytes.map_err(|source| CheckpointError::Read(part.origin.clone(), source))?;
+        let strides = entry.strides.as_deref();
+        Ok(values::tensor(&bytes, &entry.dtype, shape, strides)?)
     }
 
     fn nearest(&self, key: &str) -> String {
@@ -287,43 +280,4 @@ impl Checkpoint {
                 format!(" (the nearest is `{other}`)")
             })
     }
-}
-
-/// The format of a file, as its first bytes show.
-enum Format {
-    Safetensors,
-    Pickle(pickle::Format),
-    Index,
-    Unknown(&'static str),
-}
-
-impl Format {
-    fn of(start: &[u8]) -> Self {
-        // safetensors begin with the length of a header, which is JSON
-        if start.get(8) == Some(&b'{') {
-            return Self::Safetensors;
-        }
-        match start {
-            [b'P', b'K', 3, 4, ..] => Self::Pickle(pickle::Format::Zip),
-            [b'{', ..] => Self::Index,
-            [0x80, 1..=5, ..] => Self::Pickle(pickle::Format::Legacy),
-            _ if start.starts_with(b"version https://git-lfs") => Self::Unknown(
-                "it is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
-            ),
-            [b'<', ..] => Self::Unknown("it is a web page, not a checkpoint; fetch it again"),
-            _ => Self::Safetensors,
-        }
-    }
-}
-
-fn read(
-    origin: &str,
-    source: &Source,
-    start: u64,
-    length: usize,
-) -> Result<Vec<u8>, CheckpointError> {
-    (source.read(start, length)).map_err(|source| CheckpointError::Read {
-        origin: origin.to_owned(),
-        source,
-    })
 }

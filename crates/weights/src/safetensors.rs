@@ -49,44 +49,37 @@ impl Header {
         length: u64,
         read: impl Fn(u64, usize) -> io::Result<Vec<u8>>,
     ) -> Result<Self, SafetensorsError> {
-        let damaged = |what: String| Err(SafetensorsError::Damaged(what));
+        let damaged = SafetensorsError::Damaged;
         if length < 8 {
-            return damaged(format!("it has {length} bytes"));
+            return Err(damaged(format!("it has {length} bytes")));
         }
         let mut size = [0; 8];
         size.copy_from_slice(&read(0, 8)?);
         let size = u64::from_le_bytes(size);
         if size > HEADER_LIMIT || size > length - 8 {
-            return damaged(format!("its header would have {size} bytes of {length}"));
+            let what = format!("its header would have {size} bytes of {length}");
+            return Err(damaged(what));
         }
         let data_start = 8 + size;
-        let mut header = Self {
-            entries: BTreeMap::new(),
-            data_start,
-        };
-        let json: BTreeMap<String, Value> = match serde_json::from_slice(&read(8, size as usize)?) {
-            Ok(json) => json,
-            Err(error) => return damaged(format!("its header is not JSON ({error})")),
-        };
-        let broken = |key: &str, error: serde_json::Error| {
-            SafetensorsError::Damaged(format!("the entry of `{key}` is broken ({error})"))
-        };
+        let mut json: BTreeMap<String, Value> = serde_json::from_slice(&read(8, size as usize)?)
+            .map_err(|error| damaged(format!("its header is not JSON ({error})")))?;
+        json.remove("__metadata__");
+        let data_length = length - data_start;
+        let mut entries = BTreeMap::new();
         for (key, value) in json {
-            if key == "__metadata__" {
-                continue;
-            }
-            let entry: Entry =
-                serde_json::from_value(value).map_err(|error| broken(&key, error))?;
+            let entry: Entry = serde_json::from_value(value)
+                .map_err(|error| damaged(format!("the entry of `{key}` is broken ({error})")))?;
             let (start, end) = entry.data_offsets;
-            if start > end || end > length - data_start {
-                return damaged(format!(
-                    "`{key}` would end at byte {end} of {}",
-                    length - data_start
-                ));
+            if start > end || end > data_length {
+                let what = format!("`{key}` would end at byte {end} of {data_length}");
+                return Err(damaged(what));
             }
-            header.entries.insert(key, entry);
+            entries.insert(key, entry);
         }
-        Ok(header)
+        Ok(Self {
+            entries,
+            data_start,
+        })
     }
 }
 

@@ -8,57 +8,58 @@ use phantasia_core::{Schedule, StepOrPercent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Denoise, Diffusion, LoadOptions, Sampler, Space, Spacing, TextGuidance};
+use super::{Denoiser, Diffusion, LoadOptions, Sampler, Space, Spacing, TextGuidance};
 use super::{is_conditional, load};
 use crate::{Build, BuildContext, Generator};
 
-/// Guided diffusion: a sampler goes from noise to a picture, guided by the prompts. The steps of the render are the sampler's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "DiffusionConfig")]
-pub struct Config {
-    /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
-    #[schemars(extend("format" = "model"))]
-    pub model: String,
-    /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
-    pub prompt: Option<String>,
-    /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0.
-    pub negative_prompt: Option<String>,
-    /// The scale of classifier-free guidance from the negative text to the wanted one: 1 uses the wanted text alone and takes half the
-    /// time, null is 7.5.
-    #[schemars(range(min = 0, max = 100))]
-    pub cfg: Option<f64>,
-    /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
-    #[schemars(extend("format" = "model"))]
-    pub vae: Option<String>,
-    /// The rule of a step.
-    pub sampler: Sampler,
-    /// Which noise levels are used; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
-    /// `leading` for `ddim`, `linspace` for the others.
-    pub spacing: Option<Spacing>,
-    /// How much new noise a step adds (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
-    #[schemars(range(min = 0, max = 1))]
-    pub eta: Option<f64>,
-    /// How many noise levels are left out at the noisy end, beside the steps that are made: a number, or a share of all levels. Null leaves
-    /// out none, and half of them where there is a picture to start from, so that something of it is kept.
-    pub skip: Option<StepOrPercent>,
-    /// Whether the gradient goes through the network.
-    pub guidance: GuidanceMode,
-    /// The factor of the gradient.
-    #[schemars(range(min = 0))]
-    pub scale: Schedule,
-    /// The largest root mean square of the gradient after that; null has no bound.
-    #[schemars(extend("exclusiveMinimum" = 0))]
-    pub clamp: Option<f64>,
-    /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
-    pub blend: bool,
-    /// Clamp what the network predicts to the range of a picture; null takes the setting of the model's scheduler.
-    pub clip_sample: Option<bool>,
-    /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
-    #[schemars(inner(range(min = 1, max = 16384)))]
-    pub resolution: Option<[usize; 2]>,
-    /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
-    pub gradient_checkpointing: bool,
+phantasia_core::config! {
+    /// Guided diffusion: a sampler goes from noise to a picture, guided by the prompts. The steps of the render are the sampler's.
+    #[schemars(rename = "DiffusionConfig")]
+    pub struct Config {
+        /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
+        #[schemars(extend("format" = "model"))]
+        pub model: String = String::new(),
+        /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+        pub prompt: Option<String> = None,
+        /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0.
+        pub negative_prompt: Option<String> = None,
+        /// The scale of classifier-free guidance from the negative text to the wanted one: 1 uses the wanted text alone and takes half the
+        /// time, null is 7.5.
+        #[schemars(range(min = 0, max = 100))]
+        pub cfg: Option<f64> = None,
+        /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
+        #[schemars(extend("format" = "model"))]
+        pub vae: Option<String> = None,
+        /// The rule of a step.
+        pub sampler: Sampler = Sampler::Ddim,
+        /// Which noise levels are used; null takes the model's own where that is `trailing` (SD-Turbo), else the sampler's:
+        /// `leading` for `ddim`, `linspace` for the others.
+        pub spacing: Option<Spacing> = None,
+        /// How much new noise a step adds (`ddim`, 0 where it is null, and `euler_ancestral`, 1 where it is null).
+        #[schemars(range(min = 0, max = 1))]
+        pub eta: Option<f64> = None,
+        /// How many noise levels are left out at the noisy end, beside the steps that are made: a number, or a share of all levels. Null leaves
+        /// out none, and half of them where there is a picture to start from, so that something of it is kept.
+        pub skip: Option<StepOrPercent> = None,
+        /// Whether the gradient goes through the network.
+        pub guidance: GuidanceMode = GuidanceMode::Through,
+        /// The factor of the gradient.
+        #[schemars(range(min = 0))]
+        // Disco Diffusion's
+        pub scale: Schedule = 5000.0.into(),
+        /// The largest root mean square of the gradient after that; null has no bound.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        pub clamp: Option<f64> = Some(0.05),
+        /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
+        pub blend: bool = false,
+        /// Clamp what the network predicts to the range of a picture; null takes the setting of the model's scheduler.
+        pub clip_sample: Option<bool> = None,
+        /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
+        #[schemars(inner(range(min = 1, max = 16384)))]
+        pub resolution: Option<[usize; 2]> = None,
+        /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
+        pub gradient_checkpointing: bool = false,
+    }
 }
 
 /// Whether guidance goes through the network.
@@ -72,30 +73,6 @@ pub enum GuidanceMode {
     Around,
     /// The gradient of the noisy picture, through the network.
     Through,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            model: String::new(),
-            prompt: None,
-            negative_prompt: None,
-            cfg: None,
-            vae: None,
-            sampler: Sampler::Ddim,
-            spacing: None,
-            eta: None,
-            skip: None,
-            guidance: GuidanceMode::Through,
-            // Disco Diffusion's
-            scale: Schedule::from(5000.0),
-            clamp: Some(0.05),
-            blend: false,
-            clip_sample: None,
-            resolution: None,
-            gradient_checkpointing: false,
-        }
-    }
 }
 
 /// How much is skipped where there is an image to start from.
@@ -126,7 +103,7 @@ impl Build for Config {
             self.refuse_texts()?;
             let model = load(&folder, loading, context.device).with_context(failure)?;
             context.warnings.extend_from_slice(model.network.warnings());
-            (Arc::new(model) as Arc<dyn Denoise>, Space::Pixels)
+            (Arc::new(model) as Arc<dyn Denoiser>, Space::Pixels)
         };
         Ok(Box::new(Diffusion::new(self, model, space, context)?))
     }

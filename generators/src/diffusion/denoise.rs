@@ -5,14 +5,14 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, bail};
 use frozen::{Layer, Pullback};
 
-use super::levels::Levels;
+use super::noise_schedule::NoiseSchedule;
 use crate::ClampWithGrad;
 
 /// What predicts the clean image: `denoised = model(x, sigma)` (Karras et al. 2022).
 ///
 /// `x` is `[batch, channels, height, width]`, a clean image in -1..=1 plus `sigma` times standard normal noise; the value has
 /// its shape.
-pub trait Denoise: Send + Sync {
+pub trait Denoiser: Send + Sync {
     /// The clean image. Nothing is kept for a backward pass.
     fn eval(&self, x: &Tensor, sigma: f64) -> Result<Tensor>;
 
@@ -20,7 +20,7 @@ pub trait Denoise: Send + Sync {
     fn vjp(&self, x: &Tensor, sigma: f64) -> Result<(Tensor, Pullback)>;
 
     /// The noise levels that it was trained at.
-    fn levels(&self) -> &Levels;
+    fn levels(&self) -> &NoiseSchedule;
 
     /// What both sides of its images must be a multiple of.
     fn multiple(&self) -> usize;
@@ -51,20 +51,20 @@ pub trait Network: Send + Sync {
     }
 }
 
-/// A network of discrete times as a [`Denoise`].
+/// A network of discrete times as a [`Denoiser`].
 #[derive(Clone)]
-pub struct Discrete {
+pub struct DiscreteDenoiser {
     /// The network.
     pub network: Arc<dyn Network>,
     /// The noise levels of its times.
-    pub levels: Levels,
+    pub levels: NoiseSchedule,
     /// What it predicts.
     pub prediction: Prediction,
     /// Clamp the clean image to -range..=range, with the gradient of [`ClampWithGrad`].
     pub clip: Option<f64>,
 }
 
-impl Discrete {
+impl DiscreteDenoiser {
     /// The factors of `x` and of the network's output in the clean image, `sigma` given.
     fn shares(&self, sigma: f64) -> (f64, f64) {
         let square = 1.0 + sigma * sigma;
@@ -98,7 +98,7 @@ fn clip(x: &Tensor, range: f64) -> Result<(Tensor, Pullback)> {
     Ok((y.affine(2.0 * range, -range)?, pullback))
 }
 
-impl Denoise for Discrete {
+impl Denoiser for DiscreteDenoiser {
     fn eval(&self, x: &Tensor, sigma: f64) -> Result<Tensor> {
         let (scale, network) = self.network(sigma)?;
         let (of_x, of_y) = self.shares(sigma);
@@ -125,7 +125,7 @@ impl Denoise for Discrete {
         Ok((clean, Box::new(move |grad| back(&inside(grad)?))))
     }
 
-    fn levels(&self) -> &Levels {
+    fn levels(&self) -> &NoiseSchedule {
         &self.levels
     }
 
@@ -134,40 +134,40 @@ impl Denoise for Discrete {
     }
 }
 
-/// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `unwanted + scale *
-/// (wanted - unwanted)`, away from the prediction for one text and towards that for another.
+/// Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `negative + scale *
+/// (positive - negative)`, away from the prediction for one text and towards that for another.
 #[derive(Clone)]
-pub struct ClassifierFree {
-    /// The model conditioned on the wanted text.
-    pub wanted: Arc<dyn Denoise>,
-    /// The model conditioned on the unwanted text, which may be empty.
-    pub unwanted: Arc<dyn Denoise>,
-    /// 1 is the wanted text alone, 0 the unwanted one.
+pub struct ClassifierFreeGuidance {
+    /// The model conditioned on the positive text.
+    pub positive: Arc<dyn Denoiser>,
+    /// The model conditioned on the negative text, which may be empty.
+    pub negative: Arc<dyn Denoiser>,
+    /// 1 is the positive text alone, 0 the negative one.
     pub scale: f64,
 }
 
-impl Denoise for ClassifierFree {
+impl Denoiser for ClassifierFreeGuidance {
     fn eval(&self, x: &Tensor, sigma: f64) -> Result<Tensor> {
-        let (wanted, unwanted) = (self.wanted.eval(x, sigma)?, self.unwanted.eval(x, sigma)?);
-        (wanted * self.scale)? + (unwanted * (1.0 - self.scale))?
+        let (positive, negative) = (self.positive.eval(x, sigma)?, self.negative.eval(x, sigma)?);
+        (positive * self.scale)? + (negative * (1.0 - self.scale))?
     }
 
     fn vjp(&self, x: &Tensor, sigma: f64) -> Result<(Tensor, Pullback)> {
-        let (wanted, pull_wanted) = self.wanted.vjp(x, sigma)?;
-        let (unwanted, pull_unwanted) = self.unwanted.vjp(x, sigma)?;
+        let (positive, pull_positive) = self.positive.vjp(x, sigma)?;
+        let (negative, pull_negative) = self.negative.vjp(x, sigma)?;
         let scale = self.scale;
-        let y = ((wanted * scale)? + (unwanted * (1.0 - scale))?)?;
+        let y = ((positive * scale)? + (negative * (1.0 - scale))?)?;
         let back = move |grad: &Tensor| {
-            pull_wanted(&(grad * scale)?)? + pull_unwanted(&(grad * (1.0 - scale))?)?
+            pull_positive(&(grad * scale)?)? + pull_negative(&(grad * (1.0 - scale))?)?
         };
         Ok((y, Box::new(back)))
     }
 
-    fn levels(&self) -> &Levels {
-        self.wanted.levels()
+    fn levels(&self) -> &NoiseSchedule {
+        self.positive.levels()
     }
 
     fn multiple(&self) -> usize {
-        self.wanted.multiple()
+        self.positive.multiple()
     }
 }

@@ -13,8 +13,8 @@ use weights::models::{ModelKind, file_in};
 
 use crate::AutoencoderError;
 
-use super::denoise::{Discrete, Prediction};
-use super::levels::{Betas, Levels, Spacing};
+use super::denoise::{DiscreteDenoiser, Prediction};
+use super::noise_schedule::{Betas, NoiseSchedule, Spacing};
 use super::unet::{CONDITIONAL, MARK, UNCONDITIONAL, UNet, UNetConfig};
 
 /// Why a diffusion model could not be loaded.
@@ -127,7 +127,7 @@ impl Default for SchedulerConfig {
 
 impl SchedulerConfig {
     /// The noise levels.
-    pub fn levels(&self) -> Result<Levels, ModelError> {
+    pub fn levels(&self) -> Result<NoiseSchedule, ModelError> {
         const OTHERS: [&str; 5] = ["ScoreSde", "KarrasVe", "EDM", "Flow", "CM"];
         if OTHERS.iter().any(|other| self.class.starts_with(other)) {
             return Err(ModelError::Unsupported(format!(
@@ -152,7 +152,7 @@ impl SchedulerConfig {
                 )));
             }
         };
-        let levels = Levels::new(&betas, self.num_train_timesteps, self.steps_offset)?;
+        let levels = NoiseSchedule::new(&betas, self.num_train_timesteps, self.steps_offset)?;
         Ok(levels.spaced(self.timestep_spacing))
     }
 
@@ -186,7 +186,11 @@ pub struct LoadOptions {
 ///
 /// # Errors
 /// Where a file is missing or broken, or the model is of another kind.
-pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Discrete, ModelError> {
+pub fn load(
+    folder: &Path,
+    options: LoadOptions,
+    device: &Device,
+) -> Result<DiscreteDenoiser, ModelError> {
     let (path, class) = class(folder)?;
     if class != UNCONDITIONAL {
         return Err(ModelError::Class { path, found: class });
@@ -202,7 +206,7 @@ pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Disc
         let what = format!("a `clip_sample_range` of {range}");
         return Err(ModelError::Unsupported(what));
     }
-    Ok(Discrete {
+    Ok(DiscreteDenoiser {
         network: Arc::new(network(folder, options, device)?),
         levels,
         prediction,

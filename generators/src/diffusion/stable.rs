@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use super::canvas::Space;
-use super::denoise::{ClassifierFree, Denoise, Discrete, Network, Prediction};
-use super::levels::Levels;
+use super::denoise::{ClassifierFreeGuidance, Denoiser, DiscreteDenoiser, Network, Prediction};
 use super::load::{LoadOptions, Loaded, ModelError, network, scheduler};
-use super::unet::{Conditioned, UNet};
+use super::noise_schedule::NoiseSchedule;
+use super::unet::{ConditionedUNet, UNet};
 use crate::Autoencoder;
 
 /// Bytes that decoding with its gradient may take before it is done in tiles.
@@ -18,7 +18,7 @@ const DECODING: usize = 3 << 30;
 /// Stable Diffusion without its text encoder: it takes encoded texts.
 pub struct StableDiffusion {
     unet: Arc<UNet>,
-    levels: Levels,
+    levels: NoiseSchedule,
     prediction: Prediction,
     clip: Option<f64>,
     autoencoder: Arc<Autoencoder>,
@@ -42,10 +42,10 @@ impl StableDiffusion {
         let own = folder.join("vae");
         let autoencoder = Autoencoder::open(autoencoder.unwrap_or(&own), device)?;
         let unet = network(folder, options, device)?;
-        let (wanted, found) = (unet.config().in_channels, autoencoder.channels());
-        if wanted != found {
+        let (positive, found) = (unet.config().in_channels, autoencoder.channels());
+        if positive != found {
             return Err(ModelError::Unsupported(format!(
-                "{wanted} channels, and the autoencoder's latents have {found}; a model that paints over parts of a picture, or one of depth, is not read, and \
+                "{positive} channels, and the autoencoder's latents have {found}; a model that paints over parts of a picture, or one of depth, is not read, and \
                  the autoencoder has to be the model's"
             )));
         }
@@ -75,27 +75,32 @@ impl StableDiffusion {
     ///
     /// # Errors
     /// Where the text has another width than the network expects.
-    pub fn conditioned(&self, text: Tensor) -> Result<Discrete> {
-        Ok(Discrete {
-            network: Arc::new(Conditioned::new(Arc::clone(&self.unet), text)?),
+    pub fn conditioned(&self, text: Tensor) -> Result<DiscreteDenoiser> {
+        Ok(DiscreteDenoiser {
+            network: Arc::new(ConditionedUNet::new(Arc::clone(&self.unet), text)?),
             levels: self.levels.clone(),
             prediction: self.prediction,
             clip: self.clip,
         })
     }
 
-    /// The model with classifier-free guidance from one text to another; with a scale of 1 it uses the wanted one alone, and costs half.
+    /// The model with classifier-free guidance from one text to another; with a scale of 1 it uses the positive one alone, and costs half.
     ///
     /// # Errors
     /// As [`StableDiffusion::conditioned`].
-    pub fn guided(&self, wanted: Tensor, unwanted: Tensor, scale: f64) -> Result<Arc<dyn Denoise>> {
-        let wanted = Arc::new(self.conditioned(wanted)?);
+    pub fn guided(
+        &self,
+        positive: Tensor,
+        negative: Tensor,
+        scale: f64,
+    ) -> Result<Arc<dyn Denoiser>> {
+        let positive = Arc::new(self.conditioned(positive)?);
         if scale == 1.0 {
-            return Ok(wanted);
+            return Ok(positive);
         }
-        Ok(Arc::new(ClassifierFree {
-            wanted,
-            unwanted: Arc::new(self.conditioned(unwanted)?),
+        Ok(Arc::new(ClassifierFreeGuidance {
+            positive,
+            negative: Arc::new(self.conditioned(negative)?),
             scale,
         }))
     }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use phantasia_core::Prompt;
 
-use super::{Denoise, LoadOptions, Space, StableDiffusion};
+use super::{Denoiser, LoadOptions, Space, StableDiffusion};
 use crate::BuildContext;
 
 /// The texts of classifier-free guidance, and the autoencoder.
 pub(crate) struct TextGuidance<'a> {
-    /// The wanted text; `None` takes the prompts of positive weight.
+    /// The prompt; `None` takes the prompts of positive weight.
     pub prompt: Option<&'a str>,
-    /// The unwanted text; `None` takes the prompts of negative weight.
+    /// The negative prompt; `None` takes the prompts of negative weight.
     pub negative_prompt: Option<&'a str>,
-    /// The scale from the unwanted to the wanted text; 1 uses the wanted text alone.
+    /// The scale of classifier-free guidance; 1 uses the prompt alone.
     pub cfg: f64,
     /// The autoencoder instead of the model's own.
     pub vae: Option<&'a str>,
@@ -28,36 +28,36 @@ impl TextGuidance<'_> {
         folder: &Path,
         loading: LoadOptions,
         context: &mut BuildContext<'_>,
-    ) -> Result<(Arc<dyn Denoise>, Space)> {
+    ) -> Result<(Arc<dyn Denoiser>, Space)> {
         let prompts = context.prompts;
-        let wanted = (self.prompt.map(str::to_owned))
+        let positive = (self.prompt.map(str::to_owned))
             .unwrap_or_else(|| joined(prompts, |weight| weight > 0.0));
-        let unwanted = (self.negative_prompt.map(str::to_owned))
+        let negative = (self.negative_prompt.map(str::to_owned))
             .unwrap_or_else(|| joined(prompts, |weight| weight < 0.0));
-        let mut texts = vec![wanted.as_str()];
+        let mut texts = vec![positive.as_str()];
         if self.cfg != 1.0 {
-            texts.push(&unwanted);
+            texts.push(&negative);
         }
         let models = context.models()?;
         let encoded = models.encode_texts(folder, &texts, context.device, &mut context.warnings)?;
         let mut encoded = encoded.into_iter();
-        let wanted = encoded.next().context("the text was not encoded")?;
+        let positive = encoded.next().context("the text was not encoded")?;
         // with a cfg of 1 it is not used
-        let unwanted = encoded.next().unwrap_or_else(|| wanted.clone());
+        let negative = encoded.next().unwrap_or_else(|| positive.clone());
         let vae = self.vae.map(|name| models.autoencoder(name)).transpose()?;
         let pipeline = StableDiffusion::load(folder, vae.as_deref(), loading, context.device)?;
         context.warnings.extend(pipeline.warnings().cloned());
         Ok((
-            pipeline.guided(wanted, unwanted, self.cfg)?,
+            pipeline.guided(positive, negative, self.cfg)?,
             pipeline.space(),
         ))
     }
 }
 
-/// The texts of the prompts whose weight at the start is as wanted.
-fn joined(prompts: &[Prompt], wanted: fn(f64) -> bool) -> String {
+/// The texts of the prompts whose weight at the start passes `select`.
+fn joined(prompts: &[Prompt], select: fn(f64) -> bool) -> String {
     let texts: Vec<&str> = (prompts.iter())
-        .filter(|prompt| wanted(prompt.weight.at(0.0)))
+        .filter(|prompt| select(prompt.weight.at(0.0)))
         .filter_map(|prompt| prompt.text.as_deref())
         .collect();
     texts.join(", ")

@@ -226,12 +226,12 @@ impl Network for UNet {
 }
 
 /// A conditional network with its text.
-pub struct Conditioned {
+pub struct ConditionedUNet {
     unet: Arc<UNet>,
     context: Tensor,
 }
 
-impl Conditioned {
+impl ConditionedUNet {
     /// `context` is the encoded text, `[1, tokens, cross_attention_dim]`.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ impl Conditioned {
     }
 }
 
-impl Network for Conditioned {
+impl Network for ConditionedUNet {
     fn at(&self, time: f64) -> Result<Box<dyn Layer>> {
         Ok(Box::new(self.unet.at(time, Some(&self.context))?))
     }

@@ -51,12 +51,10 @@ pub(super) fn write(
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     let rows = serde_json::to_vec(&rows)?;
     let cpu = &Device::Cpu;
+    let table = Tensor::from_vec(digests.concat(), (digests.len(), 32), cpu)?;
     let mut tensors = BTreeMap::from([
         ("files".to_owned(), Tensor::new(rows, cpu)?),
-        (
-            "digests".to_owned(),
-            Tensor::from_vec(digests.concat(), (digests.len(), 32), cpu)?,
-        ),
+        ("digests".to_owned(), table),
     ]);
     for (k, model) in models.iter().enumerate() {
         let mut seen: Vec<(u32, &[f32])> = (model.vectors.iter())

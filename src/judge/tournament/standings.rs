@@ -24,7 +24,7 @@ pub struct Round {
 }
 
 /// One seed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
     /// The seed.
@@ -43,10 +43,7 @@ impl Candidate {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             seed,
-            run: None,
-            scores: vec![],
-            dropped: None,
-            failed: None,
+            ..Self::default()
         }
     }
 
@@ -66,7 +63,7 @@ impl Candidate {
 pub struct Standings {
     /// The CLIPs that judge.
     pub judge: Vec<String>,
-    /// Their nonlinearity, as in [`TournamentOptions`].
+    /// Their nonlinearity, as in [`TournamentOptions`](super::TournamentOptions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<ClipActivation>,
     /// Whether one of them also guides the painting: then it judges its own work, and scores it higher than another would.
@@ -86,10 +83,11 @@ impl Standings {
     /// # Errors
     /// When there are none, or they are damaged.
     pub fn load(folder: &Path) -> Result<Self> {
-        let file = folder.join(STANDINGS);
-        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let standings: Self = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged", file.display()))?;
+        let path = folder.join(STANDINGS);
+        let file = path.display();
+        let text = fs::read(&path).with_context(|| format!("cannot read {file}"))?;
+        let standings: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{file} is damaged"))?;
         let shrinks = |pair: &[Round]| {
             pair[0].candidates >= pair[1].candidates && pair[0].until < pair[1].until
         };
@@ -99,10 +97,7 @@ impl Standings {
             && standings.rounds.first().map(|first| first.candidates)
                 == Some(standings.candidates.len());
         if !fits {
-            bail!(
-                "{} is damaged: its rounds do not fit its candidates",
-                file.display()
-            );
+            bail!("{file} is damaged: its rounds do not fit its candidates");
         }
         Ok(standings)
     }
@@ -113,8 +108,8 @@ impl Standings {
     /// # Errors
     /// When it cannot be read, or was changed.
     pub fn recipe_in(&self, folder: &Path) -> Result<Recipe> {
-        let draft = PartialRecipe::load(&folder.join(RECIPE))?;
-        let now = draft.finish()?;
+        let partial = PartialRecipe::load(&folder.join(RECIPE))?;
+        let now = partial.finish()?;
         let Some(text) = &self.recipe else {
             return Ok(now);
         };
@@ -137,22 +132,17 @@ impl Standings {
         if refused.is_empty() {
             Ok(now)
         } else {
-            Err(draft.refusal(refused).into())
+            Err(partial.refusal(refused).into())
         }
     }
 
     /// The candidates from the best to the worst: by the number of rounds, then by the last score.
     pub fn order(&self) -> Vec<&Candidate> {
         let mut order: Vec<&Candidate> = self.candidates.iter().collect();
+        let score = |candidate: &Candidate| candidate.score().unwrap_or(f64::NEG_INFINITY);
         order.sort_by(|a, b| {
-            let rank = |candidate: &Candidate| {
-                (
-                    candidate.scores.len(),
-                    candidate.score().unwrap_or(f64::NEG_INFINITY),
-                )
-            };
-            let ((rounds_a, score_a), (rounds_b, score_b)) = (rank(a), rank(b));
-            rounds_b.cmp(&rounds_a).then(score_b.total_cmp(&score_a))
+            let rounds = b.scores.len().cmp(&a.scores.len());
+            rounds.then(score(b).total_cmp(&score(a)))
         });
         order
     }
@@ -171,13 +161,10 @@ impl Standings {
 
 /// Steps of all candidates in these rounds.
 pub(super) fn total_steps(rounds: &[Round]) -> usize {
-    let mut before = 0;
-    let mut total = 0;
-    for round in rounds {
-        total += round.candidates * (round.until - before);
-        before = round.until;
-    }
-    total
+    let before = std::iter::once(0).chain(rounds.iter().map(|round| round.until));
+    (rounds.iter().zip(before))
+        .map(|(round, before)| round.candidates * (round.until - before))
+        .sum()
 }
 
 /// The steps as a share of painting all candidates to the end.

@@ -62,10 +62,8 @@ impl Encoder for Gif {
 /// frames; error diffusion would flicker.
 fn dithered(image: &RgbImage) -> Vec<u8> {
     let mut bytes = image.as_raw().clone();
-    for (y, row) in bytes
-        .chunks_exact_mut(image.width() as usize * 3)
-        .enumerate()
-    {
+    let width = image.width() as usize * 3;
+    for (y, row) in bytes.chunks_exact_mut(width).enumerate() {
         for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let offset = (f32::from(bayer(x, y)) / 63.0 - 0.5) * DITHER;
             for level in pixel {

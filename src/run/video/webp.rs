@@ -15,7 +15,7 @@ use super::{Clock, Encoder, VideoError, unwritable};
 /// `VP8X`: the file has an animation.
 const ANIMATION: u8 = 1 << 1;
 /// `ANMF`: the frame replaces what was there.
-const DO_NOT_BLEND: u8 = 1 << 1;
+const NO_BLEND: u8 = 1 << 1;
 /// A duration has 24 bits, in milliseconds.
 const LONGEST: u64 = (1 << 24) - 1;
 
@@ -29,12 +29,9 @@ pub(super) struct WebP {
 
 impl WebP {
     pub fn new(file: File, path: &Path, (width, height): (u32, u32)) -> Result<Self, VideoError> {
-        let mut header = vec![];
-        header.extend(b"RIFF\0\0\0\0WEBP");
-        let mut canvas = vec![ANIMATION, 0, 0, 0];
-        canvas.extend(u24(width - 1));
-        canvas.extend(u24(height - 1));
-        chunk(&mut header, b"VP8X", &[&canvas]);
+        let mut header = b"RIFF\0\0\0\0WEBP".to_vec();
+        let size = [u24(width - 1), u24(height - 1)].concat();
+        chunk(&mut header, b"VP8X", &[&[ANIMATION, 0, 0, 0], &size]);
         // no background, loops for ever
         chunk(&mut header, b"ANIM", &[&[0; 6]]);
         let mut out = BufWriter::new(file);
@@ -61,13 +58,10 @@ impl Encoder for WebP {
             let pixels = (still.get(12..))
                 .filter(|chunk| chunk.starts_with(b"VP8L"))
                 .ok_or_else(|| io::Error::other("the still encoder wrote no VP8L chunk"))?;
-            let mut place = vec![0; 6];
-            place.extend(u24(width - 1));
-            place.extend(u24(height - 1));
-            place.extend(u24(milliseconds as u32));
-            place.push(DO_NOT_BLEND);
+            let numbers = [width - 1, height - 1, milliseconds as u32];
+            let size = numbers.map(u24).concat();
             let mut frame = vec![];
-            chunk(&mut frame, b"ANMF", &[&place, pixels]);
+            chunk(&mut frame, b"ANMF", &[&[0; 6], &size, &[NO_BLEND], pixels]);
             if self.size + frame.len() as u64 > u64::from(u32::MAX) - 1 {
                 return Err(io::Error::other(
                     "a WebP holds at most 4 GB: take mp4, or fewer frames",

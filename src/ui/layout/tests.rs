@@ -1,14 +1,10 @@
 use super::super::panel::{Input, Key, Modifiers};
-use super::super::sample;
+use super::super::tests as sample;
 use super::*;
 
 fn layout(panel: &Panel, width: usize, height: usize, scale: f32, is_long: bool) -> Layout {
     let is_long = |_, _| is_long;
-    let contents = Contents {
-        panel,
-        is_long: &is_long,
-    };
-    Layout::new(&contents, (width, height), scale)
+    Layout::new(panel, &is_long, (width, height), scale)
 }
 
 fn disjoint(layout: &Layout) {
@@ -44,11 +40,8 @@ fn nothing_lies_on_anything_else_at_any_size() {
     for scale in [1.0, 1.25, 2.0] {
         for width in (0..2400).step_by(83) {
             for height in (0..1800).step_by(97) {
-                let contents = Contents {
-                    panel: &panel,
-                    is_long: &|index, _| index == 0,
-                };
-                let layout = Layout::new(&contents, (width, height), scale);
+                let is_long = |index, _| index == 0;
+                let layout = Layout::new(&panel, &is_long, (width, height), scale);
                 disjoint(&layout);
                 let window = Rect::new(0, 0, width as i32, height as i32);
                 assert_eq!(layout.panel.intersection(window), layout.panel);

@@ -51,13 +51,9 @@ impl Painter {
         let tightness = (LINES.0 - line) / (LINES.0 - LINES.1);
         let letters = LETTERS.0 + (LETTERS.1 - LETTERS.0) * tightness;
         let height = self.px(line * visible as f32 + heading + 2.0 * pad);
-        let width = self.px(WIDTH).min(bounds.width);
-        let card = Rect::new(
-            (bounds.width - width) / 2,
-            (bounds.height - height).max(0) / 2,
-            width,
-            height.min(bounds.height),
-        );
+        let (width, height) = (self.px(WIDTH).min(bounds.width), height.min(bounds.height));
+        let (left, top) = ((bounds.width - width) / 2, (bounds.height - height) / 2);
+        let card = Rect::new(left, top, width, height);
         self.canvas.fill_round(card, 12.0 * scale, PANEL);
         (self.canvas).border_round(card, 12.0 * scale, scale.max(1.0), LINE);
         let pad = self.px(pad.max(12.0));

@@ -70,11 +70,7 @@ impl Painter {
 
     /// The room for the mark before a message.
     fn indent(&self, severity: Option<Severity>) -> i32 {
-        if severity > Some(Severity::Info) {
-            self.px(20.0)
-        } else {
-            0
-        }
+        self.px(20.0) * i32::from(severity > Some(Severity::Info))
     }
 
     /// An exclamation mark on a disc at the left of a line, so that errors are not marked by colour alone.

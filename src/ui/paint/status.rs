@@ -25,11 +25,8 @@ impl Painter {
             let speed = (frame.steps_per_second > 0.0).then(|| rate(frame.steps_per_second));
             let [loss, speed, left] = [loss, speed, time_left(frame)]
                 .map(|number| number.unwrap_or_else(|| "–".to_owned()));
-            self.figures(
-                layout.figures,
-                ["Loss", "Speed", "Left"],
-                [&loss, &speed, &left],
-            );
+            let names = ["Loss", "Speed", "Left"];
+            self.figures(layout.figures, names, [&loss, &speed, &left]);
         }
         if !layout.settings.is_empty() {
             let lr = format!("× {}", factor(panel.rate.value));
@@ -58,13 +55,8 @@ impl Painter {
         let (strong, soft) = (self.semibold(number), self.regular(words));
         let x = self.text(area.x, baseline, &frame.step.to_string(), strong, TEXT);
         let x = x + self.px(if compact { 5.0 } else { 7.0 });
-        let state = if frame.finished {
-            Some(("Done", CALM))
-        } else if paused {
-            Some(("Paused", ACCENT))
-        } else {
-            None
-        };
+        let state =
+            (frame.finished.then_some(("Done", CALM))).or(paused.then_some(("Paused", ACCENT)));
         let mut right = area.right();
         if let Some((word, color)) = state {
             let width = self.fonts.width(word, self.semibold(12.0)).ceil() as i32 + self.px(18.0);

@@ -8,7 +8,7 @@ use image::RgbImage;
 
 use super::super::layout::growth;
 use super::super::panel::{Input, Key, Modifiers, Panel, Shortcut, Target};
-use super::super::sample;
+use super::super::tests as sample;
 use super::Painter;
 use crate::live::{Frame, Message, PromptStatus, Severity, View};
 use crate::recipe::Prompt;

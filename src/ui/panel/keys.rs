@@ -47,11 +47,7 @@ impl Panel {
 
     fn restart(&mut self, restart: Restart, now: Instant) {
         self.send_due(now, true);
-        let edit = Edit {
-            restart: Some(restart),
-            ..Edit::default()
-        };
-        self.send(edit.into());
+        self.send(Edit::with(|edit| edit.restart = Some(restart)).into());
         self.announce("The render begins again after this step", now);
     }
 

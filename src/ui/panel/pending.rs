@@ -8,7 +8,7 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 pub(super) const GIVE_UP_STEPS: usize = 3;
 
 /// A value that the user may change and that the worker's frames report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::ui) struct Pending<T> {
     pub(in crate::ui) value: T,
     /// When a change is to be sent that has not been sent yet.
@@ -18,14 +18,6 @@ pub(in crate::ui) struct Pending<T> {
 }
 
 impl<T: Clone + PartialEq> Pending<T> {
-    pub(super) fn new(value: T) -> Self {
-        Self {
-            value,
-            due: None,
-            sent: None,
-        }
-    }
-
     /// Changes the value, to be sent at a time.
     pub(super) fn set(&mut self, value: T, due: Instant) {
         self.value = value;

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::live::Severity;
-use crate::prompt::weighted;
 use crate::recipe::{Prompt, Schedule};
+use phantasia_core::weighted;
 
 use super::super::editor::Editor;
 use super::{Editing, Panel, SETTLE};

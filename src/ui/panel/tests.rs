@@ -1,7 +1,7 @@
 mod prompts;
 mod state;
 
-use super::super::sample;
+use super::super::tests as sample;
 use super::pending::GIVE_UP_STEPS;
 use super::*;
 use crate::live::{Message, PromptStatus};

@@ -44,9 +44,8 @@ impl Graphics {
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name| variable(name).unwrap_or_default();
         let (term, program) = (get("TERM"), get("TERM_PROGRAM"));
-        let blocks = Self::Blocks {
-            all_colors: ["truecolor", "24bit"].contains(&get("COLORTERM").as_str()),
-        };
+        let all_colors = ["truecolor", "24bit"].contains(&get("COLORTERM").as_str());
+        let blocks = Self::Blocks { all_colors };
         // multiplexers drop graphics
         if variable("TMUX").is_some() || term.starts_with("screen") || term.starts_with("tmux") {
             return blocks;
@@ -81,7 +80,7 @@ impl Graphics {
         column: usize,
         (columns, rows): (usize, usize),
     ) -> io::Result<()> {
-        let size = picture.dimensions();
+        let (width, height) = picture.dimensions();
         let resized =
             |(width, height): (usize, usize)| resize(picture, (width as u32, height as u32));
         let place = format!("\x1b[1;{}H", column + 1);
@@ -90,10 +89,8 @@ impl Graphics {
                 write!(out, "{FORGET}{place}")?;
                 let data = BASE64.encode(picture.as_raw());
                 let mut pieces = data.as_bytes().chunks(PIECE).peekable();
-                let mut head = format!(
-                    "a=T,f=24,s={},v={},c={columns},r={rows},C=1,q=2,",
-                    size.0, size.1
-                );
+                let size = format!("s={width},v={height},c={columns},r={rows}");
+                let mut head = format!("a=T,f=24,{size},C=1,q=2,");
                 while let Some(piece) = pieces.next() {
                     let more = u8::from(pieces.peek().is_some());
                     write!(out, "\x1b_G{head}m={more};")?;
@@ -157,13 +154,8 @@ fn sixels(picture: &RgbImage) -> String {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let mut text = format!("\x1bPq\"1;1;{width};{height}");
     for color in 0..LEVELS.pow(3) {
-        let share = |level: u32| level * 100 / (LEVELS - 1);
-        let (r, g, b) = (
-            color / LEVELS / LEVELS,
-            color / LEVELS % LEVELS,
-            color % LEVELS,
-        );
-        let _ = write!(text, "#{color};2;{};{};{}", share(r), share(g), share(b));
+        let share = |channel| color / LEVELS.pow(channel) % LEVELS * 100 / (LEVELS - 1);
+        let _ = write!(text, "#{color};2;{};{};{}", share(2), share(1), share(0));
     }
     let index = |x: usize, y: usize| {
         let threshold = BAYER[y % 4][x % 4] * 2 + 1;

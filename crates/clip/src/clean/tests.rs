@@ -52,7 +52,7 @@ proptest::proptest! {
 
     #[test]
     fn texts_read_in_the_wrong_encoding_are_cleaned(bytes in proptest::collection::vec(0x20u8.., 0..40)) {
-        for encoding in &encodings::ENCODINGS {
+        for encoding in encodings::ENCODINGS.iter() {
             let text: String = bytes.iter().map(|byte| encoding.char(*byte)).collect();
             lower(&text);
         }

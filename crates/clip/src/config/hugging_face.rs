@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::section::{Section, square};
 use super::{
-    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection,
-    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, ConfigError, Layout, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
+    VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::unsupported;
 
@@ -36,24 +36,14 @@ impl ClipConfig {
             return Err(format!("describes {what}; {}", unsupported::SUPPORTED));
         }
         not_quantized(&mut file)?;
-        let text = tower(&mut file, "text_config")?;
-        let mut text = text_tower(text)?;
+        let mut text = text_tower(tower(&mut file, "text_config")?)?;
         // MetaCLIP 2 has no files from before 2023, and its texts do end with token 2
         if kind.as_deref() != Some("metaclip_2") && text.pool == TextPool::Token(LEGACY_END) {
             text.pool = TextPool::Highest;
         }
-        let vision = tower(&mut file, "vision_config")?;
-        let vision = vision_tower(vision)?;
-        Self {
-            layout: Layout::HuggingFace,
-            projection: file.take_or("projection_dim", 512)?,
-            preprocess: Layout::HuggingFace.preprocess(vision.image_size),
-            vision,
-            text,
-            mean: MEAN,
-            std: STD,
-        }
-        .checked()
+        let vision = vision_tower(tower(&mut file, "vision_config")?)?;
+        let projection = file.take_or("projection_dim", 512)?;
+        Self::new(Layout::HuggingFace, projection, vision, text).checked()
     }
 }
 
@@ -98,10 +88,7 @@ fn not_quantized(file: &mut Section) -> Result<(), ConfigError> {
 fn tower(file: &mut Section, key: &str) -> Result<Section, ConfigError> {
     let section = file.section(key)?;
     let older = file.section(&format!("{key}_dict"))?;
-    match older.or(section) {
-        Some(section) => Ok(section),
-        None => Section::root("{}"),
-    }
+    older.or(section).map_or_else(|| Section::root("{}"), Ok)
 }
 
 // The defaults are those of transformers' CLIPTextConfig and CLIPVisionConfig: configurations leave out what equals them.

@@ -61,15 +61,7 @@ impl ClipConfig {
 
         let vision = vision_tower(vision, quick)?;
         let text = text_tower(text, quick)?;
-        let mut config = Self {
-            layout: Layout::OpenClip,
-            projection,
-            preprocess: Layout::OpenClip.preprocess(vision.image_size),
-            vision,
-            text,
-            mean: MEAN,
-            std: STD,
-        };
+        let mut config = Self::new(Layout::OpenClip, projection, vision, text);
         if let Some(section) = file.section("preprocess_cfg")? {
             config.read_preprocess(section)?;
         }

@@ -45,14 +45,6 @@ fn defaults(class: &str) -> Option<Defaults> {
     }
 }
 
-/// What a picture is resized to before it is cropped.
-enum Size {
-    /// The shortest edge; the other in proportion.
-    Shortest(usize),
-    /// Both edges.
-    Square(usize),
-}
-
 impl ClipConfig {
     /// This configuration with the preprocessing of `preprocessor_config.json` or transformers 5's `processor_config.json`.
     ///
@@ -111,30 +103,26 @@ impl ClipConfig {
         }
         let square = section.take_or("default_to_square", defaults.square)?;
         let named = section.name("size");
-        let size = match section.take::<Value>("size")? {
+        let (mode, before) = match section.take::<Value>("size")? {
             Some(value) => size(&value, square).ok_or_else(|| {
                 format!(
                     "has {named} = {value}; a number, `shortest_edge`, or equal `height` and `width` are supported"
                 )
             })?,
-            None if defaults.crop => Size::Shortest(side),
-            None => Size::Square(side),
+            None if defaults.crop => (ResizeMode::Shortest, side),
+            None => (ResizeMode::Squash, side),
         };
         let crop = section.name("crop_size");
         let cropped = if section.take_or("do_center_crop", defaults.crop)? {
             Some(match section.take::<Value>("crop_size")? {
                 None => side,
-                Some(value) => match self::size(&value, true) {
-                    Some(Size::Square(side)) => side,
+                Some(value) => match size(&value, true) {
+                    Some((ResizeMode::Squash, side)) => side,
                     _ => return Err(format!("has {crop} = {value}, which is not a square")),
                 },
             })
         } else {
             None
-        };
-        let (before, mode) = match size {
-            Size::Shortest(before) => (before, ResizeMode::Shortest),
-            Size::Square(before) => (before, ResizeMode::Squash),
         };
         let other = |name: &str, found: usize| {
             Err(format!(
@@ -165,31 +153,24 @@ impl ClipConfig {
     /// Reads how pixels are scaled and normalised.
     fn normalize(&mut self, section: &mut Section, defaults: &Defaults) -> Result<(), ConfigError> {
         let factor = section.take_or("rescale_factor", 1.0 / 255.0)?;
+        let rescale = section.take_or("do_rescale", true)?;
         // pixels are 0..=1 here, and 0..=255 there
-        let factor = if section.take_or("do_rescale", true)? {
-            255.0 * factor
-        } else {
-            255.0
-        };
+        let mut factor: f64 = if rescale { 255.0 * factor } else { 255.0 };
         // 1/255 is rounded differently in different files
-        let factor = if (factor - 1.0f64).abs() < 1e-6 {
-            1.0
-        } else {
-            factor
-        };
+        if (factor - 1.0).abs() < 1e-6 {
+            factor = 1.0;
+        }
         if !factor.is_finite() || factor <= 0.0 {
             return Err(format!(
                 "has an unusable {}: {factor}",
                 section.name("rescale_factor")
             ));
         }
-        let mean = channels(section, "image_mean", defaults.mean)?;
-        let std = channels(section, "image_std", defaults.std)?;
-        let (mean, std) = if section.take_or("do_normalize", true)? {
-            (mean, std)
-        } else {
-            ([0.0; 3], [1.0; 3])
-        };
+        let mut mean = channels(section, "image_mean", defaults.mean)?;
+        let mut std = channels(section, "image_std", defaults.std)?;
+        if !section.take_or("do_normalize", true)? {
+            (mean, std) = ([0.0; 3], [1.0; 3]);
+        }
         // (factor x - mean) / std
         self.mean = mean.map(|mean| mean / factor);
         self.std = std.map(|std| std / factor);
@@ -197,33 +178,21 @@ impl ClipConfig {
     }
 }
 
-/// A size in one of transformers' forms.
-fn size(value: &Value, square: bool) -> Option<Size> {
-    let number = |value: &Value| value.as_u64().map(|number| number as usize);
-    if let Some(side) = number(value) {
-        return Some(if square {
-            Size::Square(side)
-        } else {
-            Size::Shortest(side)
-        });
-    }
-    if let Value::Array(sides) = value {
-        return match sides.as_slice() {
-            [height, width] if height == width => number(height).map(Size::Square),
-            _ => None,
-        };
-    }
-    let entries: Vec<(&str, &Value)> = (value.as_object()?.iter())
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.as_str(), value))
-        .collect();
-    match entries.as_slice() {
-        [("shortest_edge", side)] => number(side).map(Size::Shortest),
-        [("height", height), ("width", width)] | [("width", width), ("height", height)]
-            if height == width =>
-        {
-            number(height).map(Size::Square)
+/// A size in one of transformers' forms: how a picture is resized before it is cropped, and the side that it then has.
+fn size(value: &Value, square: bool) -> Option<(ResizeMode, usize)> {
+    let given = |value: &&Value| !value.is_null();
+    let keys = (value.as_object()).map_or(0, |sides| sides.values().filter(given).count());
+    let (mode, side) = match value {
+        Value::Number(_) if square => (ResizeMode::Squash, value),
+        Value::Number(_) => (ResizeMode::Shortest, value),
+        Value::Array(sides) if sides.len() == 2 && sides[0] == sides[1] => {
+            (ResizeMode::Squash, &sides[0])
         }
-        _ => None,
-    }
+        Value::Object(_) if keys == 1 => (ResizeMode::Shortest, &value["shortest_edge"]),
+        Value::Object(_) if keys == 2 && value["height"] == value["width"] => {
+            (ResizeMode::Squash, &value["height"])
+        }
+        _ => return None,
+    };
+    Some((mode, side.as_u64()? as usize))
 }

@@ -124,24 +124,20 @@ pub(super) fn square(
     default: usize,
 ) -> Result<usize, ConfigError> {
     let name = section.name(key);
-    match section.take::<Value>(key)? {
-        None => Ok(default),
-        Some(value) => {
-            let sides = match &value {
-                Value::Array(sides) => sides.iter().map(Value::as_u64).collect(),
-                side => vec![side.as_u64()],
-            };
-            match sides.as_slice() {
-                [Some(side)] => Ok(*side as usize),
-                [Some(height), Some(width)] if height == width => Ok(*height as usize),
-                [Some(_), Some(_)] => {
-                    Err(format!("has {name} = {value}; only squares are supported"))
-                }
-                _ => Err(format!(
-                    "has an unusable {name}: expected a whole number or a pair of them, found {value}"
-                )),
-            }
-        }
+    let Some(value) = section.take::<Value>(key)? else {
+        return Ok(default);
+    };
+    let sides = match &value {
+        Value::Array(sides) => sides.iter().map(Value::as_u64).collect(),
+        side => vec![side.as_u64()],
+    };
+    match sides.as_slice() {
+        [Some(side)] => Ok(*side as usize),
+        [Some(height), Some(width)] if height == width => Ok(*height as usize),
+        [Some(_), Some(_)] => Err(format!("has {name} = {value}; only squares are supported")),
+        _ => Err(format!(
+            "has an unusable {name}: expected a whole number or a pair of them, found {value}"
+        )),
     }
 }
 

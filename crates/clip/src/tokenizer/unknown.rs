@@ -84,16 +84,12 @@ impl Vocabulary {
         };
         let has = |id: u32| tokens.iter().any(|token| token.id == id);
         let covered = || tokens.iter().map(|token| token.offsets.1 - token.offsets.0);
+        let untrained = |token: &Token| self.untrained.contains(&token.id);
         match self.unknown {
             Unknown::Token(id) if has(id) => Reads::AsUnknown,
             Unknown::Skipped if covered().sum::<usize>() < word.len() => Reads::InPart,
             Unknown::Refused(Some(id)) if has(id) => Reads::Badly,
-            _ if tokens
-                .iter()
-                .any(|token| self.untrained.contains(&token.id)) =>
-            {
-                Reads::Badly
-            }
+            _ if tokens.iter().any(untrained) => Reads::Badly,
             _ => Reads::All,
         }
     }

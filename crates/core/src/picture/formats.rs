@@ -1,6 +1,9 @@
 //! The picture formats that are supported, and the names of those that are not, by extension and by signature.
 
 use std::path::Path;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 /// Extensions of the files in a folder that are read as pictures. The format is determined by the content, not by the extension.
 const READ: [&str; 16] = [
@@ -11,67 +14,22 @@ const READ: [&str; 16] = [
 /// A camera's raw data, usually a TIFF whose first picture is a thumbnail.
 const CAMERA_RAW: &str = "camera RAW";
 
-/// Unsupported picture formats, and the extensions of their files.
-const NOT_READ: [(&str, &[&str]); 19] = [
-    ("AVIF", &["avif", "avifs"]),
-    (
-        CAMERA_RAW,
-        &[
-            "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mef", "mos",
-            "mrw", "nef", "nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
-        ],
-    ),
-    ("BPG", &["bpg"]),
-    ("DDS", &["dds"]),
-    ("EPS", &["eps"]),
-    ("FLIF", &["flif"]),
-    ("GIMP (XCF)", &["xcf"]),
-    ("HDR", &["hdr"]),
-    ("HEIC", &["heic", "heics", "heif", "heifs", "hif"]),
-    ("ICO", &["cur", "ico"]),
-    ("JPEG 2000", &["j2c", "j2k", "jp2", "jpf", "jpx"]),
-    ("JPEG XL (JXL)", &["jxl"]),
-    ("JPEG XR", &["hdp", "jxr", "wdp"]),
-    ("OpenEXR", &["exr"]),
-    ("PNM", &["pam", "pbm", "pgm", "pnm", "ppm"]),
-    ("Photoshop (PSD)", &["psb", "psd"]),
-    ("QOI", &["qoi"]),
-    ("SVG", &["svg", "svgz"]),
-    ("TGA", &["tga"]),
-];
+/// A picture format that is not supported.
+#[derive(Deserialize)]
+struct Format {
+    name: String,
+    /// The extensions of its files.
+    #[serde(default)]
+    endings: Vec<String>,
+    /// What its files begin with, a character a byte; `ftyp` and a brand stand behind four other bytes.
+    #[serde(default)]
+    signatures: Vec<String>,
+}
 
-/// Signatures of unsupported formats: name, offset in bytes, signature.
-const SIGNATURES: [(&str, usize, &[u8]); 29] = [
-    ("AVIF", 4, b"ftypavif"),
-    ("AVIF", 4, b"ftypavis"),
-    ("HEIC", 4, b"ftyphei"),
-    ("HEIC", 4, b"ftyphev"),
-    ("HEIC", 4, b"ftypmif1"),
-    ("HEIC", 4, b"ftypmsf1"),
-    (CAMERA_RAW, 4, b"ftypcrx "),
-    (CAMERA_RAW, 0, b"FUJIFILMCCD-RAW"),
-    (CAMERA_RAW, 0, b"FOVb"),
-    (CAMERA_RAW, 0, b"IIRO"),
-    (CAMERA_RAW, 0, b"IIU\0"),
-    (CAMERA_RAW, 0, b"\0MRM"),
-    ("JPEG XL (JXL)", 0, b"\xff\x0a"),
-    ("JPEG XL (JXL)", 0, b"\0\0\0\x0cJXL \r\n\x87\n"),
-    ("JPEG 2000", 0, b"\0\0\0\x0cjP  \r\n\x87\n"),
-    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
-    ("JPEG XR", 0, b"II\xbc"),
-    ("Photoshop (PSD)", 0, b"8BPS"),
-    ("GIMP (XCF)", 0, b"gimp xcf"),
-    ("OpenEXR", 0, b"v/1\x01"),
-    ("HDR", 0, b"#?RADIANCE"),
-    ("QOI", 0, b"qoif"),
-    ("DDS", 0, b"DDS "),
-    ("FLIF", 0, b"FLIF"),
-    ("BPG", 0, b"BPG\xfb"),
-    ("ICO", 0, b"\0\0\x01\0"),
-    ("EPS", 0, b"%!PS"),
-    ("PDF", 0, b"%PDF-"),
-    ("SVG", 0, b"<svg"),
-];
+static NOT_READ: LazyLock<Vec<Format>> = LazyLock::new(|| {
+    let formats = serde_json::from_str(include_str!("formats.json"));
+    formats.expect("formats.json is part of the program and tested")
+});
 
 /// Whether a file's extension, in upper or lower case, is one of a supported format.
 pub fn is_read(path: &Path) -> bool {
@@ -81,9 +39,10 @@ pub fn is_read(path: &Path) -> bool {
 /// The name of the unsupported picture format that a file's extension belongs to.
 pub fn not_read(path: &Path) -> Option<&'static str> {
     let ending = ending(path)?;
-    (NOT_READ.iter())
-        .find(|(_, endings)| endings.contains(&ending.as_str()))
-        .map(|(name, _)| *name)
+    let found = NOT_READ
+        .iter()
+        .find(|format| format.endings.contains(&ending));
+    found.map(|format| format.name.as_str())
 }
 
 /// [`CAMERA_RAW`], if a file has an extension of raw data and its content is TIFF.
@@ -94,13 +53,13 @@ pub(super) fn camera_raw(path: &Path, bytes: &[u8]) -> Option<&'static str> {
 
 /// The name of the unsupported format of pictures (or pages) whose signature the bytes begin with.
 pub(super) fn recognised(bytes: &[u8]) -> Option<&'static str> {
-    let begins = |(_, at, signature): &&(&str, usize, &[u8])| {
-        bytes
-            .get(*at..)
-            .is_some_and(|rest| rest.starts_with(signature))
+    let begins = |signature: &String| {
+        let start = if signature.starts_with("ftyp") { 4 } else { 0 };
+        let characters = bytes.iter().skip(start).map(|byte| char::from(*byte));
+        (characters.take(signature.chars().count())).eq(signature.chars())
     };
-    if let Some((name, ..)) = SIGNATURES.iter().find(begins) {
-        return Some(name);
+    if let Some(format) = (NOT_READ.iter()).find(|format| format.signatures.iter().any(begins)) {
+        return Some(&format.name);
     }
     // an SVG may begin with a declaration and comments
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -143,7 +102,7 @@ mod tests {
     #[test]
     fn no_ending_is_listed_twice() {
         let mut all: Vec<&str> = (NOT_READ.iter())
-            .flat_map(|(_, endings)| endings.iter().copied())
+            .flat_map(|format| format.endings.iter().map(String::as_str))
             .chain(READ)
             .collect();
         all.sort_unstable();

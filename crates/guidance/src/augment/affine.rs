@@ -3,7 +3,7 @@
 use phantasia_core::{Schedule, config, random};
 use rand::Rng;
 
-use crate::cutout::Cutout;
+use crate::cutout_layer::Cutout;
 
 config! {
     /// Turned by up to `degrees` and shifted by up to `translate` of the side, with probability `p`.

@@ -3,7 +3,7 @@
 use phantasia_core::{Schedule, config, random};
 use rand::Rng;
 
-use crate::cutout::Cutout;
+use crate::cutout_layer::Cutout;
 
 /// Sides of the rectangle are in a ratio of at most this.
 const MOST_RATIO: f64 = 3.3;

@@ -3,7 +3,7 @@
 use phantasia_core::{config, random};
 use rand::Rng;
 
-use crate::cutout::Cutout;
+use crate::cutout_layer::Cutout;
 
 config! {
     /// Mirrored left to right with probability `p`.

@@ -3,8 +3,8 @@
 use phantasia_core::{Schedule, config, random};
 use rand::Rng;
 
-use crate::cutout::Cutout;
-use crate::cutout::color::ColorMatrix;
+use crate::cutout_layer::Cutout;
+use crate::cutout_layer::color::ColorMatrix;
 
 config! {
     /// Hue and saturation (and brightness and contrast) changed at random, with probability `p`.

@@ -3,7 +3,7 @@
 use phantasia_core::{Schedule, config, random};
 use rand::Rng;
 
-use crate::cutout::Cutout;
+use crate::cutout_layer::Cutout;
 
 config! {
     /// White noise, its standard deviation uniform in 0..=`strength` for each cutout.

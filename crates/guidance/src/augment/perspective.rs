@@ -3,7 +3,7 @@
 use phantasia_core::{Schedule, config, random};
 use rand::Rng;
 
-use crate::cutout::{Cutout, warp};
+use crate::cutout_layer::{Cutout, warp};
 
 config! {
     /// Corners moved inwards by up to `strength` of half the side, with probability `p`.

@@ -5,38 +5,18 @@ use thiserror::Error;
 /// Why a checkpoint could not be used.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The file could not be opened or read.
-    #[error("cannot read {origin}: {source}")]
-    Read {
-        /// The file.
-        origin: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It is not a complete safetensors file.
-    #[error("{origin} is not a complete safetensors file: {what}; download it again")]
-    Damaged {
-        /// The file.
-        origin: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// It is not a complete file of PyTorch's, or has no state dict.
-    #[error("{origin} cannot be read as a PyTorch checkpoint: {what}")]
-    Pickle {
-        /// The file.
-        origin: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The index of a sharded checkpoint is broken.
-    #[error("{origin} does not list the files of a checkpoint: {what}")]
-    Index {
-        /// The file.
-        origin: String,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// The file could not be opened or read: its path and what the system says.
+    #[error("cannot read {0}: {1}")]
+    Read(String, #[source] std::io::Error),
+    /// It is not a complete safetensors file: its path and what is wrong with it.
+    #[error("{0} is not a complete safetensors file: {1}; download it again")]
+    Damaged(String, String),
+    /// It is not a complete file of PyTorch's, or has no state dict: its path and what is wrong with it.
+    #[error("{0} cannot be read as a PyTorch checkpoint: {1}")]
+    Pickle(String, String),
+    /// The index of a sharded checkpoint is broken: its path and what is wrong with it.
+    #[error("{0} does not list the files of a checkpoint: {1}")]
+    Index(String, String),
     /// A tensor that the model needs is not there.
     #[error(
         "{origin} has no tensor `{key}`{nearest}; it does not match its configuration, or has another layout"
@@ -83,16 +63,9 @@ pub enum CheckpointError {
         /// What it is, as a clause that follows its name.
         what: String,
     },
-    /// The file has several models.
-    #[error(
-        "{origin} has several models: {prefixes}; save the one that you want in a file of its own"
-    )]
-    Ambiguous {
-        /// The file.
-        origin: String,
-        /// The prefixes of their tensors, as a list.
-        prefixes: String,
-    },
+    /// The file has several models: its path and the prefixes of their tensors, as a list.
+    #[error("{0} has several models: {1}; save the one that you want in a file of its own")]
+    Ambiguous(String, String),
     /// The model has tensors that were not read.
     #[error(
         "{origin} has {names}: no part of this model uses {}, so it would not compute what it was trained to; it is of an unsupported kind, \

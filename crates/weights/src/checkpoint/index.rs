@@ -23,14 +23,8 @@ struct Index {
 /// If it cannot be read or is not an index.
 pub fn shards(path: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     let origin = path.display().to_string();
-    let read = |source| CheckpointError::Read {
-        origin: origin.clone(),
-        source,
-    };
-    let broken = |what: String| CheckpointError::Index {
-        origin: origin.clone(),
-        what,
-    };
+    let read = |source| CheckpointError::Read(origin.clone(), source);
+    let broken = |what: String| CheckpointError::Index(origin.clone(), what);
     let length = std::fs::metadata(path).map_err(read)?.len();
     if length > SIZE_LIMIT {
         return Err(broken(format!("it has {length} bytes")));

@@ -93,10 +93,10 @@ impl Checkpoint {
                         prefix => format!("`{prefix}*`"),
                     })
                     .collect();
-                Err(CheckpointError::Ambiguous {
-                    origin: self.origin.clone(),
-                    prefixes: names.join(", "),
-                })
+                Err(CheckpointError::Ambiguous(
+                    self.origin.clone(),
+                    names.join(", "),
+                ))
             }
         }
     }

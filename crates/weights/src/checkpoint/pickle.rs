@@ -89,7 +89,7 @@ fn nothing(found: &Found) -> String {
 /// The prefix of the state dict's names.
 fn state_dict(pickle: &Pickle, found: &Found) -> String {
     let mut prefix = String::new();
-    if let Node::Dict(items) | Node::Object { items, .. } = pickle.node(pickle.root()) {
+    if let Node::Dict(items) | Node::Object { items, .. } = pickle.node(pickle.root) {
         let holds = |name: &str| {
             let nested = (items.iter()).any(|&(key, value)| {
                 pickle.text(key) == Some(name)

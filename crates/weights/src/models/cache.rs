@@ -59,28 +59,13 @@ impl Cache {
         is_repository(repository).then_some(self.folder.as_ref()?.join(name))
     }
 
-    /// The folder of the first of these revisions that holds one of these files.
-    pub fn snapshot(
-        &self,
-        repository: &str,
-        revisions: &[&str],
-        files: &[&str],
-    ) -> Option<PathBuf> {
-        revisions
-            .iter()
-            .filter_map(|revision| self.revision(repository, revision))
-            .map(|snapshot| snapshot.path)
-            .find(|folder| files.iter().any(|file| folder.join(file).is_file()))
-    }
-
     /// The snapshot of a branch, a tag, a pull request (`refs/pr/15`) or a commit, whose hash may be abbreviated.
     pub fn revision(&self, repository: &str, revision: &str) -> Option<Snapshot> {
         let folder = self.repository(repository)?;
         let snapshots = self.snapshots(repository);
         let of = |commit: &str| {
-            snapshots
-                .iter()
-                .find(|snapshot| snapshot.commit == commit)
+            (snapshots.iter())
+                .find(|found| found.commit == commit)
                 .cloned()
         };
         if !is_revision(revision) {
@@ -223,11 +208,9 @@ mod tests {
             (".", false),
         ] {
             std::fs::write(repository.join("refs/main"), commit).expect("a file");
-            assert_eq!(
-                cache.snapshot("a/b", &["main"], &["w"]).is_some(),
-                found,
-                "{commit:?}"
-            );
+            let snapshot = cache.revision("a/b", "main");
+            let has_file = snapshot.is_some_and(|snapshot| snapshot.path.join("w").is_file());
+            assert_eq!(has_file, found, "{commit:?}");
         }
     }
 }

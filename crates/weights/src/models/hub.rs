@@ -241,12 +241,9 @@ impl Hub {
             404 => return Ok(None),
             status @ (401 | 403) => return Err(self.connection.unauthorized(repository, status)),
             200..=399 => {}
-            status => return Err(FetchError::Status { url, status }),
+            status => return Err(FetchError::Status(url, status)),
         }
-        let protocol = |what: &str| FetchError::Protocol {
-            url: url.clone(),
-            what: what.to_owned(),
-        };
+        let protocol = |what: &str| FetchError::Protocol(url.clone(), what.to_owned());
         // both become names of files
         let is_plain = |text: &String| {
             (1..=200).contains(&text.len())

@@ -29,18 +29,16 @@ pub fn resolve(
     name: &str,
     kind: impl Into<Option<ModelKind>>,
 ) -> Result<ResolvedModel, ResolveError> {
-    let (path, hub) = match ModelRef::parse(name)? {
-        ModelRef::Embedded => (None, None),
-        ModelRef::Path(path) => (Some(path), None),
-        ModelRef::Hub(hub) => (None, Some(hub)),
+    let local = |path| ResolvedModel {
+        name: name.to_owned(),
+        path,
+        model: None,
+        note: None,
     };
-    let Some(hub) = hub else {
-        return Ok(ResolvedModel {
-            name: name.to_owned(),
-            path,
-            model: None,
-            note: None,
-        });
+    let hub = match ModelRef::parse(name)? {
+        ModelRef::Embedded => return Ok(local(None)),
+        ModelRef::Path(path) => return Ok(local(Some(path))),
+        ModelRef::Hub(hub) => hub,
     };
     let cache = Cache::from_env();
     hub.resolve(name, kind.into(), &cache)
@@ -96,15 +94,13 @@ impl HubModel {
             let others = cache.snapshots(&self.repository).into_iter();
             candidates.extend(others.filter(|snapshot| !named.contains(snapshot)));
         }
-        let mut found: Vec<(Found, Snapshot)> = (candidates.into_iter())
+        // of equals, the first
+        let ((path, _), snapshot) = (candidates.into_iter())
             .filter_map(|snapshot| Some((find(&snapshot.path, self.model, &weights)?, snapshot)))
-            .collect();
-        // stable: among equals the first stays first
-        found.sort_by_key(|(found, _)| !found.complete);
-        let (found, snapshot) = found.into_iter().next()?;
+            .min_by_key(|((_, complete), _)| !complete)?;
         Some(ResolvedModel {
             name: name.to_owned(),
-            path: Some(found.path),
+            path: Some(path),
             model: self.model,
             note: (!named.contains(&snapshot)).then(|| note(self, &named, &snapshot)),
         })
@@ -162,24 +158,13 @@ pub(super) fn describe_cached(cache: &Cache, model: &HubModel) -> String {
     )
 }
 
-/// What a folder holds of a model.
-struct Found {
-    /// The folder, or the file of a model that is a single one.
-    path: PathBuf,
-    /// Whether more than weights is there.
-    complete: bool,
-}
-
-fn find(folder: &Path, model: Option<&Model>, weights: &[String]) -> Option<Found> {
+/// What a folder holds of a model: the folder, or the file of a model that is a single one, and whether more than weights is there.
+fn find(folder: &Path, model: Option<&Model>, weights: &[String]) -> Option<(PathBuf, bool)> {
     if let Some(known) = model {
         if let Some(files) = known.layouts().find(|files| holds(folder, files)) {
-            let path = match files.weights.as_slice() {
-                [file] if files.is_single() => folder.join(file),
-                _ => folder.to_owned(),
-            };
-            return Some(Found {
-                path,
-                complete: true,
+            return Some(match files.weights.as_slice() {
+                [file] if files.is_single() => (folder.join(file), true),
+                _ => (folder.to_owned(), true),
             });
         }
         // timm's own files are an image tower, not another layout of the same model
@@ -187,13 +172,13 @@ fn find(folder: &Path, model: Option<&Model>, weights: &[String]) -> Option<Foun
             return None;
         }
     }
-    let found: Vec<&String> = (weights.iter())
+    let mut found = weights
+        .iter()
         .filter(|file| is_complete(&folder.join(file)))
-        .collect();
-    (!found.is_empty()).then(|| Found {
-        path: folder.to_owned(),
-        complete: model.is_none() && found.iter().any(|file| is_described(folder, file)),
-    })
+        .peekable();
+    found.peek()?;
+    let complete = model.is_none() && found.any(|file| is_described(folder, file));
+    Some((folder.to_owned(), complete))
 }
 
 #[cfg(test)]

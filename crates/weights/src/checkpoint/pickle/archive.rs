@@ -174,24 +174,19 @@ impl Storages for Archive {
             return Ok(*location);
         }
         let part = self.part(&format!("{}data/{key}", self.folder))?;
-        let location = if part.deflated {
+        let mut location = Location {
+            source: 0,
+            start: part.start,
+            length: part.size,
+        };
+        if part.deflated {
+            (location.source, location.start) = (self.sources.len(), 0);
             self.sources.push(Source::Deflated {
                 file: self.file.clone(),
                 start: part.start,
                 packed: part.packed,
             });
-            Location {
-                source: self.sources.len() - 1,
-                start: 0,
-                length: part.size,
-            }
-        } else {
-            Location {
-                source: 0,
-                start: part.start,
-                length: part.size,
-            }
-        };
+        }
         self.locations.insert(key.to_owned(), location);
         Ok(location)
     }

@@ -37,14 +37,14 @@ impl Legacy {
             Ok(pickle)
         };
         let magic = next(&mut input)?;
-        if !matches!(magic.node(magic.root()), Node::Wide(bytes) if **bytes == MAGIC) {
+        if !matches!(magic.node(magic.root), Node::Wide(bytes) if **bytes == MAGIC) {
             return Err(
                 "it is a pickle that PyTorch's `save` did not write, such as one of numpy arrays; load it in Python and save its tensors as safetensors"
                     .to_owned(),
             );
         }
         let version = next(&mut input)?;
-        if !matches!(version.node(version.root()), Node::Int(VERSION)) {
+        if !matches!(version.node(version.root), Node::Int(VERSION)) {
             return Err(format!(
                 "it has a version of PyTorch's format other than {VERSION}"
             ));
@@ -56,7 +56,7 @@ impl Legacy {
         let pickle = next(&mut input)?;
         let keys = next(&mut input)?;
         let widths = widths(&pickle);
-        let Node::List(order) = keys.node(keys.root()) else {
+        let Node::List(order) = keys.node(keys.root) else {
             return Err("it does not list its storages".to_owned());
         };
         let mut locations = HashMap::new();
@@ -103,7 +103,8 @@ impl Legacy {
 /// Bytes of an element of each storage.
 fn widths(pickle: &Pickle) -> HashMap<String, usize> {
     pickle
-        .nodes()
+        .nodes
+        .iter()
         .filter_map(|node| match node {
             Node::Persistent(id) => {
                 let storage = storage(pickle, *id)?;
@@ -116,7 +117,7 @@ fn widths(pickle: &Pickle) -> HashMap<String, usize> {
 
 /// Whether the machine's properties contain `little_endian: False`.
 fn big_endian(facts: &Pickle) -> bool {
-    let Node::Dict(items) = facts.node(facts.root()) else {
+    let Node::Dict(items) = facts.node(facts.root) else {
         return false;
     };
     (items.iter()).any(|&(key, value)| {

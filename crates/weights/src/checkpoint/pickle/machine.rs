@@ -139,9 +139,7 @@ impl<R: Read> Machine<R> {
     }
 
     fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, String> {
-        let mut parts = (0..count)
-            .map(|_| self.pop())
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut parts: Vec<Id> = (0..count).map(|_| self.pop()).collect::<Result<_, _>>()?;
         parts.reverse();
         Ok(parts)
     }
@@ -151,14 +149,10 @@ impl<R: Read> Machine<R> {
         Ok(self.stack.split_off(mark))
     }
 
-    fn tuple(&mut self, parts: Vec<Id>) -> Result<(), String> {
+    /// Pushes a tuple or a list.
+    fn sequence(&mut self, node: fn(Vec<Id>) -> Node, parts: Vec<Id>) -> Result<(), String> {
         let held = parts.len() * REFERENCE;
-        self.make(Node::Tuple(parts), held)
-    }
-
-    fn list(&mut self, parts: Vec<Id>) -> Result<(), String> {
-        let held = parts.len() * REFERENCE;
-        self.make(Node::List(parts), held)
+        self.make(node(parts), held)
     }
 
     fn class(&mut self, module: Box<str>, name: Box<str>) -> Result<(), String> {
@@ -294,14 +288,8 @@ impl<R: Read> Machine<R> {
                 let value = i32::from_le_bytes(self.program.array()?);
                 self.int(value.into())?;
             }
-            b'K' => {
-                let value = self.program.number::<1>()?;
-                self.int(value as i64)?;
-            }
-            b'M' => {
-                let value = self.program.number::<2>()?;
-                self.int(value as i64)?;
-            }
+            b'K' => (self.program.number::<1>()).and_then(|value| self.int(value as i64))?,
+            b'M' => (self.program.number::<2>()).and_then(|value| self.int(value as i64))?,
             0x8a => self.integer::<1>()?,
             0x8b => self.integer::<4>()?,
             // BINFLOAT; NONE, NEWTRUE, NEWFALSE
@@ -312,8 +300,8 @@ impl<R: Read> Machine<R> {
             b'N' => self.other()?,
             code @ (0x88 | 0x89) => self.make(Node::Bool(code == 0x88), 0)?,
             // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, EMPTY_DICT
-            b')' => self.tuple(vec![])?,
-            b']' | 0x8f => self.list(vec![])?,
+            b')' => self.sequence(Node::Tuple, vec![])?,
+            b']' | 0x8f => self.sequence(Node::List, vec![])?,
             b'}' => self.make(Node::Dict(vec![]), 0)?,
             // MARK, POP, POP_MARK, DUP
             b'(' => {
@@ -328,52 +316,23 @@ impl<R: Read> Machine<R> {
                     self.pop()?;
                 }
             }
-            b'1' => {
-                self.pop_to_mark()?;
-            }
-            b'2' => {
-                let top = self.top()?;
-                self.push(top)?;
-            }
+            b'1' => drop(self.pop_to_mark()?),
+            b'2' => (self.top()).and_then(|top| self.push(top))?,
             // TUPLE, TUPLE1, TUPLE2, TUPLE3, FROZENSET
-            b't' => {
-                let parts = self.pop_to_mark()?;
-                self.tuple(parts)?;
-            }
+            b't' => (self.pop_to_mark()).and_then(|parts| self.sequence(Node::Tuple, parts))?,
             code @ 0x85..=0x87 => {
                 let parts = self.pop_many(usize::from(code - 0x84))?;
-                self.tuple(parts)?;
+                self.sequence(Node::Tuple, parts)?;
             }
-            0x91 => {
-                let parts = self.pop_to_mark()?;
-                self.list(parts)?;
-            }
+            0x91 => (self.pop_to_mark()).and_then(|parts| self.sequence(Node::List, parts))?,
             // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
-            b'a' => {
-                let parts = self.pop_many(1)?;
-                self.append(&parts)?;
-            }
-            b'e' | 0x90 => {
-                let parts = self.pop_to_mark()?;
-                self.append(&parts)?;
-            }
-            b's' => {
-                let items = self.pop_many(2)?;
-                self.set(&items)?;
-            }
-            b'u' => {
-                let items = self.pop_to_mark()?;
-                self.set(&items)?;
-            }
+            b'a' => (self.pop_many(1)).and_then(|parts| self.append(&parts))?,
+            b'e' | 0x90 => (self.pop_to_mark()).and_then(|parts| self.append(&parts))?,
+            b's' => (self.pop_many(2)).and_then(|items| self.set(&items))?,
+            b'u' => (self.pop_to_mark()).and_then(|items| self.set(&items))?,
             // REDUCE, NEWOBJ, NEWOBJ_EX, BUILD
-            b'R' | 0x81 => {
-                let parts = self.pop_many(2)?;
-                self.call(parts[0], parts[1])?;
-            }
-            0x92 => {
-                let parts = self.pop_many(3)?;
-                self.call(parts[0], parts[1])?;
-            }
+            b'R' | 0x81 => (self.pop_many(2)).and_then(|parts| self.call(parts[0], parts[1]))?,
+            0x92 => (self.pop_many(3)).and_then(|parts| self.call(parts[0], parts[1]))?,
             b'b' => {
                 let found = self.pop()?;
                 let top = self.top()? as usize;
@@ -383,28 +342,13 @@ impl<R: Read> Machine<R> {
                 }
             }
             // BINPERSID
-            b'Q' => {
-                let id = self.pop()?;
-                self.make(Node::Persistent(id), 0)?;
-            }
+            b'Q' => (self.pop()).and_then(|id| self.make(Node::Persistent(id), 0))?,
             // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
-            b'q' => {
-                let place = self.program.number::<1>()?;
-                self.put(place)?;
-            }
-            b'r' => {
-                let place = self.program.number::<4>()?;
-                self.put(place)?;
-            }
+            b'q' => (self.program.number::<1>()).and_then(|place| self.put(place))?,
+            b'r' => (self.program.number::<4>()).and_then(|place| self.put(place))?,
             0x94 => self.put(self.memo.len() as u64)?,
-            b'h' => {
-                let place = self.program.number::<1>()?;
-                self.get(place)?;
-            }
-            b'j' => {
-                let place = self.program.number::<4>()?;
-                self.get(place)?;
-            }
+            b'h' => (self.program.number::<1>()).and_then(|place| self.get(place))?,
+            b'j' => (self.program.number::<4>()).and_then(|place| self.get(place))?,
             // STOP
             b'.' => return Ok(false),
             code => {

@@ -67,7 +67,7 @@ pub fn storage(pickle: &Pickle, id: Id) -> Option<Storage<'_>> {
         Some(&[_, offset, _]) => pickle.size(offset)?,
         _ => 0,
     };
-    let (dtype, width) = storage_type(name);
+    let (dtype, width) = element_type(name);
     Some(Storage {
         key: pickle.text(key)?,
         dtype,
@@ -76,8 +76,9 @@ pub fn storage(pickle: &Pickle, id: Id) -> Option<Storage<'_>> {
     })
 }
 
-/// The type of the elements of a storage's class, as safetensors names it, and how many bytes an element has.
-fn storage_type(class: &str) -> (&str, Option<usize>) {
+/// The type of the elements of a storage's class or, for types without one, of a `torch.dtype`: its name in safetensors, and how many bytes
+/// an element has.
+fn element_type(class: &str) -> (&str, Option<usize>) {
     let (dtype, width) = match class {
         "FloatStorage" => ("F32", 4),
         "DoubleStorage" => ("F64", 8),
@@ -93,19 +94,11 @@ fn storage_type(class: &str) -> (&str, Option<usize>) {
         "ComplexDoubleStorage" => ("C128", 16),
         "QInt8Storage" | "QUInt8Storage" | "UntypedStorage" => (class, 1),
         "QInt32Storage" => (class, 4),
-        _ => return (class, None),
-    };
-    (dtype, Some(width))
-}
-
-/// The same for a `torch.dtype`; newer types have no storage class.
-fn dtype(name: &str) -> (&str, Option<usize>) {
-    let (dtype, width) = match name {
         "uint16" => ("U16", 2),
         "uint32" => ("U32", 4),
         "uint64" => ("U64", 8),
-        _ if name.starts_with("float8") => (name, 1),
-        _ => return (name, None),
+        _ if class.starts_with("float8") => (class, 1),
+        _ => return (class, None),
     };
     (dtype, Some(width))
 }
@@ -133,7 +126,7 @@ pub fn find(pickle: &Pickle, storages: &mut dyn Storages) -> Result<Found, Strin
         found: Found::default(),
         visits: 0,
     };
-    walk.visit(String::new(), pickle.root(), 0)?;
+    walk.visit(String::new(), pickle.root, 0)?;
     Ok(walk.found)
 }
 
@@ -229,7 +222,7 @@ impl Walk<'_> {
         let storage = storage(pickle, *id).ok_or_else(broken)?;
         // `_rebuild_tensor_v3` names the type by itself
         let (dtype, width) = match more.get(2).map(|&id| pickle.node(id)) {
-            Some(Node::Class { module, name }) if &**module == "torch" => dtype(name),
+            Some(Node::Class { module, name }) if &**module == "torch" => element_type(name),
             _ => (storage.dtype, storage.width),
         };
         let sizes = |id: Id| match pickle.node(id) {

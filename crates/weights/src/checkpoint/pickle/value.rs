@@ -34,27 +34,17 @@ pub enum Node {
 
 /// The values of an interpreted pickle.
 pub struct Pickle {
-    pub(super) nodes: Vec<Node>,
-    pub(super) root: Id,
+    pub nodes: Vec<Node>,
+    pub root: Id,
     /// The length of its program in bytes.
     pub length: u64,
 }
 
 impl Pickle {
-    /// The result of the program.
-    pub fn root(&self) -> Id {
-        self.root
-    }
-
     /// The value of that index.
     pub fn node(&self, id: Id) -> &Node {
         // indices come from this list only, and no value is ever removed
         &self.nodes[id as usize]
-    }
-
-    /// All values.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter()
     }
 
     /// The value as a text.

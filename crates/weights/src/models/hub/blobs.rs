@@ -1,7 +1,7 @@
 //! Files of the cache as downloads write them.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -13,25 +13,12 @@ use phantasia_core::files;
 
 pub fn sha256(file: &mut File) -> io::Result<String> {
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hash.update(&buffer[..count]),
-        }
-    }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    io::copy(file, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 pub fn written(path: &Path, source: io::Error) -> FetchError {
-    FetchError::Write {
-        path: path.display().to_string(),
-        source,
-    }
+    FetchError::Write(path.display().to_string(), source)
 }
 
 pub fn create_folder(file: &Path) -> Result<(), FetchError> {

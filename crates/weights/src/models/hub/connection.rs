@@ -116,10 +116,10 @@ impl Connection {
                 Err(Failure::Connection(_, error)) => error.to_string(),
             };
             if attempt >= MAX_ATTEMPTS {
-                return Err(MetadataError::Failed(FetchError::Network {
-                    url: url.to_owned(),
+                return Err(MetadataError::Failed(FetchError::Network(
+                    url.to_owned(),
                     what,
-                }));
+                )));
             }
             std::thread::sleep(pause(attempt));
         }
@@ -144,9 +144,11 @@ impl Connection {
             if !status.is_redirection() || is_answer {
                 return Ok(response);
             }
-            let location = header(&response, "location").ok_or_else(|| FetchError::Protocol {
-                url: hop.url.clone(),
-                what: "it redirects without a `location`".to_owned(),
+            let location = header(&response, "location").ok_or_else(|| {
+                FetchError::Protocol(
+                    hop.url.clone(),
+                    "it redirects without a `location`".to_owned(),
+                )
             })?;
             hop = hop
                 .next(status.as_u16(), &location, purpose, &self.endpoint)
@@ -186,9 +188,7 @@ impl Connection {
     fn send(&self, purpose: Purpose, hop: &Hop, from: u64) -> Result<Response<Body>, Failure> {
         let address = (hop.url.parse().ok())
             .filter(|address: &Uri| matches!(address.scheme_str(), Some("http" | "https")))
-            .ok_or_else(|| FetchError::Endpoint {
-                endpoint: self.endpoint.clone(),
-            })?;
+            .ok_or_else(|| FetchError::Endpoint(self.endpoint.clone()))?;
         let proxy = self.proxies.of(&address)?;
         let agent = self.agent()?;
         let mut request = match purpose {

@@ -73,13 +73,13 @@ impl Download<'_> {
                 });
             }
             if attempt >= MAX_ATTEMPTS {
-                return Err(FetchError::Network {
-                    url: self.url.clone(),
-                    what: match outcome {
+                return Err(FetchError::Network(
+                    self.url.clone(),
+                    match outcome {
                         Err(Interruption::Retry(what)) => what,
                         _ => format!("only {done} of {total} bytes came"),
                     },
-                });
+                ));
             }
             std::thread::sleep(pause(attempt));
         }
@@ -122,10 +122,8 @@ impl Download<'_> {
                 return Err(Interruption::Retry(format!("it answers {status}")));
             }
             status => {
-                return Err(Interruption::Fatal(FetchError::Status {
-                    url: self.url.clone(),
-                    status,
-                }));
+                let error = FetchError::Status(self.url.clone(), status);
+                return Err(Interruption::Fatal(error));
             }
         };
         let mut output = (OpenOptions::new().create(true))

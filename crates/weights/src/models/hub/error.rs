@@ -19,14 +19,11 @@ pub enum FetchError {
         /// What can be done about it, in several lines.
         advice: String,
     },
-    /// The hub's address is not valid.
+    /// The hub's address is not valid: what it is.
     #[error(
-        "HF_ENDPOINT is not a valid hub address: `{endpoint}`; it must begin with https:// or http://, such as https://huggingface.co"
+        "HF_ENDPOINT is not a valid hub address: `{0}`; it must begin with https:// or http://, such as https://huggingface.co"
     )]
-    Endpoint {
-        /// What it is.
-        endpoint: String,
-    },
+    Endpoint(String),
     /// The hub cannot be reached: no network, no DNS, a refused connection.
     #[error("cannot reach {address}{from}: {what}; {advice}")]
     Unreachable {
@@ -39,16 +36,11 @@ pub enum FetchError {
         /// What can be done about it, in several lines.
         advice: String,
     },
-    /// The environment names a proxy that cannot be used.
+    /// The environment names a proxy that cannot be used: the variable and its value, without a password.
     #[error(
-        "{variable} is not a usable proxy address: `{address}`; supported are http://, https://, socks4://, socks5:// and socks5h://"
+        "{0} is not a usable proxy address: `{1}`; supported are http://, https://, socks4://, socks5:// and socks5h://"
     )]
-    Proxy {
-        /// The variable.
-        variable: String,
-        /// Its value, without a password.
-        address: String,
-    },
+    Proxy(String, String),
     /// The environment names certificates that cannot be read.
     #[error("{variable}: cannot read certificates from {path}: {what}")]
     Certificates {
@@ -102,30 +94,15 @@ pub enum FetchError {
         /// What is known of the token, as part of the sentence.
         token: &'static str,
     },
-    /// The hub answers with an error.
-    #[error("{url} answers {status}")]
-    Status {
-        /// What was answers for.
-        url: String,
-        /// The answer's status.
-        status: u16,
-    },
-    /// The hub's answer lacks what the protocol requires.
-    #[error("{url} is not a file on a hub: {what}")]
-    Protocol {
-        /// What was answers for.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The connection failed repeatedly.
-    #[error("cannot reach {url}: {what}; fetching it again resumes the download")]
-    Network {
-        /// What was answers for.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
+    /// The hub answers with an error: the address and the status.
+    #[error("{0} answers {1}")]
+    Status(String, u16),
+    /// The hub's answer lacks what the protocol requires: the address and what is wrong with the answer.
+    #[error("{0} is not a file on a hub: {1}")]
+    Protocol(String, String),
+    /// The connection failed repeatedly: the address and what is wrong.
+    #[error("cannot reach {0}: {1}; fetching it again resumes the download")]
+    Network(String, String),
     /// The hub sends nothing any more.
     #[error(
         "{url} stalled: no byte came for {seconds} s, {stalls} times; {done} of {total} bytes are kept, and fetching it again resumes from there (HF_HUB_DOWNLOAD_TIMEOUT sets the seconds)"
@@ -162,12 +139,7 @@ pub enum FetchError {
         /// The checksum of the download.
         found: String,
     },
-    /// A file could not be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// A file could not be written: its path and what the system says.
+    #[error("cannot write {0}: {1}")]
+    Write(String, #[source] io::Error),
 }

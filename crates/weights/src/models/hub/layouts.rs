@@ -18,13 +18,8 @@ pub struct AvailableLayout<'a> {
     pub optional: &'a [String],
 }
 
-/// A layout that lacks a file.
-struct Incomplete {
-    /// How many of its files were found before that.
-    found: usize,
-    /// The missing file, or the possible ones.
-    missing: String,
-}
+/// A layout that lacks a file: how many of its files were found before that, and the missing file or the possible ones.
+type Incomplete = (usize, String);
 
 /// What the hub has answered about one revision's files, kept because several layouts share files.
 struct Answers<'a> {
@@ -54,17 +49,14 @@ impl Hub {
             for layout in &request.layouts {
                 match answers.layout(layout)? {
                     Ok(available) => return Ok(available),
-                    Err(incomplete) => {
-                        let most = nearest.as_ref().map(|nearest| nearest.found);
-                        if most.is_none_or(|most| incomplete.found > most) {
-                            nearest = Some(incomplete);
-                        }
+                    Err((found, _)) if nearest.as_ref().is_some_and(|(most, _)| found <= *most) => {
                     }
+                    Err(incomplete) => nearest = Some(incomplete),
                 }
             }
         }
         let file = match nearest {
-            Some(nearest) if nearest.found > 0 || request.layouts.len() == 1 => nearest.missing,
+            Some((found, missing)) if found > 0 || request.layouts.len() == 1 => missing,
             _ => "supported model files".to_owned(),
         };
         Err(self.not_found(request, &file))
@@ -79,10 +71,7 @@ impl<'a> Answers<'a> {
         let mut files = vec![];
         for file in &layout.required {
             let Some(metadata) = self.metadata(file)? else {
-                return Ok(Err(Incomplete {
-                    found: files.len(),
-                    missing: file.clone(),
-                }));
+                return Ok(Err((files.len(), file.clone())));
             };
             files.push((file.as_str(), metadata));
         }
@@ -98,10 +87,7 @@ impl<'a> Answers<'a> {
                 }));
             }
         }
-        Ok(Err(Incomplete {
-            found: files.len(),
-            missing: layout.weights.join(" or "),
-        }))
+        Ok(Err((files.len(), layout.weights.join(" or "))))
     }
 
     fn metadata(&mut self, file: &'a str) -> Result<Option<FileMetadata>, FetchError> {

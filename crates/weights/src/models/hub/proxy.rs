@@ -64,9 +64,8 @@ impl Proxies {
     pub fn of(&self, url: &Uri) -> Result<Option<Proxy>, FetchError> {
         self.named(url)
             .map(|named| {
-                Proxy::new(&named.address).map_err(|_| FetchError::Proxy {
-                    variable: named.variable.clone(),
-                    address: without_password(&named.address),
+                Proxy::new(&named.address).map_err(|_| {
+                    FetchError::Proxy(named.variable.clone(), without_password(&named.address))
                 })
             })
             .transpose()
@@ -114,21 +113,16 @@ fn is_excepted(host: &str, port: Option<u16>, entry: &str) -> bool {
             return true;
         }
     }
-    let (name, wanted) = match entry.rsplit_once(':') {
-        Some((name, digits)) => match digits.parse::<u16>() {
-            Ok(wanted) => (name, Some(wanted)),
-            Err(_) => (entry, None),
-        },
-        None => (entry, None),
-    };
-    if wanted.is_some() && wanted != port {
+    let with_port = (entry.rsplit_once(':'))
+        .and_then(|(name, digits)| Some((name, digits.parse::<u16>().ok()?)));
+    if with_port.is_some_and(|(_, wanted)| port != Some(wanted)) {
         return false;
     }
+    let name = with_port.map_or(entry, |(name, _)| name);
     let name = name.trim_start_matches('*').trim_start_matches('.');
-    match host.strip_suffix(name) {
-        Some(before) => !name.is_empty() && (before.is_empty() || before.ends_with('.')),
-        None => false,
-    }
+    !name.is_empty()
+        && (host.strip_suffix(name))
+            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
@@ -144,15 +138,11 @@ fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
 
 /// A proxy's address without its credentials.
 fn without_password(address: &str) -> String {
-    match address.rsplit_once('@') {
-        None => address.to_owned(),
-        Some((before, host)) => {
-            let scheme = before
-                .split_once("://")
-                .map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
-            format!("{scheme}***@{host}")
-        }
-    }
+    let Some((before, host)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+    format!("{scheme}***@{host}")
 }
 
 #[cfg(test)]

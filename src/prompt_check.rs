@@ -8,7 +8,7 @@ use crate::recipe::{PartialRecipe, Recipe, RecipeError};
 ///
 /// # Errors
 /// When a CLIP can read no part of a text.
-pub fn proofread(
+pub fn check_prompts(
     partial: &PartialRecipe,
     recipe: &Recipe,
     library: &Library,
@@ -29,12 +29,9 @@ pub fn proofread(
         for (path, text) in recipe.texts() {
             match tokenizer.read_text(name, text) {
                 Ok(tokens) => {
-                    let sentences = tokens.unread.of_model(name, "the prompt");
-                    warnings.extend(
-                        sentences
-                            .iter()
-                            .map(|message| partial.message_about(&path, message)),
-                    );
+                    for message in tokens.unread.of_model(name, "the prompt") {
+                        warnings.push(partial.message_about(&path, &message));
+                    }
                 }
                 Err(error) => refused.push((path, error.to_string())),
             }

@@ -102,7 +102,7 @@ pub enum Spacing {
 
 /// The noise levels that a network was trained at.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Levels {
+pub struct NoiseSchedule {
     /// The sigma of each time, rising.
     sigmas: Vec<f64>,
     /// What [`Spacing::Leading`] adds to each time.
@@ -111,7 +111,7 @@ pub struct Levels {
     spacing: Option<Spacing>,
 }
 
-impl Levels {
+impl NoiseSchedule {
     /// The levels that these betas lead to. `offset` is added to the times of [`Spacing::Leading`] (diffusers' `steps_offset`).
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Detects a finished picture that is nearly one even colour, and suggests which keys of the recipe to change.
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
 use crate::recipe::{Recipe, Terms};
 
@@ -15,11 +15,8 @@ const FEWEST_STEPS: usize = 20;
 pub fn contrast(image: &RgbImage) -> f64 {
     let pixels = image.pixels().len().max(1) as f64;
     let variance = |channel: usize| {
-        let values = || {
-            image
-                .pixels()
-                .map(|pixel| f64::from(pixel.0[channel]) / 255.0)
-        };
+        let level = |pixel: &Rgb<u8>| f64::from(pixel.0[channel]) / 255.0;
+        let values = || image.pixels().map(level);
         let mean = values().sum::<f64>() / pixels;
         values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels
     };
