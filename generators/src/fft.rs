@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::build::check_learning_rate;
-use crate::pyramid::normals;
+use crate::random::normals;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
 };
@@ -57,7 +57,7 @@ impl Build for Config {
 /// red, green against magenta.
 const COLORS: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];
 /// Standard deviation of the spectrum at the start, before it is scaled.
-const NOISE: f64 = 0.01f32 as f64;
+const NOISE: f64 = 0.01;
 
 /// The inverse transform of real pictures: matrices of cosines and sines.
 struct Transform {

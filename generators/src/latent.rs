@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::Codebook;
 use crate::build::check_learning_rate;
-use crate::pyramid::normals;
+use crate::random::normals;
 use crate::{
     Autoencoder, Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig,
     OptimizerKind, Progress, State,

@@ -35,6 +35,7 @@ pub mod noise;
 mod optimizer;
 pub mod pixels;
 pub mod pyramid;
+mod random;
 mod registry;
 mod state;
 pub mod vqgan;

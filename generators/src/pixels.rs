@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 pub use palette::{Color, Palette};
 
 use crate::build::check_learning_rate;
-use crate::pyramid::normals;
+use crate::random::normals;
 use crate::{
     Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
     Progress, State,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use sides::{AllSides, Sides};
 
 use crate::build::check_learning_rate;
+use crate::random::normals;
 use crate::{
     Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
     Progress, State,
@@ -348,22 +349,6 @@ impl Generator for Pyramid {
         self.offset = offset;
         Ok(())
     }
-}
-
-/// `count` numbers of a normal distribution around 0.
-pub(crate) fn normals(rng: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
-    use rand::Rng;
-    if deviation == 0.0 {
-        return vec![0.0; count];
-    }
-    (0..count)
-        .map(|_| {
-            // Box and Muller 1958; 1 - u is never 0
-            let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-            let angle = std::f64::consts::TAU * rng.random::<f64>();
-            (radius * angle.cos() * deviation) as f32
-        })
-        .collect()
 }
 
 #[cfg(test)]

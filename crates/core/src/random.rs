@@ -5,6 +5,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, StandardNormal};
 
 /// What random numbers are drawn for; each purpose has its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,7 @@ pub fn chance(rng: &mut impl Rng, p: f64) -> bool {
     rng.random::<f64>() < p
 }
 
-/// Two independent numbers of the standard normal distribution (Box and Muller 1958).
-pub fn normal_pair(rng: &mut impl Rng) -> (f32, f32) {
-    // 1 - u is never 0
-    let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-    let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
-    (radius * cos, radius * sin)
+/// Independent numbers of the standard normal distribution.
+pub fn normal(rng: &mut impl Rng) -> impl Iterator<Item = f32> {
+    StandardNormal.sample_iter(rng)
 }

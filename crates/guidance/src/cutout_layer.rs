@@ -115,11 +115,8 @@ fn mask_add(cutouts: &[Cutout], size: usize, device: &Device) -> Result<MaskAdd>
     (added.par_chunks_exact_mut(3 * pixels).zip(cutouts)).for_each(|(added, cutout)| {
         if let Some((deviation, seed)) = cutout.noise {
             let mut rng = random::rng(seed, Purpose::Cutouts, 0, 0);
-            for pair in added.chunks_mut(2) {
-                let (a, b) = random::normal_pair(&mut rng);
-                for (value, normal) in pair.iter_mut().zip([a, b]) {
-                    *value = deviation * normal;
-                }
+            for (value, normal) in added.iter_mut().zip(random::normal(&mut rng)) {
+                *value = deviation * normal;
             }
         }
         if let Some(rectangle) = cutout.erased {

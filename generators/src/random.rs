@@ -1,26 +1,28 @@
-//! Noise that is determined by where it is used.
+//! Normal noise.
 
 use candle_core::{Device, Result, Tensor};
+use phantasia_core::random::normal;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Standard normal noise of that shape for one place of a render: its `seed`, and a `step`. The same place has the same
-/// noise whatever was drawn before, so that a resumed render needs no saved state of a random generator.
+/// `count` numbers of a normal distribution around 0.
+pub(crate) fn normals(rng: &mut impl Rng, count: usize, deviation: f64) -> Vec<f32> {
+    if deviation == 0.0 {
+        return vec![0.0; count];
+    }
+    let scaled = normal(rng).map(|number| (f64::from(number) * deviation) as f32);
+    scaled.take(count).collect()
+}
+
+/// Standard normal noise of that shape, determined by the `seed` and a `step` of a render. The same step has the same noise whatever was
+/// drawn before, so that a resumed render needs no saved state of a random generator.
 pub fn noise(seed: u64, step: u64, shape: &[usize], device: &Device) -> Result<Tensor> {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&step.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
-    let count: usize = shape.iter().product();
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        // Box and Muller 1958; 1 - u is never 0
-        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-        let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
-        values.extend([radius * cos, radius * sin]);
-    }
-    values.truncate(count);
-    Tensor::from_vec(values, shape, device)
+    let values = normal(&mut rng).take(shape.iter().product()).collect();
+    Tensor::from_vec::<_, f32>(values, shape, device)
 }
 
 #[cfg(test)]
