@@ -21,6 +21,7 @@ start from, `phantasia recipe check FILE` reports all errors in one, and `phanta
 - Where a number changes over a render, an expression of `t` may stand: `t` is the share of the render that is done, from 0 to 1, as in
   `lr: \"0.05 * (1 - 0.9 * t^4)\"`. Expressions have `+ - * / ^`, parentheses, `pi`, `tau`, `e` and the functions `abs`, `ceil`, `clamp`, `cos`,
   `exp`, `floor`, `ln`, `max`, `min`, `mix`, `mod`, `pow`, `round`, `sin`, `smoothstep`, `sqrt`, `step`, `tan` and `tanh`.
+- `generator` is a kind's name, or a map with the key `kind` and that kind's settings; without it, the kind is `pyramid`.
 - Relative paths start from the recipe's folder; `~/` is your home folder.
 - `--set PATH=VALUE` sets one value on the command line: `--set generator.lr=0.1 --set prompts.0.weight=2`.
 ";
@@ -96,6 +97,8 @@ impl<'s> Reference<'s> {
                 let heading = "In a list of generators, each may also have:";
                 write!(self.text, "\n### Stages\n\n{heading}\n").expect("text");
                 self.rows(own, &Value::Null, path);
+            } else if variant.get("properties").is_some() {
+                self.table(variant, path);
             } else if let Some(name) = reference(variant) {
                 let target = self.target(variant);
                 if self.seen.insert(name.to_owned()) {
