@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::schema::walk;
+use crate::schema::{MAX_SIDE, walk};
 use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
 
 /// The schema format of texts that are the path of an image.
@@ -19,8 +19,6 @@ pub const MODEL_FORMAT: &str = "model";
 /// The schema format of numbers that may be an expression of `t`.
 pub const SCHEDULE_FORMAT: &str = "schedule";
 
-/// The longest side of a picture or of a layer.
-pub const MAX_SIDE: usize = 16_384;
 /// Most pixels of a picture: 8192 x 8192.
 pub const MAX_PIXELS: usize = 1 << 26;
 

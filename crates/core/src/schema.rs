@@ -4,7 +4,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::Schedule;
-use crate::check::MAX_SIDE;
+
+/// The longest side of a picture or of a layer.
+pub const MAX_SIDE: usize = 16_384;
 
 /// A list of maps and plain scalars, or one of these.
 pub fn entries<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

@@ -8,7 +8,7 @@ use phantasia_core::DiagnosticKind;
 
 use super::MAX_BYTES;
 use crate::metadata;
-use crate::run::RECIPE;
+use phantasia_core::diagnostic::RECIPE;
 
 /// The text of a recipe file, or the recipe in a PNG that Phantasia wrote.
 pub(super) fn read(path: &Path) -> Result<String, DiagnosticKind> {
