@@ -7,7 +7,8 @@ use candle_core::{Device, Result, Tensor};
 
 use super::canvas::Space;
 use super::denoise::{ClassifierFreeGuidance, Denoiser, DiscreteDenoiser, Network, Prediction};
-use super::load::{LoadOptions, Loaded, ModelError, network, scheduler};
+use super::error::{Loaded, ModelError};
+use super::load::{LoadOptions, network, scheduler};
 use super::noise_schedule::NoiseSchedule;
 use super::unet::{ConditionedUNet, UNet};
 use crate::Autoencoder;

@@ -16,7 +16,7 @@ pub use config::{OneOrMany, Side, UNetConfig};
 use self::build::Builder;
 use super::blocks::{PixelAttention, Resnet, ResnetStyle, check_image, joined, side_by_side};
 use super::denoise::Network;
-use super::load::{Loaded, ModelError};
+use super::error::{Loaded, ModelError};
 use super::transformer::Transformer;
 use crate::layers::{Norm, NormStyle, PadEnd, conv, linear};
 

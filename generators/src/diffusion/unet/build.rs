@@ -6,7 +6,7 @@ use weights::checkpoint::Branch;
 use super::config::{AttentionKind, BlockKind, UNetConfig};
 use super::{Attention, Unit};
 use crate::diffusion::blocks::{PixelAttention, Resize, Resnet, ResnetStyle};
-use crate::diffusion::load::ModelError;
+use crate::diffusion::error::ModelError;
 use crate::diffusion::transformer::{Transformer, TransformerStyle};
 use crate::layers::{Loaded, NormStyle, conv, conv_with};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::diffusion::load::{Loaded, ModelError};
+use crate::diffusion::error::{Loaded, ModelError};
 
 /// The `config.json` of a `UNet2DModel`, or by [`UNetConfig::parse`] of a `UNet2DConditionModel`; missing keys have diffusers' defaults.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
