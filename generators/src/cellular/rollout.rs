@@ -34,6 +34,30 @@ pub struct RuleGradient {
 /// From the gradient of the states after a rollout to [`RuleGradient`].
 pub type RolloutPullback = Box<dyn Fn(&Tensor) -> Result<RuleGradient> + Send>;
 
+impl Rule {
+    /// The states after the iterations of these numbers. `key` and an iteration's number decide which cells fire in it: the same give the
+    /// same states, and so do the same iterations in several calls.
+    ///
+    /// # Errors
+    /// When the states do not fit the rule.
+    pub fn advance(&self, state: &Tensor, iterations: Range<usize>, key: u64) -> Result<Tensor> {
+        advance(self, state, iterations, key)
+    }
+
+    /// The states after so many iterations, numbered from 0, with the pullback to the states before and to the rule.
+    ///
+    /// # Errors
+    /// When the states do not fit the rule.
+    pub fn rollout(
+        &self,
+        state: &Tensor,
+        iterations: usize,
+        key: u64,
+    ) -> Result<(Tensor, RolloutPullback)> {
+        rollout(self, state, iterations, key)
+    }
+}
+
 /// Every how many iterations a state is kept.
 fn interval(iterations: usize, bytes: usize) -> usize {
     let root = (iterations as f64).sqrt().ceil().max(1.0) as usize;
@@ -44,12 +68,7 @@ fn interval(iterations: usize, bytes: usize) -> usize {
 }
 
 /// The states after iterations of these numbers.
-pub(super) fn advance(
-    rule: &Rule,
-    state: &Tensor,
-    iterations: Range<usize>,
-    key: u64,
-) -> Result<Tensor> {
+fn advance(rule: &Rule, state: &Tensor, iterations: Range<usize>, key: u64) -> Result<Tensor> {
     let grid = grid(rule, state)?;
     if !is_fused(state) {
         return composed_advance(rule, state, iterations, key);
@@ -61,7 +80,7 @@ pub(super) fn advance(
 }
 
 /// The states after so many iterations, with their pullback.
-pub(super) fn rollout(
+fn rollout(
     rule: &Rule,
     state: &Tensor,
     iterations: usize,

@@ -1,7 +1,6 @@
 //! The rule that every cell follows, which is trained, saved and grown.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::str::FromStr;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -12,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::fire::mix;
 use super::kernel::SENSES;
-use super::rollout::{self, RolloutPullback};
 use crate::{Artifact, ClampWithGrad};
 use frozen::{Layer, Pullback};
 
@@ -140,28 +138,6 @@ impl Rule {
     pub fn start(&self, batch: usize, height: usize, width: usize) -> Result<Tensor> {
         let shape = (batch, self.config.channels, height, width);
         Tensor::zeros(shape, self.w1.dtype(), self.w1.device())
-    }
-
-    /// The states after the iterations of these numbers. `key` and an iteration's number decide which cells fire in it: the same give the
-    /// same states, and so do the same iterations in several calls.
-    ///
-    /// # Errors
-    /// When the states do not fit the rule.
-    pub fn advance(&self, state: &Tensor, iterations: Range<usize>, key: u64) -> Result<Tensor> {
-        rollout::advance(self, state, iterations, key)
-    }
-
-    /// The states after so many iterations, numbered from 0, with the pullback to the states before and to the rule.
-    ///
-    /// # Errors
-    /// When the states do not fit the rule.
-    pub fn rollout(
-        &self,
-        state: &Tensor,
-        iterations: usize,
-        key: u64,
-    ) -> Result<(Tensor, RolloutPullback)> {
-        rollout::rollout(self, state, iterations, key)
     }
 
     /// The image of states: `[batch, 3, height, width]` in 0..=1, with the pullback to the first three channels.
