@@ -2,9 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::elementwise::{Curve, curve, slope};
 use crate::host::{self, Slice, fused};
 use crate::layer::{Layer, Pullback};
-use crate::real::{Curve, Real, curve, slope};
+use crate::real::Real;
 
 /// An activation function, on a tensor of any shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,8 +7,9 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail,
 };
 
+use crate::elementwise::add;
 use crate::host::{self, Slice, fused};
-use crate::real::{Real, add};
+use crate::real::Real;
 
 /// The vector-Jacobian product of a layer at the point where it was evaluated: takes d(loss)/d(output), in the
 /// shape of the output, and returns d(loss)/d(input), in the shape of the input.

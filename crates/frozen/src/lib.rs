@@ -12,6 +12,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod elementwise;
 mod embedding;
 mod gemm;
 mod host;

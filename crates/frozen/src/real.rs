@@ -3,19 +3,15 @@
 //! The f32 functions are polynomials without branches, so that loops over them vectorise; their coefficients are
 //! minimax fits made for this file. The f64 functions serve the tests, and are those of std and libm.
 
-use std::marker::PhantomData;
-
 use candle_core::WithDType;
 use rayon::prelude::*;
-
-use crate::gemm::build;
 
 /// How many lanes a sum is split over: enough for several vector registers, and fixed, so that a sum does not depend on
 /// the machine's vector width.
 const LANES: usize = 32;
 
 /// How many elements of an elementwise loop are handled at a time: input and output stay in the first cache.
-const RUN: usize = 1 << 12;
+pub(crate) const RUN: usize = 1 << 12;
 
 /// Below this many elements a loop stays on the caller's thread.
 pub(crate) const SMALL: usize = 1 << 14;
@@ -146,74 +142,6 @@ pub(crate) fn chunks<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut
             .with_min_len(runs)
             .for_each(each);
     }
-}
-
-/// A function of one variable, and its derivative.
-///
-/// A trait, and not a closure, because its methods can be `inline(always)`: see [`simd`].
-pub(crate) trait Curve: Copy + Send + Sync + 'static {
-    /// The value and the slope at `x`. A loop that uses one of them does not compute the other.
-    fn at<T: Real>(x: T) -> (T, T);
-}
-
-/// A curve's value at every element.
-pub(crate) fn curve<C: Curve, T: Real>(_: C, x: &[T]) -> Vec<T> {
-    build(x.len(), RUN, |i, out| {
-        let x = &x[i * RUN..][..out.len()];
-        values::<C, T>(x, out);
-    })
-}
-
-/// A curve's slope at every element of `x`, times `g`.
-pub(crate) fn slope<C: Curve, T: Real>(_: C, x: &[T], g: &[T]) -> Vec<T> {
-    build(x.len(), RUN, |i, out| {
-        let (x, g) = (&x[i * RUN..][..out.len()], &g[i * RUN..][..out.len()]);
-        slopes::<C, T>(x, g, out);
-    })
-}
-
-fn values<C: Curve, T: Real>(x: &[T], out: &mut [T]) {
-    struct Values<'a, C, T>(&'a [T], &'a mut [T], PhantomData<C>);
-
-    impl<C: Curve, T: Real> pulp::WithSimd for Values<'_, C, T> {
-        type Output = ();
-
-        #[inline(always)]
-        fn with_simd<S: pulp::Simd>(self, _: S) {
-            for (&x, out) in self.0.iter().zip(self.1) {
-                *out = C::at(x).0;
-            }
-        }
-    }
-
-    pulp::Arch::new().dispatch(Values::<C, T>(x, out, PhantomData));
-}
-
-fn slopes<C: Curve, T: Real>(x: &[T], g: &[T], out: &mut [T]) {
-    struct Slopes<'a, C, T>(&'a [T], &'a [T], &'a mut [T], PhantomData<C>);
-
-    impl<C: Curve, T: Real> pulp::WithSimd for Slopes<'_, C, T> {
-        type Output = ();
-
-        #[inline(always)]
-        fn with_simd<S: pulp::Simd>(self, _: S) {
-            for ((&x, &g), out) in self.0.iter().zip(self.1).zip(self.2) {
-                *out = C::at(x).1 * g;
-            }
-        }
-    }
-
-    pulp::Arch::new().dispatch(Slopes::<C, T>(x, g, out, PhantomData));
-}
-
-/// The sum of two slices of one length.
-pub(crate) fn add<T: Real>(x: &[T], y: &[T]) -> Vec<T> {
-    build(x.len(), RUN, |i, out| {
-        let (x, y) = (&x[i * RUN..][..out.len()], &y[i * RUN..][..out.len()]);
-        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-            *out = x + y;
-        }
-    })
 }
 
 /// The sum of `f` over the elements of a slice.
