@@ -18,7 +18,7 @@ use super::{Recipe, RecipeError, hint, yaml};
 
 /// The largest recipe in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
-/// At most this many diagnostics about keys and types are collected.
+/// The most errors about keys and types that one reading of a recipe reports.
 const MAX_DIAGNOSTICS: usize = 20;
 
 /// A recipe that was read but not yet checked, so that single values can be changed first.

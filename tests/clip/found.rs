@@ -132,7 +132,7 @@ fn layer_scale_is_derived_from_weights() -> Result<()> {
 #[test]
 fn a_download_brings_what_says_how_pictures_are_shown_and_the_whole_clip() -> Result<()> {
     use phantasia::models::FetchRequest;
-    for name in ["openai/clip-vit-base-patch32", "somebody/some-model"] {
+    for name in ["openai/clip-vit-base-patch32", "example/some-model"] {
         let optional =
             (FetchRequest::parse(name)?.layouts.into_iter()).flat_map(|files| files.optional);
         assert!(

@@ -99,7 +99,7 @@ impl Term for Lighter {
             .is_err()
         {
             if start.elapsed() > Duration::from_secs(60) {
-                bail!("nobody lets step {} happen", at.clock);
+                bail!("the test never releases step {}", at.clock);
             }
             std::thread::sleep(Duration::from_millis(1));
         }

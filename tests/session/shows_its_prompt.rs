@@ -29,7 +29,7 @@ fn tools(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The judge as a CLIP in OpenCLIP's layout. Its text tower is a fixture's, which nobody asks.
+/// The judge as a CLIP in OpenCLIP's layout. Its text tower comes from a fixture and is not used.
 fn judge() -> Result<Ensemble> {
     let folder = tempfile::tempdir()?;
     let other = fixture("clip-open-resnet");

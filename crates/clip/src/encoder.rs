@@ -25,7 +25,7 @@ const LEFT: &[&str] = &["vision_model.", "visual_projection.", "text_projection.
 pub struct EncodedText {
     /// The state of each token after the last normalisation: `[1, tokens, width]`, padded to the longest text.
     pub hidden: Tensor,
-    /// The parts of the text that the model does not read as written.
+    /// The parts of the text that the tokenizer changes, drops or cuts off.
     pub unread: Unread,
 }
 

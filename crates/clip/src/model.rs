@@ -23,7 +23,7 @@ const MAX_LOGIT_SCALE: f32 = 100.0;
 pub struct TextEmbedding {
     /// `[projection]`, of unit length.
     pub vector: Vec<f32>,
-    /// The parts of the text that the model does not read as written.
+    /// The parts of the text that the tokenizer changes, drops or cuts off.
     pub unread: Unread,
 }
 

@@ -8,6 +8,9 @@ use crate::term::{Term, TermOutput};
 
 type Loss = dyn Fn(&Tensor, f64) -> candle_core::Result<Tensor> + Send;
 
+/// The weight of a term whose setting is a target value instead of a weight: large, so that the picture stays close to the target.
+pub(crate) const TARGET_WEIGHT: f64 = 100.0;
+
 /// A loss of the image itself, whose gradient candle computes.
 pub struct ImageTerm {
     name: &'static str,

@@ -52,7 +52,7 @@ impl Objective {
         Ok(None)
     }
 
-    /// The loss of an image `[1, 3, height, width]`, and its gradient with respect to the image; no graph is left behind.
+    /// The loss of an image `[1, 3, height, width]`, and its gradient with respect to the image. The gradient carries no graph.
     ///
     /// # Errors
     /// When a term fails, its loss is not finite, or there is no term.

@@ -168,7 +168,7 @@ impl VqganConfig {
         })
     }
 
-    /// The sizes in a `config.json` of diffusers; missing keys keep what was inferred.
+    /// The sizes in a `config.json` of diffusers. Where a key is missing, the size inferred from the weights is kept.
     fn configured(mut self, config: &Config) -> Result<Self, AutoencoderError> {
         let get = |key: &str| config.json.get(key).filter(|value| !value.is_null());
         let count = |key: &str, default: usize| match get(key) {

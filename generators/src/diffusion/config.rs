@@ -13,7 +13,7 @@ use super::{is_conditional, load};
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
-    /// Guided diffusion: a sampler goes from noise to a picture, guided by the prompts. The steps of the render are the sampler's.
+    /// Guided diffusion: a sampler denoises noise to a picture, guided by the prompts. One step of the render is one step of the sampler.
     #[schemars(rename = "DiffusionConfig")]
     pub struct Config {
         /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.

@@ -1,4 +1,4 @@
-//! Single-byte encodings that UTF-8 is often decoded with by mistake.
+//! The single-byte encodings in which UTF-8 text is often decoded by mistake, as in mojibake.
 
 use std::sync::LazyLock;
 

@@ -301,7 +301,8 @@ fn strange_classes(before: Option<char>, chars: &[char], classes: &[Class]) -> b
     }
 }
 
-/// Judges neighbours by the characters themselves: common letters and symbols as mojibake in common encodings.
+/// Whether the characters next to `before` look like mojibake: combinations of letters and symbols that appear when UTF-8 is decoded in a
+/// common single-byte encoding, and hardly ever in real text.
 fn strange_words(before: Option<char>, chars: &[char], classes: &[Class]) -> bool {
     use Class::{Closing, Control, Currency, Numeric, Opening, Rare};
     let sign = |at: usize| {

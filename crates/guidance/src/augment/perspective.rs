@@ -6,7 +6,7 @@ use rand::Rng;
 use crate::cutout_layer::{Cutout, warp};
 
 config! {
-    /// Corners moved inwards by up to `strength` of half the side, with probability `p`.
+    /// A perspective warp with probability `p`: each corner moves inwards by up to `strength` times half the side.
     #[schemars(rename = "Perspective")]
     pub struct Config {
         /// Largest shift of a corner as a share of half the side.

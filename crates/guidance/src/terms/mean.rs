@@ -5,10 +5,8 @@ use phantasia_core::Schedule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image_term::TARGET_WEIGHT;
 use crate::{ImageTerm, Term, TermConfig, TermContext};
-
-/// It has a target instead of a weight, and holds the picture firmly to it.
-const WEIGHT: f64 = 100.0;
 
 /// The mean that the picture should have, 0..=1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,8 +16,10 @@ pub struct Config(#[schemars(range(min = 0, max = 1))] pub Schedule);
 impl TermConfig for Config {
     fn build(&self, _: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
         let target = self.0.clone();
-        Ok(ImageTerm::new("mean", &WEIGHT.into(), move |x, t| {
-            (x.mean_all()? - target.at(t))?.sqr()
-        }))
+        Ok(ImageTerm::new(
+            "mean",
+            &TARGET_WEIGHT.into(),
+            move |x, t| (x.mean_all()? - target.at(t))?.sqr(),
+        ))
     }
 }
