@@ -39,6 +39,9 @@ pub struct Tick {
     pub terms: BTreeMap<String, f64>,
     /// The mean cosine of the cutouts to each prompt, by its label.
     pub similarity: BTreeMap<String, f64>,
+    /// How many cutouts image towers evaluated in it.
+    #[serde(skip)]
+    pub cutouts: usize,
     /// How long the step took.
     pub seconds: f64,
     /// Whether the render is complete.
@@ -318,6 +321,7 @@ impl Session {
             loss: guidance.loss,
             terms: guidance.terms,
             similarity: guidance.similarity,
+            cutouts: guidance.cutouts,
             seconds: start.elapsed().as_secs_f64(),
             finished: self.is_finished(),
         })

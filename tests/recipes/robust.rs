@@ -10,6 +10,7 @@ use phantasia::recipe::{
     Augment, Distance, Location, PartialRecipe, Prompt, Recipe, RecipeError, Schedule, Select,
     Stages, StepOrPercent, augment, clip_guide, terms,
 };
+use phantasia::{NamedRegion, Region};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -76,14 +77,24 @@ fn prompt() -> impl Strategy<Value = Prompt> {
         (0..500usize).prop_map(StepOrPercent::Steps),
         (0.0..=1.0).prop_map(StepOrPercent::Share)
     ];
+    let share = || 0.0..0.5f64;
+    let rectangle = (share(), share(), 0.01..0.5f64, 0.01..0.5f64);
+    let region = prop_oneof![
+        proptest::sample::select(NamedRegion::ALL.to_vec())
+            .prop_map(|(_, named)| Region::Named(named)),
+        rectangle.prop_map(|(left, top, width, height)| {
+            Region::Rectangle([left, top, width, height])
+        })
+    ];
     (
         text,
         number(),
         option::of(-1.0..2.0),
         option::of(from),
         option::of(fade),
+        option::of(region),
     )
-        .prop_map(|(text, weight, stop, from, fade)| Prompt {
+        .prop_map(|(text, weight, stop, from, fade, region)| Prompt {
             text: Some(text),
             image: None,
             weight,
@@ -91,6 +102,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
             from,
             until: None,
             fade,
+            region,
         })
 }
 

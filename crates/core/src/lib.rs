@@ -9,6 +9,7 @@ pub mod files;
 pub mod picture;
 mod prompt;
 pub mod random;
+mod region;
 mod schedule;
 pub mod schema;
 pub mod shorthand;
@@ -16,5 +17,6 @@ mod step;
 
 pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
 pub use prompt::{Fade, Prompt, PromptSchedule, unique_label, weighted};
+pub use region::{NamedRegion, Region};
 pub use schedule::{InvalidSchedule, Schedule};
 pub use step::{StepContext, StepOrPercent};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Checker, IMAGE_FORMAT};
-use crate::{Schedule, StepContext, StepOrPercent};
+use crate::{Region, Schedule, StepContext, StepOrPercent};
 
 /// One prompt: a text or an image, and when and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,10 @@ pub struct Prompt {
     /// Over how many steps it fades in after `from` and fades out before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade: Option<StepOrPercent>,
+    /// The part of the picture that it is about: `left`, `right`, `top`, `bottom`, `center`, a rectangle `[left, top, width, height]` in shares
+    /// of the picture, or an image that is white there. The whole picture by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
 }
 
 impl Prompt {
@@ -47,6 +51,7 @@ impl Prompt {
             from: None,
             until: None,
             fade: None,
+            region: None,
         }
     }
 
@@ -67,6 +72,9 @@ impl Prompt {
             && !stop.is_finite()
         {
             checker.unexpected("stop", "a finite number", stop);
+        }
+        if let Some(region) = &self.region {
+            region.check("region", checker);
         }
         let from = self.from.map_or(0.0, |from| from.step(steps));
         let until = (self.until).map_or(f64::INFINITY, |until| until.step(steps));

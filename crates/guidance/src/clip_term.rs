@@ -34,6 +34,8 @@ struct TowerOutput {
     loss: f64,
     grad: Tensor,
     rms: f64,
+    /// How many there were.
+    cutouts: usize,
 }
 
 impl ClipTerm {
@@ -125,6 +127,7 @@ impl ClipTerm {
             loss,
             rms: root_mean_square(&grad)?,
             grad,
+            cutouts: total,
         })
     }
 }
@@ -157,6 +160,7 @@ impl Term for ClipTerm {
         let similarity = similarity.into_iter();
         Ok(TermOutput {
             loss: outputs.iter().map(|tower| tower.weight * tower.loss).sum(),
+            cutouts: outputs.iter().map(|tower| tower.cutouts).sum(),
             grad: balanced(outputs)?,
             similarity: similarity
                 .map(|(label, (sum, count))| (label, sum / count as f64))

@@ -17,6 +17,8 @@ pub struct Guidance {
     pub terms: BTreeMap<String, f64>,
     /// The mean cosine to each prompt, by its label.
     pub similarity: BTreeMap<String, f64>,
+    /// How many cutouts image towers evaluated.
+    pub cutouts: usize,
     /// The gradient of the loss, in the shape of the image.
     pub grad: Tensor,
 }
@@ -59,7 +61,8 @@ impl Objective {
     pub fn guide(&mut self, image: &Tensor, at: StepContext) -> Result<Guidance> {
         let image = image.detach();
         let mut grad = None;
-        let (mut loss, mut terms, mut similarity) = (0.0, BTreeMap::new(), BTreeMap::new());
+        let (mut loss, mut cutouts) = (0.0, 0);
+        let (mut terms, mut similarity) = (BTreeMap::new(), BTreeMap::new());
         for term in &mut self.terms {
             let output = term.evaluate(&image, at)?;
             if !output.loss.is_finite() {
@@ -71,6 +74,7 @@ impl Objective {
                 );
             }
             loss += output.loss;
+            cutouts += output.cutouts;
             terms.insert(term.name().to_owned(), output.loss);
             terms.extend(output.parts);
             similarity.extend(output.similarity);
@@ -80,6 +84,7 @@ impl Objective {
             loss,
             terms,
             similarity,
+            cutouts,
             grad: grad.context("nothing judges the picture: it has neither prompts nor terms")?,
         })
     }

@@ -16,6 +16,8 @@ pub struct TermOutput {
     pub similarity: BTreeMap<String, f64>,
     /// Other metrics, by name: the losses of several parts, or a score.
     pub parts: BTreeMap<String, f64>,
+    /// How many cutouts image towers evaluated: what it cost.
+    pub cutouts: usize,
 }
 
 impl TermOutput {
@@ -26,6 +28,7 @@ impl TermOutput {
             grad,
             similarity: BTreeMap::new(),
             parts: BTreeMap::new(),
+            cutouts: 0,
         }
     }
 }

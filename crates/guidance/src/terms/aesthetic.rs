@@ -176,6 +176,7 @@ impl Term for AestheticTerm {
         })?;
         Ok(TermOutput {
             parts: BTreeMap::from([("aesthetic/score".to_owned(), score)]),
+            cutouts: cutouts.len(),
             ..TermOutput::new(weight * (1.0 - score / BEST), grad)
         })
     }
