@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::Args;
-use phantasia::clip::{ClipActivation, EMBEDDED, EMBEDDED_ACTIVATION};
+use phantasia::clip::{ClipActivation, EMBEDDED_ACTIVATION, is_embedded};
 use phantasia::judge::{Results, Skipped, no_pictures, unsupported};
 use phantasia::names::{insert_path, one_line, percent_encoded};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub struct JudgeArgs {
     /// Models
     #[command(flatten)]
     pub models: ModelArgs,
-    /// quick_gelu or gelu: the nonlinearity of every CLIP except the embedded one, overriding its files
+    /// quick_gelu or gelu: the nonlinearity of every CLIP except the embedded ones, overriding its files
     #[arg(long, value_name = "NAME")]
     pub activation: Option<ClipActivation>,
     /// Print one JSON object on standard output
@@ -52,7 +52,7 @@ impl JudgeArgs {
 
 /// Refuses `--activation` where the embedded CLIP, whose nonlinearity is fixed, is the only one.
 pub fn check_activation(activation: Option<ClipActivation>, clips: &[String]) -> Result<()> {
-    if activation.is_some() && clips.iter().all(|name| name == EMBEDDED) {
+    if activation.is_some() && clips.iter().all(|name| is_embedded(name)) {
         bail!(UsageError(format!("--activation: {EMBEDDED_ACTIVATION}")));
     }
     Ok(())

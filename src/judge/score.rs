@@ -42,7 +42,7 @@ pub struct ScorerOptions {
     pub queries: Vec<Query>,
     /// The CLIPs that compare them.
     pub clips: Vec<String>,
-    /// The nonlinearity of every CLIP except the embedded one, overriding its files.
+    /// The nonlinearity of every CLIP except the embedded ones, overriding its files.
     pub activation: Option<ClipActivation>,
     /// How the scores of several CLIPs become one.
     pub combine: Combine,

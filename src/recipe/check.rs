@@ -162,7 +162,8 @@ fn check_model(path: &str, name: &str, checker: &mut Checker) {
     } else if looks_like_path(name) && !exists {
         let (what, resolved) = ("model", name.into());
         checker.push(path, DiagnosticKind::MissingFile { what, resolved });
-    } else if let Err(error @ ResolveError::Revision { .. }) = ModelRef::parse(name)
+    } else if let Err(error @ (ResolveError::Revision { .. } | ResolveError::Embedded { .. })) =
+        ModelRef::parse(name)
         && !exists
     {
         checker.invalid(path, error.to_string());

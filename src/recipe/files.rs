@@ -7,7 +7,7 @@ use phantasia_core::check::{IMAGE_FORMAT, MODEL_FORMAT, format_of};
 use phantasia_core::schema::walk;
 
 use super::{Recipe, RecipeError, SCHEMA, from_json, refused};
-use crate::models::EMBEDDED;
+use crate::models::is_embedded;
 
 /// A name of a file in a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl NamedFile {
         let is_path = match self.kind {
             FileKind::Image => true,
             FileKind::Model => {
-                let is_named = self.name != EMBEDDED && !self.name.trim().is_empty();
+                let is_named = !is_embedded(&self.name) && !self.name.trim().is_empty();
                 is_named && (looks_like_path(&self.name) || path.exists())
             }
         };

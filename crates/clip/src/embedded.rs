@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use weights::checkpoint::Checkpoint;
-use weights::models::EMBEDDED as NAME;
+use weights::models::EmbeddedModel;
 
 use crate::config::ClipConfig;
 use crate::dtype::DTypePolicy;
@@ -14,6 +14,8 @@ use crate::memory::{self, MemoryConfig};
 use crate::model::Clip;
 use crate::tokenizer::Tokenizer;
 use crate::tower::Tower;
+
+const NAME: &str = EmbeddedModel::Whole.name();
 
 /// Why no nonlinearity can be chosen for the embedded CLIP.
 pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
@@ -26,29 +28,45 @@ const MEMORY_SHARES: [(&str, f64); 2] = [("embedded/things", 1.2), ("embedded/pl
 
 /// Loads a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
 /// looks up the texts' embeddings among its names. The memory knows too little to score by. `tools/embedded-clip` trains them.
+/// Of a part, only its image tower is kept.
 pub fn load(
+    part: EmbeddedModel,
     tokenizer: Arc<Tokenizer>,
     dtypes: DTypePolicy,
     device: &Device,
 ) -> Result<Clip, ClipError> {
     let first = config()?;
     let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
-    let mut clip = Clip::build(NAME, &first, &checkpoint, tokenizer, dtypes, device)?;
-    let name = "embedded/resnet";
+    let mut clip = Clip::build(part.name(), &first, &checkpoint, tokenizer, dtypes, device)?;
+    match part {
+        EmbeddedModel::Transformer => {}
+        EmbeddedModel::ResNet => clip.towers = vec![resnet(dtypes, device)?],
+        EmbeddedModel::Whole => {
+            let resnet = resnet(dtypes, device)?;
+            clip.towers.push(resnet.with_share(RESNET_SHARE));
+            clip.towers.extend(memory(device)?);
+        }
+    }
+    Ok(clip)
+}
+
+fn resnet(dtypes: DTypePolicy, device: &Device) -> Result<Tower, ClipError> {
+    let name = EmbeddedModel::ResNet.name();
     let config = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(name))?;
     let checkpoint = Checkpoint::from_static(name, embedded_resnet::WEIGHTS)?;
-    let resnet = Tower::build(name, &config, &checkpoint, dtypes, device)?;
-    clip.towers.push(resnet.with_share(RESNET_SHARE));
+    Tower::build(name, &config, &checkpoint, dtypes, device)
+}
+
+fn memory(device: &Device) -> Result<Vec<Tower>, ClipError> {
     let name = "embedded/memory";
     let config: MemoryConfig = serde_json::from_str(embedded_prototypes::CONFIG)
         .map_err(|error| refused(name)(error.to_string()))?;
     let checkpoint = Checkpoint::from_static(name, embedded_prototypes::WEIGHTS)?;
     let towers = memory::load(&config, &checkpoint, device)?.into_iter();
-    for ((memory, reading), (name, share)) in towers.zip(MEMORY_SHARES) {
-        let tower = Tower::remembering(name, memory, reading, &config);
-        clip.towers.push(tower.with_share(share));
-    }
-    Ok(clip)
+    let towers = (towers.zip(MEMORY_SHARES)).map(|((memory, reading), (name, share))| {
+        Tower::remembering(name, memory, reading, &config).with_share(share)
+    });
+    Ok(towers.collect())
 }
 
 impl Clip {
@@ -57,7 +75,8 @@ impl Clip {
     /// # Errors
     /// Only if the program is damaged or the device fails.
     pub fn embedded(device: &Device) -> Result<Self, ClipError> {
-        load(Arc::new(Tokenizer::embedded()?), DTypePolicy::F32, device)
+        let tokenizer = Arc::new(Tokenizer::embedded()?);
+        load(EmbeddedModel::Whole, tokenizer, DTypePolicy::F32, device)
     }
 }
 

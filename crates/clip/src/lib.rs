@@ -52,4 +52,4 @@ pub use options::{ClipChoice, Precision};
 pub use tokenizer::{Tokenizer, Tokens, Unread};
 pub use tower::Tower;
 pub use vector::{dot, fast_dot, unit};
-pub use weights::models::EMBEDDED;
+pub use weights::models::{EMBEDDED, is_embedded};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use weights::models::{ModelKind, ResolveError, ResolvedModel, resolve};
+use weights::models::{EmbeddedModel, ModelKind, ResolveError, ResolvedModel, resolve};
 
 use crate::dtype::DTypePolicy;
 use crate::embedded::{self, EMBEDDED_ACTIVATION};
@@ -27,7 +27,7 @@ struct Entry {
 }
 
 impl Library {
-    /// The CLIP of that name: `embedded`, a folder or a file, or a known model or repository that the Hugging Face cache holds.
+    /// The CLIP of that name: `embedded` or a part of it, a folder or a file, or a known model or repository that the Hugging Face cache holds.
     ///
     /// # Errors
     /// If it is not on this machine, with the command that fetches it, or its files cannot be used.
@@ -87,7 +87,8 @@ fn read_clip(
             bail!("{EMBEDDED_ACTIVATION}");
         }
         let tokenizer = tokenizer.map_or_else(|| Tokenizer::embedded().map(Arc::new), Ok)?;
-        return Ok(embedded::load(tokenizer, dtypes, device)?);
+        let part = EmbeddedModel::parse(&model.name).unwrap_or_default();
+        return Ok(embedded::load(part, tokenizer, dtypes, device)?);
     };
     let read = || {
         let mut files = ClipFiles::of_model(path, model.model)?;

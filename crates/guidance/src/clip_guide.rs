@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clip::{Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
+use clip::{
+    Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, is_embedded,
+};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
 use phantasia_core::{Fade, Prompt, PromptSchedule, Schedule, config, picture, unique_label};
 
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
 
-/// How much of the mean embedding of common texts is taken off where a recipe does not say: the embedded model's texts have much in common.
+/// How much of the mean embedding of common texts is taken off where a recipe does not say: the embedded models' texts have much in common.
 const EMBEDDED_CENTER: f64 = 0.5;
 /// Texts whose mean embedding stands for what all prompts have in common.
 const COMMON: [&str; 13] = [
@@ -24,13 +26,13 @@ config! {
     /// One entry of `clip`.
     #[schemars(rename = "Clip")]
     pub struct Config {
-        /// `embedded`, a folder, or a known model's name.
+        /// `embedded`, one of its image towers alone (`embedded/transformer`, `embedded/resnet`), a folder, or a known model's name.
         #[schemars(extend("format" = MODEL_FORMAT))]
         pub model: String = EMBEDDED.to_owned(),
         /// How much it counts beside the others.
         #[schemars(range(min = 0))]
         pub weight: Schedule = 1.0.into(),
-        /// How much of what all prompts have in common is taken off a text's embedding; null takes 0.5 for the embedded model, and 0 for others.
+        /// How much of what all prompts have in common is taken off a text's embedding; null takes 0.5 for the embedded models, and 0 for others.
         #[schemars(range(min = 0, max = 1))]
         pub center: Option<f64> = None,
         /// The precision of its weights and of its computation on a GPU. The CPU rounds the weights to it, but stores and computes them in f32, and
@@ -73,7 +75,7 @@ impl Config {
 
     /// Checks what ranges cannot say. `cutouts` are the recipe's.
     pub fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
-        if self.activation.is_some() && self.model == EMBEDDED {
+        if self.activation.is_some() && is_embedded(&self.model) {
             checker.invalid("activation", EMBEDDED_ACTIVATION);
         }
         cutouts.check_changes(self.cutouts.as_ref(), checker);
@@ -125,8 +127,11 @@ impl ClipGuide {
             ));
         }
         let clip = context.clip(&config.model, config.choice())?;
-        let is_embedded = config.model == EMBEDDED;
-        let center = (config.center).unwrap_or(if is_embedded { EMBEDDED_CENTER } else { 0.0 });
+        let center = (config.center).unwrap_or(if is_embedded(&config.model) {
+            EMBEDDED_CENTER
+        } else {
+            0.0
+        });
         let common = if center == 0.0 {
             None
         } else {

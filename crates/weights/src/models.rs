@@ -4,6 +4,7 @@
 //! finds its files on this machine, once; what loads it takes the [`ResolvedModel`]. [`Hub::fetch`] downloads what a [`FetchRequest`] asks for.
 
 mod cache;
+mod embedded;
 mod files;
 mod hub;
 mod manual_download;
@@ -14,9 +15,10 @@ mod resolve;
 mod table;
 
 pub use cache::{Cache, Snapshot};
+pub use embedded::{EMBEDDED, EmbeddedModel, is_embedded};
 pub use files::{file_in, only_weights};
 pub use hub::{DownloadProgress, FetchError, Fetched, Hub};
-pub use model_ref::{EMBEDDED, HubModel, ModelRef, ResolveError};
+pub use model_ref::{HubModel, ModelRef, ResolveError};
 pub use request::FetchRequest;
 pub use resolve::{ResolvedModel, megabytes, resolve, resolve_path};
 pub use table::{FileSet, Model, ModelKind, WeightsNames, all};

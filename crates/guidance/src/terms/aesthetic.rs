@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::Tensor;
-use clip::{Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision};
+use clip::{Clip, ClipActivation, ClipChoice, EMBEDDED_ACTIVATION, Precision, is_embedded};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
 use phantasia_core::{Schedule, StepContext, config, schema};
 use serde::de::value::MapAccessDeserializer;
@@ -125,7 +125,7 @@ impl TermConfig for Config {
     }
 
     fn check(&self, cutouts: &cutouts::Config, checker: &mut Checker) {
-        if self.activation.is_some() && self.clip == EMBEDDED {
+        if self.activation.is_some() && is_embedded(&self.clip) {
             checker.invalid("activation", EMBEDDED_ACTIVATION);
         }
         cutouts.check_changes(self.cutouts.as_ref(), checker);

@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::embedded::{EmbeddedModel, is_unknown_part};
 use super::names::{HOSTS, is_repository, is_revision};
 use super::table::{self, FileSet, Model};
-
-/// The name of the CLIP that is part of the program.
-pub const EMBEDDED: &str = "embedded";
 
 /// Why a name does not lead to a model on this machine.
 #[derive(Debug, Error)]
@@ -35,6 +33,17 @@ pub enum ResolveError {
         /// The nearest known name, as part of the sentence.
         nearest: String,
     },
+    /// The name begins like that of a part of the embedded CLIP.
+    #[error(
+        "the embedded CLIP has no part `{name}`: `{}` and `{}` can be named alone, and `{}` is all of it",
+        EmbeddedModel::Transformer.name(),
+        EmbeddedModel::ResNet.name(),
+        EmbeddedModel::Whole.name()
+    )]
+    Embedded {
+        /// The name.
+        name: String,
+    },
     /// The text after the `@` is not a valid revision.
     #[error(
         "`{revision}` in `{name}` is not a valid revision: expected a branch, a tag, a pull request (`refs/pr/15`) or a commit after the `@`"
@@ -50,8 +59,8 @@ pub enum ResolveError {
 /// A model as a recipe or a command names it. [`resolve`](super::resolve) finds its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelRef {
-    /// The CLIP that is part of the program.
-    Embedded,
+    /// The CLIP that is part of the program, or a part of it.
+    Embedded(EmbeddedModel),
     /// A folder or a file that exists.
     Path(PathBuf),
     /// A model on the hub, which the cache may hold.
@@ -59,13 +68,13 @@ pub enum ModelRef {
 }
 
 impl ModelRef {
-    /// Parses `embedded`, the path of an existing folder or file, or a [`HubModel`].
+    /// Parses the name of an [`EmbeddedModel`], the path of an existing folder or file, or a [`HubModel`].
     ///
     /// # Errors
     /// If the name is none of them.
     pub fn parse(name: &str) -> Result<Self, ResolveError> {
-        if name == EMBEDDED {
-            return Ok(Self::Embedded);
+        if let Some(model) = EmbeddedModel::parse(name) {
+            return Ok(Self::Embedded(model));
         }
         let path = PathBuf::from(name);
         if path.exists() {
@@ -91,8 +100,12 @@ impl HubModel {
     /// (`https://huggingface.co/OWNER/NAME`, optionally with `/tree/REVISION`) works too.
     ///
     /// # Errors
-    /// If NAME is neither a known model nor a repository's name, or REVISION is not valid.
+    /// If NAME is neither a known model nor a repository's name, begins like that of a part of the embedded CLIP, or REVISION is not valid.
     pub fn parse(typed: &str) -> Result<Self, ResolveError> {
+        if is_unknown_part(typed) {
+            let name = typed.to_owned();
+            return Err(ResolveError::Embedded { name });
+        }
         let page = from_page(typed);
         let name = page.as_deref().unwrap_or(typed);
         let name = name.strip_prefix("hf-hub:").unwrap_or(name);
@@ -272,6 +285,17 @@ mod tests {
                 "{name:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_part_of_the_embedded_clip_is_told_the_parts() {
+        for name in ["embedded/", "embedded/things", "embedded/resnet@main"] {
+            let error = ModelRef::parse(name).expect_err(name).to_string();
+            for part in [name, "`embedded/transformer`", "`embedded/resnet`"] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
+        HubModel::parse("hf-hub:embedded/things").expect("a repository");
     }
 
     #[test]

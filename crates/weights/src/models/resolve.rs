@@ -36,7 +36,7 @@ pub fn resolve(
         note: None,
     };
     let hub = match ModelRef::parse(name)? {
-        ModelRef::Embedded => return Ok(local(None)),
+        ModelRef::Embedded(_) => return Ok(local(None)),
         ModelRef::Path(path) => return Ok(local(Some(path))),
         ModelRef::Hub(hub) => hub,
     };

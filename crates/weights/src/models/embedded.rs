@@ -1,0 +1,83 @@
+//! The CLIPs that are part of the program.
+
+/// The name of the CLIP that is part of the program.
+pub const EMBEDDED: &str = "embedded";
+/// What the names of its parts begin with.
+const PREFIX: &str = "embedded/";
+
+/// The CLIP that is part of the program, or one of its image towers with the text tower that they share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EmbeddedModel {
+    /// All of it: both networks, and the prototypes.
+    #[default]
+    Whole,
+    /// The vision transformer.
+    Transformer,
+    /// The residual network.
+    ResNet,
+}
+
+impl EmbeddedModel {
+    /// All that can be named.
+    pub const ALL: [Self; 3] = [Self::Whole, Self::Transformer, Self::ResNet];
+
+    /// The model of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        (Self::ALL.into_iter()).find(|model| model.name() == name)
+    }
+
+    /// Its name in recipes and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => EMBEDDED,
+            Self::Transformer => "embedded/transformer",
+            Self::ResNet => "embedded/resnet",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Whole => "part of the program",
+            Self::Transformer => "its vision transformer alone, which leaves the other to judge",
+            Self::ResNet => "its residual network alone",
+        }
+    }
+
+    /// Whether an image tower is part of both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self == other || self == Self::Whole || other == Self::Whole
+    }
+}
+
+/// Whether that is the name of the CLIP that is part of the program, or of a part of it.
+pub fn is_embedded(name: &str) -> bool {
+    EmbeddedModel::parse(name).is_some()
+}
+
+/// Whether a name is meant to be a part of the embedded CLIP, and there is no such part.
+pub(super) fn is_unknown_part(name: &str) -> bool {
+    name.starts_with(PREFIX) && !is_embedded(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_to_their_models() {
+        for model in EmbeddedModel::ALL {
+            assert_eq!(EmbeddedModel::parse(model.name()), Some(model));
+        }
+        for name in ["", "embedded/", "embedded/things", "Embedded", "embedded "] {
+            assert!(!is_embedded(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_two_networks_have_nothing_in_common() {
+        use EmbeddedModel::{ResNet, Transformer, Whole};
+        assert!(Whole.overlaps(ResNet) && Transformer.overlaps(Whole) && ResNet.overlaps(ResNet));
+        assert!(!Transformer.overlaps(ResNet) && !ResNet.overlaps(Transformer));
+    }
+}
