@@ -1,4 +1,5 @@
-//! CLIP as a judge of pictures: scores, rankings, zero-shot labels, search in a folder, contact sheets, tournaments of seeds.
+//! CLIP as a judge of pictures: scores, rankings, zero-shot labels, search in a folder, contact sheets, tournaments of seeds, comparisons of
+//! recipes.
 //!
 //! An [`Ensemble`] of one or several CLIPs embeds picture files. A [`Scorer`] compares the embeddings with texts, pictures and an aesthetic
 //! head, a [`Classifier`] with labels, and an [`Index`] keeps them, so that a folder can be searched. In a [`tournament`], a scorer
@@ -28,9 +29,12 @@ mod index;
 pub mod labels;
 mod pictures;
 mod query;
+mod same_model;
 mod score;
 pub mod sheet;
+mod text_file;
 pub mod tournament;
+mod unchanged;
 
 pub use classify::{Accuracy, Classification, Classifier, ClipAccuracy, Evaluation};
 pub use ensemble::{Encoder, Ensemble, Preprocessed};

@@ -1,13 +1,13 @@
 //! Arguments that several commands have, and how values are parsed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use phantasia::recipe::{MAX_STEPS, Prompt, Schedule};
+use phantasia::recipe::{MAX_STEPS, PartialRecipe, Prompt, Recipe, RecipeError, Schedule};
 use phantasia::session::SessionOptions;
 use phantasia_core::weighted;
 
@@ -41,6 +41,50 @@ impl SessionArgs {
             options.memory = mebibytes.saturating_mul(1 << 20);
         }
         options
+    }
+}
+
+/// Changes of a recipe's values.
+#[derive(Clone, Debug, Args)]
+pub struct RecipeChanges {
+    /// Change one value of the recipe, such as generator.lr=0.1 or prompts.0.weight=2; relative paths start from the working folder
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Optimiser steps; a stop in the recipe's timeline is ignored
+    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
+    steps: Option<usize>,
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH")]
+    size: Option<String>,
+}
+
+impl RecipeChanges {
+    /// The recipe in a file, not yet checked, with the changes.
+    pub fn load(&self, path: &Path) -> Result<PartialRecipe, RecipeError> {
+        let mut partial = PartialRecipe::load(path)?;
+        for assignment in &self.set {
+            partial.set(assignment)?;
+        }
+        if let Some(steps) = self.steps {
+            partial.replace("steps", &steps.into(), &format!("--steps {steps}"))?;
+        }
+        if let Some(size) = &self.size {
+            partial.replace("size", &size.clone().into(), &format!("--size {size}"))?;
+        }
+        Ok(partial)
+    }
+
+    /// The recipe, and the step of its timeline's stop if that is ignored because the changes set a number of steps.
+    pub fn finish(&self, partial: &PartialRecipe) -> Result<(Recipe, Option<usize>), RecipeError> {
+        let recipe = partial.finish()?;
+        let steps_asked = self.steps.is_some()
+            || (self.set.iter())
+                .filter_map(|assignment| assignment.split_once('='))
+                .any(|(path, _)| path.trim() == "steps");
+        Ok(match recipe.stops_at() {
+            Some(stop) if steps_asked => (recipe.without_stops(usize::MAX), Some(stop)),
+            _ => (recipe, None),
+        })
     }
 }
 

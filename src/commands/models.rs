@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use phantasia::clip::files::ClipFiles;
 use phantasia::models::{
-    self, Cache, EMBEDDED, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError, Snapshot,
-    resolve,
+    self, Cache, EmbeddedModel, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError,
+    Snapshot, is_embedded, resolve,
 };
 use phantasia::recipe::{FileKind, Recipe};
 use serde::Serialize;
@@ -92,13 +92,13 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
         None => list(&[], false)?,
         Some(ModelsCommand::List { names, json }) => list(names, *json)?,
         Some(ModelsCommand::Path { name } | ModelsCommand::Fetch { name, .. })
-            if name == EMBEDDED =>
+            if is_embedded(name) =>
         {
             // its name stands for the path
             eprint_line(format_args!(
-                "`{EMBEDDED}` is part of the program: it has no files, and there is nothing to fetch"
+                "`{name}` is part of the program: it has no files, and there is nothing to fetch"
             ));
-            print_line(EMBEDDED)?;
+            print_line(name)?;
         }
         Some(ModelsCommand::Path { name }) => {
             let found = resolve(name, None)?;
@@ -114,10 +114,9 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
 
 fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
-    let has_embedded = names.is_empty() || names.iter().any(|name| name == EMBEDDED);
     let known = models::all().iter().map(|model| model.name.as_str());
     let named = names.iter().map(String::as_str);
-    let lines = (named.filter(|name| *name != EMBEDDED))
+    let lines = (named.filter(|name| !is_embedded(name)))
         .chain(known.filter(|_| names.is_empty()))
         .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)))
         .collect::<Result<Vec<Line<'_>>>>()?;
@@ -130,8 +129,10 @@ fn list(names: &[String], json: bool) -> Result<()> {
         ("size", Side::Right),
         ("about", Side::Left),
     ]);
-    if has_embedded {
-        table.row([EMBEDDED, "clip", "here", "part of the program"].map(str::to_owned));
+    for model in EmbeddedModel::ALL {
+        if names.is_empty() || names.iter().any(|name| name == model.name()) {
+            table.row([model.name(), "clip", "here", model.about()].map(str::to_owned));
+        }
     }
     for line in &lines {
         let size = match (&line.path, line.megabytes) {
@@ -244,7 +245,11 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
             Err(ResolveError::Missing { .. }) if yes => drop(fetch(&name, quiet)?),
             Err(error @ ResolveError::Missing { .. }) => missing.push(error.to_string()),
             // loading it reports this in more detail
-            Err(ResolveError::Unknown { .. } | ResolveError::Revision { .. }) => {}
+            Err(
+                ResolveError::Unknown { .. }
+                | ResolveError::Revision { .. }
+                | ResolveError::Embedded { .. },
+            ) => {}
         }
     }
     if !missing.is_empty() {
@@ -254,13 +259,22 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
     Ok(())
 }
 
-/// Ensures that the models of a recipe and its judges are on this machine.
+/// Ensures that the models of recipes and their judges are on this machine.
 ///
 /// # Errors
 /// As [`ensure`].
-pub fn ensure_for(recipe: &Recipe, judges: &[String], yes: bool, quiet: bool) -> Result<()> {
-    let files = recipe.files()?.into_iter();
-    let own = files.filter_map(|file| (file.kind == FileKind::Model).then_some(file.name));
+pub fn ensure_for<'r>(
+    recipes: impl IntoIterator<Item = &'r Recipe>,
+    judges: &[String],
+    yes: bool,
+    quiet: bool,
+) -> Result<()> {
+    let mut models = vec![];
+    for recipe in recipes {
+        let files = recipe.files()?.into_iter();
+        models.extend(files.filter(|file| file.kind == FileKind::Model));
+    }
+    let own = models.into_iter().map(|file| file.name);
     ensure(own.chain(judges.iter().cloned()), yes, quiet)
 }
 

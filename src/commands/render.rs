@@ -13,7 +13,7 @@ use phantasia::run::{self, Run, RunFolder, video};
 use phantasia::session::Session;
 use serde_json::json;
 
-use super::arguments::{PromptArg, SessionArgs, seed, steps};
+use super::arguments::{PromptArg, RecipeChanges, SessionArgs, seed};
 use super::console::{UsageError, eprint_line, warn_all};
 use super::frontend::{Frontend, FrontendArgs, Log, PreviewChoice};
 use super::interrupt::interrupt;
@@ -25,9 +25,9 @@ use super::tournament::{self, TournamentArgs};
 pub struct RenderArgs {
     /// A recipe (.yaml), or a picture by Phantasia (.png, which has its recipe in its metadata)
     recipe: PathBuf,
-    /// Change one value of the recipe, such as generator.lr=0.1 or prompts.0.weight=2; relative paths start from the working folder
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    /// Changes of its values
+    #[command(flatten)]
+    changes: RecipeChanges,
     /// Paint this instead of the recipe's prompts; `TEXT::WEIGHT` gives it a weight, below 0 to push the picture away from it. May be given
     /// several times
     #[arg(long, value_name = "TEXT[::WEIGHT]", allow_hyphen_values = true)]
@@ -35,12 +35,6 @@ pub struct RenderArgs {
     /// The seed of every random number
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Optimiser steps; a stop in the recipe's timeline is ignored
-    #[arg(long, value_name = "N", value_parser = steps, allow_negative_numbers = true)]
-    steps: Option<usize>,
-    /// Width and height in pixels
-    #[arg(long, value_name = "WxH")]
-    size: Option<String>,
     /// How the session computes
     #[command(flatten)]
     session: SessionArgs,
@@ -79,7 +73,7 @@ pub fn run_live(args: &RenderArgs) -> Result<ExitCode> {
 fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let partial = partial(args)?;
     warn_all(partial.warnings());
-    let (recipe, ignored_stop) = finished(args, &partial)?;
+    let (recipe, ignored_stop) = args.changes.finish(&partial)?;
     let quiet = args.frontend.quiet;
     if let Some(stop) = ignored_stop {
         eprint_line(format_args!(
@@ -92,7 +86,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
         ));
     }
     let (session, name) = (&args.session, run::run_name(&args.recipe));
-    models::ensure_for(&recipe, &args.tournament.judge, session.models.yes, quiet)?;
+    models::ensure_for([&recipe], &args.tournament.judge, session.models.yes, quiet)?;
     // only for its errors: the session, which has the models, gives the same warnings
     let options = session.options();
     check_prompts(&partial, &recipe, &options.library)?;
@@ -134,16 +128,17 @@ fn watch(
 ) -> Result<RecipeWatch> {
     let path = args.recipe.clone();
     let args = args.clone();
-    let read = move || finished(&args, &partial(&args)?).map(|(recipe, _)| recipe);
+    let read = move || {
+        args.changes
+            .finish(&partial(&args)?)
+            .map(|(recipe, _)| recipe)
+    };
     RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
 }
 
 /// The recipe, not yet checked, with the changes that the flags make.
 fn partial(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
-    let mut partial = PartialRecipe::load(&args.recipe)?;
-    for assignment in &args.set {
-        partial.set(assignment)?;
-    }
+    let mut partial = args.changes.load(&args.recipe)?;
     if !args.prompt.is_empty() {
         let typed = Vec::from_iter(args.prompt.iter().map(|prompt| prompt.typed.as_str()));
         let flag = format!("--prompt {}", typed.join(" --prompt "));
@@ -153,27 +148,5 @@ fn partial(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
     if let Some(seed) = args.seed {
         partial.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
     }
-    if let Some(steps) = args.steps {
-        partial.replace("steps", &steps.into(), &format!("--steps {steps}"))?;
-    }
-    if let Some(size) = &args.size {
-        partial.replace("size", &size.clone().into(), &format!("--size {size}"))?;
-    }
     Ok(partial)
-}
-
-/// The recipe, and the step of its timeline's stop if that is ignored because the flags ask for a number of steps.
-fn finished(
-    args: &RenderArgs,
-    partial: &PartialRecipe,
-) -> Result<(Recipe, Option<usize>), RecipeError> {
-    let recipe = partial.finish()?;
-    let steps_asked = args.steps.is_some()
-        || (args.set.iter())
-            .filter_map(|assignment| assignment.split_once('='))
-            .any(|(path, _)| path.trim() == "steps");
-    Ok(match recipe.stops_at() {
-        Some(stop) if steps_asked => (recipe.without_stops(usize::MAX), Some(stop)),
-        _ => (recipe, None),
-    })
 }

@@ -52,7 +52,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         }
         let standings = Standings::load(&args.run)?;
         let recipe = standings.recipe_in(&args.run)?;
-        models::ensure_for(&recipe, &standings.judge, yes, quiet)?;
+        models::ensure_for([&recipe], &standings.judge, yes, quiet)?;
         return tournament::resume(&args.run, &args.session, frontend);
     }
     let mut frontend = Frontend::new(frontend, PreviewChoice::None, false)?;
@@ -77,7 +77,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         // now, because loading models may take long
         prompts = recipe.check_edit(edit)?.prompts;
     }
-    models::ensure_for(recipe, &[], yes, quiet)?;
+    models::ensure_for([recipe], &[], yes, quiet)?;
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use image::RgbImage;
 
-use crate::clip::preprocess::Preprocess;
-use crate::clip::{Clip, ClipActivation, ClipChoice, EMBEDDED, Library, Unread, unit};
+use crate::clip::preprocess::{Preprocess, ResizeMode};
+use crate::clip::{Clip, ClipActivation, ClipChoice, Library, Unread, is_embedded, unit};
 
 /// One CLIP. Its judging image towers count as one: their embeddings are concatenated, so that the inner product of a picture's vector and
 /// a text's is the mean of the towers' cosines.
@@ -95,8 +95,8 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Loads CLIPs by name: `embedded`, a folder or file, a known model or a repository that the Hugging Face cache holds. `activation` overrides
-    /// the nonlinearity that the files of each of them state, except the embedded one's.
+    /// Loads CLIPs by name: `embedded` or a part of it, a folder or file, a known model or a repository that the Hugging Face cache holds. `activation` overrides
+    /// the nonlinearity that the files of each of them state, except the embedded ones.
     ///
     /// # Errors
     /// When there is no name, or one of the models cannot be loaded.
@@ -108,7 +108,7 @@ impl Ensemble {
         let library = Library::default();
         let load = |name: &String| {
             let choice = ClipChoice {
-                activation: activation.filter(|_| name != EMBEDDED),
+                activation: activation.filter(|_| !is_embedded(name)),
                 ..ClipChoice::default()
             };
             library.clip(name, choice, device)
@@ -163,7 +163,28 @@ impl Ensemble {
     /// # Errors
     /// When the picture is empty.
     pub fn preprocess(&self, picture: &RgbImage) -> Result<Preprocessed> {
-        let pictures = (self.preprocessings.iter()).map(|preprocess| preprocess.apply(picture));
+        self.preprocess_by(picture, |preprocess| preprocess)
+    }
+
+    /// Brings a picture to the input sizes of the CLIPs by resizing both sides, whatever its shape: nothing is cut off.
+    ///
+    /// # Errors
+    /// When the picture is empty.
+    pub fn squash(&self, picture: &RgbImage) -> Result<Preprocessed> {
+        self.preprocess_by(picture, |preprocess| Preprocess {
+            resize: preprocess.size,
+            resize_mode: ResizeMode::Squash,
+            ..preprocess
+        })
+    }
+
+    fn preprocess_by(
+        &self,
+        picture: &RgbImage,
+        change: impl Fn(Preprocess) -> Preprocess,
+    ) -> Result<Preprocessed> {
+        let changed = self.preprocessings.iter().map(|own| change(*own));
+        let pictures = changed.map(|preprocess| preprocess.apply(picture));
         Ok(Preprocessed(pictures.collect::<candle_core::Result<_>>()?))
     }
 

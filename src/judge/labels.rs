@@ -1,11 +1,12 @@
 //! The labels of a zero-shot classification, and the sentences that they are put into.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use unicode_normalization::UnicodeNormalization;
+
+use super::text_file;
 
 /// A label that pictures may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +33,8 @@ impl Label {
 /// # Errors
 /// When the file cannot be read, is in another encoding, or its labels cannot be used.
 pub fn read_labels(path: &Path) -> Result<Vec<Label>> {
-    let bytes =
-        fs::read(path).with_context(|| format!("cannot read the labels {}", path.display()))?;
-    (label_text(&bytes).and_then(|text| parse_labels(&text)))
-        .with_context(|| format!("in {}", path.display()))
+    let text = text_file::read(path, "the labels")?;
+    parse_labels(&text).with_context(|| format!("in {}", path.display()))
 }
 
 /// Labels of these names; a single `imagenette` or `imagewoof` stands for the labels of that data set.
@@ -69,56 +68,18 @@ pub fn templates(names: &[String]) -> Result<Vec<String>> {
     Ok(templates)
 }
 
-/// The text of a file of labels, or an error that names the likely encoding, or the line that is not UTF-8.
-fn label_text(bytes: &[u8]) -> Result<String> {
-    if bytes.starts_with(b"\xff\xfe\0\0") || bytes.starts_with(b"\0\0\xfe\xff") {
-        bail!("it is UTF-32: save it as UTF-8");
-    }
-    if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
-        return utf16(rest, u16::from_le_bytes);
-    }
-    if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
-        return utf16(rest, u16::from_be_bytes);
-    }
-    if bytes.contains(&0) {
-        bail!("it looks like UTF-16 without a byte order mark: save it as UTF-8");
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            bail!("line {line} is not UTF-8: save it as UTF-8")
-        }
-    }
-}
-
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String> {
-    let (units, rest) = bytes.as_chunks::<2>();
-    let units: Vec<u16> = units.iter().map(|pair| unit(*pair)).collect();
-    match String::from_utf16(&units) {
-        Ok(text) if rest.is_empty() => Ok(text),
-        _ => bail!("it begins like UTF-16 and is damaged: save it as UTF-8"),
-    }
-}
-
 /// Labels from a text, one a line: `label`, or `folder = label`. Empty lines and those that begin with `#` are left out.
 ///
 /// # Errors
 /// When there are fewer than two, or one comes twice.
 pub fn parse_labels(text: &str) -> Result<Vec<Label>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.split(['\n', '\r']).map(str::trim);
-    let labels = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| match line.split_once('=') {
-            Some((folder, name)) => Label {
-                folder: Some(folder.trim().to_owned()),
-                ..Label::new(name.trim())
-            },
-            None => Label::new(line),
-        });
+    let labels = text_file::lines(text).map(|line| match line.split_once('=') {
+        Some((folder, name)) => Label {
+            folder: Some(folder.trim().to_owned()),
+            ..Label::new(name.trim())
+        },
+        None => Label::new(line),
+    });
     checked(labels.collect())
 }
 
@@ -247,41 +208,6 @@ mod tests {
         assert_eq!(labels[1].name, "English springer");
         for wrong in ["", "one\n", "a\na\n", "a\nx =\n"] {
             assert!(parse_labels(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn labels_are_read_in_the_encodings_of_editors() {
-        let text = "tench\r\n日本 \u{1F41F}\r\n";
-        let units = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            let marked = std::iter::once(0xfeff).chain(text.encode_utf16());
-            marked.flat_map(to_bytes).collect()
-        };
-        for bytes in [
-            text.as_bytes().to_vec(),
-            [b"\xef\xbb\xbf", text.as_bytes()].concat(),
-            units(u16::to_le_bytes),
-            units(u16::to_be_bytes),
-        ] {
-            assert_eq!(label_text(&bytes).expect("a text"), text);
-            let labels = parse_labels(text).expect("labels");
-            assert_eq!(labels, [Label::new("tench"), Label::new("日本 \u{1F41F}")]);
-        }
-        let marked = parse_labels("\u{feff}a\rb").expect("labels");
-        assert_eq!(marked, [Label::new("a"), Label::new("b")]);
-    }
-
-    #[test]
-    fn labels_in_other_encodings_are_refused_by_name() {
-        for (bytes, message) in [
-            (&b"t\0e\0n\0c\0h\0"[..], "UTF-16 without a byte order mark"),
-            (b"\xff\xfea\0b", "UTF-16 and is damaged"),
-            (b"\xff\xfe\x00\xd8a\0", "UTF-16 and is damaged"),
-            (b"\xff\xfe\0\0a\0\0\0", "UTF-32"),
-            (b"a\ncaf\xe9\n", "line 2 is not UTF-8"),
-        ] {
-            let error = label_text(bytes).expect_err("no text").to_string();
-            assert!(error.contains(message), "{error}");
         }
     }
 

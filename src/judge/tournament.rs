@@ -24,8 +24,9 @@ use image::RgbImage;
 
 use super::ensemble::Ensemble;
 use super::query::Query;
+use super::same_model::guide_like;
 use super::score::{Combine, Scorer};
-use crate::clip::{ClipActivation, ClipChoice, EMBEDDED};
+use crate::clip::{ClipActivation, ClipChoice, is_embedded};
 use crate::files::write_whole;
 use crate::recipe::{Prompt, Recipe, clip_guide};
 use crate::run::{CHECKPOINT, RECIPE, Resumption, Run, RunFolder};
@@ -49,7 +50,7 @@ pub struct TournamentOptions {
     pub keep: usize,
     /// The names of the CLIPs that judge.
     pub judge: Vec<String>,
-    /// The nonlinearity of all of them except the embedded one, overriding their files.
+    /// The nonlinearity of all of them except the embedded ones, overriding their files.
     pub activation: Option<ClipActivation>,
 }
 
@@ -90,14 +91,16 @@ impl Tournament {
         let mut recipe = recipe.clone();
         // videos of pictures that may be dropped are not needed
         recipe.output.video = None;
-        let stages = 0..recipe.generator.0.len();
-        let planned = stages.map(|stage| recipe.stage_steps(stage)).sum();
         // a stop in the timeline is the end of every candidate
-        let steps = recipe.stops_at().map_or(planned, |stop| stop.min(planned));
+        let steps = recipe.total_steps();
+        let mut judge_is_guide = false;
+        for judge in &options.judge {
+            judge_is_guide |= guide_like(&recipe, judge)?.is_some();
+        }
         let mut standings = Standings {
             judge: options.judge.clone(),
             activation: options.activation,
-            judge_is_guide: (recipe.clip.iter()).any(|clip| options.judge.contains(&clip.model)),
+            judge_is_guide,
             rounds: rounds(options.candidates, options.keep, steps),
             candidates,
             recipe: None,
@@ -351,7 +354,7 @@ fn scorer(
     let choice = |name: &str| {
         let guide = recipe.clip.iter().find(|clip| clip.model == name);
         let mut choice = guide.map_or_else(ClipChoice::default, clip_guide::Config::choice);
-        if name != EMBEDDED {
+        if !is_embedded(name) {
             choice.activation = standings.activation.or(choice.activation);
         }
         choice

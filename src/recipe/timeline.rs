@@ -101,6 +101,13 @@ impl Recipe {
         (self.timeline.iter()).find_map(|edit| edit.stop.then_some(edit.step))
     }
 
+    /// The steps of the whole render, as far as edits do not change them: to the stop of the timeline, or to the end of the last stage.
+    pub fn total_steps(&self) -> usize {
+        let stages = 0..self.generator.0.len();
+        let planned = stages.map(|stage| self.stage_steps(stage)).sum();
+        self.stops_at().map_or(planned, |stop| stop.min(planned))
+    }
+
     /// The recipe without the stops up to step `until`, to resume a render from there.
     pub fn without_stops(self, until: usize) -> Self {
         let timeline = (self.timeline.into_iter())

@@ -13,7 +13,7 @@ use image::RgbImage;
 use super::inputs::Inputs;
 use super::lock::Lock;
 use super::names::{FRAMES, IMAGE, KEPT, RECIPE, SNAPSHOTS, file_name, number_of, relative};
-use crate::clip::EMBEDDED;
+use crate::clip::is_embedded;
 use crate::files::{CREATE_FOLDER, OutputError, failed, write_whole};
 use crate::metadata;
 use crate::recipe::{FileKind, NamedFile, Recipe, RecipeError};
@@ -62,14 +62,40 @@ impl RunFolder {
     /// # Errors
     /// When there is no such folder, it is not a run's, or another process is painting in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let entries = fs::read_dir(path).map_err(failed("look into", path))?;
-        let recipe = path.join(RECIPE);
-        if !recipe.is_file() {
-            let error = io::Error::new(ErrorKind::NotFound, "it is not the folder of a render");
-            return Err(failed("find", &recipe)(error));
+        Self::open_with(path, RECIPE, "it is not the folder of a render")
+    }
+
+    /// The folder of earlier work, which is known by a file in it; `missing` says what a folder without that file is not.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub(crate) fn open_with(path: &Path, file: &str, missing: &str) -> Result<Self> {
+        let file = path.join(file);
+        if !file.is_file() {
+            // a missing folder is named itself
+            fs::read_dir(path).map_err(failed("look into", path))?;
+            let error = io::Error::new(ErrorKind::NotFound, missing);
+            return Err(failed("find", &file)(error));
         }
+        Self::cleaned(path.to_owned())
+    }
+
+    /// A folder in this one, made where it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be written to, or another process is painting in it.
+    pub(crate) fn inside(&self, name: &Path) -> Result<Self> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(failed(CREATE_FOLDER, &path))?;
+        Self::cleaned(path)
+    }
+
+    /// A folder without the partial files that a killed program left.
+    fn cleaned(path: PathBuf) -> Result<Self> {
         // before anything is removed: another process may still be writing its partial files
-        let folder = Self::locked(path.to_owned())?;
+        let folder = Self::locked(path)?;
+        let path = &folder.path;
+        let entries = fs::read_dir(path).map_err(failed("look into", path))?;
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -110,7 +136,7 @@ impl RunFolder {
                     let copy = self.inputs.copy(Path::new(name), &self.path)?;
                     *name = copy.to_string_lossy().into_owned();
                 }
-                FileKind::Model if name == EMBEDDED => {}
+                FileKind::Model if is_embedded(name) => {}
                 FileKind::Model => {
                     if let Some(relative) = relative(&self.path, Path::new(name)) {
                         *name = relative;
@@ -133,6 +159,19 @@ impl RunFolder {
     /// When the folder cannot be written to.
     pub fn write_image(&self, image: &RgbImage, recipe: Option<&Recipe>) -> Result<PathBuf> {
         write_picture(self.path.join(IMAGE), image, recipe)
+    }
+
+    /// Writes a picture under a name of its own, with its recipe in its metadata, whose paths start from this folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub(crate) fn write_picture(
+        &self,
+        name: &str,
+        image: &RgbImage,
+        recipe: &Recipe,
+    ) -> Result<PathBuf> {
+        write_picture(self.path.join(name), image, Some(recipe))
     }
 
     /// Copies the picture under a name with its number of steps, such as `image-0200.png`, before another one replaces it. Returns the

@@ -61,7 +61,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// A name of letters, digits, `-`, `_` and inner dots.
-pub(super) fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let mut safe = String::new();
     for c in name.chars() {
         if safe.len() + c.len_utf8() > LONGEST_NAME {

@@ -159,10 +159,24 @@ fn models_list_and_path_answer_for_every_name() {
         all.extend(args);
         run(folder.path(), &[("HF_HUB_OFFLINE", "1")], &all)
     };
-    for command in ["path", "fetch"] {
-        let output = models(&[command, "embedded"]);
-        assert_eq!(text(&output.stdout), "embedded\n");
+    let parts = ["embedded", "embedded/transformer", "embedded/resnet"];
+    for (command, name) in ["path", "fetch"]
+        .iter()
+        .flat_map(|command| parts.map(|name| (command, name)))
+    {
+        let output = models(&[command, name]);
+        assert_eq!(text(&output.stdout), format!("{name}\n"));
         assert!(output.status.success() && text(&output.stderr).contains("part of the program"));
+        assert_refused(
+            &models(&[command, "embedded/things"]),
+            1,
+            "`embedded/resnet`",
+        );
+    }
+    let table = text(&models(&["list"]).stdout);
+    for name in parts {
+        let row = format!("\n{name} ");
+        assert!(table.contains(&row), "{table}");
     }
     let output = models(&["path", "me/pinned/"]);
     assert!(text(&output.stdout).trim().ends_with(A));

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::super::unchanged::unchanged_recipe;
 use crate::clip::ClipActivation;
-use crate::recipe::{PartialRecipe, Recipe};
+use crate::recipe::Recipe;
 use crate::run::RECIPE;
 
 /// The standings' file name in a tournament's folder.
@@ -108,32 +109,16 @@ impl Standings {
     /// # Errors
     /// When it cannot be read, or was changed.
     pub fn recipe_in(&self, folder: &Path) -> Result<Recipe> {
-        let partial = PartialRecipe::load(&folder.join(RECIPE))?;
-        let now = partial.finish()?;
-        let Some(text) = &self.recipe else {
-            return Ok(now);
+        let Some(before) = &self.recipe else {
+            return Ok(Recipe::load(&folder.join(RECIPE))?);
         };
-        let mut before =
-            PartialRecipe::parse(text, "the recipe in the standings", folder)?.unchecked()?;
-        if self.is_finished() {
-            before.seed = now.seed;
-        }
-        let differences = before.differences(&now);
-        let differences = differences.context("cannot compare the recipe with the standings'")?;
-        let refused: Vec<_> = (differences.into_iter())
-            .map(|difference| {
-                let why = format!(
-                    "it is {} here, and was {} when the tournament began: change it back, or begin another tournament with `phantasia render --candidates`",
-                    difference.now, difference.before
-                );
-                (difference.path, why)
-            })
-            .collect();
-        if refused.is_empty() {
-            Ok(now)
-        } else {
-            Err(partial.refusal(refused).into())
-        }
+        let allow = |before: &mut Recipe, now: &Recipe| {
+            if self.is_finished() {
+                before.seed = now.seed;
+            }
+        };
+        let restart = "the tournament began: change it back, or begin another tournament with `phantasia render --candidates`";
+        unchanged_recipe(folder, before, allow, restart)
     }
 
     /// The candidates from the best to the worst: by the number of rounds, then by the last score.
