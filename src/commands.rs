@@ -2,6 +2,7 @@
 
 mod arguments;
 pub mod classify;
+pub mod compare;
 pub mod console;
 pub mod doctor;
 mod frontend;

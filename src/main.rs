@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use phantasia::recipe::RecipeError;
 
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
-use commands::{classify, doctor, grow, models, recipe, render, rerank, resume, search};
+use commands::{classify, compare, doctor, grow, models, recipe, render, rerank, resume, search};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,7 +27,9 @@ struct Cli {
 enum Command {
     /// Paint a picture from a recipe
     Render(render::RenderArgs),
-    /// Resume a render that was stopped
+    /// Compare recipes on the same prompts and seeds, judged by a CLIP that guided none of them
+    Compare(compare::CompareArgs),
+    /// Resume a render, a tournament or a comparison that was stopped
     Resume(resume::ResumeArgs),
     /// Paint in a window in which the prompts can be edited
     Live(render::RenderArgs),
@@ -53,6 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Render(args) => render::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Live(args) => render::run_live(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Rerank(args) => rerank::run(&args),

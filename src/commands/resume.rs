@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use phantasia::judge::comparison::{Comparison, Record};
 use phantasia::judge::tournament::{Standings, Tournament};
 use phantasia::recipe::Edit;
 use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
@@ -14,7 +15,7 @@ use super::arguments::{PromptArg, SessionArgs, steps};
 use super::console::{UsageError, eprint_line, warn_all};
 use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
-use super::{models, tournament};
+use super::{compare, models, tournament};
 
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
@@ -38,18 +39,33 @@ pub struct ResumeArgs {
     frontend: FrontendArgs,
 }
 
-/// Resumes a render or a tournament.
+impl ResumeArgs {
+    /// Refuses flags that change or steer a single run, for `work` of several; `where_runs` says where single runs are.
+    fn refuse_changes(&self, work: &str, where_runs: &str) -> Result<()> {
+        let frontend = &self.frontend;
+        let steered = frontend.hold || frontend.control.is_some() || frontend.preview.is_some();
+        if self.steps.is_some() || !self.prompt.is_empty() || self.previous || steered {
+            bail!(UsageError(format!(
+                "{work} resumes as it began: --steps, --prompt, --previous, --hold, --control and --preview are for single runs{where_runs}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Resumes a render, a tournament or a comparison.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     let frontend = &args.frontend;
     let (yes, quiet) = (args.session.models.yes, frontend.quiet);
+    if Comparison::is_at(&args.run) {
+        args.refuse_changes("a comparison", "")?;
+        let record = Record::load(&args.run)?;
+        let recipes = record.recipes_in(&args.run)?;
+        models::ensure_for(&recipes, &record.judges, yes, quiet)?;
+        return compare::resume(&args.run, &args.session, (frontend.json, quiet));
+    }
     if Tournament::is_at(&args.run) {
-        let steered = frontend.hold || frontend.control.is_some() || frontend.preview.is_some();
-        if args.steps.is_some() || !args.prompt.is_empty() || args.previous || steered {
-            bail!(UsageError(
-                "a tournament resumes as it began: --steps, --prompt, --previous, --hold, --control and --preview are for single runs, such as those in its folder"
-                    .to_owned()
-            ));
-        }
+        args.refuse_changes("a tournament", ", such as those in its folder")?;
         let standings = Standings::load(&args.run)?;
         let recipe = standings.recipe_in(&args.run)?;
         models::ensure_for([&recipe], &standings.judge, yes, quiet)?;
