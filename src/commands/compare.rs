@@ -9,13 +9,14 @@ use std::time::Instant;
 use anyhow::{Error, Result};
 use candle_core::Device;
 use clap::Args;
-use phantasia::clip::ClipActivation;
+use phantasia::clip::{ClipActivation, Library};
 use phantasia::judge::comparison::{
     AgainstFirst, Comparison, ComparisonError, ComparisonOptions, Entry, NOISE_FLOOR, Picture,
     SHEET, Standing, read_prompts,
 };
 use phantasia::prompt_check::check_prompts;
 use phantasia::recipe::PartialRecipe;
+use phantasia::run::run_name;
 use serde_json::{Value, json};
 
 use super::arguments::{RecipeChanges, SessionArgs};
@@ -123,16 +124,16 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
         activation: args.activation,
     };
     let (partials, entries) = read_recipes(args)?;
-    let texts = options.check(&entries).map_err(usage)?;
+    options.check(&entries).map_err(usage)?;
     let recipes = entries.iter().map(|entry| &entry.recipe);
     let session = &args.session;
     models::ensure_for(recipes, &options.judges, session.models.yes, args.quiet)?;
     let session_options = session.options();
-    for (partial, entry) in partials.iter().zip(&entries) {
-        for text in &texts {
-            // only for its errors: the sessions, which have the models, give the same warnings
-            let painted = options.painted(&entry.recipe, text);
-            check_prompts(partial, &painted, &session_options.library)?;
+    for (partial, Entry { recipe, .. }) in partials.iter().zip(&entries) {
+        // only for its errors: the sessions, which have the models, give the same warnings
+        check_prompts(partial, recipe, &session_options.library)?;
+        for clip in &recipe.clip {
+            check_battery(&options.prompts, &clip.model, &session_options.library)?;
         }
     }
     play(session, (args.json, args.quiet), |device| {
@@ -177,6 +178,18 @@ fn read_recipes(args: &CompareArgs) -> Result<(Vec<PartialRecipe>, Vec<Entry>)> 
     Ok((partials, entries))
 }
 
+/// Refuses a prompt of the battery of which a CLIP that guides can read nothing.
+fn check_battery(prompts: &[String], model: &str, library: &Library) -> Result<()> {
+    // a model that cannot be loaded is reported when it is
+    if let Ok(Some(tokenizer)) = library.tokenizer(model) {
+        for prompt in prompts {
+            let read = tokenizer.read_text(model, prompt);
+            read.map_err(|error| UsageError(format!("--prompts: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
 /// Recipes that cannot be compared are bad usage.
 fn usage(error: Error) -> Error {
     match error.downcast::<ComparisonError>() {
@@ -217,6 +230,12 @@ fn play(
         let seconds = start.elapsed().as_secs_f64();
         print_json(&report(&comparison, is_over, seconds, &device_name))?;
     } else {
+        for own in &record.recipes {
+            // of several files of one name
+            if own.name != run_name(Path::new(&own.path)) {
+                eprint_line(format_args!("{} is {}", own.name, own.path));
+            }
+        }
         table(&comparison)?;
         print_line(comparison.folder().join(SHEET).display())?;
     }

@@ -157,15 +157,6 @@ impl ComparisonOptions {
         }
         Ok(self.prompts.clone())
     }
-
-    /// The recipe as it paints a text of the comparison.
-    pub fn painted(&self, recipe: &Recipe, text: &str) -> Recipe {
-        if self.prompts.is_empty() {
-            recipe.clone()
-        } else {
-            with_prompt(recipe, text)
-        }
-    }
 }
 
 /// The text that the pictures of recipes that paint their own prompts are compared with.

@@ -5,6 +5,7 @@ mod common;
 
 mod aesthetic;
 mod commands;
+mod comparison;
 mod folders;
 mod index;
 mod library;

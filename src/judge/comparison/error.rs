@@ -30,8 +30,9 @@ pub enum ComparisonError {
     },
     /// A judge takes part in guiding a recipe.
     #[error(
-        "the judge `{judge}` takes part in guiding {} (as `{guide}`) and would judge its own work: name a CLIP that guides none of the recipes{}",
+        "the judge `{judge}` takes part in guiding {}{} and would judge its own work: name a CLIP that guides none of the recipes{}",
         recipe.display(),
+        if guide == judge { String::new() } else { format!(", as `{guide}`,") },
         advice(judge)
     )]
     Guide {
