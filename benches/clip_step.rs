@@ -74,6 +74,7 @@ fn step(tower: &Tower, x: &Tensor, target: &Target) -> Result<Tensor> {
         &values,
         width,
         std::slice::from_ref(target),
+        &[],
         Distance::Cosine,
         Select::All,
     );

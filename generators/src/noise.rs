@@ -23,9 +23,9 @@ phantasia_core::config! {
         /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
         #[schemars(extend("format" = "model"))]
         pub model: String = "stabilityai/sd-turbo".into(),
-        /// The text that it is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+        /// The text that it is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
         pub prompt: Option<String> = None,
-        /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0. Read where `cfg` is not 1.
+        /// The text that it is guided away from; null takes the texts of the prompts without a region whose weight is below 0. Read where `cfg` is not 1.
         pub negative_prompt: Option<String> = None,
         /// The scale of classifier-free guidance from the negative text to the wanted one: models of one step are made for 1.
         #[schemars(range(min = 0, max = 100))]

@@ -76,6 +76,7 @@ fn towers_with_other_keys_agree_with_open_clip() -> Result<()> {
             &values,
             texts[0].len(),
             targets,
+            &[],
             Distance::Cosine,
             Select::All,
         );

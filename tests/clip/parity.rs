@@ -63,6 +63,7 @@ fn clip_agrees(name: &str) -> Result<()> {
             &values,
             width,
             std::slice::from_ref(&target),
+            &[],
             distance,
             Select::All,
         );

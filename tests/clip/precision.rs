@@ -30,7 +30,14 @@ fn look(clip: &Clip, name: &str) -> Result<(Tensor, Tensor)> {
     };
     let values = embeddings.flatten_all()?.to_vec1::<f32>()?;
     let width = embeddings.dim(1)?;
-    let found = prompt_loss(&values, width, &[target], Distance::Cosine, Select::All);
+    let found = prompt_loss(
+        &values,
+        width,
+        &[target],
+        &[],
+        Distance::Cosine,
+        Select::All,
+    );
     let grads = Tensor::from_vec(found.grads, embeddings.shape(), &Device::Cpu)?;
     Ok((embeddings, back(&grads)?.broadcast_mul(&std)?))
 }

@@ -29,7 +29,14 @@ fn an_entrys_cutouts_change_what_it_sees_and_nothing_that_others_see() {
         plain.contains_key(&first) && plain.contains_key(&second),
         "{plain:?}"
     );
-    for changes in ["count: 7", "power: 0.2", "augment: []", "max: 0.5"] {
+    for changes in [
+        "count: 7",
+        "power: 0.2",
+        "augment: []",
+        "max: 0.5",
+        "sampler: stratified",
+        "sampler: full",
+    ] {
         let changes = format!(", cutouts: {{ {changes} }}");
         let changed = losses(&changes, "");
         assert_ne!(changed[&first], plain[&first], "{changes}");
@@ -63,7 +70,7 @@ fn what_an_entry_does_not_say_is_the_recipes() {
     let mut changed = recipe.clone();
     changed.set("clip.1.cutouts.power=2").expect("set");
     let power = cutouts::Changes {
-        power: Some(Schedule::from(2.0)),
+        power: Some(Some(Schedule::from(2.0))),
         ..cutouts::Changes::default()
     };
     assert_eq!(changed.clip[1].cutouts, Some(power));

@@ -14,6 +14,8 @@ use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
 
 /// The schema format of texts that are the path of an image.
 pub const IMAGE_FORMAT: &str = "image";
+/// The key of such a schema for what else may stand there, as the message about an image that does not exist says it.
+pub const INSTEAD_OF_IMAGE: &str = "x-instead";
 /// The schema format of texts that name a model.
 pub const MODEL_FORMAT: &str = "model";
 /// The schema format of numbers that may be an expression of `t`.
@@ -93,7 +95,8 @@ pub fn check_ranges(schema: &Value, value: &Value, checker: &mut Checker) {
     walk(schema, value, &mut |path, schema, value| {
         check_range(path, schema, value, checker);
         if let (Some(IMAGE_FORMAT), Some(file)) = (format_of(schema), value.as_str()) {
-            check_image(path, Path::new(file), checker);
+            let instead = schema.get(INSTEAD_OF_IMAGE).and_then(Value::as_str);
+            check_image(path, Path::new(file), instead, checker);
         }
     });
 }
@@ -103,8 +106,13 @@ pub fn format_of(schema: &Value) -> Option<&str> {
     schema.get("format").and_then(Value::as_str)
 }
 
-fn check_image(path: &str, file: &Path, checker: &mut Checker) {
-    if !file.exists() {
+fn check_image(path: &str, file: &Path, instead: Option<&str>, checker: &mut Checker) {
+    if let Some(instead) = instead.filter(|_| !file.exists()) {
+        checker.invalid(
+            path,
+            format!("there is no image `{}`; {instead}", file.display()),
+        );
+    } else if !file.exists() {
         let (what, resolved) = ("image", file.to_owned());
         checker.push(path, DiagnosticKind::MissingFile { what, resolved });
     } else if file.is_dir() {

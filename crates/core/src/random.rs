@@ -14,6 +14,8 @@ pub enum Purpose {
     Start,
     /// Where cutouts lie and what is done to them.
     Cutouts,
+    /// Which of the cutouts of a step are the large ones.
+    CutoutSizes,
 }
 
 /// The random numbers for one key.

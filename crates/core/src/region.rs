@@ -9,7 +9,11 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::check::{Checker, IMAGE_FORMAT};
+use crate::check::{Checker, IMAGE_FORMAT, INSTEAD_OF_IMAGE};
+
+/// What may stand for a region.
+const EXPECTED: &str = "a region is `left`, `right`, `top`, `bottom`, `center`, a rectangle [left, top, width, height] in shares of the picture, \
+                        or the path of an image";
 
 /// A part of a picture. In a recipe it is a word (`left`), a rectangle, or the path of an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,7 +23,7 @@ pub enum Region {
     Named(NamedRegion),
     /// Left, top, width and height as shares of the picture's width and height.
     Rectangle([f64; 4]),
-    /// An image that is stretched over the picture: white is inside of the region, black outside.
+    /// An image that is resized to fill the picture: white is inside of the region, black outside.
     Image(PathBuf),
 }
 
@@ -114,10 +118,7 @@ impl<'de> Deserialize<'de> for Region {
             type Value = Region;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "`left`, `right`, `top`, `bottom`, `center`, a rectangle [left, top, width, height] in shares of the picture, \
-                     or the path of an image",
-                )
+                f.write_str(EXPECTED.trim_start_matches("a region is "))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Region, E> {
@@ -158,7 +159,7 @@ impl JsonSchema for Region {
             "anyOf": [
                 { "type": "string", "enum": names },
                 { "type": "array", "items": { "type": "number" }, "minItems": 4, "maxItems": 4 },
-                { "type": "string", "format": IMAGE_FORMAT },
+                { "type": "string", "format": IMAGE_FORMAT, INSTEAD_OF_IMAGE: EXPECTED },
             ],
         })
     }

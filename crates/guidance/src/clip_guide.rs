@@ -13,6 +13,7 @@ use phantasia_core::{Fade, Prompt, PromptSchedule, Schedule, config, picture, un
 
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
+use crate::region_mask::PromptRegion;
 
 /// How much of the mean embedding of common texts is taken off where a recipe does not say: the embedded models' texts have much in common.
 const EMBEDDED_CENTER: f64 = 0.5;
@@ -92,6 +93,8 @@ pub(crate) struct EncodedPrompt {
     pub stop: Option<f64>,
     /// When and how much it counts.
     pub schedule: PromptSchedule,
+    /// The part of the picture that it is about; none is the whole.
+    pub region: Option<PromptRegion>,
 }
 
 /// A prompt in the joint space, for each tower.
@@ -150,7 +153,7 @@ impl ClipGuide {
     /// Encodes prompts, and adds warnings about words that the model does not read. Embeddings are kept.
     ///
     /// # Errors
-    /// When nothing of a text can be read, an image cannot be read, or the model fails.
+    /// When nothing of a text can be read, an image cannot be read, a region is black, or the model fails.
     pub fn encode(
         &mut self,
         prompts: &[Prompt],
@@ -167,11 +170,13 @@ impl ClipGuide {
             let label = unique_label(prompt.label(), |label| {
                 encoded.iter().any(|other| other.label == label)
             });
+            let region = prompt.region.as_ref();
             encoded.push(EncodedPrompt {
                 label,
                 embedding,
                 stop: prompt.stop,
                 schedule: PromptSchedule::of(prompt),
+                region: (region.map(|region| PromptRegion::new(region, context))).transpose()?,
             });
         }
         Ok(encoded)

@@ -1,6 +1,9 @@
 //! The CLIP term: the distance of the picture's cutouts to the prompts, by one or several image towers.
 
 use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
@@ -12,6 +15,7 @@ use crate::context::TermContext;
 use crate::distance::Distance;
 use crate::micro_batch;
 use crate::prompt_loss::{Target, prompt_loss, sum_of_cosines};
+use crate::region_mask::{PromptRegion, RegionMask};
 use crate::select::Select;
 use crate::term::{Term, TermOutput};
 
@@ -21,13 +25,24 @@ pub struct ClipTerm {
     guides: Vec<ClipGuide>,
     distance: Distance,
     select: Select,
+    /// Those of the last step.
+    groups: Vec<Group>,
+}
+
+/// The prompts that are about the same part of the picture: they are compared with cutouts of their own, and their gradient is confined to it.
+#[derive(Clone)]
+struct Group {
+    /// None is the whole picture.
+    region: Option<PromptRegion>,
+    mask: Option<Arc<RegionMask>>,
 }
 
 /// Sums of cosines to the prompts, by label, and the number of summands.
 type Similarity = BTreeMap<String, (f64, usize)>;
 
 /// The loss of one image tower.
-struct TowerOutput {
+struct TowerOutput<'a> {
+    name: &'a str,
     /// Whether pictures are measured by it.
     scores: bool,
     weight: f64,
@@ -54,6 +69,7 @@ impl ClipTerm {
             guides: guides.collect::<Result<_>>()?,
             distance,
             select,
+            groups: vec![],
         })
     }
 
@@ -83,32 +99,94 @@ impl ClipTerm {
         Ok(())
     }
 
-    /// The output of one tower of a guide. Adds cosines to `similarity`. `number` counts towers over all guides.
-    fn evaluate_tower(
+    /// The groups with a prompt that counts at a step, those without a region first. If none counts, the first prompt's group stands alone, so
+    /// that there are metrics. Masks of the step before are used again.
+    fn groups(&self, image: &Tensor, at: StepContext) -> Result<Vec<Group>> {
+        let prompts = || self.guides.iter().take(1).flat_map(|guide| &guide.prompts);
+        let mut regions: Vec<Option<PromptRegion>> = vec![];
+        for prompt in prompts().filter(|prompt| prompt.schedule.at(at) != 0.0) {
+            if !regions.contains(&prompt.region) {
+                regions.push(prompt.region.clone());
+            }
+        }
+        if regions.is_empty() {
+            regions.push(prompts().next().and_then(|prompt| prompt.region.clone()));
+        }
+        regions.sort_by_key(Option::is_some);
+        let (_, _, height, width) = image.dims4()?;
+        let size = [width, height];
+        let groups = regions.into_iter().map(|region| {
+            let is_known = |group: &&Group| {
+                group.region == region
+                    && (group.mask.as_ref()).is_none_or(|mask| mask.size() == size)
+            };
+            if let Some(known) = self.groups.iter().find(is_known) {
+                return Ok(known.clone());
+            }
+            let mask = (region.as_ref())
+                .map(|region| region.mask(size, image.device()).map(Arc::new))
+                .transpose()?;
+            Ok(Group { region, mask })
+        });
+        groups.collect()
+    }
+
+    /// The output of every tower of every guide. Adds cosines to `similarity`.
+    fn evaluate_group(
         &self,
-        guide: &ClipGuide,
-        index: usize,
-        number: usize,
+        group: &Group,
         image: &Tensor,
         at: StepContext,
         similarity: &mut Similarity,
-    ) -> Result<TowerOutput> {
+    ) -> Result<Vec<TowerOutput<'_>>> {
+        let mut outputs = vec![];
+        for guide in &self.guides {
+            for index in 0..guide.clip.towers().len() {
+                let number = outputs.len();
+                let output =
+                    self.evaluate_tower(guide, index, number, group, image, at, similarity)?;
+                outputs.push(output);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// The output of one tower of a guide. Adds cosines to `similarity`. `number` counts towers over all guides.
+    #[expect(clippy::too_many_arguments)]
+    fn evaluate_tower<'a>(
+        &self,
+        guide: &'a ClipGuide,
+        index: usize,
+        number: usize,
+        group: &Group,
+        image: &Tensor,
+        at: StepContext,
+        similarity: &mut Similarity,
+    ) -> Result<TowerOutput<'a>> {
         let tower = &guide.clip.towers()[index];
-        let targets: Vec<Target> = (guide.prompts.iter())
+        let prompts: Vec<&EncodedPrompt> = (guide.prompts.iter())
+            .filter(|prompt| prompt.region == group.region)
+            .collect();
+        let targets: Vec<Target> = (prompts.iter())
             .map(|prompt| Target {
                 vector: prompt.embedding.aims[index].vector.clone(),
                 weight: prompt.schedule.at(at),
                 stop: prompt.stop,
             })
             .collect();
-        let cutouts = guide.sampler.draw(image, tower, number, at)?;
+        let cutouts = (guide.sampler).draw(image, tower, number, group.mask.as_deref(), at)?;
         let total = cutouts.len();
         let mut loss = 0.0;
         let memory = guide.sampler.memory;
-        let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
-            let found = prompt_loss(embeddings, width, &targets, self.distance, self.select);
+        let compare = |embeddings: &[f32], width: usize, range: Range<usize>| {
+            // a cutout counts as much for every prompt of the group
+            let weights: Vec<f64> = (cutouts.weights()[range].iter())
+                .flat_map(|weight| iter::repeat_n(*weight, targets.len()))
+                .collect();
+            let (distance, select) = (self.distance, self.select);
+            let found = prompt_loss(embeddings, width, &targets, &weights, distance, select);
             loss += found.loss / total as f64;
-            for prompt in &guide.prompts {
+            for prompt in &prompts {
                 // metrics leave out what an edit has replaced
                 if !tower.scores() || prompt.schedule.is_fading_out() {
                     continue;
@@ -120,10 +198,12 @@ impl ClipTerm {
             }
             let scale = 1.0 / total as f32;
             found.grads.iter().map(|grad| grad * scale).collect()
-        })?;
+        };
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, compare)?;
         Ok(TowerOutput {
+            name: tower.name(),
             scores: tower.scores(),
-            weight: guide.weight.at(at.t()) * tower.share() * sure(&guide.prompts, index, at),
+            weight: guide.weight.at(at.t()) * tower.share() * sure(&prompts, index, at),
             loss,
             rms: root_mean_square(&grad)?,
             grad,
@@ -138,30 +218,36 @@ impl Term for ClipTerm {
     }
 
     fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        self.groups = self.groups(image, at)?;
         let mut similarity = Similarity::new();
-        let mut outputs: Vec<TowerOutput> = vec![];
-        let mut parts = BTreeMap::new();
-        for guide in &self.guides {
-            for (index, tower) in guide.clip.towers().iter().enumerate() {
-                let number = outputs.len();
-                let output =
-                    self.evaluate_tower(guide, index, number, image, at, &mut similarity)?;
-                parts.insert(
-                    format!("clip/{}", tower.name()),
-                    output.weight * output.loss,
-                );
-                outputs.push(output);
+        let (mut loss, mut cutouts, mut grad) = (0.0, 0, None);
+        let mut parts = BTreeMap::<String, f64>::new();
+        for group in &self.groups {
+            let outputs = self.evaluate_group(group, image, at, &mut similarity)?;
+            // a small region is seen by cutouts that are small in the picture: their gradient is spread over fewer pixels, and larger in each
+            let share = group.mask.as_ref().map_or(1.0, |mask| mask.share());
+            let is_alone = outputs.len() == 1;
+            for output in &outputs {
+                loss += share * output.weight * output.loss;
+                cutouts += output.cutouts;
+                if !is_alone {
+                    // with a single tower its loss is the term's
+                    let part = parts.entry(format!("clip/{}", output.name)).or_default();
+                    *part += share * output.weight * output.loss;
+                }
             }
-        }
-        if outputs.len() == 1 {
-            // its loss is the term's
-            parts.clear();
+            let own = balanced(outputs)?;
+            let own = match &group.mask {
+                None => own,
+                Some(mask) => mask.apply(&(own * share)?)?,
+            };
+            add_to(&mut grad, own)?;
         }
         let similarity = similarity.into_iter();
         Ok(TermOutput {
-            loss: outputs.iter().map(|tower| tower.weight * tower.loss).sum(),
-            cutouts: outputs.iter().map(|tower| tower.cutouts).sum(),
-            grad: balanced(outputs)?,
+            loss,
+            cutouts,
+            grad: grad.context("the recipe names no CLIP")?,
             similarity: similarity
                 .map(|(label, (sum, count))| (label, sum / count as f64))
                 .collect(),
@@ -173,14 +259,20 @@ impl Term for ClipTerm {
         let Some(guide) = self.guides.first() else {
             return Ok(None);
         };
-        let cutouts = guide.sampler.draw(image, &guide.clip.towers()[0], 0, at)?;
-        let layer = cutouts.layer(0..cutouts.len(), image.device())?;
-        Ok(Some(layer.eval(image)?))
+        let tower = &guide.clip.towers()[0];
+        let groups = self.groups(image, at)?.into_iter();
+        let views = groups.map(|group| {
+            let cutouts = (guide.sampler).draw(image, tower, 0, group.mask.as_deref(), at)?;
+            let layer = cutouts.layer(0..cutouts.len(), image.device())?;
+            Ok(layer.eval(image)?)
+        });
+        let views = views.collect::<Result<Vec<_>>>()?;
+        Ok(Some(Tensor::cat(&views, 0)?))
     }
 }
 
 /// How much a tower knows of what the prompts ask for at the moment, 0..=1.
-fn sure(prompts: &[EncodedPrompt], tower: usize, at: StepContext) -> f64 {
+fn sure(prompts: &[&EncodedPrompt], tower: usize, at: StepContext) -> f64 {
     let (mut sum, mut all) = (0.0, 0.0);
     for prompt in prompts {
         let weight = prompt.schedule.at(at).abs();
@@ -192,7 +284,7 @@ fn sure(prompts: &[EncodedPrompt], tower: usize, at: StepContext) -> f64 {
 
 /// The weighted sum of the towers' gradients, each first scaled to the mean size of those that score: a tower whose gradient is large by nature
 /// would otherwise paint alone. With one tower this is its gradient.
-fn balanced(outputs: Vec<TowerOutput>) -> Result<Tensor> {
+fn balanced(outputs: Vec<TowerOutput<'_>>) -> Result<Tensor> {
     let scoring = outputs.iter().filter(|output| output.scores);
     let (sum, count) = scoring.fold((0.0, 0), |(sum, count), output| {
         (sum + output.rms, count + 1)

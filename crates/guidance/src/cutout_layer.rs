@@ -11,9 +11,12 @@ use frozen::{Border, Chain, Crop, Crops, Filter, Layer, Warp};
 use phantasia_core::random::{self, Purpose};
 use rayon::prelude::*;
 
+use crate::region_mask::RegionMask;
 use color::ColorMatrix;
 use layers::{ColorAffine, MaskAdd};
 
+/// Cutouts that count less for a region are not evaluated.
+const LEAST_WEIGHT: f64 = 0.001;
 /// What erased rectangles are filled with.
 const GREY: f32 = 0.5;
 
@@ -64,15 +67,17 @@ impl Cutout {
 /// The cutouts of one step for one image tower.
 pub(crate) struct Cutouts {
     cutouts: Vec<Cutout>,
+    weights: Vec<f64>,
     size: usize,
     border: Border,
 }
 
 impl Cutouts {
-    /// Cutouts of `size` x `size` pixels; `border` decides what they show beyond the picture's edge.
-    pub fn new(cutouts: Vec<Cutout>, size: usize, border: Border) -> Self {
+    /// Cutouts of `size` x `size` pixels, each with its weight; `border` decides what they show beyond the picture's edge.
+    pub fn new(cutouts: Vec<Cutout>, weights: Vec<f64>, size: usize, border: Border) -> Self {
         Self {
             cutouts,
+            weights,
             size,
             border,
         }
@@ -81,6 +86,37 @@ impl Cutouts {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.cutouts.len()
+    }
+
+    /// How much each counts in the mean over all of them.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// Lets them count for a region by how much of it they show. Those that show nothing of it are left out.
+    pub fn weigh_for(&mut self, region: &RegionMask) {
+        let shown = region.weights(self.cutouts.iter().map(|cutout| &cutout.crop));
+        let weighted = shown.iter().zip(&self.weights).map(|(a, b)| a * b);
+        // what other weights there are does not change how much the prompts count
+        let keep = shown.iter().sum::<f64>() / weighted.sum::<f64>().max(f64::MIN_POSITIVE);
+        let counts = |weight: &f64| *weight >= LEAST_WEIGHT;
+        let counting = shown.iter().filter(|weight| counts(weight)).count();
+        if counting == 0 {
+            self.cutouts.truncate(1);
+            self.weights = vec![0.0];
+            return;
+        }
+        // the mean is over all that were drawn
+        let scale = keep * counting as f64 / shown.len() as f64;
+        let all = self
+            .cutouts
+            .drain(..)
+            .zip(self.weights.drain(..))
+            .zip(&shown);
+        let kept = all.filter(|(_, shown)| counts(shown));
+        (self.cutouts, self.weights) = kept
+            .map(|((cutout, weight), shown)| (cutout, weight * shown * scale))
+            .collect();
     }
 
     /// The map from a picture `[1, 3, height, width]` to the cutouts of `range`, `[cutouts, 3, size, size]`.

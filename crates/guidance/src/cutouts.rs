@@ -1,26 +1,30 @@
 //! The cutouts of a picture that a CLIP is shown at one step: how many are drawn, where and how large.
 
+mod coherence;
+mod draw;
+mod strata;
+
 use anyhow::Result;
 use candle_core::Tensor;
 use clip::{Shown, Tower};
-use frozen::Crop;
 use phantasia_core::check::Checker;
 use phantasia_core::random::{self, Purpose};
 use phantasia_core::{Schedule, StepContext, config};
-use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{Augment, affine, jitter, noise};
-use crate::cutout_layer::color::ColorMatrix;
-use crate::cutout_layer::{Cutout, Cutouts};
+use crate::cutout_layer::Cutouts;
+use crate::region_mask::RegionMask;
+use draw::Draw;
+pub(crate) use draw::Frame;
 
 /// CLIPs with a smaller input than this recognise too little in a small cutout.
 const SMALL_INPUT: usize = 128;
-/// The smallest cutout of such CLIPs, as a share of the picture's shorter side.
-const SMALL_INPUT_SHARE: f64 = 0.75;
 /// The number of cutouts for a CLIP of small input, and for any other, where a recipe does not say.
 const COUNTS: (usize, usize) = (2, 16);
+/// A region has at least so many cutouts, if the picture has.
+const LEAST_OF_REGION: usize = 4;
 
 /// Declares the settings, and the changes of single ones that a model may have.
 macro_rules! settings {
@@ -55,21 +59,28 @@ settings! {
     /// How many a step and image tower; null takes 16, and 2 for inputs under 128 pixels.
     #[schemars(range(min = 1, max = 65536))]
     count: Option<Schedule> = None,
-    /// Skews the sizes: above 1 towards `min`, below 1 towards `max`.
+    /// How they are spread over the picture; null takes `random`.
+    sampler: Option<Sampler> = None,
+    /// Skews the sizes: above 1 towards `min`, below 1 towards `max`; null takes 1, and 1.5 with `stratified`.
     #[schemars(extend("exclusiveMinimum" = 0))]
-    power: Schedule = 1.0.into(),
-    /// The smallest side as a share of the picture's shorter one; null takes the CLIP's input size, and 0.75 for inputs under 128 pixels.
+    power: Option<Schedule> = None,
+    /// The smallest side as a share of the picture's shorter one; null takes the CLIP's input size (with `stratified` at least 0.2), and 0.75
+    /// for inputs under 128 pixels.
     #[schemars(extend("exclusiveMinimum" = 0))]
     min: Option<Schedule> = None,
-    /// The largest side likewise; above 1 it reaches over the edge.
+    /// The largest side likewise; above 1 it reaches over the edge. Null takes 1.05; with `stratified` 0.55, and 1 for inputs under 128 pixels.
     #[schemars(extend("exclusiveMinimum" = 0))]
-    max: Schedule = 1.05.into(),
+    max: Option<Schedule> = None,
     /// How far over the edge a cutout may lie, as a share of its side.
     #[schemars(range(min = 0, max = 16))]
     margin: Schedule = 0.05.into(),
     /// How many of `count` show the whole picture.
     #[schemars(range(min = 0, max = 65536))]
     overview: Schedule = 0.0.into(),
+    /// How much a cutout's size counts, 0 to 1: at 1 its weight is its side as a share of the picture's shorter one, times 3 if it is as large as
+    /// that, relative to the mean over the cutouts; at 0 all weigh the same. Null takes 0.
+    #[schemars(range(min = 0, max = 1))]
+    coherence: Option<Schedule> = None,
     /// What is seen beyond the edge.
     border: Border = Border::Reflect,
     /// What is done to each cutout.
@@ -94,22 +105,63 @@ fn default_augment() -> Vec<Augment> {
 impl Config {
     /// Checks what ranges cannot say.
     pub fn check(&self, checker: &mut Checker) {
-        let min = self.min.as_ref().and_then(Schedule::constant);
-        if let (Some(min), Some(max)) = (min, self.max.constant())
-            && min > max
-        {
-            checker.unexpected("min", format!("at most `max`, which is {max}"), min);
-        }
+        self.check_sides(checker);
+        let sizes = [&self.min, &self.max, &self.power].map(Option::is_some);
+        self.check_sampler(sizes, checker);
     }
 
     /// Checks the cutouts of a model with these changes, unless the recipe's own are already wrong.
     pub(crate) fn check_changes(&self, changes: Option<&Changes>, checker: &mut Checker) {
         let mut own = Checker::default();
         self.check(&mut own);
-        if own.is_empty() {
-            checker.section("cutouts", |checker| self.with(changes).check(checker));
+        if let Some(changes) = changes
+            && own.is_empty()
+        {
+            let changed = self.with(Some(changes));
+            // what the recipe says for other models' samplers is no mistake
+            let sizes = [&changes.min, &changes.max, &changes.power].map(Option::is_some);
+            checker.section("cutouts", |checker| {
+                changed.check_sides(checker);
+                changed.check_sampler(sizes, checker);
+            });
         }
     }
+
+    fn check_sides(&self, checker: &mut Checker) {
+        let min = self.min.as_ref().and_then(Schedule::constant);
+        let max = (self.max.as_ref()).map_or(Some(draw::LARGEST), Schedule::constant);
+        if let (Some(min), Some(max)) = (min, max)
+            && min > max
+        {
+            checker.unexpected("min", format!("at most `max`, which is {max}"), min);
+        }
+    }
+
+    /// `sizes` are whether `min`, `max` and `power` are given.
+    fn check_sampler(&self, sizes: [bool; 3], checker: &mut Checker) {
+        if self.sampler != Some(Sampler::Full) {
+            return;
+        }
+        for (key, is_given) in ["min", "max", "power"].into_iter().zip(sizes) {
+            if is_given {
+                let message = "with `sampler: full` all cutouts are as large as the picture allows: leave it out, or take another sampler";
+                checker.invalid(key, message);
+            }
+        }
+    }
+}
+
+/// How cutouts are spread over the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// A quarter of them, at least two, are as large as the picture allows, side by side along its longer side. The others are smaller, one in
+    /// each cell of a grid, so that every step sees all of the picture, in all sizes (pytti v2's "smart" cutouts).
+    Stratified,
+    /// Each anywhere, of any size, independently of the others.
+    Random,
+    /// All as large as the picture allows, side by side along its longer side.
+    Full,
 }
 
 /// What a cutout shows beyond the picture's edge.
@@ -150,136 +202,65 @@ pub struct CutoutSampler {
 
 impl CutoutSampler {
     /// Draws the cutouts of an image `[1, 3, height, width]` that a tower is shown at a step. Towers with different numbers see different
-    /// cutouts.
+    /// cutouts. Those of a region are drawn in its frame instead of the whole picture, and count by how much of it they show.
     pub(crate) fn draw(
         &self,
         image: &Tensor,
         tower: &Tower,
         number: usize,
+        region: Option<&RegionMask>,
         at: StepContext,
     ) -> Result<Cutouts> {
         let (_, _, height, width) = image.dims4()?;
-        let (t, size) = (at.t(), tower.size());
-        let count = match &self.config.count {
+        let (config, t, size) = (&self.config, at.t(), tower.size());
+        let frame = region.map_or_else(|| Frame::whole(width, height), RegionMask::frame);
+        let draw = Draw {
+            config,
+            sampler: config.sampler.unwrap_or(Sampler::Random),
+            frame,
+            size,
+            t,
+        };
+        // towers use different ranges of indices
+        let rng = |index| {
+            let key = number * 0x1_0000 + index;
+            random::rng(self.seed, Purpose::Cutouts, at.clock, key)
+        };
+        let cutouts = match tower.shown() {
             // where a cutout is always the same, more of them tell nothing more
-            _ if tower.shown() != Shown::Cutouts => 1,
+            Shown::Middle => vec![draw.middle(&mut rng(0))],
+            Shown::All => vec![draw.all(&mut rng(0))],
+            Shown::Cutouts => {
+                let count = self.count(size, region, t);
+                let overviews = (config.overview.at(t).round().max(0.0) as usize).min(count);
+                let order = &mut random::rng(self.seed, Purpose::CutoutSizes, at.clock, number);
+                let strata = draw.strata(count - overviews, order);
+                let overviews = (0..overviews).map(|index| draw.overview(index, &mut rng(index)));
+                let mut cutouts: Vec<_> = overviews.collect();
+                for stratum in strata {
+                    let index = cutouts.len();
+                    cutouts.push(draw.square(stratum, &mut rng(index)));
+                }
+                cutouts
+            }
+        };
+        let coherence = (config.coherence.as_ref()).map_or(0.0, |strength| strength.at(t));
+        let coherence = coherence::weights(&cutouts, &frame, coherence);
+        let mut cutouts = Cutouts::new(cutouts, coherence, size, config.border.into());
+        if let Some(region) = region {
+            cutouts.weigh_for(region);
+        }
+        Ok(cutouts)
+    }
+
+    /// How many cutouts a tower of that input size is shown: in a region fewer, but not so few that they say little.
+    fn count(&self, size: usize, region: Option<&RegionMask>, t: f64) -> usize {
+        let count = match &self.config.count {
             Some(count) => (count.at(t).round() as usize).max(1),
             None if size < SMALL_INPUT => COUNTS.0,
             None => COUNTS.1,
         };
-        let overview = (self.config.overview.at(t).round().max(0.0) as usize).min(count);
-        let draw = Draw {
-            config: &self.config,
-            width: width as f64,
-            height: height as f64,
-            size,
-            t,
-        };
-        let cutouts = (0..count)
-            .map(|index| {
-                // towers use different ranges of indices
-                let key = number * 0x1_0000 + index;
-                let rng = &mut random::rng(self.seed, Purpose::Cutouts, at.clock, key);
-                match tower.shown() {
-                    Shown::Cutouts if index < overview => draw.overview(index, rng),
-                    Shown::Cutouts => draw.inner(rng),
-                    Shown::Middle => draw.in_place(draw.short(), draw.short(), rng),
-                    Shown::All => draw.in_place(draw.width, draw.height, rng),
-                }
-            })
-            .collect();
-        Ok(Cutouts::new(cutouts, size, self.config.border.into()))
-    }
-}
-
-/// What the cutouts of one step have in common.
-struct Draw<'a> {
-    config: &'a Config,
-    /// Of the picture.
-    width: f64,
-    height: f64,
-    /// Side of the tower's input.
-    size: usize,
-    t: f64,
-}
-
-impl Draw<'_> {
-    /// The picture's shorter side.
-    fn short(&self) -> f64 {
-        self.width.min(self.height)
-    }
-
-    /// The smallest and the largest side of cutouts, at least one pixel.
-    fn sides(&self) -> [f64; 2] {
-        let max = self.config.max.at(self.t);
-        let min = match &self.config.min {
-            Some(min) => min.at(self.t),
-            None if self.size < SMALL_INPUT => SMALL_INPUT_SHARE,
-            None => (self.size as f64).min(self.short()) / self.short(),
-        };
-        [min.min(max), max].map(|share| (share * self.short()).max(1.0))
-    }
-
-    /// A rectangle of that size around the picture's middle.
-    fn middle(&self, width: f64, height: f64) -> Crop {
-        Crop {
-            top: (self.height - height) / 2.0,
-            left: (self.width - width) / 2.0,
-            height,
-            width,
-            flip: false,
-        }
-    }
-
-    /// The whole picture, its longer side filling the cutout (disco-diffusion's overview cuts: every second one grey, two of four mirrored).
-    fn overview(&self, index: usize, rng: &mut impl Rng) -> Cutout {
-        let side = self.width.max(self.height);
-        let crop = Crop {
-            flip: index % 4 >= 2,
-            ..self.middle(side, side)
-        };
-        let mut cutout = self.augmented(crop, rng);
-        if index % 2 == 1 {
-            cutout.recolor(ColorMatrix::saturation(0.0));
-        }
-        cutout
-    }
-
-    /// The middle of the picture, of that size, with its colours alone changed: for towers that know where things are in a picture.
-    fn in_place(&self, width: f64, height: f64, rng: &mut impl Rng) -> Cutout {
-        let crop = self.middle(width, height);
-        Cutout {
-            crop,
-            warp: None,
-            erased: None,
-            ..self.augmented(crop, rng)
-        }
-    }
-
-    /// A square of random size somewhere in the picture.
-    fn inner(&self, rng: &mut impl Rng) -> Cutout {
-        let [min, max] = self.sides();
-        let side = rng.random::<f64>().powf(self.config.power.at(self.t)) * (max - min) + min;
-        let over = self.config.margin.at(self.t) * side;
-        let mut place = |length: f64| {
-            let (a, b) = (-over, length - side + over);
-            random::uniform(rng, a.min(b), a.max(b))
-        };
-        let crop = Crop {
-            top: place(self.height),
-            left: place(self.width),
-            height: side,
-            width: side,
-            flip: false,
-        };
-        self.augmented(crop, rng)
-    }
-
-    fn augmented(&self, crop: Crop, rng: &mut impl Rng) -> Cutout {
-        let mut cutout = Cutout::new(crop);
-        for augment in &self.config.augment {
-            augment.apply(&mut cutout, self.size, self.t, rng);
-        }
-        cutout
+        let share = region.map_or(1.0, RegionMask::share);
+        ((count as f64 * share).ceil() as usize).clamp(count.min(LEAST_OF_REGION), count)
     }
 }

@@ -34,6 +34,7 @@ mod image_term;
 mod micro_batch;
 mod objective;
 mod prompt_loss;
+mod region_mask;
 mod select;
 mod term;
 pub mod terms;

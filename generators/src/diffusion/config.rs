@@ -19,9 +19,9 @@ phantasia_core::config! {
         /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
         #[schemars(extend("format" = "model"))]
         pub model: String = String::new(),
-        /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts whose weight is above 0, as they are when it begins.
+        /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
         pub prompt: Option<String> = None,
-        /// The text that it is guided away from; null takes the texts of the prompts whose weight is below 0.
+        /// The text that it is guided away from; null takes the texts of the prompts without a region whose weight is below 0.
         pub negative_prompt: Option<String> = None,
         /// The scale of classifier-free guidance from the negative text to the wanted one: 1 uses the wanted text alone and takes half the
         /// time, null is 7.5.

@@ -30,6 +30,9 @@ impl TextGuidance<'_> {
         context: &mut BuildContext<'_>,
     ) -> Result<(Arc<dyn Denoiser>, Space)> {
         let prompts = context.prompts;
+        if self.prompt.is_none() || (self.negative_prompt.is_none() && self.cfg != 1.0) {
+            context.warnings.extend(regional(prompts));
+        }
         let positive = (self.prompt.map(str::to_owned))
             .unwrap_or_else(|| joined(prompts, |weight| weight > 0.0));
         let negative = (self.negative_prompt.map(str::to_owned))
@@ -54,9 +57,24 @@ impl TextGuidance<'_> {
     }
 }
 
-/// The texts of the prompts whose weight at the start passes `select`.
+/// The warning about prompts with a region, if there are any: a text that the model is conditioned on is painted everywhere.
+fn regional(prompts: &[Prompt]) -> Option<String> {
+    let mut regional = prompts.iter().filter(|prompt| prompt.region.is_some());
+    let label = regional.next()?.label();
+    let others = match regional.count() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    Some(format!(
+        "a diffusion model's own text holds for the whole picture: prompts with a `region` (`{label}`{others}) are left out of it, and paint \
+         through CLIP alone; the generator's `prompt` can say more"
+    ))
+}
+
+/// The texts of the prompts without a region whose weight at the start passes `select`.
 fn joined(prompts: &[Prompt], select: fn(f64) -> bool) -> String {
     let texts: Vec<&str> = (prompts.iter())
+        .filter(|prompt| prompt.region.is_none())
         .filter(|prompt| select(prompt.weight.at(0.0)))
         .filter_map(|prompt| prompt.text.as_deref())
         .collect();
@@ -65,7 +83,7 @@ fn joined(prompts: &[Prompt], select: fn(f64) -> bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use phantasia_core::Schedule;
+    use phantasia_core::{NamedRegion, Region, Schedule};
 
     use super::*;
 
@@ -84,5 +102,18 @@ mod tests {
         assert_eq!(joined(&prompts, |weight| weight > 0.0), "a cat, oil");
         assert_eq!(joined(&prompts, |weight| weight < 0.0), "blurry");
         assert_eq!(joined(&[], |weight| weight < 0.0), "");
+    }
+
+    #[test]
+    fn what_is_asked_for_in_a_region_is_not_asked_for_everywhere() {
+        let left = Prompt {
+            region: Some(Region::Named(NamedRegion::Left)),
+            ..Prompt::new("a barn")
+        };
+        let prompts = [Prompt::new("a field"), left.clone(), left];
+        assert_eq!(joined(&prompts, |weight| weight > 0.0), "a field");
+        let warning = regional(&prompts).expect("a warning");
+        assert!(warning.contains("`a barn` and 1 more"), "{warning}");
+        assert_eq!(regional(&prompts[..1]), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -159,25 +160,28 @@ impl Term for AestheticTerm {
 
     fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
         let tower = &self.clip.towers()[0];
-        let cutouts = self.sampler.draw(image, tower, TOWER, at)?;
+        let cutouts = self.sampler.draw(image, tower, TOWER, None, at)?;
         let weight = self.weight.at(at.t());
         let total = cutouts.len() as f64;
         let each = -weight / (BEST * total);
-        let mut score = 0.0;
+        let (mut score, mut weighted) = (0.0, 0.0);
         let memory = self.sampler.memory;
-        let grad = micro_batch::gradient(image, &cutouts, tower, memory, |embeddings, width| {
+        let loss = |embeddings: &[f32], width: usize, range: Range<usize>| {
             let mut grads = Vec::with_capacity(embeddings.len());
-            for embedding in embeddings.chunks_exact(width) {
+            let weights = &cutouts.weights()[range];
+            for (embedding, cutout) in embeddings.chunks_exact(width).zip(weights) {
                 let (found, grad) = self.head.score_with_gradient(embedding);
                 score += found / total;
-                grads.extend(grad.into_iter().map(|grad| (each * grad) as f32));
+                weighted += cutout * found / total;
+                grads.extend(grad.into_iter().map(|grad| (each * cutout * grad) as f32));
             }
             grads
-        })?;
+        };
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, loss)?;
         Ok(TermOutput {
             parts: BTreeMap::from([("aesthetic/score".to_owned(), score)]),
             cutouts: cutouts.len(),
-            ..TermOutput::new(weight * (1.0 - score / BEST), grad)
+            ..TermOutput::new(weight * (1.0 - weighted / BEST), grad)
         })
     }
 }
