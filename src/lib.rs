@@ -23,7 +23,7 @@
 //! | read and check a recipe | [`Recipe::load`], [`Recipe::parse`] |
 //! | paint | [`Session`], or [`run::Run`] with a run folder, or [`live::RenderWorker`] on a thread of its own |
 //! | change a render while it runs | [`Edit`] |
-//! | score, rank, classify, search pictures; play a tournament | [`judge`] |
+//! | score, rank, classify, search pictures; play a tournament; compare recipes | [`judge`] |
 //! | write a generator | [`generators`] |
 //! | write a term | [`Term`], [`objective`] |
 //! | use a CLIP, or load one by name | [`clip`] |

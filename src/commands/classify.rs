@@ -39,7 +39,7 @@ pub struct ClassifyArgs {
     /// A sentence for the labels, with {} for the label; or `simple` or `imagenet` (80 sentences). Several are averaged
     #[arg(long, value_name = "TEXT", default_value = "simple")]
     template: Vec<String>,
-    /// The CLIP: embedded, a known model or a folder. Of several, each one's accuracy is printed, and their probabilities are averaged
+    /// The CLIP: embedded or a part of it, a known model or a folder. Of several, each one's accuracy is printed, and their probabilities are averaged
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     clip: Vec<String>,
     /// Show only the K most probable labels

@@ -37,7 +37,7 @@ pub struct ScoringArgs {
     /// A picture that they should be like, with a weight as above; may be given several times
     #[arg(long, value_name = "FILE[::WEIGHT]", value_parser = Query::parse_picture)]
     image_prompt: Vec<Query>,
-    /// The CLIP that judges: embedded, a known model or a folder. May be given several times
+    /// The CLIP that judges: embedded or a part of it, a known model or a folder. May be given several times
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     clip: Vec<String>,
     /// Also score aesthetic quality, about 1 to 10; without prompts, this is the score. Another head than LAION's follows an equals sign

@@ -33,7 +33,7 @@ pub struct SearchArgs {
     /// A picture that they should be like; with --query, both count
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// The CLIP that compares: embedded, a known model or a folder
+    /// The CLIP that compares: embedded or a part of it, a known model or a folder
     #[arg(long, value_name = "MODEL", default_value = EMBEDDED)]
     clip: String,
     /// Show only the best K pictures

@@ -323,6 +323,9 @@ impl Comparison {
         stop: &AtomicBool,
         progress: &mut impl FnMut(usize, usize),
     ) -> Result<bool> {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let (before, own, total) = self.steps(index);
         let every = self.painters[self.record.recipe_of(index)]
             .recipe

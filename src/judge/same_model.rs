@@ -127,7 +127,7 @@ mod tests {
         );
         assert_eq!(like(&recipe, "ViT-L/14"), None);
         let terms = || Terms {
-            aesthetic: Some(Box::new(Default::default())),
+            aesthetic: Some(Box::default()),
             ..Terms::default()
         };
         recipe.timeline = vec![Edit::with(|edit| edit.terms = Some(terms()))];

@@ -237,11 +237,6 @@ impl Record {
             && (self.unpainted(&own_seeds).into_iter().zip(&self.pictures)).all(is_plan)
     }
 
-    /// Whether every picture is painted, or failed.
-    pub fn is_finished(&self) -> bool {
-        (self.pictures.iter()).all(|picture| !picture.scores.is_empty() || picture.failed.is_some())
-    }
-
     /// How each recipe does.
     pub fn summaries(&self) -> Vec<Summary> {
         (self.recipes.iter().enumerate())
@@ -375,7 +370,7 @@ mod tests {
             record.pictures[picture].cost.cutouts = 10 * (picture + 1);
         }
         record.pictures[3].failed = Some("it failed".to_owned());
-        assert!(record.is_consistent() && !record.is_finished());
+        assert!(record.is_consistent());
         let [one, two] = &record.summaries()[..] else {
             panic!("two recipes");
         };
