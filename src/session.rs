@@ -2,6 +2,7 @@
 
 mod backend;
 mod edits;
+mod guide;
 mod models;
 mod state;
 
@@ -146,17 +147,48 @@ impl Session {
         Self::from_backend(Box::new(backend), recipe.timeline.clone())
     }
 
+    /// A session that continues from a saved state of the same recipe, as [`Session::load`] does. What only its start needs is left out.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded, or the state belongs to another recipe.
+    pub fn resume(
+        recipe: &Recipe,
+        device: &Device,
+        options: &SessionOptions,
+        saved: SavedState,
+    ) -> Result<Self> {
+        let backend = RecipeBackend::new(recipe, device, options)?;
+        let mut session = Self::begun(Box::new(backend), recipe.timeline.clone(), true)?;
+        (session.load(saved)).context("the checkpoint does not fit the run's recipe")?;
+        Ok(session)
+    }
+
     /// A session with a backend of its own. The edits of the timeline, in the order of their steps, take effect when their step comes.
-    pub fn from_backend(mut backend: Box<dyn SessionBackend>, timeline: Vec<Edit>) -> Result<Self> {
+    pub fn from_backend(backend: Box<dyn SessionBackend>, timeline: Vec<Edit>) -> Result<Self> {
+        Self::begun(backend, timeline, false)
+    }
+
+    /// A session at its start, into which a saved state is loaded next if it `is_restored`.
+    fn begun(
+        mut backend: Box<dyn SessionBackend>,
+        timeline: Vec<Edit>,
+        is_restored: bool,
+    ) -> Result<Self> {
         let init = backend.init()?;
         let segment = Segment::new(0, 0, backend.steps(0), init.is_some());
-        let generator = backend.generator(&segment, init.as_ref())?;
+        // the generator may ask for losses
+        let edit = backend.stage_edit(0);
+        backend.apply(&edit)?;
         let mask = backend.mask()?;
+        // the start shows behind a mask to the end
+        let is_start_seen = mask.is_some() && init.is_none();
+        let generator =
+            backend.generator(&segment, init.as_ref(), is_restored && !is_start_seen)?;
         let mut session = Self::from_parts(generator, Objective::new(vec![]), segment.steps);
         session.backend = Some(backend);
         session.segment = segment;
         session.ahead = timeline.into();
-        session.apply_stage_edit()?;
+        session.update_objective(Source::Stage(0), &edit)?;
         if let Some(paint) = mask {
             let behind = init.map_or_else(|| session.image(), Ok)?;
             session.mask = Some(Mask { paint, behind });
@@ -187,6 +219,11 @@ impl Session {
     /// Warnings added since the last call: words of a prompt that a model does not read, sizes that were changed.
     pub fn take_warnings(&mut self) -> Vec<String> {
         (self.backend.as_mut()).map_or_else(Vec::new, |backend| backend.warnings())
+    }
+
+    /// What went as was asked for and is worth telling, since the last call: which of several starts was chosen.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        (self.backend.as_mut()).map_or_else(Vec::new, |backend| backend.notes())
     }
 
     /// Steps done.

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use phantasia_core::check::Checker;
 use phantasia_core::{Prompt, Schedule};
 
-use crate::{Autoencoder, Generator, Progress};
+use crate::{Autoencoder, Generator, Guide, Progress};
 
 /// The configuration of a kind of generator. The ranges of its settings stand on its fields, as attributes of their schema.
 pub trait Build {
@@ -66,12 +66,18 @@ pub struct BuildContext<'a> {
     pub learning_rate_scale: LearningRateScale,
     /// The source of its models.
     pub models: Option<&'a dyn ModelSource>,
+    /// What it may ask about the objective; none outside of a session.
+    pub guide: Option<&'a mut dyn Guide>,
+    /// Whether a saved state is loaded into it next, so that its start does not matter.
+    pub is_restored: bool,
     /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
     pub warnings: Vec<String>,
+    /// Sentences for the user about what went as was asked for, such as which start was chosen.
+    pub notes: Vec<String>,
 }
 
 impl<'a> BuildContext<'a> {
-    /// A context without prompts, an image to start from, and models.
+    /// A context without prompts, an image to start from, models and a guide.
     pub fn new(size: [usize; 2], steps: usize, seed: u64, device: &'a Device) -> Self {
         Self {
             size,
@@ -82,7 +88,10 @@ impl<'a> BuildContext<'a> {
             device,
             learning_rate_scale: LearningRateScale::default(),
             models: None,
+            guide: None,
+            is_restored: false,
             warnings: vec![],
+            notes: vec![],
         }
     }
 

@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::build::check_learning_rate;
 use crate::random::normals;
+use crate::starts::best_start;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
 };
@@ -36,12 +37,22 @@ phantasia_core::config! {
         /// The learning rate of Adam.
         #[schemars(range(min = 0))]
         pub lr: Schedule = 0.05.into(),
+        /// So many random starts are made, and the one of the least loss is kept.
+        ///
+        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
+        /// choose.
+        #[schemars(range(min = 1, max = 1024))]
+        pub starts: usize = 1,
     }
 }
 
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
-        Ok(Box::new(Fft::new(self, context)?))
+        let from_picture = context.init.is_some();
+        let fft = best_start(self.starts, from_picture, context, |context| {
+            Ok(Fft::new(self, context)?)
+        })?;
+        Ok(Box::new(fft))
     }
 
     fn check(&self, checker: &mut Checker) {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::autoencoder::Codebook;
 use crate::build::check_learning_rate;
 use crate::random::normals;
+use crate::starts::{best_start, check_starts};
 use crate::{
     Autoencoder, Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig,
     OptimizerKind, Progress, State,
@@ -43,6 +44,12 @@ phantasia_core::config! {
         /// gigabytes.
         #[schemars(range(min = 1, max = 16384))]
         pub tile: Option<usize> = None,
+        /// So many random starts are made, and the one of the least loss is kept.
+        ///
+        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
+        /// choose.
+        #[schemars(range(min = 1, max = 1024))]
+        pub starts: usize = 1,
     }
 }
 
@@ -53,12 +60,23 @@ impl Build for Config {
             None => Start::Noise,
             Some(_) => Start::Init,
         };
-        let latent = Latent::new(self, autoencoder, start, false, context)?;
+        let from_picture = start == Start::Init;
+        let latent = best_start(self.starts, from_picture, context, |context| {
+            Ok(Latent::new(
+                self,
+                Arc::clone(&autoencoder),
+                start,
+                false,
+                context,
+            )?)
+        })?;
         Ok(Box::new(latent))
     }
 
     fn check(&self, checker: &mut Checker) {
         check_learning_rate(checker, "lr", &self.lr);
+        let how = "give `noise` a value above 0";
+        check_starts(checker, self.starts, self.noise > 0.0, how);
     }
 
     fn allows_zero_steps(&self) -> bool {

@@ -11,6 +11,7 @@ use phantasia_core::check::Checker;
 
 use crate::build::check_learning_rate;
 use crate::diffusion::{Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise};
+use crate::starts::best_start;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
     check_gradient,
@@ -53,6 +54,12 @@ phantasia_core::config! {
         pub resolution: Option<[usize; 2]> = None,
         /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
         pub gradient_checkpointing: bool = true,
+        /// So many random starts are made, and the one of the least loss is kept.
+        ///
+        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
+        /// choose.
+        #[schemars(range(min = 1, max = 1024))]
+        pub starts: usize = 1,
     }
 }
 
@@ -81,7 +88,15 @@ impl Build for Config {
             let warning = "`kind: noise` starts from noise: the picture to start from is not read";
             context.warnings.push(warning.to_owned());
         }
-        Ok(Box::new(Noise::new(self, model, space, context)?))
+        let noise = best_start(self.starts, false, context, |context| {
+            Ok(Noise::new(
+                self,
+                Arc::clone(&model),
+                space.clone(),
+                context,
+            )?)
+        })?;
+        Ok(Box::new(noise))
     }
 
     fn check(&self, checker: &mut Checker) {

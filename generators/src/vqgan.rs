@@ -1,11 +1,14 @@
 //! Painting in the latents of a VQGAN (VQGAN-CLIP, Crowson et al. 2022).
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 
 use crate::build::check_learning_rate;
 use crate::latent::{self, Latent, Start};
+use crate::starts::best_start;
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
@@ -25,6 +28,12 @@ phantasia_core::config! {
         /// gigabytes.
         #[schemars(range(min = 1, max = 16384))]
         pub tile: Option<usize> = None,
+        /// So many random starts are made, and the one of the least loss is kept.
+        ///
+        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
+        /// choose.
+        #[schemars(range(min = 1, max = 1024))]
+        pub starts: usize = 1,
     }
 }
 
@@ -47,7 +56,16 @@ impl Build for Config {
             tile: self.tile,
             ..latent::Config::default()
         };
-        let latent = Latent::new(&config, autoencoder, start, true, context)?;
+        let from_picture = start == Start::Init;
+        let latent = best_start(self.starts, from_picture, context, |context| {
+            Ok(Latent::new(
+                &config,
+                Arc::clone(&autoencoder),
+                start,
+                true,
+                context,
+            )?)
+        })?;
         Ok(Box::new(latent))
     }
 

@@ -173,7 +173,7 @@ fn config() -> Config {
     }
 }
 
-fn context(steps: usize) -> BuildContext<'static> {
+fn context<'a>(steps: usize) -> BuildContext<'a> {
     BuildContext::new([16, 16], steps, 7, &Device::Cpu)
 }
 

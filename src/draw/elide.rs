@@ -84,45 +84,40 @@ pub fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 
-/// Several texts, each with its number of lines: texts that would look alike show where they differ. A text with no lines is not shown,
-/// but the others are made to look different from it.
-pub fn distinguished(
-    fonts: &Fonts,
-    texts: &[(&str, usize)],
-    style: Style,
-    room: f32,
-) -> Vec<Vec<Line>> {
+/// Several texts, each with its number of lines and their room in pixels: texts that would look alike show where they differ. A text with
+/// no lines is not shown, but the others are made to look different from it.
+pub fn distinguished(fonts: &Fonts, texts: &[(&str, usize, f32)], style: Style) -> Vec<Vec<Line>> {
     let mut all: Vec<Vec<Line>> = (texts.iter())
-        .map(|(text, most)| lines(fonts, text, style, room, *most))
+        .map(|(text, most, room)| lines(fonts, text, style, *room, *most))
         .collect();
     let showing = || texts.iter().enumerate().filter(|(_, text)| text.1 > 0);
-    for (index, (text, most)) in showing() {
+    for (index, (text, most, room)) in showing() {
         // a text that begins like others shows where it differs first
         let lines = &all[index];
         let head = lines.first().map_or(0, Line::head);
         let place = (texts.iter())
-            .filter_map(|(other, _)| difference(text, other))
+            .filter_map(|(other, ..)| difference(text, other))
             .filter(|word| word.start >= head && !lines.iter().any(|line| line.shows(word)))
             .map(|word| word.start)
             .min();
         if place.is_some() {
-            all[index] = break_lines(fonts, text, style, room, *most, place);
+            all[index] = break_lines(fonts, text, style, *room, *most, place);
         }
     }
     // of three or more texts some may still look alike: try the next place
     for _ in 0..MOST_PLACES {
         let looks: Vec<Vec<String>> = (texts.iter().zip(&all))
-            .map(|((text, _), lines)| lines.iter().map(|line| line.display(text)).collect())
+            .map(|((text, ..), lines)| lines.iter().map(|line| line.display(text)).collect())
             .collect();
         let mut alike = false;
-        for (index, (text, most)) in showing() {
+        for (index, (text, most, room)) in showing() {
             let place = (0..texts.len())
                 .filter(|other| looks[*other] == looks[index])
                 .filter_map(|other| difference(text, texts[other].0))
                 .map(|word| word.start)
                 .min();
             if place.is_some() {
-                all[index] = break_lines(fonts, text, style, room, *most, place);
+                all[index] = break_lines(fonts, text, style, *room, *most, place);
                 alike = true;
             }
         }
@@ -315,15 +310,13 @@ mod tests {
     }
 
     fn apart(texts: &[&str], room: f32, most: usize) -> Vec<String> {
-        let texts: Vec<(&str, usize)> = texts.iter().map(|text| (*text, most)).collect();
-        (distinguished(&fonts(), &texts, STYLE, room)
-            .iter()
-            .zip(&texts))
-        .map(|(lines, (text, _))| {
-            let lines: Vec<String> = lines.iter().map(|line| line.display(text)).collect();
-            lines.join("\n")
-        })
-        .collect()
+        let texts: Vec<_> = texts.iter().map(|text| (*text, most, room)).collect();
+        (distinguished(&fonts(), &texts, STYLE).iter().zip(&texts))
+            .map(|(lines, (text, ..))| {
+                let lines: Vec<String> = lines.iter().map(|line| line.display(text)).collect();
+                lines.join("\n")
+            })
+            .collect()
     }
 
     #[test]
@@ -399,7 +392,11 @@ mod tests {
             lines[0].contains("lighth") && lines[1].contains("sail"),
             "{lines:?}"
         );
-        let one = distinguished(&fonts(), &[(texts[0], 0), (texts[1], 1)], STYLE, 200.0);
+        let one = distinguished(
+            &fonts(),
+            &[(texts[0], 0, 200.0), (texts[1], 1, 200.0)],
+            STYLE,
+        );
         assert!(one[0].is_empty() && one[1][0].display(texts[1]) == lines[1]);
         // of three, two of which differ later
         let other = texts[0].replace("storm", "summer");

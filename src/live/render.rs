@@ -15,6 +15,7 @@ use crate::picture;
 use crate::recipe::{Edit, Restart};
 use crate::run::{Outcome, Run};
 use crate::session::Tick;
+use phantasia_core::unique_label;
 
 /// The shortest time between two frames: more than a screen shows.
 const FRAME_EVERY: Duration = Duration::from_millis(30);
@@ -254,9 +255,13 @@ impl Render {
         Ok(())
     }
 
+    /// Reports what the session has to say.
     fn report_warnings(&mut self) {
         for warning in self.run.session_mut().take_warnings() {
             self.report(Severity::Warning, warning);
+        }
+        for note in self.run.session_mut().take_notes() {
+            self.inform(note);
         }
     }
 
@@ -328,12 +333,20 @@ impl Render {
     fn status(&self, image: RgbImage) -> Frame {
         let session = self.run.session();
         let last = self.run.last();
-        let similarity = |label: String| last?.similarity.get(&label).copied();
-        let prompts = (session.prompts().iter().zip(session.weights()))
-            .map(|(prompt, weight)| PromptStatus {
+        let similarity = |label: &str| last?.similarity.get(label).copied();
+        // as the metrics call them: the same text may stand in two regions
+        let mut labels: Vec<String> = vec![];
+        for prompt in session.prompts() {
+            let label = unique_label(prompt.label(), |label| {
+                labels.iter().any(|other| other == label)
+            });
+            labels.push(label);
+        }
+        let prompts = (session.prompts().iter().zip(session.weights()).zip(&labels))
+            .map(|((prompt, weight), label)| PromptStatus {
                 prompt: prompt.clone(),
                 weight,
-                similarity: similarity(prompt.label()).unwrap_or(f64::NAN),
+                similarity: similarity(label).unwrap_or(f64::NAN),
             })
             .collect();
         let ends = self.step_ends.front().zip(self.step_ends.back());

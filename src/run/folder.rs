@@ -248,6 +248,7 @@ fn write_picture(path: PathBuf, image: &RgbImage, recipe: Option<&Recipe>) -> Re
 mod tests {
     use super::*;
     use crate::recipe::Prompt;
+    use phantasia_core::Region;
 
     fn recipe() -> Recipe {
         Recipe::new(vec![Prompt::new("a cat")])
@@ -317,11 +318,14 @@ mod tests {
         recipe.init = Some(a.clone());
         recipe.mask = Some(b);
         recipe.prompts[0].text = None;
-        recipe.prompts[0].image = Some(a);
+        recipe.prompts[0].image = Some(a.clone());
+        recipe.prompts[0].region = Some(Region::Image(a));
         let mut run = RunFolder::create(out.path(), "cat").expect("a run");
         let written = run.write_recipe(&recipe).expect("a recipe");
         assert_eq!(written.init, Some("inputs/start-image.png".into()));
         assert_eq!(written.prompts[0].image, written.init);
+        let region = Region::Image("inputs/start-image.png".into());
+        assert_eq!(written.prompts[0].region, Some(region));
         assert_eq!(written.mask, Some("inputs/2-start-image.png".into()));
         let text = fs::read_to_string(run.path().join(RECIPE)).expect("a text");
         assert!(!text.contains(&*out.path().to_string_lossy()), "{text}");

@@ -67,8 +67,7 @@ impl Resumption {
     /// # Errors
     /// When a model cannot be loaded, the checkpoint does not fit the recipe, or the folder cannot be written to.
     pub fn into_run(mut self, options: &SessionOptions) -> Result<(Run, Edit)> {
-        let mut session = Session::with_options(&self.recipe, &self.device, options)?;
-        (session.load(self.saved)).context("the checkpoint does not fit the run's recipe")?;
+        let session = Session::resume(&self.recipe, &self.device, options, self.saved)?;
         self.folder.cut_metrics(session.step())?;
         let mut run = Run::new(session, self.folder, &self.recipe)?;
         run.checkpoint_step = Some(run.session.step());

@@ -7,6 +7,7 @@ use generators::{BuildContext, Generator, LearningRateScale};
 use rand::RngCore;
 
 use super::Segment;
+use super::guide::SegmentGuide;
 use super::models::LocalModels;
 use crate::clip::Library;
 use crate::objective::{ClipTerm, Term, TermContext};
@@ -42,9 +43,14 @@ pub trait SessionBackend: Send {
     /// The prompts and terms that a stage begins with, as an edit; its step does not count.
     fn stage_edit(&self, stage: usize) -> Edit;
 
-    /// The generator of a segment at its start; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to start from.
-    fn generator(&mut self, segment: &Segment, init: Option<&Tensor>)
-    -> Result<Box<dyn Generator>>;
+    /// The generator of a segment at its start, when prompts and terms are applied; `init` is an image `[1, 3, h, w]` in 0..=1 of any size to
+    /// start from. If `is_restored`, a saved state is loaded into it next, so that its start does not matter.
+    fn generator(
+        &mut self,
+        segment: &Segment,
+        init: Option<&Tensor>,
+        is_restored: bool,
+    ) -> Result<Box<dyn Generator>>;
 
     /// Loads and encodes what an edit's prompts and terms need, without applying them.
     ///
@@ -72,6 +78,11 @@ pub trait SessionBackend: Send {
 
     /// Warnings added since the last call.
     fn warnings(&mut self) -> Vec<String>;
+
+    /// What went as was asked for and is worth telling, since the last call.
+    fn notes(&mut self) -> Vec<String> {
+        vec![]
+    }
 }
 
 /// Makes the parts that a recipe describes.
@@ -82,6 +93,7 @@ pub(super) struct RecipeBackend {
     context: TermContext,
     clip_term: ClipTerm,
     terms: Terms,
+    notes: Vec<String>,
 }
 
 impl RecipeBackend {
@@ -101,6 +113,7 @@ impl RecipeBackend {
             context,
             clip_term,
             terms: recipe.terms.clone(),
+            notes: vec![],
         })
     }
 }
@@ -133,20 +146,27 @@ impl SessionBackend for RecipeBackend {
         &mut self,
         segment: &Segment,
         init: Option<&Tensor>,
+        is_restored: bool,
     ) -> Result<Box<dyn Generator>> {
         let size = self.recipe.stage_size(segment.stage);
         let init = init.map(|image| resize_to_fill(image, size)).transpose()?;
         let seed = random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64();
+        let device = self.context.device.clone();
+        let mut guide = SegmentGuide::new(segment, &self.clip_term, &self.terms, &mut self.context);
         let mut context = BuildContext {
             prompts: self.recipe.stage_prompts(segment.stage),
             init: init.as_ref(),
             learning_rate_scale: self.learning_rate_scale.clone(),
             models: Some(&LocalModels),
-            ..BuildContext::new(size, segment.steps, seed, &self.context.device)
+            guide: Some(&mut guide),
+            is_restored,
+            ..BuildContext::new(size, segment.steps, seed, &device)
         };
         let config = &self.recipe.generator.0[segment.stage].config;
         let generator = config.settings().build(&mut context)?;
-        self.context.warnings.extend(context.warnings);
+        let (warnings, notes) = (context.warnings, context.notes);
+        self.context.warnings.extend(warnings);
+        self.notes.extend(notes);
         Ok(generator)
     }
 
@@ -197,5 +217,9 @@ impl SessionBackend for RecipeBackend {
 
     fn warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.context.warnings)
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 }

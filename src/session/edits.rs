@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Rebuilds the objective after an edit that the backend has applied, and records where its prompts and terms came from.
-    fn update_objective(&mut self, source: Source, edit: &Edit) -> Result<()> {
+    pub(super) fn update_objective(&mut self, source: Source, edit: &Edit) -> Result<()> {
         if !edit.changes_objective() {
             return Ok(());
         }
@@ -128,14 +128,6 @@ impl Session {
         self.objective.set_terms(terms);
         self.objective_edits.push((source, edit.clone()));
         Ok(())
-    }
-
-    /// Applies the prompts and terms of the present stage.
-    pub(super) fn apply_stage_edit(&mut self) -> Result<()> {
-        let stage = self.segment.stage;
-        let mut edit = self.backend()?.stage_edit(stage);
-        edit.step = self.step;
-        self.set_objective(Source::Stage(stage), &edit)
     }
 
     /// Applies the prompts and terms of an edit, as of its step.
@@ -152,16 +144,20 @@ impl Session {
         }
         let image = self.image()?;
         let segment = Segment::new(stage, self.step, self.backend()?.steps(stage), true);
-        self.begin(segment, Some(&image))
+        let mut edit = self.backend()?.stage_edit(stage);
+        edit.step = self.step;
+        // its prompts first: the generator may ask for losses
+        (self.backend()?.apply(&edit))
+            .and_then(|()| self.begin(segment, Some(&image)))
             .with_context(|| format!("stage {} could not begin", stage + 1))?;
         self.before_restart = None;
         self.undo.retain(|edit| edit.restart.is_none());
-        self.apply_stage_edit()
+        self.update_objective(Source::Stage(stage), &edit)
     }
 
     /// Replaces the generator by a new one.
     fn begin(&mut self, segment: Segment, init: Option<&Tensor>) -> Result<()> {
-        let generator = self.backend()?.generator(&segment, init)?;
+        let generator = self.backend()?.generator(&segment, init, false)?;
         self.generator = generator;
         self.segment = segment;
         self.last_finite = None;
@@ -229,7 +225,7 @@ impl Session {
     pub(super) fn restore(&mut self, segment: Segment, state: &State) -> Result<()> {
         // its state replaces the picture
         let init = (segment.from_image).then(|| self.image()).transpose()?;
-        let mut generator = self.backend()?.generator(&segment, init.as_ref())?;
+        let mut generator = self.backend()?.generator(&segment, init.as_ref(), true)?;
         (generator.load(state)).context("the saved generator is not the recipe's")?;
         self.generator = generator;
         self.segment = segment;

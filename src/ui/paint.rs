@@ -4,6 +4,7 @@ mod format;
 mod help;
 mod messages;
 mod prompts;
+mod regions;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -94,15 +95,21 @@ impl Painter {
         let rows = panel.rows();
         let style = prompt_style(scale);
         let is_long = |index: usize, room: i32| {
-            let text = rows.get(index).map(label).unwrap_or_default();
-            self.fonts.width(&text, style) > (room as f32 - PROMPT_GAP * scale)
+            let Some(row) = rows.get(index) else {
+                return false;
+            };
+            let room = room as f32 - PROMPT_GAP * scale - regions::room(&self.fonts, row, scale);
+            self.fonts.width(&label(row), style) > room
         };
         self.layout = Rc::new(Layout::new(panel, &is_long, size, scale));
         self.canvas.reset(size.0, size.1, GROUND);
         self.keep_caret_in_sight(panel);
         self.lines = self.prompt_lines(&rows);
         match &panel.frame {
-            Some(frame) => self.picture(frame),
+            Some(frame) => {
+                self.picture(frame);
+                self.regions(panel, &rows);
+            }
             None => self.waiting(),
         }
         if !self.layout.panel.is_empty() {
@@ -130,16 +137,35 @@ impl Painter {
             Target::Add
         } else if layout.footer.contains(x, y) {
             Target::Help
-        } else {
+        } else if layout.panel.contains(x, y) {
             Target::Elsewhere
+        } else {
+            (self.on_picture(panel, (x, y))).map_or(Target::Elsewhere, Target::Picture)
         }
     }
 
-    /// The offset in the edited prompt's text that is nearest to a place, wherever the pointer is.
-    pub(super) fn dragged(&self, panel: &Panel, x: i32) -> Option<Target> {
-        let place = self.layout.row(panel.editing.as_ref()?.row)?;
+    /// What a drag is over, wherever the pointer is: the offset in the edited prompt's text that is nearest to it, else its place relative to
+    /// the picture.
+    pub(super) fn dragged(&self, panel: &Panel, (x, y): (i32, i32)) -> Option<Target> {
+        let Some(editing) = &panel.editing else {
+            return self.on_picture(panel, (x, y)).map(Target::Picture);
+        };
+        let place = self.layout.row(editing.row)?;
         let offset = self.offset(panel, place, (x, 0));
         Some(Target::Prompt(place.index, offset))
+    }
+
+    /// A place relative to the picture, in shares of its sides, while the picture shows.
+    fn on_picture(&self, panel: &Panel, (x, y): (i32, i32)) -> Option<[f64; 2]> {
+        let is_image = (panel.frame.as_ref()).is_some_and(|frame| frame.view == View::Image);
+        let (place, _) = self.picture.as_ref().filter(|_| is_image)?;
+        let share = |at: i32, side: i32| f64::from(at) / f64::from(side);
+        (!place.is_empty()).then(|| {
+            [
+                share(x - place.x, place.width),
+                share(y - place.y, place.height),
+            ]
+        })
     }
 
     /// Whether a text that can be edited is at a place.
@@ -180,19 +206,19 @@ impl Painter {
     fn prompt_lines(&self, rows: &[Row]) -> Vec<Vec<Line>> {
         let layout = &self.layout;
         let labels: Vec<String> = rows.iter().map(label).collect();
-        let texts: Vec<(&str, usize)> = (labels.iter().enumerate())
-            .map(|(index, text)| {
-                let two = |place: &RowPlace| place.text.height > layout.px(30.0);
-                let place = layout.row(index);
-                (
-                    text.as_str(),
-                    place.map_or(0, |place| 1 + usize::from(two(place))),
-                )
+        let scale = layout.scale;
+        let texts: Vec<(&str, usize, f32)> = (labels.iter().zip(rows).enumerate())
+            .map(|(index, (text, row))| {
+                let Some(place) = layout.row(index) else {
+                    return (text.as_str(), 0, 0.0);
+                };
+                let is_two = place.text.height > layout.px(30.0);
+                let room = place.text.width as f32 - PROMPT_GAP * scale;
+                let room = room - regions::room(&self.fonts, row, scale);
+                (text.as_str(), 1 + usize::from(is_two), room)
             })
             .collect();
-        let room = layout.rows.first().map_or(0, |place| place.text.width) as f32;
-        let room = room - PROMPT_GAP * layout.scale;
-        let mut all = elide::distinguished(&self.fonts, &texts, prompt_style(layout.scale), room);
+        let mut all = elide::distinguished(&self.fonts, &texts, prompt_style(scale));
         let mut take = |place: &RowPlace| all.get_mut(place.index).map(std::mem::take);
         (layout.rows.iter())
             .map(|place| take(place).unwrap_or_default())
@@ -220,9 +246,27 @@ impl Painter {
         };
         self.canvas.put((place.x, place.y), &picture);
         self.picture = Some((place, picture));
-        if frame.view == View::Cutouts && !self.layout.panel.is_empty() {
-            let at = (place.x + self.px(10.0), place.y + self.px(10.0));
-            self.chip(at, "What CLIP sees", TEXT);
+        if frame.view == View::Cutouts {
+            self.picture_chip(&["What CLIP sees"]);
+        }
+    }
+
+    /// Draws the first of several wordings that fits into the upper left corner of the picture. A tiny window has no room for text.
+    fn picture_chip(&mut self, wordings: &[&str]) {
+        let Some((place, _)) = self
+            .picture
+            .as_ref()
+            .filter(|_| !self.layout.panel.is_empty())
+        else {
+            return;
+        };
+        let margin = self.px(10.0);
+        let (at, room) = (
+            (place.x + margin, place.y + margin),
+            place.width - 2 * margin,
+        );
+        if let Some(text) = wordings.iter().find(|text| self.chip_width(text) <= room) {
+            self.chip(at, text, TEXT);
         }
     }
 
@@ -271,10 +315,13 @@ impl Painter {
     fn chip(&mut self, (x, y): (i32, i32), text: &str, color: Color) {
         let style = self.semibold(12.0);
         let (pad, height) = (self.px(9.0), self.px(22.0));
-        let width = self.fonts.width(text, style).ceil() as i32 + 2 * pad;
-        let rect = Rect::new(x, y, width, height);
+        let rect = Rect::new(x, y, self.chip_width(text), height);
         self.canvas.fill_round(rect, height as f32 / 2.0, RAISED);
         self.text(x + pad, y + self.px(15.5), text, style, color);
+    }
+
+    fn chip_width(&self, text: &str) -> i32 {
+        self.fonts.width(text, self.semibold(12.0)).ceil() as i32 + 2 * self.px(9.0)
     }
 
     /// Draws a bar, filled from the left by a share of 0..=1.

@@ -7,6 +7,7 @@ mod input;
 mod keys;
 mod pending;
 mod prompts;
+mod region;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::editor::Editor;
 
 pub use input::{Action, Input, Key, Modifiers, Shortcut, Target};
 use pending::Pending;
+use region::Drag;
 
 /// Changes of a number wait this long for the next, so that a run of key presses is one edit.
 const SETTLE: Duration = Duration::from_millis(350);
@@ -80,6 +82,10 @@ pub(super) struct Panel {
     /// The index of the selected prompt.
     pub(super) selected: usize,
     pub(super) editing: Option<Editing>,
+    /// Whether the next drag over the picture draws the region of the selected prompt.
+    pub(super) is_drawing: bool,
+    /// A drag that began on the picture.
+    drag: Option<Drag>,
     /// Whether the keys are shown.
     pub(super) help: bool,
     /// The number of the worker's last message that was shown.
@@ -214,7 +220,7 @@ impl Panel {
         if self.stopped {
             return vec![];
         }
-        if self.help && !matches!(input, Input::Drag(_)) {
+        if self.help && !matches!(input, Input::Drag(_) | Input::Release) {
             // any key closes the help; the one that closes the window does that as well
             self.help = false;
             if !matches!(input, Input::Char('q' | 'Q')) {
@@ -247,6 +253,8 @@ impl Panel {
                     editing.line.place(*offset, true);
                 }
             }
+            Input::Drag(Target::Picture(at)) => self.drag_to(*at),
+            Input::Release => self.end_drag(now),
             Input::Drag(_) | Input::Zoom(_) => {}
         }
         self.send_due(now, false);

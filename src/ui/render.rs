@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use minifb::CursorStyle;
 
 use crate::draw::Canvas;
 use crate::live::{Command, Frame, Severity};
@@ -73,13 +74,29 @@ impl Content for RenderContent {
     }
 
     fn drag(&mut self, at: (f32, f32), now: Instant) -> Vec<Action> {
-        let target = self.painter.dragged(&self.panel, pixel(at).0);
+        let target = self.painter.dragged(&self.panel, pixel(at));
         let input = Input::Drag(target.unwrap_or(Target::Elsewhere));
         self.panel.input(&input, now)
     }
 
-    fn is_text(&self, at: (f32, f32)) -> bool {
-        self.painter.is_text(pixel(at))
+    fn release(&mut self, now: Instant) -> Vec<Action> {
+        self.panel.input(&Input::Release, now)
+    }
+
+    fn cursor(&self, at: (f32, f32)) -> CursorStyle {
+        let is_on_picture = || {
+            matches!(
+                self.painter.target(&self.panel, pixel(at)),
+                Target::Picture(_)
+            )
+        };
+        if self.painter.is_text(pixel(at)) && !self.panel.is_drawing {
+            CursorStyle::Ibeam
+        } else if self.panel.is_drawing && is_on_picture() {
+            CursorStyle::Crosshair
+        } else {
+            CursorStyle::Arrow
+        }
     }
 
     fn next_change(&self) -> Option<Instant> {

@@ -81,9 +81,14 @@ pub trait Content: Sized {
     /// Handles a move of the pointer with the button held.
     fn drag(&mut self, at: (f32, f32), now: Instant) -> Vec<Action<Self::Command>>;
 
-    /// Whether there is editable text at a place.
-    fn is_text(&self, _at: (f32, f32)) -> bool {
-        false
+    /// Handles the release of the button.
+    fn release(&mut self, _now: Instant) -> Vec<Action<Self::Command>> {
+        vec![]
+    }
+
+    /// How the pointer looks at a place.
+    fn cursor(&self, _at: (f32, f32)) -> CursorStyle {
+        CursorStyle::Arrow
     }
 
     /// When something changes without input the next time.
@@ -125,7 +130,8 @@ struct Pointer {
     down: bool,
     /// When and where it was pressed last.
     pressed: Option<(Duration, (f32, f32))>,
-    over_text: bool,
+    /// How it looks, if it was set.
+    style: Option<CursorStyle>,
 }
 
 impl<C: Content> Window<C> {
@@ -303,6 +309,8 @@ impl<C: Content> Window<C> {
                         self.dragged(at, now);
                     }
                     self.pointer.down = false;
+                    let actions = self.content.release(now);
+                    self.perform(actions, now);
                 }
             }
         }
@@ -314,14 +322,9 @@ impl<C: Content> Window<C> {
         let Some(at) = at else {
             return (some, false);
         };
-        let over_text = self.content.is_text(at);
-        if over_text != self.pointer.over_text {
-            self.pointer.over_text = over_text;
-            self.window.set_cursor_style(if over_text {
-                CursorStyle::Ibeam
-            } else {
-                CursorStyle::Arrow
-            });
+        let style = self.content.cursor(at);
+        if self.pointer.style.replace(style) != Some(style) {
+            self.window.set_cursor_style(style);
         }
         if self.pointer.down {
             self.dragged(at, now);

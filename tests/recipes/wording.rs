@@ -62,7 +62,7 @@ const COMPLETE: [&str; 8] = [
     "{ kind: fft }",
 ];
 const REST: &str = "\
-prompts: [{ text: a, stop: 0.5, from: 1, until: 90%, fade: 2 }]
+prompts: [{ text: a, stop: 0.5, from: 1, until: 90%, fade: 2, region: left }]
 clip: [{ model: src, activation: gelu, precision: bf16, cutouts: { count: 2 } }]
 cutouts: { count: 2, min: 0.5, augment: [flip, affine, perspective, jitter, erase, noise] }
 terms: { mean: 0.5, contrast: 0.5, aesthetic: { weight: 1, cutouts: { count: 1 } } }

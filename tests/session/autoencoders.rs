@@ -125,6 +125,18 @@ fn every_kind_of_network_takes_steps() -> Result<()> {
 }
 
 #[test]
+fn the_best_of_several_starts_says_each_warning_once() -> Result<()> {
+    let folder = folder("taming");
+    let rest = "size: [33, 24]\nsteps: 2\ngenerator: { kind: vqgan, model: ./model, starts: 3 }";
+    let mut session = session(&folder, rest)?;
+    let (warnings, notes) = (session.take_warnings(), session.take_notes());
+    let rounded = warnings.iter().filter(|text| text.contains("instead of"));
+    assert_eq!((rounded.count(), notes.len()), (1, 1), "{warnings:?}");
+    while !session.tick()?.finished {}
+    Ok(())
+}
+
+#[test]
 fn a_chain_goes_on_from_the_pyramids_picture() -> Result<()> {
     let folder = folder("tiny");
     let mut session = session(

@@ -138,7 +138,12 @@ impl SessionBackend for Mock {
         }
     }
 
-    fn generator(&mut self, _: &Segment, init: Option<&Tensor>) -> Result<Box<dyn Generator>> {
+    fn generator(
+        &mut self,
+        _: &Segment,
+        init: Option<&Tensor>,
+        _: bool,
+    ) -> Result<Box<dyn Generator>> {
         Ok(Box::new(Shade {
             level: match init {
                 Some(init) => init.mean_all()?.to_scalar()?,

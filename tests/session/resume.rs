@@ -73,6 +73,31 @@ fn a_run_that_was_killed_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn a_run_with_regions_goes_on_to_the_same_bytes() {
+    let text = "prompts: [{ text: a red ball, region: left }, { text: a lake, region: lake.png, from: 4 }]";
+    let folder = folder(&RECIPE_TEXT.replace(
+        "prompts: [a red ball, { text: blurry, weight: -0.2 }]",
+        text,
+    ));
+    let folder = folder.path();
+    let lake = image::RgbImage::from_fn(5, 4, |x, _| image::Rgb([50 * x as u8; 3]));
+    lake.save(folder.join("lake.png")).expect("a picture");
+    assert_done(&run(folder, &["render", "ball.yaml", "--out", "whole"]));
+    let killed = killed(folder, 7);
+    // the run has its own copy
+    fs::remove_file(folder.join("lake.png")).expect("no picture");
+    assert_done(&run(folder, &["resume", "killed/ball-001"]));
+    assert!(bytes(&killed.join(IMAGE)) == bytes(&folder.join("whole/ball-001").join(IMAGE)));
+    // so does the recipe in its metadata
+    let recipe = Recipe::load(&killed.join(IMAGE)).expect("a recipe");
+    let region = recipe.prompts[1].region.as_ref().expect("a region");
+    assert_eq!(
+        region.to_string(),
+        killed.join("inputs/lake.png").to_string_lossy()
+    );
+}
+
+#[test]
 fn a_complete_run_goes_on_to_more_steps_and_other_prompts() {
     let folder = folder(RECIPE_TEXT);
     let folder = folder.path();

@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::display::{Display, difference, recipe, shows, steps_done, wait_for};
+use phantasia::Region;
 use phantasia::recipe::Recipe;
 
 #[test]
@@ -91,6 +92,75 @@ fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
         .filter(|name| name.starts_with('.') || name.ends_with(".tmp"))
         .collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+#[test]
+fn a_region_drawn_on_the_picture_is_an_edit_that_can_be_undone() {
+    let Some(display) = Display::start() else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder");
+    let file = recipe();
+    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
+    let mut program = display.phantasia(&arguments, out.path());
+    let window = display.window(&mut program);
+    let run = out.path().join("first-light-001");
+    wait_for("some steps", || (steps_done(&run) >= 3).then_some(()));
+    let regions = || {
+        let timeline = Recipe::load(&run.join("recipe.yaml")).ok()?.timeline;
+        let prompts = timeline.into_iter().filter_map(|edit| edit.prompts);
+        Some(Vec::from_iter(
+            prompts.map(|prompts| prompts[0].region.clone()),
+        ))
+    };
+    let mouse = |words: &[&str]| assert!(display.xdotool(words).status.success());
+    let window_id = window.to_string();
+    let at = |x: &'static str, y: &'static str| ["mousemove", "--window", &window_id, x, y];
+    // without the key nothing is drawn
+    mouse(&[&at("100", "200")[..], &["mousedown", "1"]].concat());
+    mouse(&[&at("300", "400")[..], &["mouseup", "1"]].concat());
+    // a drag between two frames, and one that ends beside the picture
+    display.keys(&["g"]);
+    mouse(
+        &[
+            &at("100", "200")[..],
+            &["mousedown", "1"],
+            &at("300", "400")[..],
+            &["mouseup", "1"],
+        ]
+        .concat(),
+    );
+    let drawn = wait_for("a region", || regions().filter(|all| !all.is_empty()));
+    let [Some(Region::Rectangle([left, top, width, height]))] = drawn[..] else {
+        panic!("{drawn:?}");
+    };
+    // 200 pixels each way, of a square picture of about 650
+    assert!(
+        (0.05..0.25).contains(&left) && (0.1..0.4).contains(&top),
+        "{drawn:?}"
+    );
+    assert!(
+        (0.25..0.4).contains(&width) && (width - height).abs() < 0.005,
+        "{drawn:?}"
+    );
+    display.keys(&["g"]);
+    mouse(&[&at("350", "350")[..], &["mousedown", "1"]].concat());
+    mouse(&at("500", "500"));
+    mouse(&["mousemove_relative", "--", "-800", "500", "mouseup", "1"]);
+    let drawn = wait_for("another region", || regions().filter(|all| all.len() == 2));
+    let Some(Region::Rectangle([left, top, _, height])) = drawn[1] else {
+        panic!("{drawn:?}");
+    };
+    assert!(
+        left == 0.0 && (top + height - 1.0).abs() < 1e-9,
+        "{drawn:?}"
+    );
+    display.keys(&["z"]);
+    wait_for("the region before it", || {
+        regions().filter(|all| all.len() == 3 && all[2] == all[0])
+    });
+    display.close(window);
+    assert_eq!(program.0.wait().expect("an end").code(), Some(0));
 }
 
 #[test]

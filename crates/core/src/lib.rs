@@ -16,7 +16,7 @@ pub mod shorthand;
 mod step;
 
 pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
-pub use prompt::{Fade, Prompt, PromptSchedule, unique_label, weighted};
+pub use prompt::{EmbeddedPrompt, Fade, Prompt, PromptSchedule, unique_label, weighted};
 pub use region::{NamedRegion, Region};
 pub use schedule::{InvalidSchedule, Schedule};
 pub use step::{StepContext, StepOrPercent};

@@ -109,6 +109,17 @@ fn one() -> Schedule {
     Schedule::from(1.0)
 }
 
+/// A prompt in the joint space of a CLIP's texts and pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddedPrompt {
+    /// Its text; none for an image.
+    pub text: Option<String>,
+    /// How much it counts at a step; below 0 it pushes away.
+    pub weight: f64,
+    /// Of unit length.
+    pub vector: Vec<f32>,
+}
+
 /// Splits a prompt as the command line takes it, `TEXT` or `TEXT::WEIGHT`, into its text and its weight, which is 1 by default. A text
 /// that contains two colons itself needs an explicit weight: `std::vec::1`.
 ///

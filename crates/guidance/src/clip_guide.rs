@@ -88,6 +88,8 @@ impl Config {
 pub(crate) struct EncodedPrompt {
     /// What metrics call the prompt.
     pub label: String,
+    /// Its text; none for an image.
+    pub text: Option<String>,
     pub embedding: Arc<PromptEmbedding>,
     /// The distance below which it has no gradient.
     pub stop: Option<f64>,
@@ -173,6 +175,7 @@ impl ClipGuide {
             let region = prompt.region.as_ref();
             encoded.push(EncodedPrompt {
                 label,
+                text: prompt.text.clone(),
                 embedding,
                 stop: prompt.stop,
                 schedule: PromptSchedule::of(prompt),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use frozen::{Layer, add_to};
-use phantasia_core::{Fade, Prompt, StepContext};
+use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 
 use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
 use crate::context::TermContext;
@@ -97,6 +97,18 @@ impl ClipTerm {
             guide.replace_prompts(encoded, fade);
         }
         Ok(())
+    }
+
+    /// The prompts that do not fade out, as the first CLIP embeds them; none without a CLIP.
+    pub fn prompts(&self, at: StepContext) -> Option<Vec<EmbeddedPrompt>> {
+        let prompts = self.guides.first()?.prompts.iter();
+        let present = prompts.filter(|prompt| !prompt.schedule.is_fading_out());
+        let embedded = present.map(|prompt| EmbeddedPrompt {
+            text: prompt.text.clone(),
+            weight: prompt.schedule.at(at),
+            vector: prompt.embedding.plain[0].clone(),
+        });
+        Some(embedded.collect())
     }
 
     /// The groups with a prompt that counts at a step, those without a region first. If none counts, the first prompt's group stands alone, so

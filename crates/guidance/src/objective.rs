@@ -54,6 +54,15 @@ impl Objective {
         Ok(None)
     }
 
+    /// The loss of an image `[1, 3, height, width]` alone; it may not be finite.
+    ///
+    /// # Errors
+    /// When a term fails.
+    pub fn loss(&mut self, image: &Tensor, at: StepContext) -> Result<f64> {
+        let image = image.detach();
+        (self.terms.iter_mut()).try_fold(0.0, |sum, term| Ok(sum + term.loss(&image, at)?))
+    }
+
     /// The loss of an image `[1, 3, height, width]`, and its gradient with respect to the image. The gradient carries no graph.
     ///
     /// # Errors

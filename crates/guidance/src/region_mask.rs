@@ -13,7 +13,7 @@ use crate::cutouts::Frame;
 
 /// How far the edge of a rectangle is blurred, as a share of the picture's shorter side: half of it lies inside of the rectangle, half outside. Two
 /// rectangles side by side add up to 1, so that no seam is left between them.
-const FEATHER: f64 = 0.1;
+const FEATHER: f64 = 0.2;
 /// The frame is where the mask is at least this share of its largest value: an image's black is seldom exactly black.
 const IN_FRAME: f32 = 1.0 / 16.0;
 
@@ -293,11 +293,11 @@ mod tests {
             }
         }
         let left = values(&mask(Region::Named(NamedRegion::Left)));
-        // the feather of 4 pixels lies around the middle, 30
+        // the feather of 8 pixels lies around the middle, 30
         let row = &left[..60];
-        assert!(row[..28].iter().all(|value| *value == 1.0), "{row:?}");
-        assert!(row[32..].iter().all(|value| *value == 0.0), "{row:?}");
-        assert!(row[28..32].is_sorted_by(|a, b| a > b), "{row:?}");
+        assert!(row[..26].iter().all(|value| *value == 1.0), "{row:?}");
+        assert!(row[34..].iter().all(|value| *value == 0.0), "{row:?}");
+        assert!(row[26..34].is_sorted_by(|a, b| a > b), "{row:?}");
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
     fn nothing_is_left_of_a_gradient_outside_of_the_region() -> Result<()> {
         let mask = mask(Region::Rectangle([0.5, 0.5, 0.25, 0.25]));
         let grad = Tensor::ones((1, 3, 40, 60), DType::F64, &Device::Cpu)?;
-        let rest = mask.apply(&grad)?.narrow(3, 0, 28)?.abs()?.max_all()?;
+        let rest = mask.apply(&grad)?.narrow(3, 0, 26)?.abs()?.max_all()?;
         assert_eq!(rest.to_scalar::<f64>()?, 0.0);
         let inside = mask.apply(&grad)?.narrow(2, 24, 1)?.narrow(3, 37, 1)?;
         assert_eq!(inside.min_all()?.to_scalar::<f64>()?, 1.0);

@@ -41,6 +41,11 @@ pub trait Term: Send {
     /// The loss and the gradient of an image `[1, 3, height, width]`, values in 0..=1, without a graph.
     fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput>;
 
+    /// The loss alone.
+    fn loss(&mut self, image: &Tensor, at: StepContext) -> Result<f64> {
+        Ok(self.evaluate(image, at)?.loss)
+    }
+
     /// The cutouts `[n, 3, side, side]` of an image that it evaluates at that step; none for a term that takes the image whole.
     fn cutouts(&self, _image: &Tensor, _at: StepContext) -> Result<Option<Tensor>> {
         Ok(None)

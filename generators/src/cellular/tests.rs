@@ -179,7 +179,7 @@ fn training() -> Config {
     }
 }
 
-fn context() -> BuildContext<'static> {
+fn context<'a>() -> BuildContext<'a> {
     BuildContext::new([12, 10], 200, 1, &Device::Cpu)
 }
 

@@ -9,6 +9,7 @@ fn pixels(palette: Option<Palette>) -> Pixels {
         palette,
         noise: 0.2,
         lr: Schedule::from(0.03),
+        ..Config::default()
     };
     let context = BuildContext::new([6, 4], 300, 5, &Device::Cpu);
     Pixels::new(&config, &context).expect("pixels")

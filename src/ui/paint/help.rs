@@ -4,12 +4,13 @@ use super::{ACCENT, FAINT, GROUND, LINE, PANEL, Painter, TEXT};
 use crate::draw::Rect;
 
 /// Keys, and what they do.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 16] = [
     ("Enter, click", "edit the prompt"),
     ("Enter / Esc", "keep the edit / drop it"),
     ("Tab", "to the next prompt"),
     ("N / X", "add a prompt / remove it"),
     ("↑ / ↓", "its weight (with Shift: faster)"),
+    ("G, drag", "draw its region (G G: remove it)"),
     ("Space", "pause, go on"),
     ("V", "what CLIP sees: the cutouts"),
     ("S", "save a snapshot"),

@@ -86,24 +86,40 @@ impl Painter {
     /// Draws the most used keys.
     pub(super) fn footer(&mut self, panel: &Panel) {
         let area = self.layout.footer;
-        let (keys, meanings) = if panel.editing.is_some() {
-            (
-                ["Enter", "Esc", "Tab", "↑↓"],
-                ["keep", "drop", "next", "weight"],
-            )
+        let space = if panel.paused.value { "go on" } else { "pause" };
+        let keys = if panel.editing.is_some() {
+            [
+                ("Enter", "keep"),
+                ("Esc", "drop"),
+                ("Tab", "next"),
+                ("↑↓", "weight"),
+            ]
+        } else if panel.is_drawing {
+            [
+                ("Drag", "region"),
+                ("G", "remove"),
+                ("Esc", "cancel"),
+                ("Tab", "next"),
+            ]
         } else if panel.frame.as_ref().is_some_and(|frame| frame.finished) {
-            (["Enter", "R", "H", "Q"], ["edit", "again", "keys", "close"])
+            [
+                ("Enter", "edit"),
+                ("R", "again"),
+                ("H", "keys"),
+                ("Q", "close"),
+            ]
         } else {
-            let space = if panel.paused.value { "go on" } else { "pause" };
-            (
-                ["Enter", "Space", "H", "Q"],
-                ["edit", space, "keys", "stop"],
-            )
+            [
+                ("Enter", "edit"),
+                ("Space", space),
+                ("H", "keys"),
+                ("Q", "stop"),
+            ]
         };
         let baseline = area.bottom() - self.px(5.0);
         let (name, meaning) = (self.semibold(12.0), self.regular(12.0));
         let mut x = area.x;
-        for (key, means) in keys.into_iter().zip(meanings) {
+        for (key, means) in keys {
             let width = |text: &str, style| self.fonts.width(text, style) as i32;
             let end = x + width(key, name) + self.px(5.0) + width(means, meaning);
             if end > area.right() {

@@ -83,12 +83,13 @@ impl Painter {
 
     fn prompt(&mut self, panel: &Panel, place: &RowPlace, row: &Row, lines: &[Line]) {
         let editing = (panel.editing.as_ref()).filter(|editing| editing.row == place.index);
+        let is_selected = panel.selected == place.index;
         let scale = self.layout.scale;
         let radius = 6.0 * scale;
         if editing.is_some() {
             self.canvas.fill_round(place.all, radius, SUNKEN);
             (self.canvas).border_round(place.all, radius, 1.5 * scale, ACCENT);
-        } else if panel.selected == place.index {
+        } else if is_selected {
             self.canvas.fill_round(place.all, radius, RAISED);
         }
         let baseline = place.text.y + self.px(17.0);
@@ -101,6 +102,9 @@ impl Painter {
             for (line, index) in lines.iter().zip(0..) {
                 let baseline = baseline + self.px(PROMPT_LINE) * index;
                 self.text(place.text.x, baseline, &line.display(&text), style, color);
+            }
+            if let Some(region) = &row.prompt.region {
+                self.region_name(place, region);
             }
         }
         let weight = panel.weight(&row.prompt);

@@ -12,6 +12,7 @@ use super::super::tests as sample;
 use super::Painter;
 use crate::live::{Frame, Message, PromptStatus, Severity, View};
 use crate::recipe::Prompt;
+use crate::{NamedRegion, Region};
 
 /// Levels by which a channel may differ: another machine's rounding.
 const TOLERANCE: u8 = 1;
@@ -132,6 +133,93 @@ fn a_prompt_in_an_edit_with_a_selection() {
 #[test]
 fn the_help() {
     Scene::new().typed(" h").compare("help", (820, 560), 1.0);
+}
+
+/// Three prompts, each with a region of another kind.
+fn with_regions(mut scene: Scene) -> Scene {
+    let mut frame = sample::frame(58);
+    let regions = [
+        Region::Rectangle([0.05, 0.4, 0.6, 0.5]),
+        Region::Named(NamedRegion::Top),
+        Region::Image("masks/lake.png".into()),
+    ];
+    for (status, region) in frame.prompts.iter_mut().zip(regions) {
+        status.prompt.region = Some(region);
+    }
+    scene.panel.show(frame, scene.now);
+    scene
+}
+
+#[test]
+fn regions_are_outlined_and_named() {
+    with_regions(Scene::new()).compare("regions", (820, 560), 1.0);
+    let size = (320, 240);
+    with_regions(Scene::new()).compare("small-regions", size, growth(size, 1.0));
+}
+
+#[test]
+fn a_region_that_is_being_drawn() {
+    let press = |at| Input::Click {
+        target: Target::Picture(at),
+        shift: false,
+        double: false,
+    };
+    let (begin, drag) = (press([0.3, 0.2]), Input::Drag(Target::Picture([0.9, 0.55])));
+    let scene = with_regions(Scene::new()).typed("g");
+    scene.compare("drawing", (820, 560), 1.0);
+    let scene = with_regions(Scene::new()).typed("g").with(begin).with(drag);
+    scene.compare("drawn", (820, 560), 1.0);
+}
+
+#[test]
+fn outlines_show_only_with_a_region() {
+    let paint = |scene: &mut Scene| scene.paint((820, 560), 1.0);
+    let mut frame = sample::frame(58);
+    frame.prompts[1].prompt.region = Some(Region::Named(NamedRegion::Left));
+    let mut scene = Scene::new();
+    scene.panel.show(frame, scene.now);
+    let picture =
+        |painted: RgbImage| image::imageops::crop_imm(&painted, 0, 0, 472, 560).to_image();
+    let plain = picture(Scene::new().paint((820, 560), 1.0));
+    assert_eq!(
+        picture(paint(&mut scene)),
+        plain,
+        "another prompt is selected"
+    );
+    let mut scene = scene.key(Key::Tab);
+    assert_ne!(picture(paint(&mut scene)), plain);
+}
+
+#[test]
+fn a_place_on_the_picture_is_a_share_of_it_at_any_size() {
+    for (width, height) in [(110, 80), (320, 240), (820, 560), (480, 760), (1920, 1080)] {
+        for scale in [0.9, 1.0, 2.0] {
+            let mut scene = Scene::new();
+            let mut painter = Painter::new().expect("a painter");
+            painter.paint(&mut scene.panel, (width, height), scale, scene.now);
+            let (mut inside, mut corners) = (0, [[f64::MAX; 2], [f64::MIN; 2]]);
+            for y in 0..height as i32 {
+                for x in 0..width as i32 {
+                    let Target::Picture(at) = painter.target(&scene.panel, (x, y)) else {
+                        continue;
+                    };
+                    // what is under the pointer is what is painted there
+                    inside += usize::from(at.iter().all(|share| (0.0..1.0).contains(share)));
+                    for axis in 0..2 {
+                        corners[0][axis] = at[axis].min(corners[0][axis]);
+                        corners[1][axis] = at[axis].max(corners[1][axis]);
+                    }
+                }
+            }
+            let (place, _) = painter.picture.as_ref().expect("a picture");
+            let (wide, high) = (place.width as usize, place.height as usize);
+            assert_eq!(inside, wide * high, "{width} x {height}, {scale}");
+            let [[left, top], [right, bottom]] = corners;
+            assert!(left <= 0.0 && top <= 0.0, "{corners:?}");
+            assert!(right >= 1.0 - 1.0 / wide as f64, "{corners:?}");
+            assert!(bottom >= 1.0 - 1.0 / high as f64, "{corners:?}");
+        }
+    }
 }
 
 #[test]

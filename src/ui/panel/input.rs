@@ -43,7 +43,7 @@ pub enum Shortcut {
 }
 
 /// What is at a place of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// A prompt, and the offset in its text in bytes.
     Prompt(usize, usize),
@@ -51,7 +51,9 @@ pub enum Target {
     Add,
     /// The button of the help.
     Help,
-    /// Anything else, such as the picture.
+    /// The picture and the ground around it: the place as shares of the picture's width and height, which are outside of 0..=1 beside it.
+    Picture([f64; 2]),
+    /// Anything else.
     Elsewhere,
 }
 
@@ -76,6 +78,8 @@ pub enum Input {
     },
     /// The pointer is moved with its button held.
     Drag(Target),
+    /// The button is released.
+    Release,
 }
 
 /// Something that is to be done outside of the panel. `C` is the type of the worker's commands.

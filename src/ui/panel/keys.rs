@@ -19,7 +19,9 @@ impl Panel {
                     View::Cutouts => View::Image,
                 };
                 self.view.set(other, now);
+                self.end_drawing();
             }
+            'g' | 'G' => self.draw_or_remove_region(now),
             's' | 'S' => {
                 self.send(Command::Snapshot);
                 self.announce("The snapshot is saved after this step", now);
@@ -68,9 +70,11 @@ impl Panel {
             Key::Enter => self.begin(self.selected, None, now),
             Key::Tab => self.select_next(held.shift),
             Key::Up | Key::Down => self.change_weight(key == Key::Up, held.shift, now),
+            Key::Delete | Key::Backspace if self.is_drawing => self.remove_region(now),
             Key::Delete | Key::Backspace => self.remove(now),
             Key::Home => self.selected = 0,
             Key::End => self.selected = self.prompts.value.len().saturating_sub(1),
+            Key::Escape if self.is_drawing => self.end_drawing(),
             Key::Escape => self.messages.clear(),
             Key::Left | Key::Right => {}
         }
@@ -131,6 +135,7 @@ impl Panel {
 
     pub(super) fn click(&mut self, target: Target, shift: bool, double: bool, now: Instant) {
         match target {
+            Target::Prompt(row, _) if self.is_drawing => self.selected = row,
             Target::Prompt(row, offset) => {
                 let edited = self.editing.as_ref().map(|editing| editing.row);
                 if edited == Some(row) {
@@ -153,6 +158,10 @@ impl Panel {
                 self.add(now);
             }
             Target::Help => self.help = true,
+            Target::Picture(at) => {
+                self.commit(now);
+                self.begin_drag(at);
+            }
             Target::Elsewhere => self.commit(now),
         }
     }

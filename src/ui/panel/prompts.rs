@@ -57,6 +57,7 @@ impl Panel {
     }
 
     fn open(&mut self, row: usize, line: Editor, fresh: bool) {
+        self.end_drawing();
         self.selected = row;
         self.editing = Some(Editing {
             row,
@@ -77,6 +78,7 @@ impl Panel {
 
     /// Removes the selected prompt.
     pub(super) fn remove(&mut self, now: Instant) {
+        self.end_drawing();
         if self.prompts.value.len() < 2 {
             let text = "The last prompt stays: there must be something to paint";
             self.notify(text, Severity::Error, now);

@@ -1,4 +1,5 @@
 mod prompts;
+mod regions;
 mod state;
 
 use super::super::tests as sample;

@@ -1,0 +1,80 @@
+//! The best of several random starts, as FuseDream (Liu et al. 2021, arXiv 2112.01573) and the notebooks for StyleGAN3 with CLIP choose one.
+
+use anyhow::Context as _;
+use candle_core::Tensor;
+use phantasia_core::check::Checker;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{BuildContext, Generator};
+
+/// Makes so many random starts, and keeps the one of the least loss. `make` makes one from the context's seed; the first is the one that
+/// there is without a choice. With `from_picture` the start is not random: there is nothing to choose, which is said.
+///
+/// # Errors
+/// When a start cannot be made, or there is nothing to ask for its loss.
+pub(crate) fn best_start<G: Generator>(
+    starts: usize,
+    from_picture: bool,
+    context: &mut BuildContext<'_>,
+    mut make: impl FnMut(&mut BuildContext<'_>) -> anyhow::Result<G>,
+) -> anyhow::Result<G> {
+    if starts <= 1 || context.is_restored {
+        return make(context);
+    }
+    if from_picture {
+        let warning = format!("`starts: {starts}` chooses nothing here: the start is a picture");
+        context.warnings.push(warning);
+        return make(context);
+    }
+    let (seed, warnings) = (context.seed, context.warnings.len());
+    let mut losses = Vec::with_capacity(starts);
+    for index in 0..starts {
+        context.seed = seed_of(seed, index);
+        let picture = make(context)?.picture()?.detach();
+        losses.push(loss(&picture, context)?);
+        // the chosen one gives them once more
+        context.warnings.truncate(warnings);
+    }
+    let finite = || (losses.iter().enumerate()).filter(|(_, loss)| loss.is_finite());
+    let (chosen, least) = (finite().min_by(|a, b| a.1.total_cmp(b.1)))
+        .context("none of the starts has a finite loss")?;
+    let greatest = finite().map(|(_, loss)| *loss).fold(*least, f64::max);
+    context.notes.push(format!(
+        "start {} of {starts} is taken: its loss is {least:.4}, and those of the others go up to {greatest:.4}",
+        chosen + 1
+    ));
+    context.seed = seed_of(seed, chosen);
+    let made = make(context);
+    context.seed = seed;
+    made
+}
+
+fn loss(picture: &Tensor, context: &mut BuildContext<'_>) -> anyhow::Result<f64> {
+    let guide = (context.guide.as_deref_mut())
+        .context("`starts` above 1 needs a session, which knows the losses of pictures")?;
+    let losses = guide.losses(std::slice::from_ref(picture))?;
+    losses.first().copied().context("a picture has no loss")
+}
+
+/// The seed of one of the starts.
+fn seed_of(seed: u64, index: usize) -> u64 {
+    if index == 0 {
+        return seed;
+    }
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&(index as u64).to_le_bytes());
+    ChaCha8Rng::from_seed(key).next_u64()
+}
+
+/// Refuses a choice among equal starts. `is_random` is whether they differ, and `how` says what makes them.
+pub(crate) fn check_starts(checker: &mut Checker, starts: usize, is_random: bool, how: &str) {
+    if starts > 1 && !is_random {
+        let message = format!("all starts would be the same: {how}, or leave `starts` out");
+        checker.invalid("starts", message);
+    }
+}
+
+#[cfg(test)]
+mod tests;

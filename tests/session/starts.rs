@@ -1,0 +1,116 @@
+//! The best of several random starts.
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use image::{GrayImage, Luma};
+use phantasia::recipe::{Edit, Recipe, Restart};
+use phantasia::session::{Session, SessionOptions};
+use tempfile::TempDir;
+
+const REST: &str = "prompts: [a red ball, { text: blurry, weight: -0.2 }]\nsize: [32, 32]\nsteps: 4\nseed: 7\n\
+     cutouts: { count: 1 }\n";
+
+fn recipe(folder: &TempDir, generator: &str) -> Result<Recipe> {
+    let text = format!("{REST}{generator}\n");
+    Ok(Recipe::parse(&text, "r.yaml", folder.path())?)
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn session(recipe: &Recipe) -> Result<Session> {
+    Session::new(recipe, &Device::Cpu)
+}
+
+fn values(session: &mut Session) -> Result<Vec<f32>> {
+    Ok(session.image()?.flatten_all()?.to_vec1()?)
+}
+
+fn painted(mut session: Session) -> Result<Vec<f32>> {
+    while !session.tick()?.finished {}
+    values(&mut session)
+}
+
+#[test]
+fn the_first_step_sees_the_least_loss() -> Result<()> {
+    let folder = folder();
+    let mut first_losses = vec![];
+    for starts in [1, 5] {
+        let generator = format!("generator: {{ kind: fft, starts: {starts} }}");
+        let mut session = session(&recipe(&folder, &generator)?)?;
+        let notes = session.take_notes();
+        assert_eq!(notes.len(), usize::from(starts > 1));
+        let loss = session.tick()?.loss;
+        if let Some(note) = notes.first() {
+            assert!(note.contains(&format!("its loss is {loss:.4}")), "{note}");
+        }
+        first_losses.push(loss);
+    }
+    assert!(first_losses[1] <= first_losses[0], "{first_losses:?}");
+    Ok(())
+}
+
+#[test]
+fn one_start_is_what_there_was_without_the_key() -> Result<()> {
+    let folder = folder();
+    for kind in ["fft", "pixels", "pyramid"] {
+        let one = recipe(
+            &folder,
+            &format!("generator: {{ kind: {kind}, starts: 1 }}"),
+        )?;
+        let none = recipe(&folder, &format!("generator: {{ kind: {kind} }}"))?;
+        assert_eq!(
+            painted(session(&one)?)?,
+            painted(session(&none)?)?,
+            "{kind}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_resumed_render_goes_on_from_the_chosen_start_and_does_not_choose_again() -> Result<()> {
+    let folder = folder();
+    // black on the left
+    let mask = GrayImage::from_fn(8, 8, |x, _| Luma([if x < 4 { 0 } else { 255 }]));
+    mask.save(folder.path().join("mask.png"))?;
+    for (rest, chooses_again) in [("", false), ("mask: mask.png\n", true)] {
+        let generator = format!("{rest}generator: {{ kind: pixels, starts: 4, noise: 0.2 }}");
+        let recipe = recipe(&folder, &generator)?;
+        let whole = painted(session(&recipe)?)?;
+        let mut stopped = session(&recipe)?;
+        for _ in 0..2 {
+            stopped.tick()?;
+        }
+        let options = SessionOptions::default();
+        let mut resumed = Session::resume(&recipe, &Device::Cpu, &options, stopped.save()?)?;
+        // behind a mask the start shows to the end
+        assert_eq!(resumed.take_notes().is_empty(), !chooses_again, "{rest}");
+        assert!(painted(resumed)? == whole, "{rest}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_restart_from_scratch_chooses_again_and_other_edits_do_not() -> Result<()> {
+    let folder = folder();
+    let recipe = recipe(&folder, "generator: { kind: fft, starts: 3 }")?;
+    let mut session = session(&recipe)?;
+    assert_eq!(session.take_notes().len(), 1);
+    session.tick()?;
+    session.edit(Edit::with(|edit| edit.steps = Some(9)))?;
+    assert_eq!(session.take_notes().len(), 0);
+    session.edit(Edit::with(|edit| edit.restart = Some(Restart::Scratch)))?;
+    assert_eq!(session.take_notes().len(), 1);
+    session.undo(0, None)?.context("there is an edit")?;
+    assert_eq!(session.take_notes().len(), 0);
+    assert_eq!(session.take_warnings(), [""; 0]);
+    session.edit(Edit::with(|edit| edit.restart = Some(Restart::Image)))?;
+    let warnings = session.take_warnings();
+    assert!(
+        warnings[0].contains("the start is a picture"),
+        "{warnings:?}"
+    );
+    Ok(())
+}
