@@ -138,13 +138,7 @@ impl Sheet {
     }
 
     /// Writes a line that ends at `right`.
-    pub(in crate::judge) fn write_to(
-        &mut self,
-        (right, top): (u32, u32),
-        height: u32,
-        color: Color,
-        text: &str,
-    ) {
+    fn write_to(&mut self, (right, top): (u32, u32), height: u32, color: Color, text: &str) {
         let width = self.fonts.width(text, style(height)).ceil() as u32;
         self.write((right - width, top), height, color, text, width);
     }
