@@ -99,6 +99,8 @@ fn scores_and_gradients_agree_with_pytorch() -> Result<()> {
 fn the_gradient_through_cutouts_matches_finite_differences() -> Result<()> {
     let cutouts = cutouts::Config {
         count: Some(Schedule::from(5.0)),
+        sampler: Some(cutouts::Sampler::Stratified),
+        coherence: Some(Schedule::from(0.7)),
         augment: vec![Augment::Flip(augment::flip::Config::default())],
         ..cutouts::Config::default()
     };

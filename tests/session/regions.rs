@@ -74,10 +74,7 @@ fn outside_of_its_region_a_prompt_changes_nothing() -> Result<()> {
     let right = "{ text: a lake, region: [0.6, 0, 0.4, 1] }";
     for (others, regional) in [
         ("a field", "{ text: a barn, region: left }"),
-        (
-            "a field",
-            "{ text: a barn, region: left, weight: -0.5 }",
-        ),
+        ("a field", "{ text: a barn, region: left, weight: -0.5 }"),
         (right, "{ text: a barn, region: left, stop: 0.1 }"),
         (
             "a field, a tree",

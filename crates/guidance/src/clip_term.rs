@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
+use clip::Shown;
 use frozen::{Layer, add_to};
 use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 
@@ -211,7 +212,12 @@ impl ClipTerm {
             let scale = 1.0 / total as f32;
             found.grads.iter().map(|grad| grad * scale).collect()
         };
-        let grad = micro_batch::gradient(image, &cutouts, tower, memory, compare)?;
+        let mut grad = micro_batch::gradient(image, &cutouts, tower, memory, compare)?;
+        if let Some(mask) = &group.mask
+            && tower.shown() == Shown::Middle
+        {
+            grad = mask.blend_middle(&grad)?;
+        }
         Ok(TowerOutput {
             name: tower.name(),
             scores: tower.scores(),

@@ -98,6 +98,8 @@ pub(crate) struct RegionMask {
     sums: Vec<f64>,
     size: [usize; 2],
     frame: Frame,
+    /// The largest square in the frame's middle, `[1, 1, height, width]`, blurred where it ends inside of the frame; none where it is the frame.
+    middle: Option<Tensor>,
 }
 
 impl RegionMask {
@@ -117,12 +119,14 @@ impl RegionMask {
             }
         }
         let size = [width, height];
-        let values = Tensor::from_vec(values, (1, 1, height, width), device)?;
+        let tensor = |values| Tensor::from_vec(values, (1, 1, height, width), device);
+        let middle = (frame.width != frame.height).then(|| middle_mask(&frame, size));
         Ok(Some(Self {
-            values,
+            values: tensor(values)?,
             sums,
             size,
             frame,
+            middle: middle.map(tensor).transpose()?,
         }))
     }
 
@@ -145,6 +149,14 @@ impl RegionMask {
     /// A gradient `[1, 3, height, width]` times the mask: exactly 0 outside of the region.
     pub fn apply(&self, grad: &Tensor) -> candle_core::Result<Tensor> {
         grad.broadcast_mul(&self.values.to_dtype(grad.dtype())?)
+    }
+
+    /// A gradient `[1, 3, height, width]` from a tower that sees the frame's middle alone, without the hard edge that this would leave in the picture.
+    pub fn blend_middle(&self, grad: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.middle {
+            None => Ok(grad.clone()),
+            Some(middle) => grad.broadcast_mul(&middle.to_dtype(grad.dtype())?),
+        }
     }
 
     /// How much cutouts count for the region: the mean of the mask under each, divided by the square root of the mask's mean in the frame (pytti's
@@ -207,41 +219,56 @@ fn frame(values: &[f32], width: usize, least: f32) -> Option<Frame> {
     })
 }
 
-/// The mask `[height, width]` of a rectangle of left, top, width and height in shares of the picture's. Its edges are blurred, but not where they are
-/// the picture's.
+/// The mask `[height, width]` of a rectangle of left, top, width and height in shares of the picture's.
 fn rectangle_mask([left, top, wide, high]: [f64; 4], [width, height]: [usize; 2]) -> Vec<f32> {
     let (w, h) = (width as f64, height as f64);
     let feather = (FEATHER * w.min(h)).min(wide * w).min(high * h).max(1.0);
-    let axis = |start: f64, length: f64, side: usize| -> Vec<f64> {
-        const AT_EDGE: f64 = 1e-6;
-        let (first, last) = (start * side as f64, (start + length) * side as f64);
-        let ramp = |distance: f64| {
-            let x = (distance / feather + 0.5).clamp(0.0, 1.0);
-            x * x * (3.0 - 2.0 * x)
-        };
-        let rise = |x: f64| {
-            if start <= AT_EDGE {
-                1.0
-            } else {
-                ramp(x - first)
-            }
-        };
-        let fall = |x: f64| {
-            if start + length >= 1.0 - AT_EDGE {
-                1.0
-            } else {
-                ramp(last - x)
-            }
-        };
-        let inside: Vec<f64> = (0..side)
-            .map(|pixel| pixel as f64 + 0.5)
-            .map(|x| rise(x) * fall(x))
-            .collect();
-        // a rectangle of less than a pixel counts in full in that pixel
-        let largest = inside.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        inside.iter().map(|value| value / largest).collect()
+    let x = ramps(left * w, (left + wide) * w, width, feather);
+    let y = ramps(top * h, (top + high) * h, height, feather);
+    product(&x, &y)
+}
+
+/// The mask `[height, width]` of the largest square in a frame's middle, 0 at its own edges and 1 beyond the frame's.
+fn middle_mask(frame: &Frame, [width, height]: [usize; 2]) -> Vec<f32> {
+    let side = frame.short();
+    let feather = (FEATHER * side).max(1.0);
+    let axis = |start: f64, length: f64, pixels: usize| {
+        if length <= side {
+            return vec![1.0; pixels];
+        }
+        // all of the ramp lies inside, because there is no gradient outside
+        let first = start + (length - side + feather) / 2.0;
+        ramps(first, first + side - feather, pixels, feather)
     };
-    let (x, y) = (axis(left, wide, width), axis(top, high, height));
+    let x = axis(frame.left, frame.width, width);
+    let y = axis(frame.top, frame.height, height);
+    product(&x, &y)
+}
+
+/// Which part of each of so many pixels lies between two points: 1 well inside, falling to 0 over `feather` pixels around each point. A point at the
+/// picture's edge is no end. The largest value is 1, also of what is narrower than a pixel.
+fn ramps(first: f64, last: f64, pixels: usize, feather: f64) -> Vec<f64> {
+    const AT_EDGE: f64 = 1e-3;
+    let ramp = |distance: f64| {
+        let x = (distance / feather + 0.5).clamp(0.0, 1.0);
+        x * x * (3.0 - 2.0 * x)
+    };
+    let begins = first > AT_EDGE;
+    let ends = last < pixels as f64 - AT_EDGE;
+    let inside: Vec<f64> = (0..pixels)
+        .map(|pixel| pixel as f64 + 0.5)
+        .map(|x| {
+            let rise = if begins { ramp(x - first) } else { 1.0 };
+            let fall = if ends { ramp(last - x) } else { 1.0 };
+            rise * fall
+        })
+        .collect();
+    let largest = inside.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    inside.iter().map(|value| value / largest).collect()
+}
+
+/// `[y, x]`
+fn product(x: &[f64], y: &[f64]) -> Vec<f32> {
     y.iter()
         .flat_map(|y| x.iter().map(move |x| (x * y) as f32))
         .collect()
