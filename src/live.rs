@@ -49,6 +49,29 @@ pub enum Command {
     Report(Severity, String),
     /// Ends the render; the picture is saved.
     Stop,
+    /// A command that another program or a file gave. If it is refused, the message says where it stands.
+    Located {
+        /// Such as `command line 3`, or a file's name.
+        origin: String,
+        /// What stands there.
+        command: Box<Command>,
+    },
+}
+
+impl Command {
+    /// The command that stands at a place.
+    pub(crate) fn at(self, origin: &str) -> Self {
+        let (origin, command) = (origin.to_owned(), Box::new(self));
+        Self::Located { origin, command }
+    }
+
+    /// The command, wherever it stands.
+    pub fn plain(&self) -> &Self {
+        match self {
+            Self::Located { command, .. } => command.plain(),
+            command => command,
+        }
+    }
 }
 
 impl From<Edit> for Command {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use phantasia_core::diagnostic::is_hidden;
 use serde_json::Value;
 
 /// A path as one line of readable text: unchanged if possible, else quoted as in bash and zsh, `$'new\nline.png'` or `$'caf\xE9.png'`,
@@ -35,12 +36,6 @@ pub fn one_line(path: &Path) -> String {
     }
     quoted.push('\'');
     quoted
-}
-
-/// Whether a character breaks a line or hides what follows: control characters, line separators, bidirectional controls.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The bytes of a path, percent-encoded (RFC 3986) except unreserved characters and `/`.

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::Result;
 use phantasia::recipe::RecipeError;
 use phantasia::run::disk_full;
+use phantasia_core::diagnostic::printable;
 use serde::Serialize;
 
 /// The exit code for bad usage and bad recipes.
@@ -33,9 +34,10 @@ pub fn print_json(result: &impl Serialize) -> Result<()> {
     Ok(print_line(serde_json::to_string(result)?)?)
 }
 
-/// Prints a line to standard error. A failure to do so could not be reported, and is ignored.
+/// Prints a line to standard error, without characters that a terminal would obey. A failure to do so could not be reported, and is ignored.
 pub fn eprint_line(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let line = line.to_string();
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
 }
 
 /// Prints a warning to standard error.

@@ -82,6 +82,7 @@ fn read(file: &Path) -> Result<Recipe, RecipeError> {
     // before errors, whose cause they may explain
     warn_all(partial.warnings());
     let recipe = partial.finish()?;
+    warn_all(partial.warnings_about(&recipe));
     warn_all(check_prompts(&partial, &recipe, &Library::default())?);
     Ok(recipe)
 }

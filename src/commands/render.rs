@@ -74,6 +74,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let partial = partial(args)?;
     warn_all(partial.warnings());
     let (recipe, ignored_stop) = args.changes.finish(&partial)?;
+    warn_all(partial.warnings_about(&recipe));
     let quiet = args.frontend.quiet;
     if let Some(stop) = ignored_stop {
         eprint_line(format_args!(

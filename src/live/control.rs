@@ -67,15 +67,20 @@ pub fn read_commands(
             Ok(None) => return,
             Err(error) => return complain(&format!("commands end at line {number}: {error}")),
         };
+        let origin = format!("command line {number}");
         match line.and_then(|line| parse(&line)) {
-            Ok(parsed) => {
+            Ok(None) => {}
+            Ok(Some(parsed)) => {
+                if let Some(why) = changes_nothing(&parsed) {
+                    complain(&format!("{origin} {why}"));
+                }
                 for command in parsed {
-                    if commands.send(command).is_err() {
+                    if commands.send(command.at(&origin)).is_err() {
                         return;
                     }
                 }
             }
-            Err(error) => complain(&format!("command line {number}: {error:#}")),
+            Err(error) => complain(&format!("{origin}: {error:#}")),
         }
     }
 }
@@ -97,11 +102,23 @@ fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>
     ))
 }
 
-fn parse(line: &str) -> Result<Vec<Command>> {
+/// Why a line changes nothing by itself, if it does not.
+fn changes_nothing(commands: &[Command]) -> Option<String> {
+    match commands {
+        [] => Some("changes nothing: give a command, such as {\"stop\":true}".to_owned()),
+        [Command::Fade(steps)] => Some(format!(
+            "changes nothing by itself: later changes of prompts fade over {steps} steps"
+        )),
+        _ => None,
+    }
+}
+
+/// The commands of a line; none if it is empty.
+fn parse(line: &str) -> Result<Option<Vec<Command>>> {
     // some editors begin a text with a byte order mark
     let line = line.trim_start_matches('\u{feff}').trim();
     if line.is_empty() {
-        return Ok(vec![]);
+        return Ok(None);
     }
     if !line.starts_with('{') {
         bail!("it is not understood: a command is a JSON object, such as {{\"stop\":true}}");
@@ -109,13 +126,15 @@ fn parse(line: &str) -> Result<Vec<Command>> {
     let mut keys: Map<String, Value> =
         serde_json::from_str(line).context("it is not understood")?;
     keys.retain(|_, value| !value.is_null());
-    Ok(from_json::<Line>(&keys.into(), "it is not understood")?.commands())
+    let line: Line = from_json(&keys.into(), "it is not understood")?;
+    Ok(Some(line.commands()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::sync_channel;
+    use crate::{NamedRegion, Region};
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     fn read(lines: &str) -> (Vec<Command>, Vec<String>) {
         let (sender, receiver) = sync_channel(64);
@@ -124,7 +143,60 @@ mod tests {
             complaints.push(line.to_owned())
         });
         drop(sender);
-        (receiver.iter().collect(), complaints)
+        (plain(&receiver), complaints)
+    }
+
+    fn plain(receiver: &Receiver<Command>) -> Vec<Command> {
+        receiver
+            .iter()
+            .map(|command| command.plain().clone())
+            .collect()
+    }
+
+    #[test]
+    fn a_command_knows_its_line() {
+        let (sender, receiver) = sync_channel(64);
+        read_commands(&b"\n{\"undo\":true}\n"[..], &sender, |line| {
+            panic!("{line}")
+        });
+        drop(sender);
+        let undo = Command::Undo.at("command line 2");
+        assert_eq!(Vec::from_iter(receiver.iter()), [undo]);
+    }
+
+    #[test]
+    fn a_line_that_changes_nothing_says_so() {
+        for (line, commands, words) in [
+            ("{}", vec![], "command line 1 changes nothing: "),
+            (
+                "{\"undo\":false,\"lr\":null}",
+                vec![],
+                "command line 1 changes nothing: ",
+            ),
+            ("{\"fade\":3}", vec![Command::Fade(3)], "fade over 3 steps"),
+        ] {
+            let (sent, complaints) = read(line);
+            assert_eq!((sent, complaints.len()), (commands, 1));
+            assert!(complaints[0].contains(words), "{}", complaints[0]);
+        }
+        assert_eq!(read("\n  \n"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_prompt_may_have_a_region() {
+        let line = r#"{"set_prompts":[{"text":"a lake","region":"left"},{"text":"a barn","region":[0.5,0,0.5,1]}]}"#;
+        let (commands, complaints) = read(line);
+        assert_eq!(complaints, [""; 0]);
+        let [Command::Edit(edit)] = commands.as_slice() else {
+            panic!("{commands:?}");
+        };
+        let prompts = edit.prompts.iter().flatten();
+        let regions: Vec<_> = prompts.map(|prompt| prompt.region.clone()).collect();
+        let right = Region::Rectangle([0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(
+            regions,
+            [Some(Region::Named(NamedRegion::Left)), Some(right)]
+        );
     }
 
     #[test]
@@ -179,19 +251,19 @@ mod tests {
 
     #[test]
     fn lines_after_one_that_cannot_be_read_are_read() {
-        let mut lines = b"\xef\xbb\xbf{\"fade\":1}\n\xff\xfe\n".to_vec();
+        let mut lines = b"\xef\xbb\xbf{\"lr\":1}\n\xff\xfe\n".to_vec();
         lines.extend(b"x".repeat(3 * LONGEST));
-        lines.extend(b"\n{\"fade\":2}\r\n");
+        lines.extend(b"\n{\"lr\":2}\r\n");
         lines.extend(b"[".repeat(LONGEST - 1));
-        lines.extend(b"\n{\"fade\":3}");
+        lines.extend(b"\n{\"lr\":3}");
         let (sender, receiver) = sync_channel(64);
         let mut complaints = vec![];
         read_commands(lines.as_slice(), &sender, |line| {
             complaints.push(line.to_owned());
         });
         drop(sender);
-        let commands: Vec<_> = receiver.iter().collect();
-        assert_eq!(commands, [1, 2, 3].map(Command::Fade));
+        let lr = |factor| Command::Edit(Edit::with(|edit| edit.lr = Some(factor)));
+        assert_eq!(plain(&receiver), [1.0, 2.0, 3.0].map(lr));
         for (complaint, words) in complaints.iter().zip([
             "command line 2: it is not UTF-8 text",
             "command line 3: it is longer than",

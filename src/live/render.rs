@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use image::RgbImage;
 
 use super::cutouts::sheet;
@@ -187,6 +187,9 @@ impl Render {
             Command::Show(view) => self.view = view,
             Command::Report(severity, text) => _ = self.show(severity, text),
             Command::Stop => self.is_stopped = true,
+            Command::Located { origin, command } => {
+                self.carry_out(*command).with_context(|| origin)?;
+            }
         }
         Ok(())
     }
@@ -383,7 +386,7 @@ impl Render {
 fn coalesced(batch: Vec<Command>) -> Vec<Command> {
     let mut kept: Vec<Command> = Vec::with_capacity(batch.len());
     for command in batch {
-        kept.pop_if(|last| match (last, &command) {
+        kept.pop_if(|last| match (last.plain(), command.plain()) {
             (Command::Edit(last), Command::Edit(edit)) => edit.replaces(last),
             (Command::Show(_), Command::Show(_)) => true,
             _ => false,

@@ -42,6 +42,7 @@ impl RecipeWatch {
         let folder = folder.unwrap_or(Path::new("."));
         (watcher.watch(folder, RecursiveMode::NonRecursive)).with_context(context)?;
         let name = path.file_name().map(ToOwned::to_owned);
+        let origin = path.display().to_string();
         std::thread::Builder::new()
             .name("recipe-watch".to_owned())
             .spawn(move || {
@@ -60,7 +61,7 @@ impl RecipeWatch {
                             if edit.is_empty() {
                                 continue;
                             }
-                            Command::Edit(edit)
+                            Command::Edit(edit).at(&origin)
                         }
                         Err(error) => {
                             complain(&format!("{error}\n{UNREADABLE}"));
@@ -159,11 +160,18 @@ mod tests {
         let watched = watched("prompts: a cat\n");
         fs::write(&watched.path, "prompts: a dog\nterms: { mean: 0.5 }\n").expect("a file");
         let dog = vec![crate::recipe::Prompt::new("a dog")];
-        let Command::Edit(edit) = next(&watched) else {
+        let command = next(&watched);
+        let (Command::Edit(edit), Command::Located { origin, .. }) = (command.plain(), &command)
+        else {
             panic!("no edit");
         };
+        assert!(origin.ends_with("r.yaml"), "{origin}");
         assert_eq!(edit.prompts, Some(dog));
-        assert!(edit.terms.is_some_and(|terms| terms.mean.is_some()));
+        assert!(
+            edit.terms
+                .as_ref()
+                .is_some_and(|terms| terms.mean.is_some())
+        );
     }
 
     #[test]
@@ -185,6 +193,6 @@ mod tests {
             prompts: Some(fox),
             ..Edit::default()
         };
-        assert_eq!(next(&watched), Command::Edit(edit));
+        assert_eq!(next(&watched).plain(), &Command::Edit(edit));
     }
 }

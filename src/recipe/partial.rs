@@ -82,6 +82,18 @@ impl PartialRecipe {
         &self.warnings
     }
 
+    /// Warnings about parts of the finished recipe that have no effect: edits of the timeline after the last step.
+    pub fn warnings_about(&self, recipe: &Recipe) -> Vec<String> {
+        let late = recipe.edits_after_end().into_iter();
+        late.map(|(index, end)| {
+            let message = format!(
+                "the render ends after step {end}, so that this edit never takes effect: give it an earlier step, or the recipe more `steps`"
+            );
+            self.message_about(&format!("timeline.{index}.step"), &message)
+        })
+        .collect()
+    }
+
     /// A message about the value at `path`, with its location.
     pub(crate) fn message_about(&self, path: &str, message: &str) -> String {
         self.message(self.location(path), path, message.to_owned())

@@ -101,6 +101,59 @@ impl Recipe {
         (self.timeline.iter()).find_map(|edit| edit.stop.then_some(edit.step))
     }
 
+    /// The edits of the timeline that come after the last step: the index of each, and the step after which the render ends.
+    pub fn edits_after_end(&self) -> Vec<(usize, usize)> {
+        /// As a session's: where the segment began, where its schedule begins, and how long that is.
+        #[derive(Clone, Copy)]
+        struct Segment {
+            began: usize,
+            origin: usize,
+            steps: usize,
+        }
+        let begin = |step, steps| Segment {
+            began: step,
+            origin: step,
+            steps,
+        };
+        let stages = self.generator.0.len();
+        let (mut stage, mut before) = (0, None);
+        let mut now = begin(
+            0,
+            if stages > 0 {
+                self.stage_steps(0)
+            } else {
+                self.steps
+            },
+        );
+        let mut late = vec![];
+        for (index, edit) in self.timeline.iter().enumerate() {
+            while edit.step > now.origin + now.steps && stage + 1 < stages {
+                stage += 1;
+                now = begin(now.origin + now.steps, self.stage_steps(stage));
+                before = None;
+            }
+            if edit.step > now.origin + now.steps {
+                late.push((index, now.origin + now.steps));
+                continue;
+            }
+            now.steps = edit.steps.unwrap_or(now.steps);
+            match edit.restart {
+                Some(Restart::Scratch | Restart::Image) => {
+                    before = Some(now);
+                    now = begin(edit.step, now.steps);
+                }
+                Some(Restart::Undo) => {
+                    if let Some(mut earlier) = before.take() {
+                        earlier.origin += edit.step - now.began;
+                        now = earlier;
+                    }
+                }
+                None => {}
+            }
+        }
+        late
+    }
+
     /// The steps of the whole render, as far as edits do not change them: to the stop of the timeline, or to the end of the last stage.
     pub fn total_steps(&self) -> usize {
         let stages = 0..self.generator.0.len();
@@ -120,5 +173,50 @@ impl Recipe {
             })
             .collect();
         Self { timeline, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn late(rest: &str) -> Vec<(usize, usize)> {
+        let text = format!("prompts: [a cat]\nsteps: 10\n{rest}");
+        let recipe = Recipe::parse(&text, "r.yaml", std::path::Path::new("")).expect("a recipe");
+        recipe.edits_after_end()
+    }
+
+    #[test]
+    fn edits_after_the_last_step_are_found() {
+        let cases = [
+            (
+                "timeline: [{ step: 9, lr: 1 }, { step: 10, lr: 2 }]",
+                vec![],
+            ),
+            (
+                "timeline: [{ step: 9, lr: 1 }, { step: 11, lr: 2 }]",
+                vec![(1, 10)],
+            ),
+            (
+                "timeline: [{ step: 10, steps: 20 }, { step: 20, lr: 2 }, { step: 21, lr: 1 }]",
+                vec![(2, 20)],
+            ),
+            (
+                "timeline: [{ step: 6, restart: image }, { step: 16, lr: 2 }, { step: 17, lr: 1 }]",
+                vec![(2, 16)],
+            ),
+            // six steps after a restart are taken back, and four are left
+            (
+                "timeline: [{ step: 6, restart: image }, { step: 8, restart: undo }, { step: 12, lr: 2 }, { step: 13, lr: 1 }]",
+                vec![(3, 12)],
+            ),
+            (
+                "generator: [{ kind: pyramid }, { kind: fft, steps: 5 }]\ntimeline: [{ step: 15, lr: 2 }, { step: 16, lr: 1 }]",
+                vec![(1, 15)],
+            ),
+        ];
+        for (rest, expected) in cases {
+            assert_eq!(late(rest), expected, "{rest}");
+        }
     }
 }

@@ -117,6 +117,37 @@ fn check_tells_all_faults_of_all_files() {
 }
 
 #[test]
+fn an_edit_after_the_last_step_is_mentioned() {
+    let folder = folder();
+    let recipe = "prompts: a\nsize: [32, 32]\nsteps: 2\ntimeline:\n  - { step: 1, lr: 1 }\n  - { step: 3, lr: 2 }\n";
+    fs::write(folder.path().join("late.yaml"), recipe).expect("a file");
+    for command in [
+        &["recipe", "check", "late.yaml"][..],
+        &["render", "late.yaml"],
+    ] {
+        let output = run(folder.path(), command);
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let expected = "warning: late.yaml:6:13: timeline.1.step: the render ends after step 2";
+        assert_eq!(stderr.matches(expected).count(), 1, "{stderr}");
+        assert!(!stderr.contains("timeline.0"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_value_cannot_move_the_terminal_s_cursor() {
+    let folder = folder();
+    let long = "very ".repeat(150);
+    let recipe = format!("prompts: a\n\"b\\e[2J{long}\": 1\nsteps: \"c\\e[31m{long}\"\n");
+    fs::write(folder.path().join("escape.yaml"), recipe).expect("a file");
+    let output = run(folder.path(), &["recipe", "check", "escape.yaml"]);
+    assert_refused(&output, 2, "unknown key `b\\u{1b}[2Jvery");
+    let stderr = text(&output.stderr);
+    assert!(!stderr.contains('\u{1b}'), "{stderr}");
+    assert!(stderr.lines().all(|line| line.len() < 600), "{stderr}");
+}
+
+#[test]
 fn a_new_recipe_is_a_recipe() {
     let folder = folder();
     let output = run(folder.path(), &["recipe", "new", "pyramid"]);

@@ -220,6 +220,12 @@ fn files_that_are_no_recipes_are_refused() {
         matches!(text, DiagnosticKind::NotText { byte: 9 }),
         "{text:?}"
     );
+    // UTF-16 with and without a byte order mark
+    for (bytes, at) in [(&b"\xff\xfep\0r\0"[..], 0), (&b"p\0r\0"[..], 1)] {
+        let text = fault("a.yaml", bytes);
+        assert!(text.to_string().contains("save it as UTF-8"), "{text}");
+        assert!(matches!(text, DiagnosticKind::NotText { byte } if byte <= 3 && byte >= at));
+    }
     let large = fault("b.yaml", &vec![b'#'; 10 << 20]);
     assert!(
         matches!(large, DiagnosticKind::TooLarge { most: 1_048_576 }),

@@ -150,8 +150,8 @@ fn edits() {
         let accepted: Vec<_> = receiver.iter().collect();
         assert!(said.is_empty() != accepted.is_empty(), "{line}");
         for command in accepted {
-            if let Command::Edit(edit) = command
-                && let Err(error) = recipe.check_edit(edit)
+            if let Command::Edit(edit) = command.plain()
+                && let Err(error) = recipe.check_edit(edit.clone())
             {
                 said.push(error.to_string());
             }

@@ -241,11 +241,21 @@ fn edits_that_are_refused_are_reported() {
         let is_told = (stderr.lines()).any(|line| line.starts_with(start) && line.contains(word));
         assert!(is_told, "no `{start}` with `{word}` in:\n{stderr}");
     };
-    told("error: ", "laion-aesthetic");
-    told("error: ", "there is no edit to take back");
+    told("error: command line 1: ", "laion-aesthetic");
+    told("error: command line 2: ", "there is no edit to take back");
     told("warning: ", "does not read all of a prompt");
-    told("error: ", "terms.mean: expected a number from 0 to 1");
-    told("error: ", "steps: expected a whole number from 1");
+    told(
+        "error: command line 6: ",
+        "terms.mean: expected a number from 0 to 1",
+    );
+    told(
+        "error: command line 7: ",
+        "steps: expected a whole number from 1",
+    );
+    told(
+        "command line 4 changes nothing by itself",
+        "fade over 5 steps",
+    );
     // the fifth is for the text of which nothing is left
     let errors = (stderr.lines()).filter(|line| line.starts_with("error: "));
     assert_eq!(errors.count(), 5, "{stderr}");
@@ -276,8 +286,8 @@ fn a_change_of_a_watched_recipe_that_is_refused_is_reported() {
     wait_for("more steps", || lines(&path) > before + 2);
     interrupt(&child);
     let stderr = text(&end(child).stderr);
-    let told =
-        (stderr.lines()).any(|line| line.starts_with("error: ") && line.contains("aesthetic"));
+    let told = (stderr.lines())
+        .any(|line| line.starts_with("error: ball.yaml: ") && line.contains("aesthetic"));
     assert!(told, "{stderr}");
 }
 

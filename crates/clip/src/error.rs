@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use phantasia_core::diagnostic::shown;
 use thiserror::Error;
 use weights::checkpoint::CheckpointError;
 
@@ -37,7 +38,8 @@ pub enum ClipError {
     Tokenizer(String, String),
     /// The model's vocabulary has no tokens for a text: the name of the model and the text.
     #[error(
-        "`{0}` can read nothing of \"{1}\": its vocabulary has no such characters; use other words or another CLIP"
+        "`{0}` can read nothing of \"{text}\": its vocabulary has no such characters; use other words or another CLIP",
+        text = shown(.1)
     )]
     Unreadable(String, String),
     /// candle failed.

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 
+use phantasia_core::diagnostic::shown;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Lowercase, NFC, NormalizerWrapper, Replace, Sequence};
@@ -136,6 +137,7 @@ fn beginning(text: &str) -> String {
 
 /// Quotes a piece, with backticks if it contains quotes.
 fn quoted(piece: &str) -> String {
+    let piece = shown(piece);
     let quote = if piece.contains('"') { '`' } else { '"' };
     format!("{quote}{piece}{quote}")
 }

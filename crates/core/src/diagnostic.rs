@@ -1,5 +1,6 @@
 //! Diagnostics: what is wrong with what a user wrote, and where.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ impl fmt::Display for Diagnostic {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        write!(f, "{}", self.kind)
+        f.write_str(&printable(&self.kind.to_string()))
     }
 }
 
@@ -72,7 +73,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text { line, column } => write!(f, "{line}:{column}"),
-            Self::Flag(flag) => f.write_str(flag),
+            Self::Flag(flag) => f.write_str(&shown(flag)),
             Self::File => f.write_str("recipe"),
         }
     }
@@ -88,7 +89,7 @@ pub enum DiagnosticKind {
     #[error("the recipe is empty; `phantasia recipe new pyramid` prints one to start from")]
     Empty,
     /// A key is given twice in the same map.
-    #[error("the key `{key}` is given twice, first at {first}")]
+    #[error("the key `{key}` is given twice, first at {first}", key = shown(.key))]
     DuplicateKey {
         /// The key.
         key: String,
@@ -96,7 +97,7 @@ pub enum DiagnosticKind {
         first: Location,
     },
     /// There is no such key.
-    #[error("unknown key `{key}`{}", suggestion(.key, .valid, "keys"))]
+    #[error("unknown key `{}`{}", shown(.key), suggestion(.key, .valid, "keys"))]
     UnknownKey {
         /// The key.
         key: String,
@@ -104,7 +105,7 @@ pub enum DiagnosticKind {
         valid: Vec<String>,
     },
     /// A word that is not one of the valid ones.
-    #[error("unknown {} `{word}`{}", .what, suggestion(.word, .valid, "choices"))]
+    #[error("unknown {} `{}`{}", .what, shown(.word), suggestion(.word, .valid, "choices"))]
     UnknownWord {
         /// What the word names: a kind, a value.
         what: &'static str,
@@ -120,7 +121,7 @@ pub enum DiagnosticKind {
         key: String,
     },
     /// A value is of another type, or out of range.
-    #[error("expected {expected}, found {found}")]
+    #[error("expected {expected}, found {}", shown(.found))]
     Unexpected {
         /// What is valid.
         expected: String,
@@ -128,7 +129,7 @@ pub enum DiagnosticKind {
         found: String,
     },
     /// A whole number that is written with a decimal point or an exponent.
-    #[error("expected a whole number in digits, found `{written}`: write {digits}")]
+    #[error("expected a whole number in digits, found `{}`: write {}", shown(.written), shown(.digits))]
     NotInDigits {
         /// As it was written.
         written: String,
@@ -165,7 +166,7 @@ pub enum DiagnosticKind {
         most: u64,
     },
     /// The file is not text.
-    #[error("is not UTF-8 text (byte {byte}); this is not a recipe")]
+    #[error("is not UTF-8 text (byte {byte}): save it as UTF-8, if it is a recipe")]
     NotText {
         /// The first byte that is not, counted from 0.
         byte: usize,
@@ -191,6 +192,47 @@ fn suggestion(word: &str, valid: &[String], what: &str) -> String {
     }
 }
 
+/// A value that a user wrote, as a message shows it: on one line, without control characters, and without its middle if it is very long.
+pub fn shown(value: &str) -> String {
+    const MOST: usize = 200;
+    const HALF: usize = (MOST - 3) / 2;
+    let count = value.chars().count();
+    if count <= MOST {
+        return escaped(value, |_| false).into_owned();
+    }
+    let head: String = value.chars().take(HALF).collect();
+    let tail: String = value.chars().skip(count - HALF).collect();
+    escaped(&format!("{head}...{tail}"), |_| false).into_owned()
+}
+
+/// A message without characters that move a terminal's cursor, change its colours, or hide what follows. Line breaks stay.
+pub fn printable(message: &str) -> Cow<'_, str> {
+    escaped(message, |c| matches!(c, '\n' | '\t'))
+}
+
+/// A text with an escape sequence for each hidden character, except those that are `allowed`.
+fn escaped(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_shown = |c: char| allowed(c) || !is_hidden(c);
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_shown(c) {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a character breaks a line or hides what follows: control characters, line separators, bidirectional controls.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The valid word that `word` was probably meant to be.
 pub fn nearest<'a, S: AsRef<str>>(word: &str, valid: &'a [S]) -> Option<&'a str> {
     let lower = word.to_lowercase().replace('-', "_");
@@ -208,6 +250,34 @@ pub fn nearest<'a, S: AsRef<str>>(word: &str, valid: &'a [S]) -> Option<&'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_on_one_line_of_bounded_length() {
+        assert_eq!(shown("a fox – ein Fuchs 狐"), "a fox – ein Fuchs 狐");
+        assert_eq!(
+            shown("red\u{1b}[31m\nnext\t\u{202e}x"),
+            "red\\u{1b}[31m\\nnext\\t\\u{202e}x"
+        );
+        let long = format!("begin{}end", "ü".repeat(5000));
+        let cut = shown(&long);
+        assert!(cut.starts_with("beginü") && cut.ends_with("üend") && cut.contains("ü...ü"));
+        assert!(cut.chars().count() <= 200);
+        assert_eq!(printable("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn a_diagnostic_shows_values_so() {
+        let kind = DiagnosticKind::UnknownKey {
+            key: format!("a\u{1b}[2J{}", "b".repeat(900)),
+            valid: vec!["lr".to_owned()],
+        };
+        let message = Diagnostic::new(Location::start(), kind).to_string();
+        assert!(
+            message.starts_with("1:1: unknown key `a\\u{1b}[2Jbbb"),
+            "{message}"
+        );
+        assert!(message.len() < 400, "{message}");
+    }
 
     #[test]
     fn the_nearest_word_is_near() {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Checker, IMAGE_FORMAT};
+use crate::diagnostic::shown;
 use crate::{Region, Schedule, StepContext, StepOrPercent};
 
 /// One prompt: a text or an image, and when and how much it counts.
@@ -131,13 +132,16 @@ pub fn weighted(written: &str) -> Result<(&str, f64), String> {
     };
     let weight = weight.trim();
     match weight.parse() {
-        Ok(_) if text.trim().is_empty() => {
-            Err(format!("there is no text before the weight `{weight}`"))
-        }
+        Ok(_) if text.trim().is_empty() => Err(format!(
+            "there is no text before the weight `{}`",
+            shown(weight)
+        )),
         Ok(number) if f64::is_finite(number) => Ok((text.trim_end(), number)),
         _ => Err(format!(
-            "`{weight}` is not a weight: a number follows `::`, as in `{0}::0.5`; write a text that contains `::` itself as `{written}::1`",
-            text.trim()
+            "`{}` is not a weight: a number follows `::`, as in `{}::0.5`; write a text that contains `::` itself as `{}::1`",
+            shown(weight),
+            shown(text.trim()),
+            shown(written)
         )),
     }
 }

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::diagnostic::shown;
 use crate::expression::Expression;
 
 /// At how many values of `t` an expression is tried when it is read.
@@ -168,7 +169,7 @@ impl<'de> Deserialize<'de> for Schedule {
 
 /// Why a text is not a [`Schedule`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("`{text}` is not a number or an expression of t: {reason}")]
+#[error("`{}` is not a number or an expression of t: {reason}", shown(.text))]
 pub struct InvalidSchedule {
     text: String,
     reason: String,

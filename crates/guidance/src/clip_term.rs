@@ -14,7 +14,7 @@ use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
 use crate::context::TermContext;
 use crate::distance::Distance;
-use crate::micro_batch;
+use crate::micro_batch::{self, Pass};
 use crate::prompt_loss::{Target, prompt_loss, sum_of_cosines};
 use crate::region_mask::{PromptRegion, RegionMask};
 use crate::select::Select;
@@ -150,6 +150,7 @@ impl ClipTerm {
         group: &Group,
         image: &Tensor,
         at: StepContext,
+        pass: Pass,
         similarity: &mut Similarity,
     ) -> Result<Vec<TowerOutput<'_>>> {
         let mut outputs = vec![];
@@ -157,7 +158,7 @@ impl ClipTerm {
             for index in 0..guide.clip.towers().len() {
                 let number = outputs.len();
                 let output =
-                    self.evaluate_tower(guide, index, number, group, image, at, similarity)?;
+                    self.evaluate_tower(guide, index, number, group, image, at, pass, similarity)?;
                 outputs.push(output);
             }
         }
@@ -174,6 +175,7 @@ impl ClipTerm {
         group: &Group,
         image: &Tensor,
         at: StepContext,
+        pass: Pass,
         similarity: &mut Similarity,
     ) -> Result<TowerOutput<'a>> {
         let tower = &guide.clip.towers()[index];
@@ -212,7 +214,7 @@ impl ClipTerm {
             let scale = 1.0 / total as f32;
             found.grads.iter().map(|grad| grad * scale).collect()
         };
-        let mut grad = micro_batch::gradient(image, &cutouts, tower, memory, compare)?;
+        let mut grad = micro_batch::gradient(image, &cutouts, tower, memory, pass, compare)?;
         if let Some(mask) = &group.mask
             && tower.shown() == Shown::Middle
         {
@@ -230,18 +232,14 @@ impl ClipTerm {
     }
 }
 
-impl Term for ClipTerm {
-    fn name(&self) -> &str {
-        "clip"
-    }
-
-    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+impl ClipTerm {
+    fn pass(&mut self, image: &Tensor, at: StepContext, pass: Pass) -> Result<TermOutput> {
         self.groups = self.groups(image, at)?;
         let mut similarity = Similarity::new();
         let (mut loss, mut cutouts, mut grad) = (0.0, 0, None);
         let mut parts = BTreeMap::<String, f64>::new();
         for group in &self.groups {
-            let outputs = self.evaluate_group(group, image, at, &mut similarity)?;
+            let outputs = self.evaluate_group(group, image, at, pass, &mut similarity)?;
             // a small region is seen by cutouts that are small in the picture: their gradient is spread over fewer pixels, and larger in each
             let share = group.mask.as_ref().map_or(1.0, |mask| mask.share());
             let is_alone = outputs.len() == 1;
@@ -271,6 +269,20 @@ impl Term for ClipTerm {
                 .collect(),
             parts,
         })
+    }
+}
+
+impl Term for ClipTerm {
+    fn name(&self) -> &str {
+        "clip"
+    }
+
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        self.pass(image, at, Pass::Backward)
+    }
+
+    fn loss(&mut self, image: &Tensor, at: StepContext) -> Result<f64> {
+        Ok(self.pass(image, at, Pass::Forward)?.loss)
     }
 
     fn cutouts(&self, image: &Tensor, at: StepContext) -> Result<Option<Tensor>> {

@@ -9,11 +9,20 @@ use frozen::{Layer, add_to};
 
 use crate::cutout_layer::Cutouts;
 
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Embeddings alone; the gradient is 0.
+    Forward,
+    /// Embeddings, and the gradient of their loss.
+    Backward,
+}
+
 /// The gradient, in the shape of the image, of a loss of the embeddings of an image's cutouts.
 ///
 /// As many cutouts are worked on at once as take about `memory` bytes. For each micro-batch `loss` is given its embeddings, one after the
 /// other, their width, and which of the cutouts they are; it returns the gradient of the whole loss with respect to them. Gradients add up, so that the size of
-/// micro-batches changes the result by rounding alone.
+/// micro-batches changes the result by rounding alone. A forward pass alone gives `loss` the same, and returns 0.
 ///
 /// # Errors
 /// When the tower fails.
@@ -22,21 +31,38 @@ pub(crate) fn gradient(
     cutouts: &Cutouts,
     tower: &Tower,
     memory: usize,
+    pass: Pass,
     mut loss: impl FnMut(&[f32], usize, Range<usize>) -> Vec<f32>,
 ) -> Result<Tensor> {
     let batch = (memory / tower.bytes_per_image().max(1)).clamp(1, cutouts.len());
     let mut sum = None;
     for start in (0..cutouts.len()).step_by(batch) {
         let range = start..(start + batch).min(cutouts.len());
-        let (x, back_to_image) = cutouts.layer(range.clone(), image.device())?.vjp(image)?;
-        let (embeddings, back_to_cutouts) =
-            (tower.vjp(&x)).with_context(|| format!("the CLIP `{}` failed", tower.name()))?;
-        let (_, width) = embeddings.dims2()?;
-        let values = embeddings.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let layer = cutouts.layer(range.clone(), image.device())?;
+        let failure = || format!("the CLIP `{}` failed", tower.name());
+        if pass == Pass::Forward {
+            let embeddings = tower.eval(&layer.eval(image)?).with_context(failure)?;
+            let (values, width) = numbers(&embeddings)?;
+            loss(&values, width, range);
+            continue;
+        }
+        let (x, back_to_image) = layer.vjp(image)?;
+        let (embeddings, back_to_cutouts) = tower.vjp(&x).with_context(failure)?;
+        let (values, width) = numbers(&embeddings)?;
         let grads = loss(&values, width, range);
         let grads = Tensor::from_vec(grads, embeddings.shape(), image.device())?
             .to_dtype(embeddings.dtype())?;
         add_to(&mut sum, back_to_image(&back_to_cutouts(&grads)?)?)?;
     }
-    sum.context("no cutouts were drawn")
+    match pass {
+        Pass::Forward => Ok(image.zeros_like()?),
+        Pass::Backward => sum.context("no cutouts were drawn"),
+    }
+}
+
+/// Embeddings one after the other, and their width.
+fn numbers(embeddings: &Tensor) -> candle_core::Result<(Vec<f32>, usize)> {
+    let (_, width) = embeddings.dims2()?;
+    let values = embeddings.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    Ok((values, width))
 }

@@ -33,6 +33,10 @@ pub(super) fn read(path: &Path) -> Result<String, DiagnosticKind> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(DiagnosticKind::TooLarge { most: MAX_BYTES });
     }
+    // without a byte order mark, Latin letters in UTF-16 are valid UTF-8
+    if let Some(byte) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(DiagnosticKind::NotText { byte });
+    }
     String::from_utf8(bytes).map_err(|error| DiagnosticKind::NotText {
         byte: error.utf8_error().valid_up_to(),
     })

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::aesthetic_head::{BEST, CLIP, HEAD, Head};
 use crate::cutouts::{self, CutoutSampler};
-use crate::{Term, TermConfig, TermContext, TermOutput, micro_batch};
+use crate::micro_batch::{self, Pass};
+use crate::{Term, TermConfig, TermContext, TermOutput};
 
 /// Its cutouts are drawn as those of a tower of this number: no recipe has so many, so that the cutouts of the CLIPs are the same with and
 /// without the term.
@@ -151,14 +152,8 @@ impl AestheticTerm {
             sampler,
         }
     }
-}
 
-impl Term for AestheticTerm {
-    fn name(&self) -> &str {
-        "aesthetic"
-    }
-
-    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+    fn pass(&self, image: &Tensor, at: StepContext, pass: Pass) -> Result<TermOutput> {
         let tower = &self.clip.towers()[0];
         let cutouts = self.sampler.draw(image, tower, TOWER, None, at)?;
         let weight = self.weight.at(at.t());
@@ -177,11 +172,25 @@ impl Term for AestheticTerm {
             }
             grads
         };
-        let grad = micro_batch::gradient(image, &cutouts, tower, memory, loss)?;
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, pass, loss)?;
         Ok(TermOutput {
             parts: BTreeMap::from([("aesthetic/score".to_owned(), score)]),
             cutouts: cutouts.len(),
             ..TermOutput::new(weight * (1.0 - weighted / BEST), grad)
         })
+    }
+}
+
+impl Term for AestheticTerm {
+    fn name(&self) -> &str {
+        "aesthetic"
+    }
+
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        self.pass(image, at, Pass::Backward)
+    }
+
+    fn loss(&mut self, image: &Tensor, at: StepContext) -> Result<f64> {
+        Ok(self.pass(image, at, Pass::Forward)?.loss)
     }
 }
