@@ -27,10 +27,6 @@ pub(crate) use worker::{Next, Task};
 
 /// What a front end sends to a render. Commands are carried out between steps, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few commands exist at a time, and most are edits"
-)]
 pub enum Command {
     /// Changes the render from the next step on; the edit's own step does not matter. Prompts without a fade take that of
     /// [`Command::Fade`].

@@ -12,7 +12,7 @@ struct Bright {
 impl Guide for Bright {
     fn losses(&mut self, pictures: &[Tensor]) -> anyhow::Result<Vec<f64>> {
         let losses = (pictures.iter())
-            .map(|picture| loss(picture))
+            .map(loss)
             .collect::<candle_core::Result<Vec<_>>>()?;
         self.losses.extend(&losses);
         Ok(losses)
