@@ -59,7 +59,7 @@ settings! {
     /// How many a step and image tower; null takes 16, and 2 for inputs under 128 pixels.
     #[schemars(range(min = 1, max = 65536))]
     count: Option<Schedule> = None,
-    /// How they are spread over the picture; null takes `random`.
+    /// How they are spread over the picture; null takes `stratified`, and `random` for inputs under 128 pixels.
     sampler: Option<Sampler> = None,
     /// Skews the sizes: above 1 towards `min`, below 1 towards `max`; null takes 1, and 1.5 with `stratified`.
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -78,7 +78,7 @@ settings! {
     #[schemars(range(min = 0, max = 65536))]
     overview: Schedule = 0.0.into(),
     /// How much a cutout's size counts, 0 to 1: at 1 its weight is its side as a share of the picture's shorter one, times 3 if it is as large as
-    /// that, relative to the mean over the cutouts; at 0 all weigh the same. Null takes 0.
+    /// that, relative to the mean over the cutouts; at 0 all weigh the same. Null takes 1, and 0 for inputs under 128 pixels.
     #[schemars(range(min = 0, max = 1))]
     coherence: Option<Schedule> = None,
     /// What is seen beyond the edge.
@@ -103,6 +103,27 @@ fn default_augment() -> Vec<Augment> {
 }
 
 impl Config {
+    /// The sampler for a tower of that input size. The default for CLIPs of usual size is what pytti v2 measured with them: 16 stratified cutouts,
+    /// weighted by coherence, scored no worse than 40 random ones (held-out ViT-L/14: 0.375 against 0.366, at 2.3 times less work of the tower; with
+    /// coherence 0.306 against 0.296). No such measurement holds for small inputs.
+    fn sampler_for(&self, size: usize) -> Sampler {
+        let default = if size < SMALL_INPUT {
+            Sampler::Random
+        } else {
+            Sampler::Stratified
+        };
+        self.sampler.unwrap_or(default)
+    }
+
+    /// The strength of coherence for a tower of that input size.
+    fn coherence_for(&self, size: usize, t: f64) -> f64 {
+        match &self.coherence {
+            Some(strength) => strength.at(t),
+            None if size < SMALL_INPUT => 0.0,
+            None => 1.0,
+        }
+    }
+
     /// Checks what ranges cannot say.
     pub fn check(&self, checker: &mut Checker) {
         self.check_sides(checker);
@@ -216,7 +237,7 @@ impl CutoutSampler {
         let frame = region.map_or_else(|| Frame::whole(width, height), RegionMask::frame);
         let draw = Draw {
             config,
-            sampler: config.sampler.unwrap_or(Sampler::Random),
+            sampler: config.sampler_for(size),
             frame,
             size,
             t,
@@ -244,8 +265,7 @@ impl CutoutSampler {
                 cutouts
             }
         };
-        let coherence = (config.coherence.as_ref()).map_or(0.0, |strength| strength.at(t));
-        let coherence = coherence::weights(&cutouts, &frame, coherence);
+        let coherence = coherence::weights(&cutouts, &frame, config.coherence_for(size, t));
         let mut cutouts = Cutouts::new(cutouts, coherence, size, config.border.into());
         if let Some(region) = region {
             cutouts.weigh_for(region);
@@ -262,5 +282,27 @@ impl CutoutSampler {
         };
         let share = region.map_or(1.0, RegionMask::share);
         ((count as f64 * share).ceil() as usize).clamp(count.min(LEAST_OF_REGION), count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_towers_and_what_is_given_holds_for_all() {
+        let config = Config::default();
+        let of =
+            |config: &Config, size| (config.sampler_for(size), config.coherence_for(size, 0.5));
+        assert_eq!(of(&config, 64), (Sampler::Random, 0.0));
+        assert_eq!(of(&config, 128), (Sampler::Stratified, 1.0));
+        assert_eq!(of(&config, 224), (Sampler::Stratified, 1.0));
+        let given = Config {
+            sampler: Some(Sampler::Full),
+            coherence: Some(0.5.into()),
+            ..config
+        };
+        assert_eq!(of(&given, 64), (Sampler::Full, 0.5));
+        assert_eq!(of(&given, 224), (Sampler::Full, 0.5));
     }
 }
