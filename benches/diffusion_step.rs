@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use generators::diffusion::{
-    Denoiser, DiscreteDenoiser, OneOrMany, Prediction, SchedulerConfig, UNet, UNetConfig, noise,
+    Denoiser, DiscreteDenoiser, LoadOptions, OneOrMany, Prediction, SchedulerConfig, UNet,
+    UNetConfig, noise,
 };
 use weights::checkpoint::Checkpoint;
 
@@ -52,7 +53,11 @@ fn main() -> anyhow::Result<()> {
         .find(|mode| is(mode))
         .unwrap_or("through");
     let device = Device::Cpu;
-    let unet = UNet::new(config, &Checkpoint::random(1), &device, mode == "recompute")?;
+    let options = LoadOptions {
+        recompute: mode == "recompute",
+        ..LoadOptions::default()
+    };
+    let unet = UNet::new(config, &Checkpoint::random(1), &device, options)?;
     let model = DiscreteDenoiser {
         network: Arc::new(unet),
         levels: SchedulerConfig::default().levels()?,

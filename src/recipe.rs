@@ -27,13 +27,15 @@ pub use differences::Difference;
 pub use error::RecipeError;
 pub use files::{FileKind, NamedFile};
 pub use generators::GeneratorConfig;
+pub use generators::symmetry::{Config as Symmetry, Mirror};
 pub use guidance::{Augment, Border, Distance, Select, Terms, augment, clip_guide, cutouts, terms};
 pub use partial::PartialRecipe;
 pub(crate) use partial::from_json;
 use phantasia_core::check::IMAGE_FORMAT;
 use phantasia_core::shorthand;
 pub use phantasia_core::{
-    Diagnostic, DiagnosticKind, InvalidSchedule, Location, Prompt, Schedule, StepOrPercent,
+    Diagnostic, DiagnosticKind, InvalidSchedule, Location, Prompt, Schedule, Seamless,
+    StepOrPercent,
 };
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
@@ -56,6 +58,12 @@ pub struct Recipe {
     #[serde(default = "default_steps")]
     #[schemars(range(min = 0))]
     pub steps: usize,
+    /// Whether the picture repeats without a seam: `true` along both axes, `x` from left to right, `y` from top to bottom.
+    #[serde(default)]
+    pub seamless: Seamless,
+    /// The symmetry of the picture: mirrors and turns; none by default.
+    #[serde(default)]
+    pub symmetry: Option<Symmetry>,
     /// Decides every random number of the render.
     #[serde(default)]
     pub seed: u64,
@@ -120,6 +128,8 @@ impl Recipe {
             prompts,
             size: default_size(),
             steps: default_steps(),
+            seamless: Seamless::No,
+            symmetry: None,
             seed: 0,
             generator: Stages::default(),
             clip: default_clip(),

@@ -4,6 +4,7 @@ mod backend;
 mod edits;
 mod guide;
 mod models;
+mod seams;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use frozen::{Chain, Layer, Pullback};
+use phantasia_core::Seamless;
 use thiserror::Error;
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope};
 use weights::models::file_in;
@@ -128,6 +129,8 @@ pub struct Autoencoder {
     channels: usize,
     /// Bytes that the decoder's pullback holds for each pixel of the picture, about.
     bytes_per_pixel: usize,
+    /// Along y and x, whether convolutions wrap around.
+    wrap: [bool; 2],
     warnings: Vec<String>,
 }
 
@@ -137,6 +140,19 @@ impl Autoencoder {
     /// # Errors
     /// Where there is none, it is of no known layout, or a tensor is missing or of another shape than expected.
     pub fn open(path: &Path, device: &Device) -> Result<Self, AutoencoderError> {
+        Self::open_seamless(path, Seamless::No, device)
+    }
+
+    /// [`Autoencoder::open`], for pictures that repeat without a seam along these axes: its convolutions wrap around, so that latents that are
+    /// rolled become the rolled picture.
+    ///
+    /// # Errors
+    /// As [`Autoencoder::open`].
+    pub fn open_seamless(
+        path: &Path,
+        seamless: Seamless,
+        device: &Device,
+    ) -> Result<Self, AutoencoderError> {
         let files::Weights {
             main: file,
             encoder,
@@ -148,13 +164,20 @@ impl Autoencoder {
             Some(path) => Some(read_config(&path)?),
         };
         let mut encoder = encoder.map(|path| Checkpoint::open(&path)).transpose()?;
-        Self::read(&mut checkpoint, encoder.as_mut(), config.as_ref(), device)
+        Self::read(
+            &mut checkpoint,
+            encoder.as_mut(),
+            config.as_ref(),
+            seamless.axes(),
+            device,
+        )
     }
 
     fn read(
         checkpoint: &mut Checkpoint,
         mut encoder: Option<&mut Checkpoint>,
         config: Option<&Config>,
+        wrap: [bool; 2],
         device: &Device,
     ) -> Result<Self, AutoencoderError> {
         let layout = guess(checkpoint)?;
@@ -168,11 +191,12 @@ impl Autoencoder {
         let found = match layout {
             Layout::Taming | Layout::Diffusers => {
                 let names = Names::new(layout);
+                let weights = Branch::root(checkpoint, device);
                 VqganConfig::find(checkpoint, &names, config)
-                    .and_then(|sizes| Self::vqgan(Branch::root(checkpoint, device), names, &sizes))
+                    .and_then(|sizes| Self::vqgan(weights, names, &sizes, wrap))
             }
             Layout::DiffusersTiny | Layout::Taesd => {
-                tiny::read(layout, checkpoint, encoder, device)
+                tiny::read(layout, checkpoint, encoder, wrap, device)
             }
         };
         let finished = found.and_then(|mut autoencoder| {
@@ -193,13 +217,14 @@ impl Autoencoder {
     /// # Errors
     /// Where a tensor is missing or has another shape.
     pub fn taming(weights: Branch<'_>, config: &VqganConfig) -> Result<Self, AutoencoderError> {
-        Self::vqgan(weights, Names::new(Layout::Taming), config)
+        Self::vqgan(weights, Names::new(Layout::Taming), config, [false; 2])
     }
 
     fn vqgan(
         weights: Branch<'_>,
         names: Names,
         config: &VqganConfig,
+        wrap: [bool; 2],
     ) -> Result<Self, AutoencoderError> {
         let codebook = match config.codes {
             0 => None,
@@ -209,13 +234,14 @@ impl Autoencoder {
             }
         };
         Ok(Self {
-            encoder: Some(vqgan::encoder(weights, &names, config)?),
-            decoder: Arc::new(vqgan::decoder(weights, &names, config)?),
+            encoder: Some(vqgan::encoder(weights, &names, config, wrap)?),
+            decoder: Arc::new(vqgan::decoder(weights, &names, config, wrap)?),
             scores: vqgan::gumbel(weights, config)?,
             codebook,
             factor: config.factor(),
             channels: config.code,
             bytes_per_pixel: config.bytes_per_pixel(),
+            wrap,
             warnings: vec![],
         })
     }
@@ -298,7 +324,9 @@ impl Autoencoder {
     ) -> candle_core::Result<(Tensor, Pullback)> {
         match tile {
             None => self.decoder.vjp(latents),
-            Some(tile) => Tiled::new(Arc::clone(&self.decoder), tile, self.factor)?.vjp(latents),
+            Some(tile) => Tiled::new(Arc::clone(&self.decoder), tile, self.factor)?
+                .wrapping(self.wrap)
+                .vjp(latents),
         }
     }
 

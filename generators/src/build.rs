@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context as _;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use phantasia_core::check::Checker;
-use phantasia_core::{Prompt, Schedule};
+use phantasia_core::{Prompt, Schedule, Seamless};
 
 use crate::{Autoencoder, Generator, Guide, Progress};
 
@@ -31,6 +31,16 @@ pub trait Build {
     fn needs_init(&self) -> Option<&'static str> {
         None
     }
+
+    /// Reports what keeps the pictures from repeating without a seam along these axes. By default that is the kind.
+    fn check_seamless(&self, _axes: Seamless, checker: &mut Checker) {
+        let message = "its pictures have edges, and cannot be `seamless`: choose another kind, or leave `seamless` out";
+        checker.invalid("kind", message);
+    }
+
+    /// Reports what keeps the mean of mirrored and turned copies of its pictures from being a picture of what the prompts say. By default
+    /// nothing does: what follows a gradient alone follows that of the mean.
+    fn check_symmetry(&self, _checker: &mut Checker) {}
 
     /// Whether its pictures are of one colour by configuration.
     fn is_one_color(&self) -> bool {
@@ -60,6 +70,8 @@ pub struct BuildContext<'a> {
     pub prompts: &'a [Prompt],
     /// The image to start from: `[1, 3, height, width]` of that size, in 0..=1.
     pub init: Option<&'a Tensor>,
+    /// The axes along which the picture repeats without a seam.
+    pub seamless: Seamless,
     /// Where it computes.
     pub device: &'a Device,
     /// The factor of its learning rate.
@@ -85,6 +97,7 @@ impl<'a> BuildContext<'a> {
             seed,
             prompts: &[],
             init: None,
+            seamless: Seamless::No,
             device,
             learning_rate_scale: LearningRateScale::default(),
             models: None,
@@ -143,13 +156,13 @@ impl<'a> BuildContext<'a> {
         self.models.context("models cannot be loaded here")
     }
 
-    /// Loads an autoencoder by its name.
+    /// Loads an autoencoder by its name. Its pictures are seamless as the context's.
     ///
     /// # Errors
     /// When it is not on this machine, or cannot be read.
     pub fn autoencoder(&mut self, name: &str) -> anyhow::Result<Arc<Autoencoder>> {
         let path = self.models()?.autoencoder(name)?;
-        let autoencoder = Autoencoder::open(&path, self.device)
+        let autoencoder = Autoencoder::open_seamless(&path, self.seamless, self.device)
             .with_context(|| format!("cannot load the autoencoder in {}", path.display()))?;
         self.warnings.extend_from_slice(autoencoder.warnings());
         Ok(Arc::new(autoencoder))

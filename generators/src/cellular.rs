@@ -17,8 +17,8 @@ mod rule;
 
 use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -98,6 +98,20 @@ impl Build for Config {
             checker.invalid("fire_rate", "it is 0, so that no cell would ever change");
         }
         check_learning_rate(checker, "lr", &self.lr);
+    }
+
+    fn check_seamless(&self, _: Seamless, checker: &mut Checker) {
+        if self.padding == Padding::Zero {
+            let message = "beyond the edge there is nothing, so that the pattern ends there and cannot be `seamless`: take `circular`, or leave \
+                           `seamless` out";
+            checker.invalid("padding", message);
+        }
+    }
+
+    fn check_symmetry(&self, checker: &mut Checker) {
+        let message = "what it learns is a rule, which grows a pattern without a middle, and cannot have a `symmetry`: choose another kind, or \
+                       leave `symmetry` out";
+        checker.invalid("kind", message);
     }
 
     fn remedies_for_flatness(&self, steps: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {

@@ -38,6 +38,10 @@ pub use unet::{ConditionedUNet, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
 use crate::{BuildContext, Generator, LearningRate, Progress, State, check_gradient};
 
+/// Why a diffusion model paints no symmetric pictures.
+pub(crate) const ASYMMETRIC: &str = "a diffusion model paints each picture as a whole, and the mean of its mirrored and turned copies would show \
+    them through each other: `symmetry` needs another kind, such as `pyramid`, `fft` or `vqgan`";
+
 /// The prediction at the present noise level.
 struct Rendered {
     denoised: Tensor,

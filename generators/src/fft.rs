@@ -5,8 +5,8 @@
 //! gradient is the transposed products.
 
 use candle_core::{Device, Result, Tensor, Var, bail};
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -58,6 +58,8 @@ impl Build for Config {
     fn check(&self, checker: &mut Checker) {
         check_learning_rate(checker, "lr", &self.lr);
     }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/fft.yaml"))

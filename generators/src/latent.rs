@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var, bail};
 use frozen::{Layer, Pullback, resize_to_fill};
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -82,6 +82,8 @@ impl Build for Config {
     fn allows_zero_steps(&self) -> bool {
         true
     }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/latent.yaml"))

@@ -40,6 +40,7 @@ mod random;
 mod registry;
 mod starts;
 mod state;
+pub mod symmetry;
 pub mod vqgan;
 
 use std::collections::BTreeMap;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 
 use crate::build::check_learning_rate;
-use crate::diffusion::{Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise};
+use crate::diffusion::{
+    ASYMMETRIC, Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise,
+};
 use crate::starts::best_start;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
@@ -76,6 +78,7 @@ impl Build for Config {
         let loading = LoadOptions {
             recompute: self.gradient_checkpointing,
             clip: None,
+            seamless: context.seamless,
         };
         let texts = TextGuidance {
             prompt: self.prompt.as_deref(),
@@ -104,6 +107,12 @@ impl Build for Config {
         if let Some(size) = self.resolution {
             checker.pixels("resolution", size);
         }
+    }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
+
+    fn check_symmetry(&self, checker: &mut Checker) {
+        checker.invalid("kind", ASYMMETRIC);
     }
 
     fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {

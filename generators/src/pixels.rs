@@ -7,8 +7,8 @@ mod palette;
 
 use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::{Layer, Pullback};
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -78,6 +78,8 @@ impl Build for Config {
             Some(Palette::Fixed(colors)) => colors.len() == 1,
         }
     }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/pixels.yaml"))

@@ -9,8 +9,8 @@ mod sides;
 
 use candle_core::{Result, Tensor, Var, bail};
 use frozen::{Filter, Layer, Pullback, Resample, add_to};
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -103,6 +103,8 @@ impl Build for Config {
         check_starts(checker, self.starts, self.noise > 0.0, how);
     }
 
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
+
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/pyramid.yaml"))
     }
@@ -157,6 +159,9 @@ struct PyramidLayer {
 pub struct Pyramid {
     config: Config,
     size: [usize; 2],
+    /// By how many rows and columns a seamless picture is rolled, so that it does not begin where the cells of all layers do: there its slope is
+    /// steepest.
+    roll: [i32; 2],
     layers: Vec<PyramidLayer>,
     optimizer: Optimizer,
     /// The detail of an init image that the layers are too coarse for, before squashing.
@@ -181,18 +186,25 @@ impl Pyramid {
         let cells = |side: usize, long: usize| {
             ((side as f64 * long as f64 / short as f64).round() as usize).clamp(1, long)
         };
+        let wrap = context.seamless.axes();
         let mut rng = ChaCha8Rng::seed_from_u64(context.seed);
         let mut layers = vec![];
         let mut parameters = vec![];
+        let mut roll = [0; 2];
         for (i, side) in config.sides(short).into_iter().enumerate() {
             let (h, w) = (cells(side, height), cells(side, width));
             let deviation = config.noise * config.decay.powi(i as i32);
             let values = normals(&mut rng, 3 * h * w, deviation);
             parameters.push(Var::from_vec(values, (1, 3, h, w), context.device)?);
+            let half_cell = |side: usize, cells: usize, wraps: bool| {
+                if wraps { (side / cells / 2) as i32 } else { 0 }
+            };
+            // the finest layer's
+            roll = [half_cell(height, h, wrap[0]), half_cell(width, w, wrap[1])];
             layers.push(PyramidLayer {
                 gain: config.gain.powi(i as i32),
-                up: Resample::new(height, width, config.filter, false)?,
-                down: Resample::new(h, w, Filter::Bilinear, true)?,
+                up: Resample::new(height, width, config.filter, false)?.wrapping(wrap),
+                down: Resample::new(h, w, Filter::Bilinear, true)?.wrapping(wrap),
             });
         }
         if layers.is_empty() {
@@ -208,6 +220,7 @@ impl Pyramid {
         let mut pyramid = Self {
             config: config.clone(),
             size: context.size,
+            roll,
             layers,
             optimizer: Optimizer::new(optimizer, lr, parameters)?,
             offset: None,
@@ -227,6 +240,7 @@ impl Pyramid {
     /// Splits an image into layers from coarse to fine, each holding what the coarser ones left
     /// (imstack's initialisation). The rest is kept as an offset, so that the first render is the image.
     fn start_from(&mut self, init: Tensor) -> Result<()> {
+        let init = self.rolled_back(init)?;
         let mut rest = match self.config.squash {
             Squash::Sigmoid => {
                 let x = init.clamp(1e-3, 1.0 - 1e-3)?;
@@ -246,6 +260,10 @@ impl Pyramid {
         }
         self.offset = Some(rest);
         Ok(())
+    }
+
+    fn rolled_back(&self, image: Tensor) -> Result<Tensor> {
+        rolled(image, self.roll.map(|by| -by))
     }
 
     /// The sum of the layers, before squashing, with the pullback to each of them.
@@ -286,6 +304,14 @@ impl Pyramid {
     }
 }
 
+/// An image moved by so many rows and columns, over its edge to the opposite side.
+fn rolled(image: Tensor, [rows, columns]: [i32; 2]) -> Result<Tensor> {
+    if [rows, columns] == [0; 2] {
+        return Ok(image);
+    }
+    image.roll(rows, 2)?.roll(columns, 3)?.contiguous()
+}
+
 /// `x * factor`; a factor of 1 costs nothing.
 fn scaled(x: Tensor, factor: f64) -> Result<Tensor> {
     if factor == 1.0 { Ok(x) } else { x * factor }
@@ -319,7 +345,7 @@ impl Generator for Pyramid {
         let (sum, layers) = self.sum()?;
         let (image, squash) = self.config.squash.vjp(&sum)?;
         self.pullbacks = Some(Pullbacks { squash, layers });
-        Ok(image)
+        rolled(image, self.roll)
     }
 
     fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
@@ -329,7 +355,7 @@ impl Generator for Pyramid {
         let Some(pullbacks) = self.pullbacks.take() else {
             bail!("a step needs a render before it");
         };
-        let grad = (pullbacks.squash)(&grad.detach())?;
+        let grad = (pullbacks.squash)(&self.rolled_back(grad.detach())?)?;
         let t = self.optimizer.t();
         let count = self.layers.len() as f64;
         let mut grads = vec![];

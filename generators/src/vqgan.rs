@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use phantasia_core::{Schedule, Seamless};
 
 use crate::build::check_learning_rate;
 use crate::latent::{self, Latent, Start};
@@ -80,6 +80,8 @@ impl Build for Config {
     fn needs_init(&self) -> Option<&'static str> {
         (self.start == Some(Start::Init)).then_some("start")
     }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/vqgan.yaml"))

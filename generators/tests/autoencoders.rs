@@ -10,7 +10,7 @@ use phantasia_generators as generators;
 
 use generators::latent::{self, Start};
 use generators::{Autoencoder, BuildContext, Generator, Latent};
-use phantasia_core::Schedule;
+use phantasia_core::{Schedule, Seamless};
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
@@ -522,4 +522,41 @@ fn a_start_that_needs_what_is_not_there_is_refused() {
         };
         assert!(error.contains(said), "{error}");
     }
+}
+
+/// Rolled latents become the rolled picture along the axes that wrap, and along no other.
+#[test]
+fn the_latents_of_a_seamless_picture_roll_with_it() -> Result<()> {
+    for name in [
+        "taming",
+        "diffusers",
+        "kl",
+        "tiny",
+        "taesd",
+        "taef2",
+        "taesana",
+    ] {
+        let folder = folder(name);
+        let (z, image) = (tensors(name)("z"), tensors(name)("image"));
+        for seamless in [Seamless::No, Seamless::X, Seamless::Y, Seamless::Both] {
+            let network = Autoencoder::open_seamless(folder.path(), seamless, &Device::Cpu)
+                .expect("an autoencoder");
+            let factor = network.factor() as i32;
+            let (latents, decoded) = (network.encode(&image)?, network.decode(&z)?);
+            for (dim, wraps) in [(2, seamless.axes()[0]), (3, seamless.axes()[1])] {
+                let rolled = network.decode(&z.roll(1, dim)?)?;
+                let off = distance(&rolled, &decoded.roll(factor, dim)?)?;
+                assert_eq!(off < 1e-5, wraps, "{name} {seamless:?} {dim}: {off}");
+                // an encoder that chooses codes may choose another by rounding
+                let rolled = network.encode(&image.roll(factor, dim)?)?;
+                let off = distance(&rolled, &latents.roll(1, dim)?)?;
+                assert_eq!(
+                    off < 1e-4,
+                    wraps,
+                    "{name} {seamless:?} {dim}, encoded: {off}"
+                );
+            }
+        }
+    }
+    Ok(())
 }

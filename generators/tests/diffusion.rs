@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
-use phantasia_core::{Schedule, StepOrPercent};
+use phantasia_core::{Schedule, Seamless, StepOrPercent};
 use phantasia_generators::diffusion::{
     Betas, Config, Denoiser, Diffusion, DiscreteDenoiser, GuidanceMode, LoadOptions, NoiseSchedule,
     Prediction, Sampler, SamplerStep, SchedulerConfig, Space, Spacing, UNet, UNetConfig, load,
@@ -36,7 +36,11 @@ fn unet(name: &str, recompute: bool) -> UNet {
     let config: UNetConfig = serde_json::from_str(&config).expect("a configuration");
     let path = fixture(name).join("diffusion_pytorch_model.safetensors");
     let checkpoint = Checkpoint::open(&path).expect("weights");
-    UNet::new(config, &checkpoint, &Device::Cpu, recompute).expect("a network")
+    let options = LoadOptions {
+        recompute,
+        ..LoadOptions::default()
+    };
+    UNet::new(config, &checkpoint, &Device::Cpu, options).expect("a network")
 }
 
 fn unet_agrees(name: &str, recompute: bool) -> Result<()> {
@@ -268,6 +272,7 @@ fn model(clip: bool) -> Arc<dyn Denoiser> {
     let options = LoadOptions {
         recompute: false,
         clip: Some(clip),
+        ..LoadOptions::default()
     };
     Arc::new(load(&fixture("ddpm"), options, &Device::Cpu).expect("a model"))
 }
@@ -479,10 +484,7 @@ fn guidance_brings_the_picture_closer() -> Result<()> {
 }
 
 fn load_error(folder: &Path) -> String {
-    let options = LoadOptions {
-        recompute: false,
-        clip: None,
-    };
+    let options = LoadOptions::default();
     match load(folder, options, &Device::Cpu) {
         Ok(_) => panic!("{} was loaded", folder.display()),
         Err(error) => error.to_string(),
@@ -508,10 +510,7 @@ fn an_empty_folder_is_no_model() {
 
 #[test]
 fn a_model_is_read_at_the_root_and_as_a_pipeline() -> Result<()> {
-    let options = LoadOptions {
-        recompute: false,
-        clip: None,
-    };
+    let options = LoadOptions::default();
     let scheduler = r#"{ "_class_name": "DDPMScheduler", "beta_schedule": "squaredcos_cap_v2" }"#;
     let levels = |folder: &Path| -> Result<Vec<f64>> {
         let model = load(folder, options, &Device::Cpu).map_err(candle_core::Error::wrap)?;
@@ -607,10 +606,7 @@ fn tensors_that_the_network_has_no_place_for_are_named() {
 
 #[test]
 fn a_wrapped_network_is_read_and_other_tensors_are_reported() {
-    let options = LoadOptions {
-        recompute: false,
-        clip: None,
-    };
+    let options = LoadOptions::default();
     let folder = beside("unet.module.", "text_encoder.weight");
     let model = load(folder.path(), options, &Device::Cpu).expect("a model");
     let [warning] = model.network.warnings() else {
@@ -647,7 +643,10 @@ fn the_256_models_have_their_shape() {
         UNetConfig::ddpm_256(),
         &Checkpoint::random(1),
         &Device::Cpu,
-        true,
+        LoadOptions {
+            recompute: true,
+            ..LoadOptions::default()
+        },
     )
     .expect("a network");
     assert_eq!(unet.config().multiple(), 32);
@@ -661,4 +660,38 @@ fn the_256_models_have_their_shape() {
         SchedulerConfig::default().prediction().expect("one"),
         Prediction::Epsilon
     );
+}
+
+/// Rolled noise becomes the rolled prediction along the axes that wrap.
+#[test]
+fn a_seamless_network_rolls_with_its_input() -> Result<()> {
+    let config = std::fs::read_to_string(fixture("ddpm").join("config.json")).expect("a file");
+    let path = fixture("ddpm").join("diffusion_pytorch_model.safetensors");
+    let checkpoint = Checkpoint::open(&path).expect("weights");
+    let x = reference()["ddpm.x"].clone();
+    let g = reference()["ddpm.g"].clone();
+    for seamless in [Seamless::No, Seamless::X, Seamless::Y, Seamless::Both] {
+        let options = LoadOptions {
+            seamless,
+            ..LoadOptions::default()
+        };
+        let config = serde_json::from_str(&config).expect("a configuration");
+        let unet = UNet::new(config, &checkpoint, &Device::Cpu, options).expect("a network");
+        let shift = unet.config().multiple() as i32;
+        let network = unet.at(500.0, None)?;
+        let run = |x: &Tensor, g: &Tensor| -> Result<[Tensor; 2]> {
+            let (y, pullback) = network.vjp(x)?;
+            Ok([y, pullback(g)?])
+        };
+        let plain = run(&x, &g)?;
+        for (dim, wraps) in [(2, seamless.axes()[0]), (3, seamless.axes()[1])] {
+            let rolled = run(&x.roll(shift, dim)?, &g.roll(shift, dim)?)?;
+            for (plain, rolled) in plain.iter().zip(rolled) {
+                let off = (plain.roll(shift, dim)? - rolled)?.abs()?.max_all()?;
+                let off = off.to_scalar::<f32>()? / plain.abs()?.max_all()?.to_scalar::<f32>()?;
+                assert_eq!(off < 1e-4, wraps, "{seamless:?} {dim}: {off}");
+            }
+        }
+    }
+    Ok(())
 }

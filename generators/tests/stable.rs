@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
-use phantasia_core::{Schedule, StepOrPercent};
+use phantasia_core::{Schedule, Seamless, StepOrPercent};
 use phantasia_generators::diffusion::{
     Config, Denoiser, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Spacing, StableDiffusion,
     UNet, UNetConfig, is_conditional,
@@ -23,6 +23,7 @@ use common::numbers;
 const LOADING: LoadOptions = LoadOptions {
     recompute: false,
     clip: None,
+    seamless: Seamless::No,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -49,7 +50,7 @@ fn unet(name: &str, change: impl FnOnce(&mut UNetConfig)) -> std::result::Result
     change(&mut config);
     let weights = folder.join("diffusion_pytorch_model.safetensors");
     let checkpoint = Checkpoint::open(&weights).expect("weights");
-    UNet::new(config, &checkpoint, &Device::Cpu, false).map_err(|error| error.to_string())
+    UNet::new(config, &checkpoint, &Device::Cpu, LOADING).map_err(|error| error.to_string())
 }
 
 fn unet_agrees(name: &str) -> Result<()> {

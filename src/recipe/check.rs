@@ -38,6 +38,7 @@ fn check(recipe: &Recipe, checker: &mut Checker) {
     check_steps("steps", recipe.steps, all_allow_zero, checker);
     check_prompts("prompts", &recipe.prompts, recipe.steps, recipe, checker);
     check_stages(recipe, checker);
+    check_symmetry(recipe, checker);
     check_timeline(&recipe.timeline, recipe, checker);
     if recipe.clip.is_empty() {
         let message = "there is no model to judge the picture: `embedded` is always there";
@@ -84,6 +85,12 @@ fn check_stages(recipe: &Recipe, checker: &mut Checker) {
                 checker.section("terms", |checker| terms.check(&recipe.cutouts, checker));
             }
             settings.check(checker);
+            if recipe.seamless.any() {
+                settings.check_seamless(recipe.seamless, checker);
+            }
+            if recipe.symmetry.is_some() {
+                settings.check_symmetry(checker);
+            }
             if let Some(key) = settings.needs_init()
                 && index == 0
                 && recipe.init.is_none()
@@ -91,6 +98,22 @@ fn check_stages(recipe: &Recipe, checker: &mut Checker) {
                 let message = "there is no image to start from: give one as `init`";
                 checker.invalid(key, message);
             }
+        });
+    }
+}
+
+/// A symmetry has to fit every stage's picture; what is wrong with several is reported once.
+fn check_symmetry(recipe: &Recipe, checker: &mut Checker) {
+    let Some(symmetry) = &recipe.symmetry else {
+        return;
+    };
+    let stages = 0..recipe.generator.0.len();
+    let mut sizes: Vec<_> = stages.map(|stage| recipe.stage_size(stage)).collect();
+    // the first that is not square stands for all of them
+    sizes.sort_by_key(|[width, height]| width == height);
+    if let Some(&size) = sizes.first() {
+        checker.section("symmetry", |checker| {
+            symmetry.check(recipe.seamless, size, checker);
         });
     }
 }

@@ -9,6 +9,7 @@ use rand::RngCore;
 use super::Segment;
 use super::guide::SegmentGuide;
 use super::models::LocalModels;
+use super::seams::{blend_edges, resize_seamless};
 use crate::clip::Library;
 use crate::objective::{ClipTerm, Term, TermContext};
 use crate::picture;
@@ -76,6 +77,11 @@ pub trait SessionBackend: Send {
     /// The picture that the first stage starts from, if there is one.
     fn init(&self) -> Result<Option<Tensor>>;
 
+    /// A picture `[1, 3, h, w]` or a mask `[1, 1, h, w]` brought to the width and height of a stage, by default as [`resize_to_fill`] does.
+    fn resize(&self, image: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+        Ok(resize_to_fill(image, size)?)
+    }
+
     /// Warnings added since the last call.
     fn warnings(&mut self) -> Vec<String>;
 
@@ -101,6 +107,7 @@ impl RecipeBackend {
     pub fn new(recipe: &Recipe, device: &Device, options: &SessionOptions) -> Result<Self> {
         let (cutouts, library) = (recipe.cutouts.clone(), options.library.clone());
         let mut context = TermContext::new(cutouts, recipe.seed, options.memory, library, device);
+        context.seamless = recipe.seamless;
         let clip_term = ClipTerm::new(&recipe.clip, recipe.distance, recipe.select, &mut context)?;
         let stages = recipe.generator.0.iter().map(|stage| &stage.terms);
         let edits = recipe.timeline.iter().map(|edit| &edit.terms);
@@ -149,13 +156,15 @@ impl SessionBackend for RecipeBackend {
         is_restored: bool,
     ) -> Result<Box<dyn Generator>> {
         let size = self.recipe.stage_size(segment.stage);
-        let init = init.map(|image| resize_to_fill(image, size)).transpose()?;
+        let init = init.map(|image| self.resize(image, size)).transpose()?;
         let seed = random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64();
         let device = self.context.device.clone();
-        let mut guide = SegmentGuide::new(segment, &self.clip_term, &self.terms, &mut self.context);
+        let mut guide = SegmentGuide::new(segment, &self.clip_term, &self.terms, &mut self.context)
+            .symmetric(self.recipe.symmetry.as_ref());
         let mut context = BuildContext {
             prompts: self.recipe.stage_prompts(segment.stage),
             init: init.as_ref(),
+            seamless: self.recipe.seamless,
             learning_rate_scale: self.learning_rate_scale.clone(),
             models: Some(&LocalModels),
             guide: Some(&mut guide),
@@ -167,7 +176,10 @@ impl SessionBackend for RecipeBackend {
         let (warnings, notes) = (context.warnings, context.notes);
         self.context.warnings.extend(warnings);
         self.notes.extend(notes);
-        Ok(generator)
+        Ok(match &self.recipe.symmetry {
+            None => generator,
+            Some(symmetry) => symmetry.apply(generator),
+        })
     }
 
     fn prepare(&mut self, edit: &Edit) -> Result<()> {
@@ -211,8 +223,14 @@ impl SessionBackend for RecipeBackend {
 
     fn init(&self) -> Result<Option<Tensor>> {
         let init = self.recipe.init.as_deref();
-        init.map(|path| picture::load_tensor(path, &self.context.device))
+        let init = init.map(|path| picture::load_tensor(path, &self.context.device));
+        let axes = self.recipe.seamless.axes();
+        init.map(|image| Ok(blend_edges(&image?, axes)?))
             .transpose()
+    }
+
+    fn resize(&self, image: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+        Ok(resize_seamless(image, size, self.recipe.seamless.axes())?)
     }
 
     fn warnings(&mut self) -> Vec<String> {

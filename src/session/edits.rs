@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
-use frozen::resize_to_fill;
 use generators::State;
 
 use super::backend::SessionBackend;
@@ -174,10 +173,12 @@ impl Session {
         if fits(&mask.paint) && fits(&mask.behind) {
             return Ok(());
         }
-        let behind = resize_to_fill(&mask.behind, [width, height])?;
+        let behind = mask.behind.clone();
+        let backend = self.backend()?;
+        let behind = backend.resize(&behind, [width, height])?;
         // from the file again: a mask that was made smaller has lost its edges
-        let paint = self.backend()?.mask()?;
-        let paint = paint.map(|paint| resize_to_fill(&paint, [width, height]));
+        let paint = backend.mask()?;
+        let paint = paint.map(|paint| backend.resize(&paint, [width, height]));
         self.mask = paint.transpose()?.map(|paint| Mask { paint, behind });
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
+use frozen::Layer;
 use generators::Guide;
+use generators::symmetry::MeanOfCopies;
 use phantasia_core::{EmbeddedPrompt, StepContext};
 
 use super::Segment;
 use crate::objective::{ClipTerm, Objective, Term, TermContext};
-use crate::recipe::Terms;
+use crate::recipe::{Symmetry, Terms};
 
 /// The objective of a segment at its start. It is built when it is asked for the first time.
 pub(super) struct SegmentGuide<'a> {
@@ -16,6 +18,8 @@ pub(super) struct SegmentGuide<'a> {
     terms: &'a Terms,
     context: &'a mut TermContext,
     objective: Option<Objective>,
+    /// The picture that is judged is this of a generator's.
+    symmetry: Option<MeanOfCopies>,
 }
 
 impl<'a> SegmentGuide<'a> {
@@ -36,7 +40,14 @@ impl<'a> SegmentGuide<'a> {
             terms,
             context,
             objective: None,
+            symmetry: None,
         }
+    }
+
+    /// The same, for pictures that are made symmetric before they are judged.
+    pub fn symmetric(mut self, symmetry: Option<&Symmetry>) -> Self {
+        self.symmetry = symmetry.map(MeanOfCopies::new);
+        self
     }
 }
 
@@ -50,7 +61,10 @@ impl Guide for SegmentGuide<'_> {
                 none.insert(Objective::new(terms))
             }
         };
-        let losses = pictures.iter().map(|image| objective.loss(image, self.at));
+        let losses = pictures.iter().map(|image| match &self.symmetry {
+            None => objective.loss(image, self.at),
+            Some(symmetry) => objective.loss(&symmetry.eval(image)?, self.at),
+        });
         losses.collect()
     }
 

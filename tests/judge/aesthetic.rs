@@ -12,7 +12,7 @@ use phantasia::objective::Term;
 use phantasia::objective::cutouts::CutoutSampler;
 use phantasia::objective::terms::aesthetic::AestheticTerm;
 use phantasia::recipe::{Augment, Schedule, augment, cutouts};
-use phantasia_core::StepContext;
+use phantasia_core::{Seamless, StepContext};
 use tempfile::TempDir;
 
 use crate::common::clips::{pixels, tensors};
@@ -49,6 +49,7 @@ fn term(name: &str, cutouts: cutouts::Config, memory: usize) -> Result<Aesthetic
     let sampler = CutoutSampler {
         config: cutouts,
         seed: 3,
+        seamless: Seamless::No,
         memory,
     };
     let (head, clip) = (Arc::new(head(name)), Arc::new(clip()?));

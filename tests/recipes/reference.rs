@@ -216,11 +216,14 @@ impl<'s> Reference<'s> {
     }
 
     fn type_name_of(&self, value: &Value) -> String {
-        let words: Vec<_> = (alternatives(value))
+        let mut words: Vec<_> = (alternatives(value))
             .filter_map(|one| one["const"].as_str())
             .map(|word| format!("`{word}`"))
             .collect();
         if !words.is_empty() {
+            if alternatives(value).any(|one| one["type"] == "boolean") {
+                words.splice(0..0, ["`true`".to_owned(), "`false`".to_owned()]);
+            }
             return words.join(", ");
         }
         if value.get("properties").is_some() {

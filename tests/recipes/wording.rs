@@ -69,6 +69,7 @@ terms: { mean: 0.5, contrast: 0.5, aesthetic: { weight: 1, cutouts: { count: 1 }
 output: { video: gif }
 timeline: [{ step: 1, prompts: [b], fade: 1, terms: { mean: 0.5 }, lr: 0.5, steps: 20, restart: image, stop: true }]
 ";
+const FIRST: &str = "seamless: true\nsymmetry: { mirror: both, rotate: 2 }\n";
 /// What each value of a complete recipe is replaced by in turn.
 const VALUES: [&str; 10] = [
     "-1", "0", "0.5", "3", "1e9", ".inf", "wrod", "[]", "{ a: 1 }", "null",
@@ -100,7 +101,9 @@ fn leaves(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
 fn values() {
     let mut all = String::new();
     for (index, generator) in COMPLETE.iter().enumerate() {
-        let text = format!("{REST}generator: {generator}\n");
+        // not all kinds paint symmetric pictures
+        let first = if index == 0 { FIRST } else { "" };
+        let text = format!("{REST}{first}generator: {generator}\n");
         let partial = PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a recipe");
         let recipe = partial.finish().unwrap_or_else(|error| panic!("{error}"));
         let mut paths = vec![];

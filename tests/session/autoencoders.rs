@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::common::generator_fixture;
 
 /// A folder with the network of that name (of the generators' fixtures) and a picture.
-fn folder(name: &str) -> TempDir {
+pub fn folder(name: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let text = fs::read_to_string(generator_fixture("autoencoders.json")).expect("the fixture");
     let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -12,6 +12,7 @@ mod live;
 mod processes;
 mod regions;
 mod resume;
+mod seamless;
 mod shows_its_prompt;
 mod stable;
 mod starts;

@@ -12,6 +12,7 @@ pub mod random;
 mod region;
 mod schedule;
 pub mod schema;
+mod seamless;
 pub mod shorthand;
 mod step;
 
@@ -19,4 +20,5 @@ pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
 pub use prompt::{EmbeddedPrompt, Fade, Prompt, PromptSchedule, unique_label, weighted};
 pub use region::{NamedRegion, Region};
 pub use schedule::{InvalidSchedule, Schedule};
+pub use seamless::Seamless;
 pub use step::{StepContext, StepOrPercent};

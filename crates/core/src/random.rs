@@ -16,6 +16,8 @@ pub enum Purpose {
     Cutouts,
     /// Which of the cutouts of a step are the large ones.
     CutoutSizes,
+    /// By how much the cutouts of a seamless picture are moved.
+    Roll,
 }
 
 /// The random numbers for one key.

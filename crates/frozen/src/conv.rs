@@ -8,6 +8,7 @@ use self::kernels::{backward, forward};
 
 use crate::host::{self, dims4, fused};
 use crate::layer::{Layer, Pullback};
+use crate::pad::Pad;
 
 /// How the kernel of a [`Conv2d`] moves over the image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +38,8 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     options: Conv2dOptions,
+    /// Along y and x, whether the padding is of the opposite side's pixels.
+    wrap: [bool; 2],
 }
 
 impl Conv2d {
@@ -73,7 +76,15 @@ impl Conv2d {
             weight: weight.detach().contiguous()?,
             bias: bias.map(|bias| bias.detach().contiguous()).transpose()?,
             options,
+            wrap: [false; 2],
         })
+    }
+
+    /// The same, with padding of the pixels of the opposite side along the axes that wrap, y and x, instead of zeros
+    /// (PyTorch's `padding_mode="circular"`).
+    #[must_use]
+    pub fn wrapping(self, wrap: [bool; 2]) -> Self {
+        Self { wrap, ..self }
     }
 
     /// A convolution followed by a batch normalisation that no longer learns, as one convolution:
@@ -122,6 +133,14 @@ impl Conv2d {
         Self::new(weight.to_dtype(kind)?, Some(bias), options)
     }
 
+    /// The padding with what is not zero, where there is any.
+    fn wrapped(&self) -> Option<Pad> {
+        let padding = self.options.padding;
+        let [rows, columns] = self.wrap.map(|wraps| [if wraps { padding } else { 0 }; 2]);
+        (padding > 0 && self.wrap != [false; 2]).then(|| Pad::new(rows, columns, self.wrap))
+    }
+
+    /// The sizes for an image that has been padded with what is not zero.
     fn geometry(&self, x: &Tensor) -> Result<Geometry> {
         host::check_kind("Conv2d", x, &self.weight)?;
         let (b, c, h, w) = dims4("Conv2d", x)?;
@@ -131,6 +150,7 @@ impl Conv2d {
             padding,
             groups,
         } = self.options;
+        let pad = (self.wrap).map(|wraps| if wraps { 0 } else { padding });
         if c != ic * groups {
             bail!(
                 "Conv2d: expected [batch, {}, height, width], found {:?}",
@@ -138,7 +158,7 @@ impl Conv2d {
                 x.shape()
             );
         }
-        if h + 2 * padding < kh || w + 2 * padding < kw {
+        if h + 2 * pad[0] < kh || w + 2 * pad[1] < kw {
             bail!(
                 "Conv2d: the {kh} x {kw} kernel is larger than the image, {h} x {w} with padding {padding}"
             );
@@ -152,21 +172,24 @@ impl Conv2d {
             w,
             kh,
             kw,
-            oh: (h + 2 * padding - kh) / stride + 1,
-            ow: (w + 2 * padding - kw) / stride + 1,
+            oh: (h + 2 * pad[0] - kh) / stride + 1,
+            ow: (w + 2 * pad[1] - kw) / stride + 1,
             stride,
-            pad: [padding, padding],
+            pad,
         })
     }
 
     /// One group's kernel after the other as a matrix, [oc, ic kh kw], each with its part of the image.
-    fn composed(&self, x: &Tensor) -> Result<Tensor> {
-        let Conv2dOptions {
-            stride,
-            padding,
-            groups,
-        } = self.options;
-        let y = x.conv2d(&self.weight, padding, stride, 1, groups)?;
+    fn composed(&self, x: &Tensor, g: &Geometry) -> Result<Tensor> {
+        let [rows, columns] = g.pad;
+        let (x, padding) = if rows == columns {
+            (x.clone(), rows)
+        } else {
+            // candle's convolution has one padding for both axes
+            let x = x.pad_with_zeros(2, rows, rows)?;
+            (x.pad_with_zeros(3, columns, columns)?, 0)
+        };
+        let y = x.conv2d(&self.weight, padding, g.stride, 1, g.groups)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
             None => Ok(y),
@@ -175,7 +198,7 @@ impl Conv2d {
 
     /// The transposed convolution of candle, group by group, since it knows no groups itself.
     fn pull_composed(&self, grad: &Tensor, g: &Geometry) -> Result<Tensor> {
-        let p = self.options.padding;
+        let [rows, columns] = g.pad;
         let parts = (0..g.groups).map(|i| {
             let grad = grad.narrow(1, i * g.oc, g.oc)?.contiguous()?;
             let weight = self.weight.narrow(0, i * g.oc, g.oc)?.contiguous()?;
@@ -183,34 +206,53 @@ impl Conv2d {
             let full = grad.conv_transpose2d(&weight, 0, 0, g.stride, 1)?;
             let (_, _, fh, fw) = full.dims4()?;
             let full = full
-                .pad_with_zeros(2, 0, (g.h + 2 * p).saturating_sub(fh))?
-                .pad_with_zeros(3, 0, (g.w + 2 * p).saturating_sub(fw))?;
-            full.narrow(2, p, g.h)?.narrow(3, p, g.w)
+                .pad_with_zeros(2, 0, (g.h + 2 * rows).saturating_sub(fh))?
+                .pad_with_zeros(3, 0, (g.w + 2 * columns).saturating_sub(fw))?;
+            full.narrow(2, rows, g.h)?.narrow(3, columns, g.w)
         });
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)
+    }
+
+    /// The value at an image that has been padded with what is not zero.
+    fn padded_eval(&self, x: &Tensor) -> Result<Tensor> {
+        let g = self.geometry(x)?;
+        fused!(
+            x,
+            forward(x, &self.weight, self.bias.as_ref(), &g),
+            self.composed(x, &g)
+        )
     }
 }
 
 impl Layer for Conv2d {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        let g = self.geometry(x)?;
-        fused!(
-            x,
-            forward(x, &self.weight, self.bias.as_ref(), &g),
-            self.composed(x)
-        )
+        match self.wrapped() {
+            None => self.padded_eval(x),
+            Some(pad) => self.padded_eval(&pad.eval(x)?),
+        }
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let (g, y) = (self.geometry(x)?, self.eval(x)?);
+        let (x, unpad) = match self.wrapped() {
+            None => (x.clone(), None),
+            Some(pad) => {
+                let (x, unpad) = pad.vjp(x)?;
+                (x, Some(unpad))
+            }
+        };
+        let (g, y) = (self.geometry(&x)?, self.padded_eval(&x)?);
         let (layer, shape) = (self.clone(), y.shape().clone());
         let pullback = move |grad: &Tensor| {
             host::check_grad("Conv2d", grad, &shape)?;
-            fused!(
+            let grad = fused!(
                 grad,
                 backward(grad, &layer.weight, &g),
                 layer.pull_composed(grad, &g)
-            )
+            )?;
+            match &unpad {
+                None => Ok(grad),
+                Some(unpad) => unpad(&grad),
+            }
         };
         Ok((y, Box::new(pullback)))
     }

@@ -28,6 +28,8 @@ pub struct Resample {
     size: [usize; 2],
     filter: Filter,
     antialias: bool,
+    /// Along y and x, whether the image continues at the opposite side.
+    wrap: [bool; 2],
 }
 
 impl Resample {
@@ -41,7 +43,14 @@ impl Resample {
             size: [out_h, out_w],
             filter,
             antialias,
+            wrap: [false; 2],
         })
+    }
+
+    /// The same, where along the axes that wrap, y and x, the image continues at the opposite side instead of ending at its edge.
+    #[must_use]
+    pub fn wrapping(self, wrap: [bool; 2]) -> Self {
+        Self { wrap, ..self }
     }
 
     fn plan(&self, x: &Tensor) -> Result<(Plan, [usize; 4])> {
@@ -49,8 +58,11 @@ impl Resample {
         if h == 0 || w == 0 {
             bail!("Resample: the image is empty, {:?}", x.shape());
         }
-        let taps = |len, out| self.filter.resize(len, out, self.antialias);
-        let plan = Plan::new(taps(h, self.size[0]), taps(w, self.size[1]));
+        let taps = |axis: usize, len| {
+            let (out, wraps) = (self.size[axis], self.wrap[axis]);
+            self.filter.resize(len, out, self.antialias, wraps)
+        };
+        let plan = Plan::new(taps(0, h), taps(1, w));
         Ok((plan, [b, c, h, w]))
     }
 }

@@ -199,6 +199,11 @@ layers! {
     conv_sparse: [1, 2, 8, 9], |t| conv(t, [3, 2, 2, 2], 3, 1, 1)?;
     conv_groups: [2, 4, 5, 4], |t| conv(t, [6, 2, 3, 3], 1, 1, 2)?;
     conv_groups_down: [2, 4, 5, 4], |t| conv(t, [6, 2, 3, 3], 2, 1, 2)?;
+    conv_wrap: [2, 3, 5, 6], |t| conv(t, [4, 3, 3, 3], 1, 1, 1)?.wrapping([true, true]);
+    conv_wrap_x: [2, 3, 5, 6], |t| conv(t, [4, 3, 3, 3], 1, 1, 1)?.wrapping([false, true]);
+    conv_wrap_y_down: [1, 4, 7, 6], |t| conv(t, [6, 2, 3, 3], 2, 1, 2)?.wrapping([true, false]);
+    pad: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, false]);
+    pad_wrap: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, true]);
     layer_norm: [2, 3, 37], |t| LayerNorm::new(t(&[37]), Some(t(&[37])), 1e-5)?;
     layer_norm_plain: [4, 6], |t| LayerNorm::new(t(&[6]), None, 1e-3)?;
     group_norm: [2, 6, 3, 5], |t| GroupNorm::new(3, t(&[6]), t(&[6]), 1e-5)?;
@@ -227,7 +232,11 @@ layers! {
     bilinear_down: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Bilinear, true)?;
     bicubic_up: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bicubic, false)?;
     bicubic_down: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Bicubic, true)?;
+    bilinear_up_wrap: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bilinear, false)?.wrapping([true, true]);
+    bicubic_up_wrap_x: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bicubic, false)?.wrapping([false, true]);
+    bicubic_down_wrap_y: [1, 2, 9, 8], |t| Resample::new(4, 3, Filter::Bicubic, true)?.wrapping([true, false]);
     crops_edge: [1, 2, 11, 9], |t| crops(Border::Edge)?;
+    crops_wrap_x: [1, 2, 11, 9], |t| crops(Border::Edge)?.wrapping([false, true]);
     crops_reflect: [1, 2, 11, 9], |t| crops(Border::Reflect)?;
     crops_zero: [1, 2, 11, 9], |t| crops(Border::Zero)?;
     crops_wrap: [1, 2, 11, 9], |t| crops(Border::Wrap)?;

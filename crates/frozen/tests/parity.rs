@@ -116,6 +116,10 @@ parity! {
     conv_groups: |case| conv(&case, 1, 1, 3)?;
     conv_depth: |case| conv(&case, 1, 1, 4)?;
     conv_sparse: |case| conv(&case, 3, 0, 1)?;
+    conv_circular: |case| conv(&case, 1, 1, 1)?.wrapping([true, true]);
+    conv_circular_x: |case| conv(&case, 1, 1, 1)?.wrapping([false, true]);
+    conv_circular_down: |case| conv(&case, 2, 1, 1)?.wrapping([true, true]);
+    pad_circular: |case| Pad::new([0, 1], [2, 3], [true, true]);
     folded: |case| Conv2d::folded(
         case.get("weight"),
         case.find("bias"),
@@ -155,6 +159,10 @@ parity! {
     bicubic_up_antialias: |case| resample(19, 23, Filter::Bicubic, true)?;
     bicubic_same_antialias: |case| resample(11, 13, Filter::Bicubic, true)?;
     bicubic_mixed_antialias: |case| resample(23, 6, Filter::Bicubic, true)?;
+    bilinear_circular: |case| resample(33, 39, Filter::Bilinear, false)?.wrapping([true, true]);
+    bicubic_circular: |case| resample(33, 39, Filter::Bicubic, false)?.wrapping([true, true]);
+    bicubic_circular_y: |case| resample(33, 39, Filter::Bicubic, false)?.wrapping([true, false]);
+    bicubic_circular_down: |case| resample(4, 3, Filter::Bicubic, true)?.wrapping([true, true]);
     crops_edge: |case| crops(Filter::Bicubic, Border::Edge)?;
     crops_reflect: |case| crops(Filter::Bicubic, Border::Reflect)?;
     crops_zero: |case| crops(Filter::Bicubic, Border::Zero)?;

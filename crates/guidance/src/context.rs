@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::Device;
 use clip::{Clip, ClipChoice, Library};
+use phantasia_core::Seamless;
 use phantasia_core::check::Checker;
 
 use crate::cutouts::{self, CutoutSampler};
@@ -54,6 +55,8 @@ pub struct TermContext {
     memory: usize,
     library: Library,
     models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
+    /// The axes along which the picture repeats without a seam.
+    pub seamless: Seamless,
     /// Where the terms compute.
     pub device: Device,
     /// Warnings for the user about models and prompts.
@@ -84,6 +87,7 @@ impl TermContext {
             memory,
             library,
             models: HashMap::new(),
+            seamless: Seamless::No,
             device: device.clone(),
             warnings: vec![],
         }
@@ -125,6 +129,7 @@ impl TermContext {
         CutoutSampler {
             config: self.cutouts.with(changes),
             seed: self.seed,
+            seamless: self.seamless,
             memory: self.memory,
         }
     }

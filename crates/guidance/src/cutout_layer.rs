@@ -70,6 +70,8 @@ pub(crate) struct Cutouts {
     weights: Vec<f64>,
     size: usize,
     border: Border,
+    /// Along y and x, whether the picture continues at its opposite side.
+    wrap: [bool; 2],
 }
 
 impl Cutouts {
@@ -80,7 +82,13 @@ impl Cutouts {
             weights,
             size,
             border,
+            wrap: [false; 2],
         }
+    }
+
+    /// The same, of a picture that continues at its opposite side along the axes that wrap, y and x.
+    pub fn wrapping(self, wrap: [bool; 2]) -> Self {
+        Self { wrap, ..self }
     }
 
     /// How many there are.
@@ -123,7 +131,8 @@ impl Cutouts {
     pub fn layer(&self, range: Range<usize>, device: &Device) -> Result<Chain> {
         let (cutouts, size) = (&self.cutouts[range], self.size);
         let crops = cutouts.iter().map(|cutout| cutout.crop).collect();
-        let crops = Crops::new(crops, size, size, Filter::Bicubic, self.border)?;
+        let crops =
+            Crops::new(crops, size, size, Filter::Bicubic, self.border)?.wrapping(self.wrap);
         let mut layers: Vec<Box<dyn Layer>> = vec![Box::new(crops)];
         if cutouts.iter().any(|cutout| cutout.warp.is_some()) {
             let matrices = cutouts
@@ -178,5 +187,43 @@ fn mask_add(cutouts: &[Cutout], size: usize, device: &Device) -> Result<MaskAdd>
 fn fill(plane: &mut [f32], size: usize, [top, left, bottom, right]: [usize; 4], value: f32) {
     for row in plane.chunks_exact_mut(size).take(bottom).skip(top) {
         row[left..right].fill(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first value of what a cutout beyond an edge of a 4 x 4 picture shows, whose rows and columns are numbered.
+    fn beyond(top: f64, left: f64, border: Border, wrap: [bool; 2]) -> Result<f32> {
+        let crop = Crop {
+            top,
+            left,
+            height: 1.0,
+            width: 1.0,
+            flip: false,
+        };
+        let values = (0..3 * 16).map(|i| (i % 16) as f32 + 1.0);
+        let image = Tensor::from_iter(values, &Device::Cpu)?.reshape((1, 3, 4, 4))?;
+        let cutouts = Cutouts::new(vec![Cutout::new(crop)], vec![1.0], 1, border).wrapping(wrap);
+        let shown = cutouts.layer(0..1, &Device::Cpu)?.eval(&image)?;
+        Ok(shown.flatten_all()?.to_vec1::<f32>()?[0].round())
+    }
+
+    #[test]
+    fn a_border_keeps_its_meaning_along_axes_that_do_not_wrap() -> Result<()> {
+        let (above, left) = ((-1.0, 2.0), (2.0, -1.0));
+        for (wrap, expected) in [
+            ([false, false], [0.0, 0.0]),
+            ([false, true], [0.0, 12.0]),
+            ([true, false], [15.0, 0.0]),
+            ([true, true], [15.0, 12.0]),
+        ] {
+            let shown = [above, left].map(|(top, left)| beyond(top, left, Border::Zero, wrap));
+            let [above, left] = shown;
+            assert_eq!([above?, left?], expected, "{wrap:?}");
+        }
+        assert_eq!(beyond(-1.0, 2.0, Border::Edge, [false, true])?, 3.0);
+        Ok(())
     }
 }

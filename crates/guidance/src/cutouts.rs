@@ -9,7 +9,8 @@ use candle_core::Tensor;
 use clip::{Shown, Tower};
 use phantasia_core::check::Checker;
 use phantasia_core::random::{self, Purpose};
-use phantasia_core::{Schedule, StepContext, config};
+use phantasia_core::{Schedule, Seamless, StepContext, config};
+use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +82,7 @@ settings! {
     /// that, relative to the mean over the cutouts; at 0 all weigh the same. Null takes 1, and 0 for inputs under 128 pixels.
     #[schemars(range(min = 0, max = 1))]
     coherence: Option<Schedule> = None,
-    /// What is seen beyond the edge.
+    /// What is seen beyond the edge; along the axes of a `seamless` picture, its opposite side.
     border: Border = Border::Reflect,
     /// What is done to each cutout.
     augment: Vec<Augment> = default_augment(),
@@ -217,6 +218,8 @@ pub struct CutoutSampler {
     pub config: Config,
     /// Decides the random numbers.
     pub seed: u64,
+    /// The axes along which the picture repeats without a seam: cutouts lie across its edges there.
+    pub seamless: Seamless,
     /// About how many bytes the cutouts of a micro-batch may take.
     pub memory: usize,
 }
@@ -247,7 +250,7 @@ impl CutoutSampler {
             let key = number * 0x1_0000 + index;
             random::rng(self.seed, Purpose::Cutouts, at.clock, key)
         };
-        let cutouts = match tower.shown() {
+        let mut cutouts = match tower.shown() {
             // where a cutout is always the same, more of them tell nothing more
             Shown::Middle => vec![draw.middle(&mut rng(0))],
             Shown::All => vec![draw.all(&mut rng(0))],
@@ -265,12 +268,36 @@ impl CutoutSampler {
                 cutouts
             }
         };
+        if region.is_none() {
+            let [rows, columns] = self.moved([height, width], tower.shown(), at);
+            for cutout in &mut cutouts {
+                cutout.crop.top += rows;
+                cutout.crop.left += columns;
+            }
+        }
         let coherence = coherence::weights(&cutouts, &frame, config.coherence_for(size, t));
-        let mut cutouts = Cutouts::new(cutouts, coherence, size, config.border.into());
+        let border = config.border.into();
+        let mut cutouts =
+            Cutouts::new(cutouts, coherence, size, border).wrapping(self.seamless.axes());
         if let Some(region) = region {
             cutouts.weigh_for(region);
         }
         Ok(cutouts)
+    }
+
+    /// By how many rows and columns the cutouts of a step are moved around a seamless picture of this height and width.
+    ///
+    /// Cutouts move by any number, so that no place is the picture's edge or its middle. A tower that knows single things would smear them:
+    /// it sees two places in turn, in opposite quarters of the picture, as in a half-drop repeat.
+    fn moved(&self, sides: [usize; 2], shown: Shown, at: StepContext) -> [f64; 2] {
+        let rng = &mut random::rng(self.seed, Purpose::Roll, at.clock, 0);
+        let [y, x] = self.seamless.axes();
+        let mut moved = |side: usize, moves: bool| match shown {
+            _ if !moves => 0.0,
+            Shown::Middle => (at.clock % 2 * (side / 2)) as f64 - (side / 4) as f64,
+            Shown::Cutouts | Shown::All => rng.random_range(0..side.max(1)) as f64,
+        };
+        [moved(sides[0], y), moved(sides[1], x)]
     }
 
     /// How many cutouts a tower of that input size is shown: in a region fewer, but not so few that they say little.
@@ -304,5 +331,40 @@ mod tests {
         };
         assert_eq!(of(&given, 64), (Sampler::Full, 0.5));
         assert_eq!(of(&given, 224), (Sampler::Full, 0.5));
+    }
+
+    fn sampler(seamless: Seamless) -> CutoutSampler {
+        CutoutSampler {
+            config: Config::default(),
+            seed: 3,
+            seamless,
+            memory: 0,
+        }
+    }
+
+    #[test]
+    fn cutouts_move_along_seamless_axes_alone_and_together() {
+        let moved = |seamless, shown, clock| {
+            let at = StepContext {
+                step: 0,
+                steps: 9,
+                clock,
+            };
+            sampler(seamless).moved([60, 90], shown, at)
+        };
+        for shown in [Shown::Cutouts, Shown::Middle, Shown::All] {
+            assert_eq!(moved(Seamless::No, shown, 1), [0.0, 0.0]);
+            for clock in 0..20 {
+                let [rows, columns] = moved(Seamless::Both, shown, clock);
+                assert!(rows.abs() < 60.0 && columns.abs() < 90.0);
+                assert_eq!(moved(Seamless::X, shown, clock)[0], 0.0);
+                assert_eq!(moved(Seamless::Y, shown, clock)[1], 0.0);
+            }
+        }
+        let at = |clock| moved(Seamless::Both, Shown::Cutouts, clock);
+        assert_eq!(at(4), moved(Seamless::Both, Shown::All, 4));
+        assert!(at(4) == at(4) && at(4) != at(5));
+        let thing = |clock| moved(Seamless::Both, Shown::Middle, clock);
+        assert_eq!((thing(6), thing(7)), ([-15.0, -22.0], [15.0, 23.0]));
     }
 }

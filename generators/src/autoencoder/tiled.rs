@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use frozen::{Layer, Pullback, add_to};
+use frozen::{Layer, Pad, Pullback, add_to};
 
 /// The smallest tile, in latents a side.
 pub(super) const LEAST: usize = 8;
@@ -17,9 +17,11 @@ pub(super) struct Tiled<L> {
     tile: usize,
     overlap: usize,
     factor: usize,
+    /// Along y and x, whether the picture continues at the opposite side, and tiles lie across its edge.
+    wrap: [bool; 2],
 }
 
-/// One tile: its first latent in both directions, and its size.
+/// One tile: its first latent in both directions, and its size. It may reach over the far edge, to the opposite side.
 #[derive(Clone, Copy)]
 struct Tile {
     y: usize,
@@ -39,28 +41,40 @@ impl<L> Tiled<L> {
             tile,
             overlap: tile.div_ceil(4),
             factor,
+            wrap: [false; 2],
         })
     }
 
-    /// Starts of the tiles along a side of `latents`, the last one ending with it.
-    fn starts(&self, latents: usize) -> Vec<usize> {
+    /// The same, for a picture that continues at the opposite side along the axes that wrap, y and x.
+    pub fn wrapping(self, wrap: [bool; 2]) -> Self {
+        Self { wrap, ..self }
+    }
+
+    /// Starts of the tiles along a side of `latents`: the last one ends with it, or overlaps with the first where it wraps.
+    fn starts(&self, latents: usize, wraps: bool) -> Vec<usize> {
         if latents <= self.tile {
             return vec![0];
         }
-        let count = (latents - self.overlap).div_ceil(self.tile - self.overlap);
+        let step = self.tile - self.overlap;
+        if wraps {
+            let count = latents.div_ceil(step);
+            return (0..count).map(|i| i * latents / count).collect();
+        }
+        let count = (latents - self.overlap).div_ceil(step);
         let rest = latents - self.tile;
         (0..count).map(|i| i * rest / (count - 1)).collect()
     }
 
     /// How much each pixel along a tile's side counts: rising over the overlap at an end that is not the picture's. [`Tiled::shares`]
     /// normalises the weights of neighbours.
-    fn ramp(&self, start: usize, size: usize, latents: usize) -> Vec<f32> {
+    fn ramp(&self, start: usize, size: usize, latents: usize, wraps: bool) -> Vec<f32> {
         let (pixels, overlap) = (size * self.factor, self.overlap * self.factor);
+        let wraps = wraps && size < latents;
         (0..pixels)
             .map(|i| {
                 let rise = |distance: usize| ((distance as f32 + 0.5) / overlap as f32).min(1.0);
-                let low = if start > 0 { rise(i) } else { 1.0 };
-                let high = if start + size < latents {
+                let low = if wraps || start > 0 { rise(i) } else { 1.0 };
+                let high = if wraps || start + size < latents {
                     rise(pixels - 1 - i)
                 } else {
                     1.0
@@ -71,20 +85,21 @@ impl<L> Tiled<L> {
     }
 
     /// For each tile along a side, the share of each of its pixels.
-    fn shares(&self, starts: &[usize], latents: usize) -> Vec<Vec<f32>> {
+    fn shares(&self, starts: &[usize], latents: usize, wraps: bool) -> Vec<Vec<f32>> {
         let size = self.tile.min(latents);
-        let mut sum = vec![0.0; latents * self.factor];
+        let pixels = latents * self.factor;
+        let mut sum = vec![0.0; pixels];
         let mut ramps: Vec<Vec<f32>> = (starts.iter())
-            .map(|&start| self.ramp(start, size, latents))
+            .map(|&start| self.ramp(start, size, latents, wraps))
             .collect();
         for (&start, ramp) in starts.iter().zip(&ramps) {
-            for (sum, share) in sum[start * self.factor..].iter_mut().zip(ramp) {
-                *sum += share;
+            for (i, share) in ramp.iter().enumerate() {
+                sum[(start * self.factor + i) % pixels] += share;
             }
         }
         for (&start, ramp) in starts.iter().zip(&mut ramps) {
-            for (share, sum) in ramp.iter_mut().zip(&sum[start * self.factor..]) {
-                *share /= sum;
+            for (i, share) in ramp.iter_mut().enumerate() {
+                *share /= sum[(start * self.factor + i) % pixels];
             }
         }
         ramps
@@ -93,9 +108,10 @@ impl<L> Tiled<L> {
     /// The tiles, each with the share of its pixels, `[1, 1, h, w]`.
     fn plan(&self, latents: &Tensor) -> Result<Vec<(Tile, Tensor)>> {
         let (_, _, h, w) = latents.dims4()?;
-        let (rows, columns) = (self.starts(h), self.starts(w));
-        let down = self.shares(&rows, h);
-        let along = self.shares(&columns, w);
+        let [wraps_y, wraps_x] = self.wrap;
+        let (rows, columns) = (self.starts(h, wraps_y), self.starts(w, wraps_x));
+        let down = self.shares(&rows, h, wraps_y);
+        let along = self.shares(&columns, w, wraps_x);
         let (h, w) = (self.tile.min(h), self.tile.min(w));
         let mut plan = vec![];
         for (&y, down) in rows.iter().zip(&down) {
@@ -145,8 +161,15 @@ impl<L: Layer + 'static> Layer for Tiled<L> {
 impl Tile {
     /// This part of latents, or of a picture whose pixels are `factor` a latent.
     fn of(&self, x: &Tensor, factor: usize) -> Result<Tensor> {
-        x.narrow(2, self.y * factor, self.h * factor)?
-            .narrow(3, self.x * factor, self.w * factor)?
+        let (_, _, h, w) = x.dims4()?;
+        let (y, from_left) = (self.y * factor, self.x * factor);
+        let (rows, columns) = (self.h * factor, self.w * factor);
+        // over the edge, to the opposite side
+        let below = (y + rows).saturating_sub(h);
+        let right = (from_left + columns).saturating_sub(w);
+        let x = Pad::new([0, below], [0, right], [true; 2]).eval(x)?;
+        x.narrow(2, y, rows)?
+            .narrow(3, from_left, columns)?
             .contiguous()
     }
 
@@ -154,9 +177,21 @@ impl Tile {
     fn placed(&self, part: &Tensor, (h, w): (usize, usize), factor: usize) -> Result<Tensor> {
         let (y, x) = (self.y * factor, self.x * factor);
         let (_, _, ph, pw) = part.dims4()?;
-        part.pad_with_zeros(2, y, h - y - ph)?
-            .pad_with_zeros(3, x, w - x - pw)
+        let placed = part
+            .pad_with_zeros(2, y, h.saturating_sub(y + ph))?
+            .pad_with_zeros(3, x, w.saturating_sub(x + pw))?;
+        folded(&folded(&placed, 2, h)?, 3, w)
     }
+}
+
+/// `x` with what lies beyond `size` along a dimension added at its beginning.
+fn folded(x: &Tensor, dim: usize, size: usize) -> Result<Tensor> {
+    let over = x.dim(dim)? - size;
+    if over == 0 {
+        return Ok(x.clone());
+    }
+    let first = x.narrow(dim, size, over)?;
+    x.narrow(dim, 0, size)? + first.pad_with_zeros(dim, 0, size - over)?
 }
 
 #[cfg(test)]
@@ -186,6 +221,29 @@ mod tests {
             let grad = image.affine(3.0, 0.5)?;
             let expected = whole.vjp(&z)?.1(&grad)?;
             assert!(distance(&pull(&grad)?, &expected)? < 1e-5, "{h} x {w}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn tiles_across_the_edge_of_a_picture_that_wraps_make_up_the_whole() -> Result<()> {
+        for (h, w) in [(3, 4), (9, 8), (8, 21), (30, 17)] {
+            for wrap in [[true, true], [true, false], [false, true]] {
+                let whole = UpsampleNearest::new(2)?;
+                let tiled = Tiled::new(Arc::new(whole), 8, 2)?.wrapping(wrap);
+                let z = latents(h, w)?;
+                let (image, pull) = tiled.vjp(&z)?;
+                assert!(
+                    distance(&image, &whole.eval(&z)?)? < 1e-6,
+                    "{h} x {w} {wrap:?}"
+                );
+                let grad = image.affine(3.0, 0.5)?;
+                let expected = whole.vjp(&z)?.1(&grad)?;
+                assert!(
+                    distance(&pull(&grad)?, &expected)? < 1e-5,
+                    "{h} x {w} {wrap:?}"
+                );
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 use super::layers::SoftClamp;
 use super::{Autoencoder, AutoencoderError, Layout};
-use crate::layers::conv;
+use crate::layers::{Loaded, conv};
 
 /// The latents' soft clamp.
 const LIMIT: f64 = 3.0;
@@ -29,13 +29,14 @@ pub(super) fn read(
     layout: Layout,
     checkpoint: &Checkpoint,
     encoder: Option<&Checkpoint>,
+    wrap: [bool; 2],
     device: &Device,
 ) -> Result<Autoencoder, AutoencoderError> {
     let inner = |half: &str| match layout {
         Layout::DiffusersTiny => format!("{half}.layers."),
         _ => String::new(),
     };
-    let sequence = Sequence::new(Branch::root(checkpoint, device), inner("decoder"));
+    let sequence = Sequence::new(Branch::root(checkpoint, device), inner("decoder"), wrap);
     let (decoder, sizes) = sequence.decoder()?;
     let encoder = match (layout, encoder) {
         (Layout::Taesd, None) => None,
@@ -48,7 +49,7 @@ pub(super) fn read(
     let encoder = match encoder {
         None => None,
         Some(checkpoint) => {
-            let sequence = Sequence::new(Branch::root(checkpoint, device), inner("encoder"));
+            let sequence = Sequence::new(Branch::root(checkpoint, device), inner("encoder"), wrap);
             let (encoder, factor) = sequence.encoder(sizes.latent)?;
             if factor != sizes.factor {
                 return Err(AutoencoderError::Unknown {
@@ -70,6 +71,7 @@ pub(super) fn read(
         factor: sizes.factor,
         channels: sizes.latent,
         bytes_per_pixel: sizes.bytes_per_pixel,
+        wrap,
         warnings: vec![],
     })
 }
@@ -86,10 +88,11 @@ struct Sequence<'a> {
     prefix: String,
     /// The numbers that have tensors.
     numbers: BTreeSet<usize>,
+    wrap: [bool; 2],
 }
 
 impl<'a> Sequence<'a> {
-    fn new(weights: Branch<'a>, prefix: String) -> Self {
+    fn new(weights: Branch<'a>, prefix: String, wrap: [bool; 2]) -> Self {
         let numbers = weights.checkpoint().keys().filter_map(|key| {
             let rest = key.strip_prefix(&prefix)?;
             rest.split('.').next()?.parse().ok()
@@ -98,6 +101,7 @@ impl<'a> Sequence<'a> {
             weights,
             numbers: numbers.collect(),
             prefix,
+            wrap,
         }
     }
 
@@ -141,14 +145,15 @@ impl<'a> Sequence<'a> {
             padding: 1,
             ..Conv2dOptions::default()
         };
-        Ok((Box::new(Conv2d::new(weight, bias, options)?), outputs))
+        let conv = Conv2d::new(weight, bias, options)?.wrapping(self.wrap);
+        Ok((Box::new(conv), outputs))
     }
 
     fn block(&self, name: &str, inputs: usize) -> Result<(Box<dyn Layer>, usize), CheckpointError> {
         let (_, outputs) = self.channels(&format!("{name}.conv.0"))?;
         let conv = |i: usize, inputs: usize| {
             let name = format!("{name}.conv.{i}");
-            conv(self.weights, &name, [inputs, outputs], 3)
+            Loaded::Ok(conv(self.weights, &name, [inputs, outputs], 3)?.wrapping(self.wrap))
         };
         let branch = Chain::new(vec![
             Box::new(conv(0, inputs)?),

@@ -1,7 +1,7 @@
 //! The convolutional encoder and decoder of VQGAN (Esser et al. 2021, appendix A), which latent diffusion took over.
 
 use frozen::{
-    Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Parallel, Residual, SelfAttention,
+    Chain, Conv2d, Conv2dOptions, GroupNorm, Layer, Linear, Pad, Parallel, Residual, SelfAttention,
     UpsampleNearest,
 };
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
@@ -9,9 +9,7 @@ use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 use super::layers::FirstChannels;
 use super::names::{Half, Names, codebook};
 use super::{Affine, AutoencoderError, Config, Layout};
-use crate::layers::{
-    Loaded, Norm, NormStyle, OverPixels, PadEnd, conv, conv_with, linear, linear_of_conv,
-};
+use crate::layers::{Loaded, Norm, NormStyle, OverPixels, conv, conv_with, linear, linear_of_conv};
 
 /// Of every group norm in both frameworks.
 const EPS: f64 = 1e-6;
@@ -256,15 +254,23 @@ struct Reader<'a> {
     names: &'a Names,
     half: Half,
     groups: usize,
+    wrap: [bool; 2],
 }
 
 impl<'a> Reader<'a> {
-    fn new(weights: Branch<'a>, names: &'a Names, half: Half, config: &VqganConfig) -> Self {
+    fn new(
+        weights: Branch<'a>,
+        names: &'a Names,
+        half: Half,
+        config: &VqganConfig,
+        wrap: [bool; 2],
+    ) -> Self {
         Self {
             weights,
             names,
             half,
             groups: config.groups,
+            wrap,
         }
     }
 
@@ -337,14 +343,19 @@ impl<'a> Reader<'a> {
     }
 
     fn conv(&self, name: &str, channels: [usize; 2], kernel: usize) -> Loaded<Conv2d> {
-        conv(self.weights, name, channels, kernel)
+        Ok(conv(self.weights, name, channels, kernel)?.wrapping(self.wrap))
     }
 }
 
 /// Pictures in 0..=1 to latents, not yet quantised.
-pub(super) fn encoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) -> Loaded<Chain> {
+pub(super) fn encoder(
+    weights: Branch<'_>,
+    names: &Names,
+    config: &VqganConfig,
+    wrap: [bool; 2],
+) -> Loaded<Chain> {
     let half = Half::Encoder;
-    let reader = Reader::new(weights, names, half, config);
+    let reader = Reader::new(weights, names, half, config, wrap);
     let levels = config.levels.len();
     let mut chain: Vec<Box<dyn Layer>> = vec![];
     if config.symmetric {
@@ -372,7 +383,8 @@ pub(super) fn encoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) 
                 ..Conv2dOptions::default()
             };
             let name = names.resize(half, (level, levels));
-            chain.push(Box::new(PadEnd));
+            // what both frameworks put in front of the convolution that halves the sides
+            chain.push(Box::new(Pad::new([0, 1], [0, 1], wrap)));
             let square = [channels, channels];
             chain.push(Box::new(conv_with(weights, &name, square, 3, options)?));
         }
@@ -397,9 +409,14 @@ pub(super) fn encoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) 
 }
 
 /// Latents to pictures, about 0..=1.
-pub(super) fn decoder(weights: Branch<'_>, names: &Names, config: &VqganConfig) -> Loaded<Chain> {
+pub(super) fn decoder(
+    weights: Branch<'_>,
+    names: &Names,
+    config: &VqganConfig,
+    wrap: [bool; 2],
+) -> Loaded<Chain> {
     let half = Half::Decoder;
-    let reader = Reader::new(weights, names, half, config);
+    let reader = Reader::new(weights, names, half, config, wrap);
     let levels = config.levels.len();
     let mut chain: Vec<Box<dyn Layer>> = vec![];
     if let Some(scaled) = affine(1.0 / config.scale, config.shift) {

@@ -35,6 +35,8 @@ pub(super) struct ResnetStyle {
     pub time: usize,
     /// Whether the time scales and shifts the second normalisation, or is added before it.
     pub scale_shift: bool,
+    /// Along y and x, whether convolutions wrap around.
+    pub wrap: [bool; 2],
 }
 
 /// Two convolutions with a shortcut; the time's embedding is added between them.
@@ -47,6 +49,7 @@ pub(super) struct Resnet {
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
     scale_shift: bool,
+    wrap: [bool; 2],
     resize: Option<Resize>,
     /// What the sum is divided by.
     divisor: f64,
@@ -73,11 +76,12 @@ impl Resnet {
             conv1_bias: weights.get(&name("conv1.bias"), &[output])?,
             time: linear(weights, &name("time_emb_proj"), [style.time, time])?,
             norm2: Norm::load(weights, &name("norm2"), output, style.norm)?,
-            conv2: conv(weights, &name("conv2"), [output, output], 3)?,
+            conv2: conv(weights, &name("conv2"), [output, output], 3)?.wrapping(style.wrap),
             shortcut: (input != output)
                 .then(|| conv(weights, &name("conv_shortcut"), [input, output], 1))
                 .transpose()?,
             scale_shift: style.scale_shift,
+            wrap: style.wrap,
             resize,
             divisor,
         })
@@ -104,7 +108,8 @@ impl Resnet {
             padding: 1,
             ..Conv2dOptions::default()
         };
-        let conv1 = Conv2d::new(self.conv1_weight.clone(), Some(bias), options)?;
+        let conv1 =
+            Conv2d::new(self.conv1_weight.clone(), Some(bias), options)?.wrapping(self.wrap);
         let mut branch: Vec<Box<dyn Layer>> =
             vec![Box::new(self.norm1.layer()?), Box::new(Activation::Silu)];
         let mut shortcut: Vec<Box<dyn Layer>> = vec![];

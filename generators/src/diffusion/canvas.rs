@@ -87,6 +87,8 @@ pub(crate) struct Canvas {
     size: [usize; 2],
     /// Width and height of the picture as the network makes it.
     inner: [usize; 2],
+    /// Along y and x, whether the picture continues at the opposite side.
+    wrap: [bool; 2],
 }
 
 impl Canvas {
@@ -109,7 +111,12 @@ impl Canvas {
                 asked[0], asked[1], inner[0], inner[1], size[0], size[1]
             ));
         }
-        Ok(Self { space, size, inner })
+        Ok(Self {
+            space,
+            size,
+            inner,
+            wrap: context.seamless.axes(),
+        })
     }
 
     /// Width and height of the picture.
@@ -134,8 +141,7 @@ impl Canvas {
         if self.inner == self.size {
             return Ok((shown, pull));
         }
-        let [width, height] = self.size;
-        let resize = Resample::new(height, width, Filter::Bicubic, true)?;
+        let resize = self.resize(self.size)?;
         let Some(pull) = pull else {
             return Ok((resize.eval(&shown)?, None));
         };
@@ -145,11 +151,13 @@ impl Canvas {
 
     /// A picture `[1, 3, height, width]` of its size, in 0..=1, as the network has it.
     pub fn read(&self, image: &Tensor) -> Result<Tensor> {
-        let [width, height] = self.inner;
         if self.inner == self.size {
             return self.space.read(image);
         }
-        let resize = Resample::new(height, width, Filter::Bicubic, true)?;
-        self.space.read(&resize.eval(image)?)
+        self.space.read(&self.resize(self.inner)?.eval(image)?)
+    }
+
+    fn resize(&self, [width, height]: [usize; 2]) -> Result<Resample> {
+        Ok(Resample::new(height, width, Filter::Bicubic, true)?.wrapping(self.wrap))
     }
 }

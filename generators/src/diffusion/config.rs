@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use phantasia_core::check::Checker;
-use phantasia_core::{Schedule, StepOrPercent};
+use phantasia_core::{Schedule, Seamless, StepOrPercent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{ASYMMETRIC, is_conditional, load};
 use super::{Denoiser, Diffusion, LoadOptions, Sampler, Space, Spacing, TextGuidance};
-use super::{is_conditional, load};
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
@@ -89,6 +89,7 @@ impl Build for Config {
         let loading = LoadOptions {
             recompute: self.gradient_checkpointing,
             clip: self.clip_sample,
+            seamless: context.seamless,
         };
         let failure = || format!("cannot load the diffusion model `{}`", self.model);
         let (model, space) = if is_conditional(&folder).with_context(failure)? {
@@ -129,6 +130,12 @@ impl Build for Config {
         if let Some(size) = self.resolution {
             checker.pixels("resolution", size);
         }
+    }
+
+    fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
+
+    fn check_symmetry(&self, checker: &mut Checker) {
+        checker.invalid("kind", ASYMMETRIC);
     }
 
     fn remedies_for_flatness(&self, _: usize, key: &dyn Fn(&str) -> String) -> Vec<String> {

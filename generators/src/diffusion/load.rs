@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
+use phantasia_core::Seamless;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use weights::checkpoint::Checkpoint;
@@ -112,12 +113,15 @@ impl SchedulerConfig {
 }
 
 /// How a model is loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
-    /// See [`UNet::new`].
+    /// Whether a gradient keeps the inputs of the network's blocks alone and computes what is in them again: less memory, and about a third
+    /// more time.
     pub recompute: bool,
     /// Whether predicted images are clamped to their range; `None` takes the scheduler's setting.
     pub clip: Option<bool>,
+    /// The axes along which its pictures repeat without a seam: convolutions wrap around.
+    pub seamless: Seamless,
 }
 
 /// Loads an unconditional model from a folder: a pipeline of diffusers (`unet/` and `scheduler/`), or one folder that holds
@@ -223,7 +227,7 @@ pub(super) fn network(folder: &Path, options: LoadOptions, device: &Device) -> L
         UNetConfig::parse(&text(&path)?).map_err(|source| ModelError::Json { path, source })?;
     let mut checkpoint = Checkpoint::open(&weights)?;
     checkpoint.locate(&[MARK])?;
-    UNet::new(config, &checkpoint, device, options.recompute)
+    UNet::new(config, &checkpoint, device, options)
 }
 
 /// What every configuration of diffusers begins with.

@@ -41,7 +41,8 @@ impl StableDiffusion {
         let scheduler = scheduler(folder)?;
         let (levels, prediction) = (scheduler.levels()?, scheduler.prediction()?);
         let own = folder.join("vae");
-        let autoencoder = Autoencoder::open(autoencoder.unwrap_or(&own), device)?;
+        let autoencoder =
+            Autoencoder::open_seamless(autoencoder.unwrap_or(&own), options.seamless, device)?;
         let unet = network(folder, options, device)?;
         let (positive, found) = (unet.config().in_channels, autoencoder.channels());
         if positive != found {

@@ -7,7 +7,7 @@ mod config;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, bail};
-use frozen::{Activation, Chain, Conv2d, Layer, Linear, Pullback, UpsampleNearest};
+use frozen::{Activation, Chain, Conv2d, Layer, Linear, Pad, Pullback, UpsampleNearest};
 use weights::checkpoint::{Branch, Checkpoint, Scope};
 
 pub(super) use config::{CONDITIONAL, UNCONDITIONAL};
@@ -17,8 +17,9 @@ use self::build::Builder;
 use super::blocks::{PixelAttention, Resnet, ResnetStyle, check_image, joined, side_by_side};
 use super::denoise::Network;
 use super::error::{Loaded, ModelError};
+use super::load::LoadOptions;
 use super::transformer::Transformer;
-use crate::layers::{Norm, NormStyle, PadEnd, conv, linear};
+use crate::layers::{Norm, NormStyle, conv, linear};
 
 /// A part of the network between two skips.
 enum Unit {
@@ -29,8 +30,8 @@ enum Unit {
     Resize(Resnet),
     Down {
         conv: Conv2d,
-        /// Whether zeros are added below and on the right first.
-        pad: bool,
+        /// The row below and the column on the right that are added first.
+        pad: Option<Pad>,
     },
     Up(Conv2d),
 }
@@ -65,10 +66,9 @@ impl Unit {
             Self::Resize(resnet) => resnet.at(time)?,
             Self::Down { conv, pad } => {
                 let conv = Box::new(conv.clone());
-                if *pad {
-                    Box::new(Chain::new(vec![Box::new(PadEnd), conv]))
-                } else {
-                    conv
+                match *pad {
+                    Some(pad) => Box::new(Chain::new(vec![Box::new(pad), conv])),
+                    None => conv,
                 }
             }
             Self::Up(conv) => Box::new(Chain::new(vec![
@@ -101,16 +101,13 @@ pub(super) const MARK: &str = "time_embedding.linear_1.weight";
 impl UNet {
     /// The network of that configuration, with the weights of a checkpoint under diffusers' names.
     ///
-    /// With `recompute` a gradient keeps the inputs of the blocks alone and computes what is in them again: less memory, and about
-    /// a third more time.
-    ///
     /// # Errors
     /// Where the configuration requires something that is not supported, or the weights do not match it: tensors are missing or left over.
     pub fn new(
         config: UNetConfig,
         checkpoint: &Checkpoint,
         device: &Device,
-        recompute: bool,
+        options: LoadOptions,
     ) -> Loaded<Self> {
         if let Some(what) = config.unsupported() {
             return Err(ModelError::Unsupported(what));
@@ -127,6 +124,7 @@ impl UNet {
             norm,
             time,
             scale_shift: config.resnet_time_scale_shift == "scale_shift",
+            wrap: options.seamless.axes(),
         };
         let builder = Builder {
             weights,
@@ -138,7 +136,7 @@ impl UNet {
         let mut unet = Self {
             time1,
             time2: linear(weights, "time_embedding.linear_2", [time, time])?,
-            conv_in: conv(weights, "conv_in", [config.in_channels, first], 3)?,
+            conv_in: conv(weights, "conv_in", [config.in_channels, first], 3)?.wrapping(style.wrap),
             down: builder.down()?,
             middle: match config.mid_block_type {
                 Some(_) => builder.middle(last)?,
@@ -146,9 +144,10 @@ impl UNet {
             },
             up: builder.up()?,
             norm_out: Norm::load(weights, "conv_norm_out", first, norm)?,
-            conv_out: conv(weights, "conv_out", [first, config.out_channels], 3)?,
+            conv_out: conv(weights, "conv_out", [first, config.out_channels], 3)?
+                .wrapping(style.wrap),
             config,
-            recompute,
+            recompute: options.recompute,
             warnings: vec![],
         };
         unet.warnings = checkpoint.finish(Scope::All, &[])?;

@@ -22,7 +22,15 @@ fn config(optimizer: OptimizerKind) -> Config {
 }
 
 fn start(config: &Config, seed: u64) -> Result<Pyramid> {
-    Pyramid::new(config, &BuildContext::new(SIZE, 10, seed, &Device::Cpu))
+    start_seamless(config, seed, Seamless::No)
+}
+
+fn start_seamless(config: &Config, seed: u64, seamless: Seamless) -> Result<Pyramid> {
+    let context = BuildContext {
+        seamless,
+        ..BuildContext::new(SIZE, 10, seed, &Device::Cpu)
+    };
+    Pyramid::new(config, &context)
 }
 
 fn grad(pyramid: &Pyramid) -> Result<Tensor> {
@@ -39,12 +47,18 @@ fn loss(pyramid: &mut Pyramid) -> Result<f64> {
 
 #[test]
 fn the_gradient_of_every_layer_matches_finite_differences() -> Result<()> {
-    for squash in [Squash::Sigmoid, Squash::Tanh, Squash::Clamp] {
+    for (squash, seamless) in [
+        (Squash::Sigmoid, Seamless::No),
+        (Squash::Tanh, Seamless::No),
+        (Squash::Clamp, Seamless::No),
+        (Squash::Clamp, Seamless::Both),
+        (Squash::Clamp, Seamless::X),
+    ] {
         let mut config = config(OptimizerKind::Sgd);
         config.squash = squash;
         config.noise = 0.1;
         config.lr = Schedule::from(1.0);
-        let mut pyramid = start(&config, 3)?;
+        let mut pyramid = start_seamless(&config, 3, seamless)?;
         let before: Vec<Tensor> = (pyramid.parameters().iter())
             .map(|p| p.as_detached_tensor().copy())
             .collect::<Result<_>>()?;
@@ -87,13 +101,16 @@ fn an_init_image_is_the_first_render() -> Result<()> {
             .map(|i| 0.5 + 0.45 * (0.7 * i as f32).sin())
             .collect();
         let init = Tensor::from_vec(values, (1, 3, 9, 13), &Device::Cpu)?;
-        let context = BuildContext {
-            init: Some(&init),
-            ..BuildContext::new(SIZE, 10, 3, &Device::Cpu)
-        };
-        let mut pyramid = Pyramid::new(&config, &context)?;
-        let off = (pyramid.render()? - &init)?.abs()?.max_all()?;
-        assert!(off.to_scalar::<f32>()? < 1e-5, "{squash:?}");
+        for seamless in [Seamless::No, Seamless::Both] {
+            let context = BuildContext {
+                init: Some(&init),
+                seamless,
+                ..BuildContext::new(SIZE, 10, 3, &Device::Cpu)
+            };
+            let mut pyramid = Pyramid::new(&config, &context)?;
+            let off = (pyramid.render()? - &init)?.abs()?.max_all()?;
+            assert!(off.to_scalar::<f32>()? < 1e-5, "{squash:?} {seamless:?}");
+        }
     }
     Ok(())
 }
@@ -180,4 +197,38 @@ fn all_sides_are_thinned_to_a_geometric_series() {
     assert!(many.len() <= Config::DENSE && many.len() > 20);
     assert_eq!((many[0], many[many.len() - 1]), (1, 512));
     assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+/// Layers that are rolled by whole cells become the rolled picture.
+#[test]
+fn the_layers_of_a_seamless_picture_roll_with_it() -> Result<()> {
+    let mut config = config(OptimizerKind::Sgd);
+    config.sides = Some(Sides::List(vec![2, 4, 8]));
+    for filter in [Filter::Bilinear, Filter::Bicubic] {
+        config.filter = filter;
+        for seamless in [Seamless::No, Seamless::X, Seamless::Y, Seamless::Both] {
+            let context = BuildContext {
+                seamless,
+                ..BuildContext::new([16, 16], 10, 3, &Device::Cpu)
+            };
+            let mut pyramid = Pyramid::new(&config, &context)?;
+            let before = pyramid.render()?;
+            let start: Vec<Tensor> = (pyramid.parameters().iter())
+                .map(|p| p.as_detached_tensor().copy())
+                .collect::<Result<_>>()?;
+            for (dim, wraps) in [(2, seamless.axes()[0]), (3, seamless.axes()[1])] {
+                for ((parameter, start), cells) in
+                    pyramid.parameters().iter().zip(&start).zip([1, 2, 4])
+                {
+                    parameter.set(&start.roll(cells, dim)?)?;
+                }
+                let off = (pyramid.render()? - before.roll(8, dim)?)?
+                    .abs()?
+                    .max_all()?;
+                let off = off.to_scalar::<f32>()?;
+                assert_eq!(off < 1e-5, wraps, "{filter:?} {seamless:?} {dim}: {off}");
+            }
+        }
+    }
+    Ok(())
 }

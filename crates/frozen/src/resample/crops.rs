@@ -34,7 +34,8 @@ pub struct Crops {
     crops: Arc<[Crop]>,
     size: [usize; 2],
     filter: Filter,
-    border: Border,
+    /// Along y and x.
+    borders: [Border; 2],
 }
 
 /// Crops that reach further are a mistake, and would take a weight for every pixel in between.
@@ -73,8 +74,19 @@ impl Crops {
             crops: crops.into(),
             size: [out_h, out_w],
             filter,
-            border,
+            borders: [border; 2],
         })
+    }
+
+    /// The same, where along the axes that wrap, y and x, the image continues at the opposite side ([`Border::Wrap`]).
+    #[must_use]
+    pub fn wrapping(mut self, wrap: [bool; 2]) -> Self {
+        for (border, wraps) in self.borders.iter_mut().zip(wrap) {
+            if wraps {
+                *border = Border::Wrap;
+            }
+        }
+        self
     }
 
     fn plans(&self, x: &Tensor) -> Result<(Vec<Plan>, [usize; 3])> {
@@ -88,11 +100,13 @@ impl Crops {
             bail!("Crops: the image is empty, {:?}", x.shape());
         }
         let plans = self.crops.iter().map(|crop| {
-            let span =
-                |start, extent, len, out| self.filter.span(start, extent, len, out, self.border);
-            let x = span(crop.left, crop.width, w, self.size[1]);
+            let span = |axis: usize, start, extent, len| {
+                let (out, border) = (self.size[axis], self.borders[axis]);
+                self.filter.span(start, extent, len, out, border)
+            };
+            let x = span(1, crop.left, crop.width, w);
             Plan::new(
-                span(crop.top, crop.height, h, self.size[0]),
+                span(0, crop.top, crop.height, h),
                 if crop.flip { x.reversed() } else { x },
             )
         });

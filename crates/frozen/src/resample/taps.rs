@@ -74,8 +74,11 @@ impl Filter {
         }
     }
 
-    /// A whole side of `len` pixels resized to `out`.
-    pub(super) fn resize(self, len: usize, out: usize, antialias: bool) -> Taps {
+    /// A whole side of `len` pixels resized to `out`. Where it wraps, the filter reads on at the opposite end.
+    pub(super) fn resize(self, len: usize, out: usize, antialias: bool, wraps: bool) -> Taps {
+        if antialias && wraps {
+            return self.span(0.0, len as f64, len, out, Border::Wrap);
+        }
         let scale = len as f64 / out as f64;
         if antialias {
             let bounds = 0..len as i64;
@@ -88,7 +91,8 @@ impl Filter {
                 )
             });
         }
-        Taps::new(len, out, Border::Edge, |i| {
+        let border = if wraps { Border::Wrap } else { Border::Edge };
+        Taps::new(len, out, border, |i| {
             // No wider than the filter, whatever the factor, and the pixels on both sides of the point even where
             // their weight is zero.
             self.around(scale * (i as f64 + 0.5), 1.0, -0.75, None)

@@ -1,7 +1,7 @@
 //! The terms of the image's own values, each by its gradient and by what it is for.
 
 use candle_core::{DType, Device, Tensor};
-use phantasia_core::{Schedule, StepContext};
+use phantasia_core::{Schedule, Seamless, StepContext};
 
 use super::*;
 
@@ -14,7 +14,13 @@ fn image() -> Tensor {
 }
 
 fn build(terms: &Terms) -> Vec<Box<dyn Term>> {
-    terms.build(&mut TermContext::default()).expect("terms")
+    build_seamless(terms, Seamless::No)
+}
+
+fn build_seamless(terms: &Terms, seamless: Seamless) -> Vec<Box<dyn Term>> {
+    let mut context = TermContext::default();
+    context.seamless = seamless;
+    terms.build(&mut context).expect("terms")
 }
 
 fn loss(terms: &Terms, image: &Tensor) -> Result<f64> {
@@ -41,7 +47,14 @@ fn gradients_match_finite_differences() -> Result<()> {
         names,
         ["total_variation", "range", "saturation", "mean", "contrast"]
     );
-    for mut term in terms {
+    let variation = Terms {
+        total_variation: total_variation::Config(1.0.into()),
+        ..Terms::default()
+    };
+    let wrapped = [Seamless::Both, Seamless::X, Seamless::Y]
+        .into_iter()
+        .flat_map(|seamless| build_seamless(&variation, seamless));
+    for mut term in terms.into_iter().chain(wrapped) {
         let x = image();
         let grad = term
             .evaluate(&x, at)?
@@ -85,6 +98,31 @@ fn an_even_colour_has_no_contrast_however_far_its_channels_lie_apart() -> Result
         3,
     )?;
     assert!(loss(&terms, &halves)? < 1e-6);
+    Ok(())
+}
+
+/// Of a picture that repeats, each pixel has a neighbour, so that where it begins makes no difference.
+#[test]
+fn the_variation_of_a_seamless_picture_is_that_of_the_rolled_one() -> Result<()> {
+    let terms = Terms {
+        total_variation: total_variation::Config(1.0.into()),
+        ..Terms::default()
+    };
+    let at = StepContext::new(0, 1);
+    for (seamless, axis, same) in [
+        (Seamless::No, 3, false),
+        (Seamless::X, 3, true),
+        (Seamless::X, 2, false),
+        (Seamless::Y, 2, true),
+        (Seamless::Both, 2, true),
+        (Seamless::Both, 3, true),
+    ] {
+        let mut term = build_seamless(&terms, seamless).remove(0);
+        let mut loss = |image: &Tensor| Ok::<_, anyhow::Error>(term.evaluate(image, at)?.loss);
+        let (x, rolled) = (image(), image().roll(1, axis)?);
+        let off = (loss(&x)? - loss(&rolled)?).abs();
+        assert_eq!(off < 1e-12, same, "{seamless:?} {axis}: {off}");
+    }
     Ok(())
 }
 

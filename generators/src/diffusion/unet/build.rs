@@ -1,6 +1,6 @@
 //! A U-Net's parts from a checkpoint.
 
-use frozen::Conv2dOptions;
+use frozen::{Conv2dOptions, Pad};
 use weights::checkpoint::Branch;
 
 use super::config::{AttentionKind, BlockKind, UNetConfig};
@@ -93,9 +93,10 @@ impl Builder<'_> {
                     groups: 1,
                 };
                 let key = format!("{key}.conv");
+                let wrap = self.style.wrap;
                 Unit::Down {
-                    conv: conv_with(self.weights, &key, [width, width], 3, options)?,
-                    pad: config.downsample_padding == 0,
+                    conv: conv_with(self.weights, &key, [width, width], 3, options)?.wrapping(wrap),
+                    pad: (config.downsample_padding == 0).then(|| Pad::new([0, 1], [0, 1], wrap)),
                 }
             });
         }
@@ -166,7 +167,7 @@ impl Builder<'_> {
                 Unit::Resize(self.resnet(&key, [width, width], Some(Resize::Double))?)
             } else {
                 let key = format!("{key}.conv");
-                Unit::Up(conv(self.weights, &key, [width, width], 3)?)
+                Unit::Up(conv(self.weights, &key, [width, width], 3)?.wrapping(self.style.wrap))
             };
             units.push((unit, false));
         }
