@@ -230,8 +230,10 @@ impl Recipe {
         self.all_prompts()
             .into_iter()
             .flat_map(|(path, prompts)| {
-                (prompts.iter().enumerate()).filter_map(move |(index, prompt)| {
-                    Some((format!("{path}.{index}.text"), prompt.text.as_deref()?))
+                (prompts.iter().enumerate()).flat_map(move |(index, prompt)| {
+                    let texts = prompt.texts_with_paths().into_iter();
+                    let path = format!("{path}.{index}");
+                    texts.map(move |(key, text)| (format!("{path}.{key}"), text))
                 })
             })
             .collect()

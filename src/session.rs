@@ -99,6 +99,14 @@ impl Mask {
     }
 }
 
+/// What a restart replaced.
+struct Replaced {
+    segment: Segment,
+    generator: State,
+    /// The picture that the segment started from, if that is not the recipe's `init`.
+    base: Option<Tensor>,
+}
+
 /// A render in progress.
 pub struct Session {
     generator: Box<dyn Generator>,
@@ -116,7 +124,9 @@ pub struct Session {
     timeline: Vec<Edit>,
     /// The edits that take the last ones back, in the order of those.
     undo: Vec<Edit>,
-    before_restart: Option<(Segment, State)>,
+    /// The picture that the present segment started from, if that is not the recipe's `init`.
+    base: Option<Tensor>,
+    before_restart: Option<Replaced>,
     /// The last picture with a finite gradient.
     last_finite: Option<Tensor>,
 }
@@ -128,6 +138,8 @@ pub struct Session {
 pub fn objective(recipe: &Recipe, device: &Device) -> Result<Objective> {
     let mut backend = RecipeBackend::new(recipe, device, &SessionOptions::default())?;
     let begin = backend.stage_edit(0);
+    let init = backend.init()?;
+    backend.set_base(init.as_ref());
     backend.apply(&begin)?;
     Ok(Objective::new(backend.terms()?))
 }
@@ -179,6 +191,7 @@ impl Session {
         let segment = Segment::new(0, 0, backend.steps(0), init.is_some());
         // the generator may ask for losses
         let edit = backend.stage_edit(0);
+        backend.set_base(init.as_ref());
         backend.apply(&edit)?;
         let mask = backend.mask()?;
         // the start shows behind a mask to the end
@@ -212,6 +225,7 @@ impl Session {
             ahead: VecDeque::new(),
             timeline: vec![],
             undo: vec![],
+            base: None,
             before_restart: None,
             last_finite: None,
         }

@@ -375,7 +375,7 @@ fn final_queries(recipe: &Recipe) -> Vec<Query> {
     let at = StepContext::new(steps - 1, steps);
     let mut queries: Vec<Query> = (prompts.iter())
         .filter_map(|prompt| {
-            let query = match (&prompt.text, &prompt.image) {
+            let query = match (prompt.text_at(at), &prompt.image) {
                 (Some(text), _) => Query::text(text),
                 (None, Some(path)) => Query::picture(path),
                 (None, None) => return None,

@@ -9,6 +9,7 @@ use phantasia_core::{Diagnostic, DiagnosticKind};
 use super::files::looks_like_path;
 use super::{Edit, Prompt, Recipe, SCHEMA, Select, Stage};
 use crate::models::{ModelRef, ResolveError};
+use crate::objective::NO_BASE;
 
 /// The largest number of steps of a render.
 pub const MAX_STEPS: usize = 10_000_000;
@@ -39,6 +40,7 @@ fn check(recipe: &Recipe, checker: &mut Checker) {
     check_prompts("prompts", &recipe.prompts, recipe.steps, recipe, checker);
     check_stages(recipe, checker);
     check_symmetry(recipe, checker);
+    check_sources(recipe, checker);
     check_timeline(&recipe.timeline, recipe, checker);
     if recipe.clip.is_empty() {
         let message = "there is no model to judge the picture: `embedded` is always there";
@@ -118,6 +120,24 @@ fn check_symmetry(recipe: &Recipe, checker: &mut Checker) {
     }
 }
 
+/// Refuses prompts with a `source` in a first stage that starts from no picture.
+fn check_sources(recipe: &Recipe, checker: &mut Checker) {
+    if recipe.init.is_some() {
+        return;
+    }
+    let own = (recipe.generator.0.first()).is_some_and(|stage| stage.prompts.is_some());
+    let path = if own {
+        recipe.stage_path(0) + "."
+    } else {
+        String::new()
+    };
+    for (index, prompt) in recipe.stage_prompts(0).iter().enumerate() {
+        if prompt.source.is_some() {
+            checker.invalid(&format!("{path}prompts.{index}.source"), NO_BASE);
+        }
+    }
+}
+
 fn check_timeline(timeline: &[Edit], recipe: &Recipe, checker: &mut Checker) {
     let mut last = 0;
     for (index, edit) in timeline.iter().enumerate() {
@@ -151,7 +171,12 @@ fn check_prompts(
 ) {
     for (index, prompt) in prompts.iter().enumerate() {
         checker.section(format_args!("{path}.{index}"), |checker| {
-            prompt.check(steps, checker)
+            prompt.check(steps, checker);
+            if prompt.source.is_some() && recipe.select != Select::All {
+                let message = "a prompt with a `source` asks for a change, which cannot be compared with what other prompts ask for: it needs \
+                               `select: all`";
+                checker.invalid("source", message);
+            }
         });
     }
     let constant: Option<f64> = prompts.iter().map(|prompt| prompt.weight.constant()).sum();

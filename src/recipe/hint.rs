@@ -130,7 +130,8 @@ fn prompts<'a>(node: &'a Node, inside: bool, texts: &mut Vec<&'a Node>) {
             for (key, value) in entries {
                 match key.name.as_str() {
                     "prompts" => prompts(value, true, texts),
-                    "text" if inside => texts.push(value),
+                    "text" | "source" if inside => texts.push(value),
+                    "keyframes" if inside => prompts(value, true, texts),
                     _ => prompts(value, false, texts),
                 }
             }

@@ -24,6 +24,8 @@ type Result<T, E = CheckpointError> = std::result::Result<T, E>;
 const SESSION: &str = "session";
 const RECIPE_TEXT: &str = "recipe";
 const CHECKSUM: &str = "crc32";
+/// The pictures that the segment, and the one before the last restart, started from.
+const BASES: [&str; 2] = ["base", "base/before"];
 /// Prefixes of the names of tensors: the generator's, and those of the generator before the last restart.
 const NOW: &str = "generator/";
 const BEFORE: &str = "before/";
@@ -131,7 +133,12 @@ fn read(path: &Path, device: &Device) -> Result<SavedState> {
     let session: SavedSession = serde_json::from_str(session_text)
         .map_err(|error| damaged(format!("its numbers cannot be read ({error})")))?;
     let (mut generator, mut before) = (State::default(), State::default());
+    let mut bases = [None, None];
     for (name, tensor) in &tensors {
+        if let Some(index) = BASES.iter().position(|base| base == name) {
+            bases[index] = Some(tensor.to_device(device).map_err(failed)?);
+            continue;
+        }
         let (state, rest) = match (name.strip_prefix(NOW), name.strip_prefix(BEFORE)) {
             (Some(rest), _) => (&mut generator, rest),
             (None, Some(rest)) => (&mut before, rest),
@@ -151,6 +158,7 @@ fn read(path: &Path, device: &Device) -> Result<SavedState> {
         session,
         generator,
         before_restart,
+        bases,
         recipe: recipe.cloned(),
     })
 }
@@ -176,6 +184,11 @@ fn encode(saved: &SavedState) -> candle_core::Result<Vec<u8>> {
         for (name, value) in &state.scalars {
             let name = format!("{prefix}{SCALARS}{name}");
             tensors.insert(name, Tensor::new(*value, &Device::Cpu)?);
+        }
+    }
+    for (name, base) in BASES.iter().zip(&saved.bases) {
+        if let Some(base) = base {
+            tensors.insert((*name).to_owned(), base.to_device(&Device::Cpu)?);
         }
     }
     let sum = checksum([Some(&session), saved.recipe.as_ref()], &tensors)?;
@@ -234,6 +247,10 @@ mod tests {
             },
             before_restart: Some(generator.clone()),
             generator,
+            bases: [
+                Some(Tensor::zeros((1, 3, 2, 2), DType::F32, &Device::Cpu).expect("a picture")),
+                None,
+            ],
             recipe: Some("prompts:\n  - text: a cat\n".to_owned()),
         }
     }

@@ -82,6 +82,10 @@ pub trait SessionBackend: Send {
         Ok(resize_to_fill(image, size)?)
     }
 
+    /// Names the picture that the present segment started from, `[1, 3, h, w]` in 0..=1 of any size, which prompts with a `source` ask for a
+    /// change of. Prompts of earlier segments see the new one.
+    fn set_base(&mut self, _base: Option<&Tensor>) {}
+
     /// Warnings added since the last call.
     fn warnings(&mut self) -> Vec<String>;
 
@@ -231,6 +235,10 @@ impl SessionBackend for RecipeBackend {
 
     fn resize(&self, image: &Tensor, size: [usize; 2]) -> Result<Tensor> {
         Ok(resize_seamless(image, size, self.recipe.seamless.axes())?)
+    }
+
+    fn set_base(&mut self, base: Option<&Tensor>) {
+        self.clip_term.base().set(base.cloned());
     }
 
     fn warnings(&mut self) -> Vec<String> {

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use generators::State;
 
 use super::backend::SessionBackend;
-use super::{Mask, Segment, Session, Source};
+use super::{Mask, Replaced, Segment, Session, Source};
 use crate::recipe::{Edit, Restart};
 
 impl Session {
@@ -145,6 +145,7 @@ impl Session {
         let segment = Segment::new(stage, self.step, self.backend()?.steps(stage), true);
         let mut edit = self.backend()?.stage_edit(stage);
         edit.step = self.step;
+        self.set_base(Some(image.clone()))?;
         // its prompts first: the generator may ask for losses
         (self.backend()?.apply(&edit))
             .and_then(|()| self.begin(segment, Some(&image)))
@@ -161,6 +162,17 @@ impl Session {
         self.segment = segment;
         self.last_finite = None;
         self.fit_mask()
+    }
+
+    /// Records the picture that the present segment started from; none is the recipe's `init`.
+    pub(super) fn set_base(&mut self, base: Option<Tensor>) -> Result<()> {
+        let picture = match &base {
+            Some(picture) => Some(picture.clone()),
+            None => self.backend()?.init()?,
+        };
+        self.backend()?.set_base(picture.as_ref());
+        self.base = base;
+        Ok(())
     }
 
     /// Brings the mask to the size of the generator's picture.
@@ -184,24 +196,44 @@ impl Session {
     }
 
     fn restart(&mut self, restart: Restart) -> Result<()> {
-        let before = (self.segment.clone(), self.generator.save()?);
+        let before = Replaced {
+            segment: self.segment.clone(),
+            generator: self.generator.save()?,
+            base: self.base.clone(),
+        };
         let init = match restart {
             Restart::Scratch => None,
             Restart::Image => Some(self.image()?),
             Restart::Undo => {
-                let Some((mut segment, state)) = self.before_restart.take() else {
+                let Some(Replaced {
+                    mut segment,
+                    generator,
+                    base,
+                }) = self.before_restart.take()
+                else {
                     bail!("there is no restart to take back");
                 };
                 // the schedule continues from where it was
                 segment.origin += self.step.saturating_sub(self.segment.began);
-                self.restore(segment, &state)?;
+                self.restore(segment, &generator)?;
+                // where it started from none, prompts that ask for a change keep the picture that they had
+                if base.is_some() || self.backend()?.init()?.is_some() {
+                    self.set_base(base)?;
+                }
                 self.undo.retain(|edit| edit.restart.is_none());
                 return Ok(());
             }
         };
         let Segment { stage, steps, .. } = self.segment;
         let segment = Segment::new(stage, self.step, steps, init.is_some());
-        self.begin(segment, init.as_ref())?;
+        let base = self.base.clone();
+        if init.is_some() {
+            self.set_base(init.clone())?;
+        }
+        if let Err(error) = self.begin(segment, init.as_ref()) {
+            self.set_base(base)?;
+            return Err(error);
+        }
         self.before_restart = Some(before);
         // an older one can no longer be taken back
         self.undo.retain(|edit| edit.restart.is_none());

@@ -1,10 +1,11 @@
 //! Saves and restores a session between two steps, so that it continues exactly as if it had not stopped.
 
 use anyhow::{Result, bail};
+use candle_core::Tensor;
 use generators::State;
 use serde::{Deserialize, Serialize};
 
-use super::{Segment, Session};
+use super::{Replaced, Segment, Session};
 use crate::recipe::Edit;
 
 /// Where prompts and terms come from.
@@ -47,6 +48,8 @@ pub struct SavedState {
     pub generator: State,
     /// The generator before the last restart, so that it can be taken back.
     pub before_restart: Option<State>,
+    /// The picture that the segment started from, and the one that the segment before the last restart did, where that is not the recipe's `init`.
+    pub bases: [Option<Tensor>; 2],
     /// The recipe in the run folder at that time; checkpoints of older versions have none.
     pub recipe: Option<String>,
 }
@@ -54,6 +57,7 @@ pub struct SavedState {
 impl Session {
     /// The state needed to continue from here.
     pub fn save(&self) -> Result<SavedState> {
+        let before = self.before_restart.as_ref();
         Ok(SavedState {
             session: SavedSession {
                 step: self.step,
@@ -64,10 +68,14 @@ impl Session {
                     .collect(),
                 // a stop is removed when the render is resumed
                 edits: self.timeline.len() - usize::from(self.is_stopped()),
-                before_restart: (self.before_restart.as_ref()).map(|(segment, _)| segment.clone()),
+                before_restart: before.map(|before| before.segment.clone()),
             },
             generator: self.generator.save()?,
-            before_restart: (self.before_restart.as_ref()).map(|(_, state)| state.clone()),
+            before_restart: before.map(|before| before.generator.clone()),
+            bases: [
+                self.base.clone(),
+                before.and_then(|before| before.base.clone()),
+            ],
             recipe: None,
         })
     }
@@ -98,6 +106,8 @@ impl Session {
         }
         let scale = Edit::with(|edit| edit.lr = Some(session.learning_rate_scale));
         self.backend()?.apply(&scale)?;
+        let [base, base_before] = saved.bases;
+        self.set_base(base)?;
         self.restore(session.segment, &saved.generator)?;
         self.step = session.step;
         self.fit_mask()?;
@@ -113,7 +123,14 @@ impl Session {
             };
             self.set_objective(source, &Edit { step, ..edit })?;
         }
-        self.before_restart = session.before_restart.zip(saved.before_restart);
+        self.before_restart =
+            (session.before_restart.zip(saved.before_restart)).map(|(segment, generator)| {
+                Replaced {
+                    segment,
+                    generator,
+                    base: base_before,
+                }
+            });
         Ok(())
     }
 }

@@ -338,7 +338,7 @@ impl Painter {
 
 /// What a prompt is called: its text, or its image's name.
 fn label(row: &Row) -> String {
-    match (&row.prompt.text, &row.prompt.image) {
+    match (&row.text, &row.prompt.image) {
         (Some(text), _) => one_line(text),
         (None, Some(path)) => {
             let name = path.file_name().unwrap_or(path.as_os_str());

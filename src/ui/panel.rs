@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::live::{Command, Frame, Severity, View};
 use crate::recipe::{Edit, Prompt};
+use phantasia_core::StepContext;
 
 use super::editor::Editor;
 
@@ -63,8 +64,22 @@ pub(super) struct Editing {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) prompt: Prompt,
+    /// The text that it asks for at this step, with its number where it goes through several.
+    pub(super) text: Option<String>,
     /// The mean cosine of the cutouts to it, if there is one yet.
     pub(super) similarity: Option<f64>,
+}
+
+/// The text that a prompt asks for at a step: its own, or the nearest of several, as in `a sprout (2 of 3)`.
+fn shown_text(prompt: &Prompt, at: StepContext) -> Option<String> {
+    let text = prompt.text_at(at)?;
+    let count = prompt.texts().count();
+    if count < 2 {
+        return Some(text.to_owned());
+    }
+    let (index, share) = prompt.text_position(at);
+    let number = index + usize::from(share >= 0.5) + 1;
+    Some(format!("{text} ({number} of {count})"))
 }
 
 /// All that the window shows, except for its size.
@@ -109,6 +124,9 @@ impl Panel {
     /// The prompts, with the user's changes.
     pub(super) fn rows(&self) -> Vec<Row> {
         let known = self.frame.as_ref().map_or(&[][..], |frame| &frame.prompts);
+        let at = (self.frame.as_ref()).map_or(StepContext::new(0, 1), |frame| {
+            StepContext::new(frame.step, frame.steps)
+        });
         (self.prompts.value.iter().enumerate())
             .map(|(index, prompt)| {
                 // the same place, or the same words at another
@@ -116,6 +134,7 @@ impl Panel {
                     .find(|status| same_words(&status.prompt, prompt));
                 Row {
                     prompt: prompt.clone(),
+                    text: shown_text(prompt, at),
                     similarity: (status.map(|status| status.similarity))
                         .filter(|similarity| similarity.is_finite()),
                 }
@@ -344,7 +363,8 @@ pub(super) fn display_time(severity: Severity) -> Duration {
 }
 
 fn same_words(a: &Prompt, b: &Prompt) -> bool {
-    (&a.text, &a.image) == (&b.text, &b.image)
+    let words = |prompt: &Prompt| (prompt.source.clone(), prompt.label());
+    words(a) == words(b)
 }
 
 #[cfg(test)]

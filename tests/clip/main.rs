@@ -13,4 +13,5 @@ mod layouts;
 mod memory;
 mod parity;
 mod precision;
+mod taps;
 mod text;

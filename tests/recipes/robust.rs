@@ -87,15 +87,22 @@ fn prompt() -> impl Strategy<Value = Prompt> {
         })
     ];
     (
-        text,
+        proptest::collection::vec(text, 1..4),
         number(),
         option::of(-1.0..2.0),
         option::of(from),
         option::of(fade),
         option::of(region),
     )
-        .prop_map(|(text, weight, stop, from, fade, region)| Prompt {
-            text: Some(text),
+        .prop_map(|(texts, weight, stop, from, fade, region)| Prompt {
+            keyframes: (texts.len() > 1).then(|| {
+                texts
+                    .iter()
+                    .map(|text| Keyframe::from(text.as_str()))
+                    .collect()
+            }),
+            text: (texts.len() == 1).then(|| texts.concat()),
+            source: None,
             image: None,
             weight,
             stop,

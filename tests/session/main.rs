@@ -17,3 +17,4 @@ mod shows_its_prompt;
 mod stable;
 mod starts;
 mod stops;
+mod style;

@@ -1,5 +1,7 @@
 //! A tower's target.
 
+use crate::vector::slerp;
+
 /// The part of a picture that a tower understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
@@ -21,6 +23,14 @@ pub struct Aim {
 }
 
 impl Aim {
+    /// So far on the way from one to another, 0..=1.
+    pub fn between(a: &Self, b: &Self, share: f64) -> Self {
+        Self {
+            vector: slerp(&a.vector, &b.vector, share),
+            sure: a.sure + (b.sure - a.sure) * share,
+        }
+    }
+
     /// A point of the joint space, all of which a tower of that space knows equally well.
     pub(crate) fn joint(embedding: &[f32]) -> Self {
         Self {

@@ -1,9 +1,10 @@
 //! The number types of a CLIP's weights and activations.
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
-use frozen::{Chain, Layer, Pullback};
+use frozen::{Layer, Pullback, TapsPullback, only_tap};
 
 use crate::options::Precision;
+use crate::trunk::{Tap, Trunk};
 
 /// The types that a CLIP's weights are rounded to and that it computes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,30 +41,31 @@ impl DTypePolicy {
 const BACKOFF: f64 = 1.0 / 256.0;
 const MAX_BACKOFFS: usize = 3;
 
-/// A network that computes in another type than that of its input and output, with loss scaling in f16.
+/// A network that may compute in another type than that of its input and output, with loss scaling in f16.
 pub struct Cast {
-    pub net: Chain,
+    pub net: Trunk,
     pub dtype: DType,
 }
 
-impl Layer for Cast {
-    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let y = self.net.eval(&x.to_dtype(self.dtype)?)?;
-        y.to_dtype(x.dtype())
-    }
-
-    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+impl Cast {
+    /// [`Trunk::vjp_taps`] in the type of `x`.
+    pub fn vjp_taps(&self, x: &Tensor, taps: &[Tap]) -> CandleResult<(Vec<Tensor>, TapsPullback)> {
         let (dtype, outside) = (self.dtype, x.dtype());
-        let (y, back) = self.net.vjp(&x.to_dtype(dtype)?)?;
-        let pullback = move |grad: &Tensor| {
+        let (values, back) = self.net.vjp_taps(&x.to_dtype(dtype)?, taps)?;
+        if dtype == outside {
+            return Ok((values, back));
+        }
+        let pullback = move |grads: &[Tensor]| {
             let pull = |scale: f64| {
-                let grad = back(&(grad * scale)?.to_dtype(dtype)?)?;
-                grad.to_dtype(outside)? / scale
+                let scaled = (grads.iter())
+                    .map(|grad| (grad * scale)?.to_dtype(dtype))
+                    .collect::<CandleResult<Vec<_>>>()?;
+                back(&scaled)?.to_dtype(outside)? / scale
             };
             if dtype != DType::F16 {
                 return pull(1.0);
             }
-            let mut scale = loss_scale(grad)?;
+            let mut scale = loss_scale(grads)?;
             for _ in 0..MAX_BACKOFFS {
                 let pulled = pull(scale)?;
                 let most = pulled.sqr()?.sum_all()?.to_dtype(DType::F64)?;
@@ -74,14 +76,33 @@ impl Layer for Cast {
             }
             pull(scale)
         };
-        Ok((y.to_dtype(outside)?, Box::new(pullback)))
+        let values = values.iter().map(|value| value.to_dtype(outside));
+        Ok((values.collect::<CandleResult<_>>()?, Box::new(pullback)))
+    }
+}
+
+impl Layer for Cast {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let y = self.net.eval(&x.to_dtype(self.dtype)?)?;
+        y.to_dtype(x.dtype())
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        only_tap(self.vjp_taps(x, &[Tap::Embedding])?)
     }
 }
 
 /// The power of two that brings the largest value to between 1 and 2: f16 has no numbers below 6e-8, where most of a picture's gradient lies.
-fn loss_scale(grad: &Tensor) -> CandleResult<f64> {
-    let most = grad.abs()?.flatten_all()?.max(0)?.to_dtype(DType::F64)?;
-    let most = most.to_scalar::<f64>()?;
+fn loss_scale(grads: &[Tensor]) -> CandleResult<f64> {
+    let mut most = 0.0;
+    for grad in grads {
+        let own = grad.abs()?.flatten_all()?.max(0)?.to_dtype(DType::F64)?;
+        let own = own.to_scalar::<f64>()?;
+        // not `max`, which hides what is not a number
+        if own > most || own.is_nan() {
+            most = own;
+        }
+    }
     Ok(if most > 0.0 && most.is_finite() {
         (-most.log2().floor()).exp2()
     } else {

@@ -9,6 +9,7 @@ use frozen::{
 };
 
 use crate::transformer::linear;
+use crate::trunk::{LayerKind, Trunk};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// The epsilon of torch's BatchNorm2d.
@@ -24,7 +25,7 @@ pub fn modified_resnet(
     width: usize,
     heads: usize,
     projection: usize,
-) -> Result<Chain, CheckpointError> {
+) -> Result<Trunk, CheckpointError> {
     let half = width / 2;
     let mut chain: Vec<Box<dyn Layer>> = vec![];
     for (i, (inputs, outputs, stride)) in [(3, half, 2), (half, half, 1), (half, width, 1)]
@@ -40,6 +41,7 @@ pub fn modified_resnet(
     }
     chain.push(Box::new(AvgPool2d::new(2)?));
     let mut inputs = width;
+    let mut ends = vec![];
     for (stage, &blocks) in layers.iter().enumerate() {
         let planes = width << stage;
         for index in 0..blocks {
@@ -49,12 +51,13 @@ pub fn modified_resnet(
             chain.push(Box::new(Activation::Relu));
             inputs = planes * EXPANSION;
         }
+        ends.push(chain.len());
     }
     let grid = size / 32;
     chain.push(Box::new(AttentionPool::read(
         weights, grid, inputs, heads, projection,
     )?));
-    Ok(Chain::new(chain))
+    Ok(Trunk::new(chain, LayerKind::Stage, ends))
 }
 
 /// A convolution without bias and the batch norm behind it, as one.

@@ -1,7 +1,7 @@
 //! An image tower: preprocessing, normalisation, the network.
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
-use frozen::{Chain, Layer, Pullback};
+use frozen::{Layer, Pullback, TapsPullback, only_tap};
 use image::RgbImage;
 use weights::checkpoint::{Branch, Checkpoint};
 
@@ -11,6 +11,7 @@ use crate::dtype::{Cast, DTypePolicy};
 use crate::error::ClipError;
 use crate::memory::{Memory, MemoryConfig, Reading};
 use crate::preprocess::{CropRounding, Preprocess, stack};
+use crate::trunk::{LayerKind, Tap};
 use crate::vector::unit;
 use crate::{resnet, vision};
 
@@ -28,7 +29,15 @@ pub struct Tower {
     reading: Option<Reading>,
     preprocess: Preprocess,
     image_bytes: usize,
-    net: Chain,
+    network: Network,
+}
+
+/// What embeds pictures.
+enum Network {
+    /// The tower of a CLIP: normalisation, then a network whose layers can be read.
+    Clip(Normalize, Cast),
+    /// Prototypes.
+    Memory(Memory),
 }
 
 impl Tower {
@@ -56,9 +65,9 @@ impl Tower {
                 heads,
             } => resnet::modified_resnet(weights, size, layers, *width, *heads, config.projection)?,
         };
-        let net: Box<dyn Layer> = match dtypes.compute {
-            DType::F32 => Box::new(net),
-            dtype => Box::new(Cast { net, dtype }),
+        let net = Cast {
+            net,
+            dtype: dtypes.compute,
         };
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {
@@ -70,7 +79,7 @@ impl Tower {
             preprocess: config.preprocess,
             // counted in f32
             image_bytes: config.activation_bytes() * dtypes.compute.size_in_bytes() / 4,
-            net: Chain::new(vec![Box::new(normalize), net]),
+            network: Network::Clip(normalize, net),
         })
     }
 
@@ -91,7 +100,7 @@ impl Tower {
             preprocess: Preprocess::new(size, CropRounding::HalfEven),
             // the picture and its gradient
             image_bytes: 2 * 4 * 3 * size * size,
-            net: Chain::new(vec![Box::new(memory)]),
+            network: Network::Memory(memory),
         }
     }
 
@@ -131,6 +140,11 @@ impl Tower {
         self.scores
     }
 
+    /// Whether it embeds pictures where texts are, so that they can be compared; a tower of prototypes does not.
+    pub fn is_joint(&self) -> bool {
+        self.reading.is_none()
+    }
+
     /// Which part of the canvas it sees in guidance.
     pub fn shown(&self) -> Shown {
         self.shown
@@ -149,6 +163,31 @@ impl Tower {
     /// About how many bytes one image takes while its gradient is computed.
     pub fn bytes_per_image(&self) -> usize {
         self.image_bytes
+    }
+
+    /// How many layers can be read with [`Tower::vjp_taps`], and what they are; none for a tower of prototypes.
+    pub fn layers(&self) -> Option<(usize, LayerKind)> {
+        match &self.network {
+            Network::Clip(_, cast) => Some((cast.net.len(), cast.net.kind())),
+            Network::Memory(_) => None,
+        }
+    }
+
+    /// What the network's layers make of images `[n, 3, size, size]` in 0..=1, and the function that takes the gradients of all of these values
+    /// back to the images. Layers beyond the last of the taps are not computed.
+    ///
+    /// # Errors
+    /// When it has no such layer, or fails.
+    pub fn vjp_taps(&self, x: &Tensor, taps: &[Tap]) -> CandleResult<(Vec<Tensor>, TapsPullback)> {
+        match &self.network {
+            Network::Clip(normalize, cast) => {
+                let (normal, back_to_x) = normalize.vjp(x)?;
+                let (values, back_to_normal) = cast.vjp_taps(&normal, taps)?;
+                let pullback = move |grads: &[Tensor]| back_to_x(&back_to_normal(grads)?);
+                Ok((values, Box::new(pullback)))
+            }
+            Network::Memory(_) => candle_core::bail!("`{}` has no layers to read", self.name),
+        }
     }
 
     /// The embeddings of images `[n, 3, size, size]` in 0..=1, each of unit length.
@@ -192,11 +231,17 @@ impl Tower {
 /// `[batch, 3, size, size]` in 0..=1 to `[batch, projection]`, not yet of unit length.
 impl Layer for Tower {
     fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        self.net.eval(x)
+        match &self.network {
+            Network::Clip(normalize, cast) => cast.eval(&normalize.eval(x)?),
+            Network::Memory(memory) => memory.eval(x),
+        }
     }
 
     fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
-        self.net.vjp(x)
+        match &self.network {
+            Network::Clip(..) => only_tap(self.vjp_taps(x, &[Tap::Embedding])?),
+            Network::Memory(memory) => memory.vjp(x),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! CLIP's vision transformer: patches to tokens, a stack of blocks, the class token projected to the joint space.
 
 use candle_core::{Result as CandleResult, Tensor};
-use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Pullback};
+use frozen::{Conv2d, Conv2dOptions, Layer, Pullback};
 
 use crate::config::{Layout, VisionPool, VitConfig};
 use crate::names::{self, Name, under};
 use crate::transformer::{self, FirstToken, MeanOfPatches, block, layer_norm};
+use crate::trunk::{LayerKind, Trunk};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// Reads a vision transformer: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
@@ -15,7 +16,7 @@ pub fn vision_transformer(
     size: usize,
     config: &VitConfig,
     projection: usize,
-) -> Result<Chain, CheckpointError> {
+) -> Result<Trunk, CheckpointError> {
     let (patch, stack) = (config.patch, &config.stack);
     let d = stack.width;
     let grid = size / patch;
@@ -39,14 +40,18 @@ pub fn vision_transformer(
     if config.pre_norm {
         layers.push(Box::new(norm(names::PRE_NORM)?));
     }
+    let mut ends = vec![];
+    let mut narrows = None;
     for index in 0..stack.layers {
         let [attention, mlp] = block(weights, layout, tower, index, stack, false)?;
         layers.push(Box::new(attention));
         // of the last block's output only the class token is used
         if index + 1 == stack.layers && config.pool == VisionPool::ClassToken {
+            narrows = Some(layers.len());
             layers.push(Box::new(FirstToken));
         }
         layers.push(Box::new(mlp));
+        ends.push(layers.len());
     }
     let norm: Box<dyn Layer> = Box::new(norm(names::POST_NORM)?);
     layers.extend(match config.pool {
@@ -58,7 +63,11 @@ pub fn vision_transformer(
     layers.push(Box::new(transformer::projection(
         weights, layout, name, d, projection,
     )?));
-    Ok(Chain::new(layers))
+    let trunk = Trunk::new(layers, LayerKind::Block, ends);
+    Ok(match narrows {
+        Some(index) => trunk.narrowing(index),
+        None => trunk,
+    })
 }
 
 /// Flattens patches `[batch, width, rows, columns]`, prepends the class token and adds the position embeddings: `[batch, 1 + rows * columns, width]`.

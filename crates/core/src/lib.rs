@@ -6,6 +6,7 @@ mod config;
 pub mod diagnostic;
 mod expression;
 pub mod files;
+mod keyframe;
 pub mod picture;
 mod prompt;
 pub mod random;
@@ -17,6 +18,7 @@ pub mod shorthand;
 mod step;
 
 pub use diagnostic::{Diagnostic, DiagnosticKind, Location};
+pub use keyframe::Keyframe;
 pub use prompt::{EmbeddedPrompt, Fade, Prompt, PromptSchedule, unique_label, weighted};
 pub use region::{NamedRegion, Region};
 pub use schedule::{InvalidSchedule, Schedule};

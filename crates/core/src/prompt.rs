@@ -7,15 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checker, IMAGE_FORMAT};
 use crate::diagnostic::shown;
-use crate::{Region, Schedule, StepContext, StepOrPercent};
+use crate::keyframe::{self, Keyframe};
+use crate::{Region, Schedule, StepContext, StepOrPercent, shorthand};
 
 /// One prompt: a text or an image, and when and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
-    /// The text. Exactly one of `text` and `image` is given.
+    /// The text. Exactly one of `text`, `keyframes` and `image` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Texts that follow one another in the course of the render, each a text or `{ text: a sprout, at: 30% }`: between two of them the prompt is
+    /// interpolated. Without `at` they are evenly spaced between `from` and `until`.
+    #[serde(
+        default,
+        deserialize_with = "shorthand::some_entries",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "crate::schema::entries::<Keyframe>")]
+    pub keyframes: Option<Vec<Keyframe>>,
+    /// What the picture shows at the start of the stage: the prompt then asks for the change from this text to its own, instead of for its own
+    /// text, and what else the picture shows may stay (StyleGAN-nada). The stage must start from a picture: an `init`, or a stage before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// An image that the picture should resemble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = IMAGE_FORMAT))]
@@ -46,6 +60,8 @@ impl Prompt {
     pub fn new(text: &str) -> Self {
         Self {
             text: Some(text.to_owned()),
+            keyframes: None,
+            source: None,
             image: None,
             weight: one(),
             stop: None,
@@ -58,17 +74,27 @@ impl Prompt {
 
     /// Reports what the schema cannot express, for a render of `steps` steps.
     pub fn check(&self, steps: usize, checker: &mut Checker) {
-        match (&self.text, &self.image) {
-            (Some(_), Some(_)) => checker.invalid(
+        match (&self.text, &self.keyframes, &self.image) {
+            (Some(text), None, None) if text.trim().is_empty() => {
+                checker.invalid("text", "the text is empty");
+            }
+            (Some(_), None, None) | (None, None, Some(_)) => {}
+            (None, Some(frames), None) => {
+                keyframe::check(frames, self.span(steps), steps, checker);
+            }
+            (None, None, None) => {
+                checker.invalid("", "a prompt needs a `text`, `keyframes` or an `image`");
+            }
+            (Some(_), None, Some(_)) => checker.invalid(
                 "",
                 "a prompt is a `text` or an `image`: make these two entries of `prompts`",
             ),
-            (None, None) => checker.invalid("", "a prompt needs a `text` or an `image`"),
-            (Some(text), None) if text.trim().is_empty() => {
-                checker.invalid("text", "the text is empty");
-            }
-            _ => {}
+            (_, Some(_), _) => checker.invalid(
+                "",
+                "a prompt has `keyframes`, a `text` or an `image`: make these entries of `prompts`",
+            ),
         }
+        self.check_source(checker);
         if let Some(stop) = self.stop
             && !stop.is_finite()
         {
@@ -89,12 +115,60 @@ impl Prompt {
         }
     }
 
-    /// What it is called in messages and metrics: its text, or the path of its image.
+    fn check_source(&self, checker: &mut Checker) {
+        let Some(source) = &self.source else { return };
+        if self.image.is_some() {
+            let message = "`source` is a text that another text is compared with: an `image` has no use for it";
+            checker.invalid("source", message);
+        } else if source.trim().is_empty() {
+            checker.invalid("source", "the text is empty");
+        } else if self.texts().any(|text| text.trim() == source.trim()) {
+            let message = "it is the prompt's own text, so that there is no change to ask for: say what the picture shows at the start";
+            checker.invalid("source", message);
+        }
+    }
+
+    /// The texts that it asks for: its own, or those that it goes through.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let frames = self.keyframes.iter().flatten();
+        (self.text.as_deref().into_iter()).chain(frames.map(|frame| frame.text.as_str()))
+    }
+
+    /// All texts in it, each with the path to it.
+    pub fn texts_with_paths(&self) -> Vec<(String, &str)> {
+        let frames = self.keyframes.iter().flatten().enumerate();
+        let frames = frames.map(|(i, frame)| (format!("keyframes.{i}.text"), frame.text.as_str()));
+        let [text, source] = [("text", &self.text), ("source", &self.source)]
+            .map(|(key, text)| Some((key.to_owned(), text.as_deref()?)));
+        text.into_iter().chain(frames).chain(source).collect()
+    }
+
+    /// Between which of its [`texts`](Self::texts) a step lies: the index of the one before, and the share of the way to the next, 0..1.
+    pub fn text_position(&self, at: StepContext) -> (usize, f64) {
+        match &self.keyframes {
+            None => (0, 0.0),
+            Some(frames) => keyframe::position(frames, self.span(at.steps), at),
+        }
+    }
+
+    /// The text that it asks for most at a step; none if it is an image.
+    pub fn text_at(&self, at: StepContext) -> Option<&str> {
+        let (index, share) = self.text_position(at);
+        self.texts().nth(index + usize::from(share >= 0.5))
+    }
+
+    /// The steps at which it begins and ceases to count.
+    fn span(&self, steps: usize) -> [f64; 2] {
+        let step = |moment: Option<StepOrPercent>, or: f64| moment.map_or(or, |at| at.step(steps));
+        let end = steps as f64;
+        [step(self.from, 0.0), step(self.until, end).min(end)]
+    }
+
+    /// What it is called in messages and metrics: its text, or all that it goes through, or the path of its image.
     pub fn label(&self) -> String {
-        match (&self.text, &self.image) {
-            (Some(text), _) => text.clone(),
-            (None, Some(path)) => path.display().to_string(),
-            (None, None) => String::new(),
+        match &self.image {
+            Some(path) => path.display().to_string(),
+            None => self.texts().collect::<Vec<_>>().join(" > "),
         }
     }
 }

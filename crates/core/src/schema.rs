@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::Schedule;
+use crate::check::IMAGE_FORMAT;
 
 /// The longest side of a picture or of a layer.
 pub const MAX_SIDE: usize = 16_384;
@@ -53,9 +54,21 @@ pub fn or_bare_kinds(schema: &mut Schema) {
 
 /// Adds a number or an expression of `t` alone to a map.
 pub fn or_schedule(schema: &mut Schema) {
-    let schedule = Schedule::json_schema(&mut SchemaGenerator::default());
+    or_alone(
+        schema,
+        Schedule::json_schema(&mut SchemaGenerator::default()),
+    );
+}
+
+/// Adds the path of an image alone to a map.
+pub fn or_image(schema: &mut Schema) {
+    let image = json_schema!({ "type": "string", "format": IMAGE_FORMAT });
+    or_alone(schema, image);
+}
+
+fn or_alone(schema: &mut Schema, alone: Schema) {
     let description = schema.remove("description");
-    *schema = json_schema!({ "description": description, "anyOf": [schedule, schema] });
+    *schema = json_schema!({ "description": description, "anyOf": [alone, schema] });
 }
 
 fn variants(schema: &Schema) -> &[Value] {

@@ -76,6 +76,49 @@ impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entr
     }
 }
 
+/// Implements serde's traits for a configuration that may be written as a text alone, which `From<&str>` turns into the whole. It derives them
+/// with `#[serde(remote = "Self")]`; the second argument says what is expected, for messages.
+#[macro_export]
+macro_rules! or_text {
+    ($config:ty, $expected:literal) => {
+        impl ::serde::Serialize for $config {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                <$config>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $config {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                struct ConfigVisitor;
+
+                impl<'de> ::serde::de::Visitor<'de> for ConfigVisitor {
+                    type Value = $config;
+
+                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: ::serde::de::Error>(self, text: &str) -> Result<$config, E> {
+                        Ok(text.into())
+                    }
+
+                    fn visit_map<A: ::serde::de::MapAccess<'de>>(
+                        self,
+                        map: A,
+                    ) -> Result<$config, A::Error> {
+                        let map = ::serde::de::value::MapAccessDeserializer::new(map);
+                        <$config>::deserialize(map)
+                    }
+                }
+
+                deserializer.deserialize_str(ConfigVisitor)
+            }
+        }
+    };
+}
+
 /// Reads `[width, height]` or `WIDTHxHEIGHT`.
 pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
     struct Size;

@@ -60,6 +60,70 @@ pub fn add_to(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
     Ok(())
 }
 
+/// The pullback of several values of one pass: takes d(loss)/d(value) for each of them, in their order and shapes, and returns
+/// d(loss)/d(input).
+pub type TapsPullback = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>;
+
+/// Applies layers one after the other. Returns the value after each of these numbers of layers, 0 being `x` itself, and the pullback of all of
+/// these values together. What comes after the last of them is not computed.
+///
+/// # Errors
+/// When a layer fails, or there are fewer layers.
+pub fn vjp_taps(
+    layers: &[&dyn Layer],
+    x: &Tensor,
+    taps: &[usize],
+) -> Result<(Vec<Tensor>, TapsPullback)> {
+    let last = taps.iter().copied().max().unwrap_or(0);
+    if last > layers.len() {
+        bail!("there are {} layers, and no {last}", layers.len());
+    }
+    let mut values = vec![x.clone(); taps.len()];
+    let mut pullbacks = Vec::with_capacity(last);
+    let mut y = x.clone();
+    for (index, layer) in layers[..last].iter().enumerate() {
+        let (next, pullback) = layer.vjp(&y)?;
+        pullbacks.push(pullback);
+        y = next;
+        for (value, tap) in values.iter_mut().zip(taps) {
+            if *tap == index + 1 {
+                *value = y.clone();
+            }
+        }
+    }
+    let taps = taps.to_vec();
+    let pullback = move |grads: &[Tensor]| {
+        if grads.len() != taps.len() {
+            bail!("{} values have {} gradients", taps.len(), grads.len());
+        }
+        let mut grad = None;
+        for depth in (0..=last).rev() {
+            for (own, tap) in grads.iter().zip(&taps) {
+                if *tap == depth {
+                    add_to(&mut grad, own.clone())?;
+                }
+            }
+            if let (Some(above), Some(layer)) = (&grad, depth.checked_sub(1)) {
+                grad = Some(pullbacks[layer](above)?);
+            }
+        }
+        grad.ok_or_else(|| candle_core::Error::Msg("no value was asked for".to_owned()))
+    };
+    Ok((values, Box::new(pullback)))
+}
+
+/// The only value of a pass, with a pullback of it alone.
+///
+/// # Errors
+/// When there is no value.
+pub fn only_tap((mut values, pullback): (Vec<Tensor>, TapsPullback)) -> Result<(Tensor, Pullback)> {
+    let Some(value) = values.pop() else {
+        bail!("no value was asked for");
+    };
+    let pullback = move |grad: &Tensor| pullback(std::slice::from_ref(grad));
+    Ok((value, Box::new(pullback)))
+}
+
 /// Layers one after the other.
 pub struct Chain(Vec<Box<dyn Layer>>);
 
@@ -67,6 +131,11 @@ impl Chain {
     /// The layers in the order in which they are applied; an empty chain is the identity.
     pub fn new(layers: Vec<Box<dyn Layer>>) -> Self {
         Self(layers)
+    }
+
+    /// The layers, in the order in which they are applied.
+    pub fn layers(&self) -> impl ExactSizeIterator<Item = &dyn Layer> {
+        self.0.iter().map(|layer| &**layer)
     }
 }
 
@@ -76,17 +145,8 @@ impl Layer for Chain {
     }
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let mut y = x.clone();
-        let mut pullbacks = Vec::with_capacity(self.0.len());
-        for layer in &self.0 {
-            let (next, pullback) = layer.vjp(&y)?;
-            pullbacks.push(pullback);
-            y = next;
-        }
-        let pullback = move |grad: &Tensor| {
-            (pullbacks.iter().rev()).try_fold(grad.clone(), |grad, pullback| pullback(&grad))
-        };
-        Ok((y, Box::new(pullback)))
+        let layers: Vec<_> = self.layers().collect();
+        only_tap(vjp_taps(&layers, x, &[layers.len()])?)
     }
 }
 

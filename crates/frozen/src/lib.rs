@@ -30,7 +30,9 @@ pub use activation::Activation;
 pub use attention::{AttentionPullback, SelfAttention, scaled_dot_product};
 pub use conv::{Conv2d, Conv2dOptions};
 pub use embedding::Embedding;
-pub use layer::{Chain, Layer, Parallel, Pullback, Residual, add_to, attach};
+pub use layer::{
+    Chain, Layer, Parallel, Pullback, Residual, TapsPullback, add_to, attach, only_tap, vjp_taps,
+};
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pad::Pad;

@@ -1,18 +1,22 @@
 //! One CLIP of a recipe: an entry of `clip`, and the prompts as this CLIP encodes them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clip::{
-    Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, is_embedded,
+    Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, Tower,
+    is_embedded,
 };
 use phantasia_core::check::{Checker, MODEL_FORMAT};
-use phantasia_core::{Fade, Prompt, PromptSchedule, Schedule, config, picture, unique_label};
+use phantasia_core::{
+    Fade, Prompt, PromptSchedule, Schedule, StepContext, config, picture, unique_label,
+};
 
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
+use crate::direction::Direction;
 use crate::region_mask::PromptRegion;
 
 /// How much of the mean embedding of common texts is taken off where a recipe does not say: the embedded models' texts have much in common.
@@ -88,15 +92,60 @@ impl Config {
 pub(crate) struct EncodedPrompt {
     /// What metrics call the prompt.
     pub label: String,
-    /// Its text; none for an image.
-    pub text: Option<String>,
-    pub embedding: Arc<PromptEmbedding>,
+    /// The prompt itself, which knows between which of its texts a step lies.
+    prompt: Prompt,
+    /// Of its image, or of each of its texts.
+    embeddings: Vec<Arc<PromptEmbedding>>,
+    /// Of the text that a change from is asked for.
+    source: Option<Arc<PromptEmbedding>>,
     /// The distance below which it has no gradient.
     pub stop: Option<f64>,
     /// When and how much it counts.
     pub schedule: PromptSchedule,
     /// The part of the picture that it is about; none is the whole.
     pub region: Option<PromptRegion>,
+}
+
+impl EncodedPrompt {
+    /// Whether it asks for a change.
+    pub fn is_directional(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// The text that it asks for most at a step; none for an image.
+    pub fn text_at(&self, at: StepContext) -> Option<String> {
+        self.prompt.text_at(at).map(str::to_owned)
+    }
+
+    /// What it asks for at a step.
+    pub fn embedding(&self, at: StepContext) -> Arc<PromptEmbedding> {
+        let (index, share) = self.prompt.text_position(at);
+        let embedding = &self.embeddings[index];
+        match self.embeddings.get(index + 1) {
+            Some(next) if share > 0.0 => Arc::new(PromptEmbedding::between(embedding, next, share)),
+            _ => Arc::clone(embedding),
+        }
+    }
+
+    /// The change that it asks for of a tower's embeddings at a step; none if it asks for none.
+    pub fn direction(&self, tower: usize, at: StepContext) -> Option<Direction> {
+        let source = self.source.as_ref()?;
+        let text = self.embedding(at);
+        Some(Direction {
+            // between two texts that differ from the source the interpolated one could still meet it: then nothing is asked for
+            vector: Direction::between(&source.plain[tower], &text.plain[tower])?,
+            weight: self.schedule.at(at),
+            stop: self.stop,
+        })
+    }
+
+    /// How much a tower knows of what it asks for at a step, 0..=1: of a change nothing, if it does not embed pictures where texts are.
+    pub fn sure(&self, tower: &Tower, index: usize, at: StepContext) -> f64 {
+        if self.is_directional() {
+            return if tower.is_joint() { 1.0 } else { 0.0 };
+        }
+        self.embedding(at).aims[index].sure
+    }
 }
 
 /// A prompt in the joint space, for each tower.
@@ -106,6 +155,19 @@ pub(crate) struct PromptEmbedding {
     pub aims: Vec<Aim>,
     /// What similarity is measured to by the towers that score, of unit length; it differs from the aim where embeddings are centred.
     pub plain: Vec<Vec<f32>>,
+}
+
+impl PromptEmbedding {
+    /// So far on the way from one to another, 0..=1.
+    fn between(a: &Self, b: &Self, share: f64) -> Self {
+        let plain = a.plain.iter().zip(&b.plain);
+        Self {
+            aims: (a.aims.iter().zip(&b.aims))
+                .map(|(a, b)| Aim::between(a, b, share))
+                .collect(),
+            plain: plain.map(|(a, b)| clip::slerp(a, b, share)).collect(),
+        }
+    }
 }
 
 /// One CLIP with the prompts that it guides to.
@@ -163,20 +225,28 @@ impl ClipGuide {
     ) -> Result<Vec<EncodedPrompt>> {
         let mut encoded: Vec<EncodedPrompt> = vec![];
         for prompt in prompts {
-            let key = (prompt.text.clone(), prompt.image.clone());
-            let embedding = match self.embeddings.get(&key) {
-                Some(embedding) => Arc::clone(embedding),
-                None => Arc::new(self.embed(prompt, context)?),
-            };
-            self.embeddings.insert(key, Arc::clone(&embedding));
+            let mut embeddings = vec![];
+            for text in prompt.texts() {
+                embeddings.push(self.embedding(Some(text), None, context)?);
+            }
+            if let Some(image) = &prompt.image {
+                embeddings.push(self.embedding(None, Some(image), context)?);
+            }
+            if embeddings.is_empty() {
+                bail!("a prompt has neither a text nor an image");
+            }
+            let source = (prompt.source.as_deref())
+                .map(|source| self.source(source, prompt, &embeddings, context))
+                .transpose()?;
             let label = unique_label(prompt.label(), |label| {
                 encoded.iter().any(|other| other.label == label)
             });
             let region = prompt.region.as_ref();
             encoded.push(EncodedPrompt {
                 label,
-                text: prompt.text.clone(),
-                embedding,
+                prompt: prompt.clone(),
+                embeddings,
+                source,
                 stop: prompt.stop,
                 schedule: PromptSchedule::of(prompt),
                 region: (region.map(|region| PromptRegion::new(region, context))).transpose()?,
@@ -185,22 +255,64 @@ impl ClipGuide {
         Ok(encoded)
     }
 
-    fn embed(&self, prompt: &Prompt, context: &mut TermContext) -> Result<PromptEmbedding> {
-        let (clip, towers) = (&self.clip, self.clip.towers());
-        if let Some(text) = &prompt.text {
-            let embedding = clip.embed_text(text)?;
-            (context.warnings).extend(embedding.unread.of_model(clip.name(), "a prompt"));
-            let plain = embedding.vector;
-            let centred = match &self.common {
-                None => plain.clone(),
-                Some((common, share)) => take_off(&plain, common, *share),
-            };
-            return Ok(PromptEmbedding {
-                aims: towers.iter().map(|tower| tower.text(&centred)).collect(),
-                plain: vec![plain; towers.len()],
-            });
+    /// The embedding of the text that a prompt asks for a change from.
+    fn source(
+        &mut self,
+        source: &str,
+        prompt: &Prompt,
+        embeddings: &[Arc<PromptEmbedding>],
+        context: &mut TermContext,
+    ) -> Result<Arc<PromptEmbedding>> {
+        let embedding = self.embedding(Some(source), None, context)?;
+        let same = (prompt.texts().zip(embeddings))
+            .find(|(_, own)| Direction::between(&embedding.plain[0], &own.plain[0]).is_none());
+        if let Some((text, _)) = same {
+            bail!(
+                "`{source}` and `{text}` are the same to the CLIP `{}`, so that there is no change from one to the other: use other words",
+                self.clip.name()
+            );
         }
-        let path = (prompt.image.as_deref()).context("a prompt has neither a text nor an image")?;
+        Ok(embedding)
+    }
+
+    /// The embedding of a text or an image, which is computed once.
+    fn embedding(
+        &mut self,
+        text: Option<&str>,
+        image: Option<&Path>,
+        context: &mut TermContext,
+    ) -> Result<Arc<PromptEmbedding>> {
+        let key = (text.map(str::to_owned), image.map(Path::to_owned));
+        if let Some(embedding) = self.embeddings.get(&key) {
+            return Ok(Arc::clone(embedding));
+        }
+        let embedding = match (text, image) {
+            (Some(text), _) => self.embed_text(text, context)?,
+            (None, Some(path)) => self.embed_image(path, context)?,
+            (None, None) => bail!("a prompt has neither a text nor an image"),
+        };
+        let embedding = Arc::new(embedding);
+        self.embeddings.insert(key, Arc::clone(&embedding));
+        Ok(embedding)
+    }
+
+    fn embed_text(&self, text: &str, context: &mut TermContext) -> Result<PromptEmbedding> {
+        let (clip, towers) = (&self.clip, self.clip.towers());
+        let embedding = clip.embed_text(text)?;
+        (context.warnings).extend(embedding.unread.of_model(clip.name(), "a prompt"));
+        let plain = embedding.vector;
+        let centred = match &self.common {
+            None => plain.clone(),
+            Some((common, share)) => take_off(&plain, common, *share),
+        };
+        Ok(PromptEmbedding {
+            aims: towers.iter().map(|tower| tower.text(&centred)).collect(),
+            plain: vec![plain; towers.len()],
+        })
+    }
+
+    fn embed_image(&self, path: &Path, context: &TermContext) -> Result<PromptEmbedding> {
+        let towers = self.clip.towers();
         let image = picture::load_rgb(path)?;
         let plain = (towers.iter())
             .map(|tower| tower.embed_picture(&image, &context.device))

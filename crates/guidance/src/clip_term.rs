@@ -5,14 +5,16 @@ use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
-use clip::Shown;
+use clip::{Shown, Tower};
 use frozen::{Layer, add_to};
 use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 
 use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
 use crate::context::TermContext;
+use crate::cutout_layer::Cutouts;
+use crate::direction::{BasePicture, Direction, NO_BASE, direction_loss};
 use crate::distance::Distance;
 use crate::micro_batch::{self, Pass};
 use crate::prompt_loss::{Target, prompt_loss, sum_of_cosines};
@@ -28,6 +30,7 @@ pub struct ClipTerm {
     select: Select,
     /// Those of the last step.
     groups: Vec<Group>,
+    base: BasePicture,
 }
 
 /// The prompts that are about the same part of the picture: they are compared with cutouts of their own, and their gradient is confined to it.
@@ -71,14 +74,24 @@ impl ClipTerm {
             distance,
             select,
             groups: vec![],
+            base: BasePicture::default(),
         })
+    }
+
+    /// The picture that prompts with a `source` ask for a change of. Clones of the term share it.
+    pub fn base(&self) -> &BasePicture {
+        &self.base
     }
 
     /// Encodes prompts without using them yet: [`ClipTerm::set_prompts`] then cannot fail for them.
     ///
     /// # Errors
-    /// When a prompt cannot be encoded.
+    /// When a prompt cannot be encoded, or asks for a change and there is no picture to be changed.
     pub fn prepare(&mut self, prompts: &[Prompt], context: &mut TermContext) -> Result<()> {
+        let directional = prompts.iter().find(|prompt| prompt.source.is_some());
+        if let Some(prompt) = directional.filter(|_| self.base.is_none()) {
+            bail!("`{}`: {NO_BASE}", prompt.label());
+        }
         (self.guides.iter_mut()).try_for_each(|guide| guide.encode(prompts, context).map(drop))
     }
 
@@ -105,9 +118,9 @@ impl ClipTerm {
         let prompts = self.guides.first()?.prompts.iter();
         let present = prompts.filter(|prompt| !prompt.schedule.is_fading_out());
         let embedded = present.map(|prompt| EmbeddedPrompt {
-            text: prompt.text.clone(),
+            text: prompt.text_at(at),
             weight: prompt.schedule.at(at),
-            vector: prompt.embedding.plain[0].clone(),
+            vector: prompt.embedding(at).plain[0].clone(),
         });
         Some(embedded.collect())
     }
@@ -154,15 +167,52 @@ impl ClipTerm {
         similarity: &mut Similarity,
     ) -> Result<Vec<TowerOutput<'_>>> {
         let mut outputs = vec![];
+        let mut number = 0;
         for guide in &self.guides {
-            for index in 0..guide.clip.towers().len() {
-                let number = outputs.len();
-                let output =
-                    self.evaluate_tower(guide, index, number, group, image, at, pass, similarity)?;
+            for (index, tower) in guide.clip.towers().iter().enumerate() {
+                number += 1;
+                if !tower.is_joint() && self.asks_for_changes_alone(guide, group) {
+                    continue;
+                }
+                let output = self.evaluate_tower(
+                    guide,
+                    index,
+                    number - 1,
+                    group,
+                    image,
+                    at,
+                    pass,
+                    similarity,
+                )?;
                 outputs.push(output);
             }
         }
         Ok(outputs)
+    }
+
+    /// Whether a group has no prompts but those with a `source`.
+    fn asks_for_changes_alone(&self, guide: &ClipGuide, group: &Group) -> bool {
+        let mut prompts = (guide.prompts.iter()).filter(|prompt| prompt.region == group.region);
+        guide.prompts.iter().any(EncodedPrompt::is_directional)
+            && prompts.all(EncodedPrompt::is_directional)
+    }
+
+    /// The embeddings of the same cutouts of the picture that the segment started from, one after the other.
+    fn base_embeddings(
+        &self,
+        image: &Tensor,
+        cutouts: &Cutouts,
+        tower: &Tower,
+        memory: usize,
+    ) -> Result<Vec<f32>> {
+        let base = self.base.fit(image)?.context(NO_BASE)?;
+        let mut embeddings = vec![];
+        for range in cutouts.batches(memory, tower) {
+            let x = cutouts.layer(range, image.device())?.eval(&base)?;
+            let own = tower.eval(&x).with_context(|| micro_batch::failed(tower))?;
+            embeddings.extend(own.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(embeddings)
     }
 
     /// The output of one tower of a guide. Adds cosines to `similarity`. `number` counts towers over all guides.
@@ -182,31 +232,56 @@ impl ClipTerm {
         let prompts: Vec<&EncodedPrompt> = (guide.prompts.iter())
             .filter(|prompt| prompt.region == group.region)
             .collect();
-        let targets: Vec<Target> = (prompts.iter())
-            .map(|prompt| Target {
-                vector: prompt.embedding.aims[index].vector.clone(),
+        let asked: Vec<_> = prompts.iter().map(|prompt| prompt.embedding(at)).collect();
+        let targets: Vec<Target> = (prompts.iter().zip(&asked))
+            .filter(|(prompt, _)| !prompt.is_directional())
+            .map(|(prompt, asked)| Target {
+                vector: asked.aims[index].vector.clone(),
                 weight: prompt.schedule.at(at),
                 stop: prompt.stop,
             })
+            .collect();
+        let directions: Vec<Direction> = (prompts.iter().filter(|_| tower.is_joint()))
+            .filter_map(|prompt| prompt.direction(index, at))
+            .filter(|direction| direction.weight != 0.0)
             .collect();
         let cutouts = (guide.sampler).draw(image, tower, number, group.mask.as_deref(), at)?;
         let total = cutouts.len();
         let mut loss = 0.0;
         let memory = guide.sampler.memory;
+        let bases = if directions.is_empty() {
+            vec![]
+        } else {
+            self.base_embeddings(image, &cutouts, tower, memory)?
+        };
         let compare = |embeddings: &[f32], width: usize, range: Range<usize>| {
             // a cutout counts as much for every prompt of the group
-            let weights: Vec<f64> = (cutouts.weights()[range].iter())
+            let of_cutouts = &cutouts.weights()[range.clone()];
+            let weights: Vec<f64> = (of_cutouts.iter())
                 .flat_map(|weight| iter::repeat_n(*weight, targets.len()))
                 .collect();
             let (distance, select) = (self.distance, self.select);
-            let found = prompt_loss(embeddings, width, &targets, &weights, distance, select);
+            let mut found = prompt_loss(embeddings, width, &targets, &weights, distance, select);
+            if !directions.is_empty() {
+                let bases = &bases[range.start * width..range.end * width];
+                let grads = &mut found.grads;
+                found.loss += direction_loss(
+                    embeddings,
+                    bases,
+                    width,
+                    &directions,
+                    of_cutouts,
+                    distance,
+                    grads,
+                );
+            }
             loss += found.loss / total as f64;
-            for prompt in &prompts {
+            for (prompt, asked) in prompts.iter().zip(&asked) {
                 // metrics leave out what an edit has replaced
                 if !tower.scores() || prompt.schedule.is_fading_out() {
                     continue;
                 }
-                let plain = &prompt.embedding.plain[index];
+                let plain = &asked.plain[index];
                 let (sum, count) = similarity.entry(prompt.label.clone()).or_default();
                 *sum += sum_of_cosines(embeddings, width, plain);
                 *count += embeddings.len() / width;
@@ -223,11 +298,11 @@ impl ClipTerm {
         Ok(TowerOutput {
             name: tower.name(),
             scores: tower.scores(),
-            weight: guide.weight.at(at.t()) * tower.share() * sure(&prompts, index, at),
+            weight: guide.weight.at(at.t()) * tower.share() * sure(&prompts, tower, index, at),
             loss,
             rms: root_mean_square(&grad)?,
             grad,
-            cutouts: total,
+            cutouts: if bases.is_empty() { total } else { 2 * total },
         })
     }
 }
@@ -302,11 +377,11 @@ impl Term for ClipTerm {
 }
 
 /// How much a tower knows of what the prompts ask for at the moment, 0..=1.
-fn sure(prompts: &[&EncodedPrompt], tower: usize, at: StepContext) -> f64 {
+fn sure(prompts: &[&EncodedPrompt], tower: &Tower, index: usize, at: StepContext) -> f64 {
     let (mut sum, mut all) = (0.0, 0.0);
     for prompt in prompts {
         let weight = prompt.schedule.at(at).abs();
-        sum += weight * prompt.embedding.aims[tower].sure;
+        sum += weight * prompt.sure(tower, index, at);
         all += weight;
     }
     if all > 0.0 { sum / all } else { 1.0 }

@@ -7,6 +7,7 @@ pub(crate) mod warp;
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
+use clip::Tower;
 use frozen::{Border, Chain, Crop, Crops, Filter, Layer, Warp};
 use phantasia_core::random::{self, Purpose};
 use rayon::prelude::*;
@@ -94,6 +95,15 @@ impl Cutouts {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.cutouts.len()
+    }
+
+    /// Ranges of as many cutouts as a tower takes about `memory` bytes for.
+    pub fn batches(&self, memory: usize, tower: &Tower) -> impl Iterator<Item = Range<usize>> {
+        let all = self.len();
+        let batch = (memory / tower.bytes_per_image().max(1)).clamp(1, all.max(1));
+        (0..all)
+            .step_by(batch)
+            .map(move |start| start..(start + batch).min(all))
     }
 
     /// How much each counts in the mean over all of them.

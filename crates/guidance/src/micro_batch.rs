@@ -34,20 +34,19 @@ pub(crate) fn gradient(
     pass: Pass,
     mut loss: impl FnMut(&[f32], usize, Range<usize>) -> Vec<f32>,
 ) -> Result<Tensor> {
-    let batch = (memory / tower.bytes_per_image().max(1)).clamp(1, cutouts.len());
     let mut sum = None;
-    for start in (0..cutouts.len()).step_by(batch) {
-        let range = start..(start + batch).min(cutouts.len());
+    for range in cutouts.batches(memory, tower) {
         let layer = cutouts.layer(range.clone(), image.device())?;
-        let failure = || format!("the CLIP `{}` failed", tower.name());
         if pass == Pass::Forward {
-            let embeddings = tower.eval(&layer.eval(image)?).with_context(failure)?;
+            let embeddings = tower
+                .eval(&layer.eval(image)?)
+                .with_context(|| failed(tower))?;
             let (values, width) = numbers(&embeddings)?;
             loss(&values, width, range);
             continue;
         }
         let (x, back_to_image) = layer.vjp(image)?;
-        let (embeddings, back_to_cutouts) = tower.vjp(&x).with_context(failure)?;
+        let (embeddings, back_to_cutouts) = tower.vjp(&x).with_context(|| failed(tower))?;
         let (values, width) = numbers(&embeddings)?;
         let grads = loss(&values, width, range);
         let grads = Tensor::from_vec(grads, embeddings.shape(), image.device())?
@@ -65,4 +64,9 @@ fn numbers(embeddings: &Tensor) -> candle_core::Result<(Vec<f32>, usize)> {
     let (_, width) = embeddings.dims2()?;
     let values = embeddings.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     Ok((values, width))
+}
+
+/// Which CLIP failed.
+pub(crate) fn failed(tower: &Tower) -> String {
+    format!("the CLIP `{}` failed", tower.name())
 }

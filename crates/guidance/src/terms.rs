@@ -36,10 +36,12 @@
 //! ```
 
 pub mod aesthetic;
+pub mod content;
 pub mod contrast;
 pub mod mean;
 pub mod range;
 pub mod saturation;
+pub mod style;
 pub mod total_variation;
 
 use anyhow::Result;
@@ -88,6 +90,8 @@ registry! {
     mean: Option<mean::Config>,
     contrast: Option<contrast::Config>,
     aesthetic: Option<Box<aesthetic::Config>>,
+    content: Option<Box<content::Config>>,
+    style: Option<Box<style::Config>>,
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl TextGuidance<'_> {
         let prompts = context.prompts;
         if self.prompt.is_none() || (self.negative_prompt.is_none() && self.cfg != 1.0) {
             context.warnings.extend(regional(prompts));
+            context.warnings.extend(changing(prompts));
         }
         let positive = (self.prompt.map(str::to_owned))
             .unwrap_or_else(|| joined(prompts, |weight| weight > 0.0));
@@ -71,12 +72,23 @@ fn regional(prompts: &[Prompt]) -> Option<String> {
     ))
 }
 
-/// The texts of the prompts without a region whose weight at the start passes `select`.
+/// The warning about prompts that go through several texts, if there are any: a model is conditioned on one text for all of its steps.
+fn changing(prompts: &[Prompt]) -> Option<String> {
+    let changing =
+        (prompts.iter()).find(|prompt| prompt.region.is_none() && prompt.keyframes.is_some())?;
+    let first = changing.texts().next()?;
+    Some(format!(
+        "a diffusion model's own text stays the same: of `keyframes` it takes the first (`{first}`), and the others paint through CLIP alone; the \
+         generator's `prompt` can say more"
+    ))
+}
+
+/// The texts of the prompts without a region (the first of several that a prompt goes through) whose weight at the start passes `select`.
 fn joined(prompts: &[Prompt], select: fn(f64) -> bool) -> String {
     let texts: Vec<&str> = (prompts.iter())
         .filter(|prompt| prompt.region.is_none())
         .filter(|prompt| select(prompt.weight.at(0.0)))
-        .filter_map(|prompt| prompt.text.as_deref())
+        .filter_map(|prompt| prompt.texts().next())
         .collect();
     texts.join(", ")
 }

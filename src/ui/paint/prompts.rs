@@ -96,7 +96,7 @@ impl Painter {
         if let Some(editing) = editing {
             self.edited(editing, place);
         } else {
-            let is_text = row.prompt.text.is_some();
+            let is_text = row.text.is_some();
             let color = if is_text { TEXT } else { SOFT };
             let (text, style) = (label(row), prompt_style(scale));
             for (line, index) in lines.iter().zip(0..) {

@@ -46,7 +46,11 @@ impl Panel {
         };
         let Some(text) = &prompt.text else {
             self.selected = row;
-            let text = "This prompt is an image: its weight can be changed here, not what it shows";
+            let text = if prompt.keyframes.is_some() {
+                "This prompt goes through several texts: its weight can be changed here, the texts in the recipe"
+            } else {
+                "This prompt is an image: its weight can be changed here, not what it shows"
+            };
             return self.notify(text, Severity::Error, now);
         };
         let mut line = Editor::new(text);

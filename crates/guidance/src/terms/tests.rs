@@ -40,7 +40,7 @@ fn gradients_match_finite_differences() -> Result<()> {
         saturation: saturation::Config(3.0.into()),
         mean: Some(mean::Config(0.5.into())),
         contrast: Some(contrast::Config(0.5.into())),
-        aesthetic: None,
+        ..Terms::default()
     });
     let names: Vec<_> = terms.iter().map(|term| term.name().to_owned()).collect();
     assert_eq!(

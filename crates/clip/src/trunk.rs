@@ -1,0 +1,99 @@
+//! The network of an image tower, and what its layers make of a picture.
+
+use candle_core::{Result as CandleResult, Tensor};
+use frozen::{Chain, Layer, Pullback, TapsPullback, only_tap, vjp_taps};
+
+/// What a tower computes on the way from pixels to an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tap {
+    /// The activations after a numbered layer: `[batch, 1 + patches, width]`, the class token first, after a block of a transformer;
+    /// `[batch, channels, rows, columns]` after a stage of a ResNet.
+    Layer(usize),
+    /// The embedding `[batch, projection]`, not yet of unit length.
+    Embedding,
+}
+
+/// What a tower's numbered layers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    /// The blocks of a transformer.
+    Block,
+    /// The four stages of a ResNet.
+    Stage,
+}
+
+/// A network from normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`.
+pub struct Trunk {
+    chain: Chain,
+    kind: LayerKind,
+    /// For each numbered layer, the length of the chain up to its end.
+    ends: Vec<usize>,
+    /// Where the class token is taken out before the last layer's last part, because no other token of it reaches the embedding: the index in
+    /// the chain.
+    narrows: Option<usize>,
+}
+
+impl Trunk {
+    /// A chain whose numbered layers end after so many of its layers each.
+    pub fn new(layers: Vec<Box<dyn Layer>>, kind: LayerKind, ends: Vec<usize>) -> Self {
+        Self {
+            chain: Chain::new(layers),
+            kind,
+            ends,
+            narrows: None,
+        }
+    }
+
+    /// The same for a transformer that takes the class token out at `index`, one before the end of its last block, where its layers treat
+    /// every token alike and the two may be swapped.
+    pub fn narrowing(self, index: usize) -> Self {
+        Self {
+            narrows: Some(index),
+            ..self
+        }
+    }
+
+    /// How many numbered layers it has.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// What they are.
+    pub fn kind(&self) -> LayerKind {
+        self.kind
+    }
+
+    /// What these taps give, and their pullback. Nothing is computed twice, nor beyond the last of them.
+    ///
+    /// # Errors
+    /// When there is no such layer, or one fails.
+    pub fn vjp_taps(&self, x: &Tensor, taps: &[Tap]) -> CandleResult<(Vec<Tensor>, TapsPullback)> {
+        let mut layers: Vec<_> = self.chain.layers().collect();
+        let last = self.ends.len().saturating_sub(1);
+        let narrows = self.narrows.filter(|_| taps.contains(&Tap::Layer(last)));
+        if let Some(index) = narrows {
+            // all tokens of the last block are asked for
+            layers.swap(index, index + 1);
+        }
+        let depth = |tap: &Tap| match *tap {
+            Tap::Embedding => Ok(layers.len()),
+            Tap::Layer(layer) => match (self.ends.get(layer), narrows) {
+                (None, _) => candle_core::bail!("there are {} layers, and no {layer}", last + 1),
+                (Some(_), Some(index)) if layer == last => Ok(index + 1),
+                (Some(end), _) => Ok(*end),
+            },
+        };
+        let depths = taps.iter().map(depth).collect::<CandleResult<Vec<_>>>()?;
+        vjp_taps(&layers, x, &depths)
+    }
+}
+
+impl Layer for Trunk {
+    fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
+        self.chain.eval(x)
+    }
+
+    fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
+        only_tap(self.vjp_taps(x, &[Tap::Embedding])?)
+    }
+}
