@@ -35,7 +35,7 @@ pub use guidance as objective;
 pub use guidance::aesthetic_head as aesthetic;
 pub use guidance::{Objective, Term, TermOutput};
 pub use phantasia_core::{
-    EmbeddedPrompt, NamedRegion, Prompt, Region, Schedule, StepContext, picture,
+    EmbeddedPrompt, Keyframe, NamedRegion, Prompt, Region, Schedule, StepContext, picture,
 };
 pub use recipe::{Edit, Recipe, RecipeError};
 pub use session::{Session, SessionOptions, Tick};

@@ -79,7 +79,11 @@ impl<'s> Reference<'s> {
             if let Some(kind) = variant["properties"]["kind"]["const"].as_str() {
                 write!(self.text, "\n### {path}: {kind}\n").expect("text");
                 self.section(variant, path);
-            } else if let Some(name) = variant["required"][0].as_str() {
+            } else if let Some(name) = variant["required"][0].as_str()
+                && variant["properties"]
+                    .as_object()
+                    .is_some_and(|keys| keys.len() == 1)
+            {
                 write!(self.text, "\n### {path}: {name}\n").expect("text");
                 let settings = self.target(&variant["properties"][name]);
                 self.about(settings);

@@ -10,7 +10,7 @@ use phantasia::recipe::{
     Augment, Distance, Location, PartialRecipe, Prompt, Recipe, RecipeError, Schedule, Select,
     Stages, StepOrPercent, augment, clip_guide, terms,
 };
-use phantasia::{NamedRegion, Region};
+use phantasia::{Keyframe, NamedRegion, Region};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
