@@ -117,14 +117,12 @@ impl Recipe {
         };
         let stages = self.generator.0.len();
         let (mut stage, mut before) = (0, None);
-        let mut now = begin(
-            0,
-            if stages > 0 {
-                self.stage_steps(0)
-            } else {
-                self.steps
-            },
-        );
+        let steps = if stages == 0 {
+            self.steps
+        } else {
+            self.stage_steps(0)
+        };
+        let mut now = begin(0, steps);
         let mut late = vec![];
         for (index, edit) in self.timeline.iter().enumerate() {
             while edit.step > now.origin + now.steps && stage + 1 < stages {
