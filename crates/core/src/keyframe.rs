@@ -49,7 +49,9 @@ pub(crate) fn check(frames: &[Keyframe], span: [f64; 2], steps: usize, checker: 
         }
     }
     let times = times(frames, span, steps);
-    if let Some(index) = times.windows(2).position(|pair| pair[0] >= pair[1]) {
+    // a render of one step shows the first text alone
+    let unordered = times.windows(2).position(|pair| pair[0] >= pair[1]);
+    if let Some(index) = unordered.filter(|_| steps > 1) {
         let message = format!(
             "it comes at step {:.0}, and the text before it at step {:.0}: put keyframes in the order of their steps, between the prompt's `from` \
              and `until`",

@@ -128,4 +128,18 @@ mod tests {
         assert!(warning.contains("`a barn` and 1 more"), "{warning}");
         assert_eq!(regional(&prompts[..1]), None);
     }
+
+    #[test]
+    fn of_texts_that_follow_one_another_the_first_is_taken() {
+        let keyframes = Prompt {
+            text: None,
+            keyframes: Some(vec!["a seed".into(), "a tree".into()]),
+            ..Prompt::new("")
+        };
+        let prompts = [Prompt::new("oil"), keyframes];
+        assert_eq!(joined(&prompts, |weight| weight > 0.0), "oil, a seed");
+        let warning = changing(&prompts).expect("a warning");
+        assert!(warning.contains("`a seed`"), "{warning}");
+        assert_eq!(changing(&prompts[..1]), None);
+    }
 }

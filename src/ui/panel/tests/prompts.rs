@@ -308,3 +308,29 @@ fn similarities_follow_their_words() {
     harness.typed("n").typed("stars").key(Key::Enter);
     assert_eq!(harness.panel.rows()[2].similarity, None);
 }
+
+#[test]
+fn a_prompt_of_several_texts_shows_the_present_one_and_is_not_typed_into() {
+    let mut harness = Harness::new();
+    let frame = harness.panel.frame.as_mut().expect("a frame");
+    let steps = frame.steps;
+    let prompt = Prompt {
+        text: None,
+        keyframes: Some(vec!["a seed".into(), "a sprout".into(), "a tree".into()]),
+        ..Prompt::new("")
+    };
+    frame.prompts[0].prompt = prompt.clone();
+    harness.panel.prompts.value[0] = prompt;
+    for (step, shown) in [
+        (0, "a seed (1 of 3)"),
+        (steps / 2, "a sprout (2 of 3)"),
+        (steps, "a tree (3 of 3)"),
+    ] {
+        harness.panel.frame.as_mut().expect("a frame").step = step;
+        assert_eq!(harness.panel.rows()[0].text.as_deref(), Some(shown));
+    }
+    harness.key(Key::Enter);
+    assert!(harness.panel.editing.is_none());
+    let messages: Vec<_> = harness.panel.messages(harness.now).collect();
+    assert!(messages[0].text.contains("several texts"), "{messages:?}");
+}
