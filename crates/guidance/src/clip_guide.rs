@@ -17,7 +17,7 @@ use phantasia_core::{
 use crate::context::TermContext;
 use crate::cutouts::{self, CutoutSampler};
 use crate::direction::Direction;
-use crate::region_mask::PromptRegion;
+use crate::prompt_region::PromptRegion;
 
 /// How much of the mean embedding of common texts is taken off where a recipe does not say: the embedded models' texts have much in common.
 const EMBEDDED_CENTER: f64 = 0.5;

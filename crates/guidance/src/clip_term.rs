@@ -18,7 +18,8 @@ use crate::direction::{BasePicture, Direction, NO_BASE, direction_loss};
 use crate::distance::Distance;
 use crate::micro_batch::{self, Pass};
 use crate::prompt_loss::{Target, prompt_loss, sum_of_cosines};
-use crate::region_mask::{PromptRegion, RegionMask};
+use crate::prompt_region::PromptRegion;
+use crate::region_mask::RegionMask;
 use crate::select::Select;
 use crate::term::{Term, TermOutput};
 

@@ -1,93 +1,16 @@
-//! Regions of prompts as masks of a picture.
+//! Masks: where in a picture the prompts of a region count.
 
-use std::path::Path;
-use std::sync::Arc;
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use frozen::Crop;
 
-use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor};
-use frozen::{Crop, resize_to_fill};
-use phantasia_core::{Region, picture};
-
-use crate::context::TermContext;
-use crate::cutouts::Frame;
+use crate::frame::Frame;
 
 /// How far the edge of a rectangle is blurred, as a share of the picture's shorter side: half of it lies inside of the rectangle, half outside. Two
 /// rectangles side by side add up to 1, so that no seam is left between them.
 const FEATHER: f64 = 0.2;
 /// The frame is where the mask is at least this share of its largest value: an image's black is seldom exactly black.
 const IN_FRAME: f32 = 1.0 / 16.0;
-
-/// The region of a prompt, with its image read.
-#[derive(Clone, Debug)]
-pub(crate) struct PromptRegion {
-    region: Region,
-    image: Option<Arc<RegionImage>>,
-}
-
-/// Of the same region.
-impl PartialEq for PromptRegion {
-    fn eq(&self, other: &Self) -> bool {
-        self.region == other.region
-    }
-}
-
-/// The grey values of a region's image, `[1, 1, height, width]`.
-#[derive(Debug)]
-struct RegionImage(Tensor);
-
-impl PromptRegion {
-    /// Reads the region's image, if it is one.
-    ///
-    /// # Errors
-    /// When the image cannot be read, or is black.
-    pub fn new(region: &Region, context: &mut TermContext) -> Result<Self> {
-        let image = match region {
-            Region::Named(_) | Region::Rectangle(_) => None,
-            Region::Image(path) => {
-                let name = path.display().to_string();
-                Some(context.model(&name, |context| RegionImage::load(path, &context.device))?)
-            }
-        };
-        let region = region.clone();
-        Ok(Self { region, image })
-    }
-
-    /// Its mask of a picture of that size.
-    ///
-    /// # Errors
-    /// When no part of the region is within the picture.
-    pub fn mask(&self, [width, height]: [usize; 2], device: &Device) -> Result<RegionMask> {
-        let values = match (&self.image, self.region.rectangle()) {
-            (Some(image), _) => {
-                let filled = resize_to_fill(&image.0, [width, height])?;
-                filled.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?
-            }
-            (None, rectangle) => {
-                rectangle_mask(rectangle.unwrap_or([0.0, 0.0, 1.0, 1.0]), [width, height])
-            }
-        };
-        let Some(mask) = RegionMask::new(values, [width, height], device)? else {
-            bail!(
-                "the region `{}` is black in the part that fills a picture of {width}x{height}, so that its prompt would never count",
-                self.region
-            );
-        };
-        Ok(mask)
-    }
-}
-
-impl RegionImage {
-    fn load(path: &Path, device: &Device) -> Result<Arc<Self>> {
-        let grey = picture::load_tensor(path, device)?.mean_keepdim(1)?;
-        if grey.max_all()?.to_scalar::<f32>()? == 0.0 {
-            bail!(
-                "the region `{}` is black everywhere, so that its prompt would never count: make it white where the prompt should count",
-                path.display()
-            );
-        }
-        Ok(Arc::new(Self(grey)))
-    }
-}
 
 /// Where a prompt counts in a picture of one size.
 #[derive(Debug)]
@@ -103,8 +26,12 @@ pub(crate) struct RegionMask {
 }
 
 impl RegionMask {
-    /// A mask of these values, `[height, width]`; none if they are all 0.
-    fn new(values: Vec<f32>, [width, height]: [usize; 2], device: &Device) -> Result<Option<Self>> {
+    /// A mask of these values in 0..=1, `[height, width]`; none if they are all 0.
+    pub fn new(
+        values: Vec<f32>,
+        [width, height]: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Self>> {
         let largest = values.iter().copied().fold(0.0, f32::max);
         let Some(frame) = frame(&values, width, largest * IN_FRAME).filter(|_| largest > 0.0)
         else {
@@ -128,6 +55,15 @@ impl RegionMask {
             frame,
             middle: middle.map(tensor).transpose()?,
         }))
+    }
+
+    /// The mask of a rectangle of left, top, width and height in shares of the picture's; none if it is too small for any number to tell.
+    pub fn rectangle(
+        rectangle: [f64; 4],
+        size: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Self>> {
+        Self::new(rectangle_mask(rectangle, size), size, device)
     }
 
     /// Width and height of the picture.
@@ -276,18 +212,16 @@ fn product(x: &[f64], y: &[f64]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
     use phantasia_core::NamedRegion;
 
     use super::*;
 
     const SIZE: [usize; 2] = [60, 40];
 
-    fn mask(region: Region) -> RegionMask {
-        let region = PromptRegion {
-            region,
-            image: None,
-        };
-        region.mask(SIZE, &Device::Cpu).expect("a mask")
+    fn mask(rectangle: [f64; 4]) -> RegionMask {
+        let mask = RegionMask::rectangle(rectangle, SIZE, &Device::Cpu);
+        mask.expect("a mask").expect("some of it")
     }
 
     fn values(mask: &RegionMask) -> Vec<f32> {
@@ -314,12 +248,12 @@ mod tests {
             (NamedRegion::Left, NamedRegion::Right),
             (NamedRegion::Top, NamedRegion::Bottom),
         ] {
-            let [one, other] = [one, other].map(|name| values(&mask(Region::Named(name))));
+            let [one, other] = [one, other].map(|name| values(&mask(name.rectangle())));
             for (a, b) in one.iter().zip(&other) {
                 assert!((a + b - 1.0).abs() < 1e-6, "{a} {b}");
             }
         }
-        let left = values(&mask(Region::Named(NamedRegion::Left)));
+        let left = values(&mask(NamedRegion::Left.rectangle()));
         // the feather of 8 pixels lies around the middle, 30
         let row = &left[..60];
         assert!(row[..26].iter().all(|value| *value == 1.0), "{row:?}");
@@ -334,7 +268,7 @@ mod tests {
             [0.0, 0.0, 0.001, 1.0],
             [0.999, 0.999, 0.001, 0.001],
         ] {
-            let mask = mask(Region::Rectangle(rectangle));
+            let mask = mask(rectangle);
             assert_eq!(values(&mask).iter().copied().fold(0.0, f32::max), 1.0);
             assert!(mask.share() > 0.0);
         }
@@ -372,7 +306,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_gradient_outside_of_the_region() -> Result<()> {
-        let mask = mask(Region::Rectangle([0.5, 0.5, 0.25, 0.25]));
+        let mask = mask([0.5, 0.5, 0.25, 0.25]);
         let grad = Tensor::ones((1, 3, 40, 60), DType::F64, &Device::Cpu)?;
         let rest = mask.apply(&grad)?.narrow(3, 0, 26)?.abs()?.max_all()?;
         assert_eq!(rest.to_scalar::<f64>()?, 0.0);

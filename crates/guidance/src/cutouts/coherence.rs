@@ -1,7 +1,7 @@
 //! Weights of cutouts by their size: large ones decide the composition, and small ones may not work against it (pytti v2's coherence weighting).
 
-use super::draw::Frame;
 use crate::cutout_layer::Cutout;
+use crate::frame::Frame;
 
 /// How much more a cutout weighs that shows a square as large as the frame allows.
 const LARGEST: f64 = 3.0;

@@ -4,43 +4,17 @@ use frozen::Crop;
 use phantasia_core::{Schedule, random};
 use rand::Rng;
 
+use super::config::{Config, LARGEST, SMALL_INPUT, Sampler};
 use super::strata::{self, Stratum};
-use super::{Config, SMALL_INPUT, Sampler};
+
 use crate::cutout_layer::Cutout;
 use crate::cutout_layer::color::ColorMatrix;
+use crate::frame::Frame;
 
-/// The largest random cutout, as a share of the picture's shorter side.
-pub(super) const LARGEST: f64 = 1.05;
-/// The smallest cutout of CLIPs of small input, likewise.
+/// The smallest cutout of CLIPs of small input, as a share of the picture's shorter side.
 const SMALL_INPUT_SHARE: f64 = 0.75;
 /// The smallest and the largest stratified cutout, and the skew of their sizes (pytti v2).
 const STRATIFIED: ([f64; 2], f64) = ([0.2, 0.55], 1.5);
-
-/// The part of the picture that cutouts are drawn in, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Frame {
-    pub top: f64,
-    pub left: f64,
-    pub height: f64,
-    pub width: f64,
-}
-
-impl Frame {
-    /// All of a picture.
-    pub fn whole(width: usize, height: usize) -> Self {
-        Self {
-            top: 0.0,
-            left: 0.0,
-            height: height as f64,
-            width: width as f64,
-        }
-    }
-
-    /// The shorter side.
-    pub fn short(&self) -> f64 {
-        self.width.min(self.height)
-    }
-}
 
 /// What the cutouts of one step have in common.
 pub(super) struct Draw<'a> {
@@ -243,7 +217,7 @@ mod tests {
         };
         let [min, max] = drawn(&config, 2048, 224);
         assert!(
-            min >= 0.2 && min < 0.23 && max > 0.45 && max <= 0.55,
+            (0.2..0.23).contains(&min) && (0.45..=0.55).contains(&max),
             "{min} {max}"
         );
         // never below the CLIP's input

@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::Sampler;
+use super::config::Sampler;
 
 /// The part that is one cutout's of all places and sizes that a cutout may have. Ranges are shares: `[0, 1]` is everything.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,7 +106,7 @@ mod tests {
                 let (cells, lanes): (Vec<_>, Vec<_>) =
                     strata.iter().partition(|stratum| stratum.size.is_some());
                 for part in [&cells, &lanes] {
-                    let covered: f64 = part.iter().map(|stratum| area(stratum)).sum();
+                    let covered: f64 = part.iter().map(area).sum();
                     assert!(part.is_empty() || (covered - 1.0).abs() < 1e-9, "{covered}");
                 }
                 // each part of the sizes once
