@@ -90,8 +90,9 @@ impl Term for ContentTerm {
             return Ok(TermOutput::new(0.0, image.zeros_like()?));
         }
         let (reference, is_new) = self.reference.fit(image)?;
-        let memory = self.sampler.memory;
-        if is_new {
+        // for what both pictures take at the same time
+        let memory = self.sampler.memory / 2;
+        if is_new || self.variances.is_empty() {
             self.variances = (self.features)
                 .moments(&reference, &self.sampler, TOWER)?
                 .iter()

@@ -112,7 +112,7 @@ impl Target {
             mean,
             scale,
             gram,
-            // that of two channels without a correlation; an even image has less
+            // that of a single channel of variance 1; an even image has less
             size: size.to_scalar::<f64>()?.sqrt().max(1.0),
         })
     }
@@ -149,7 +149,7 @@ impl Term for StyleTerm {
         }
         let (reference, is_new) = self.reference.fit(image)?;
         let features = &self.features;
-        if is_new {
+        if is_new || self.targets.is_empty() {
             self.targets = (features.moments(&reference, &self.sampler, TOWER)?.iter())
                 .map(|layers| layers.iter().map(Target::new).collect())
                 .collect::<candle_core::Result<_>>()?;
