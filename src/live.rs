@@ -27,6 +27,10 @@ pub(crate) use worker::{Next, Task};
 
 /// What a front end sends to a render. Commands are carried out between steps, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "commands are few, and an edit is boxed nowhere else"
+)]
 pub enum Command {
     /// Changes the render from the next step on; the edit's own step does not matter. Prompts without a fade take that of
     /// [`Command::Fade`].
