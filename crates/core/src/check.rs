@@ -9,17 +9,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub use crate::format::{IMAGE_FORMAT, INSTEAD_OF_IMAGE, MODEL_FORMAT, SCHEDULE_FORMAT, format_of};
 use crate::schema::{MAX_SIDE, walk};
 use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
-
-/// The schema format of texts that are the path of an image.
-pub const IMAGE_FORMAT: &str = "image";
-/// The key of such a schema for what else may stand there, as the message about an image that does not exist says it.
-pub const INSTEAD_OF_IMAGE: &str = "x-instead";
-/// The schema format of texts that name a model.
-pub const MODEL_FORMAT: &str = "model";
-/// The schema format of numbers that may be an expression of `t`.
-pub const SCHEDULE_FORMAT: &str = "schedule";
 
 /// Most pixels of a picture: 8192 x 8192.
 pub const MAX_PIXELS: usize = 1 << 26;
@@ -99,11 +91,6 @@ pub fn check_ranges(schema: &Value, value: &Value, checker: &mut Checker) {
             check_image(path, Path::new(file), instead, checker);
         }
     });
-}
-
-/// The format that a schema gives to texts.
-pub fn format_of(schema: &Value) -> Option<&str> {
-    schema.get("format").and_then(Value::as_str)
 }
 
 fn check_image(path: &str, file: &Path, instead: Option<&str>, checker: &mut Checker) {

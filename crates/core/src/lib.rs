@@ -6,6 +6,7 @@ mod config;
 pub mod diagnostic;
 mod expression;
 pub mod files;
+mod format;
 mod keyframe;
 pub mod picture;
 mod prompt;

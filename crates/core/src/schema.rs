@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::Schedule;
-use crate::check::IMAGE_FORMAT;
+use crate::format::IMAGE_FORMAT;
 
 /// The longest side of a picture or of a layer.
 pub const MAX_SIDE: usize = 16_384;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use phantasia_core::Seamless;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use weights::checkpoint::Checkpoint;
@@ -13,6 +12,7 @@ use weights::models::{ModelKind, file_in};
 
 use super::denoise::{DiscreteDenoiser, Prediction};
 use super::error::{Loaded, ModelError};
+use super::load_options::LoadOptions;
 use super::noise_schedule::{Betas, NoiseSchedule, Spacing};
 use super::unet::{CONDITIONAL, MARK, UNCONDITIONAL, UNet, UNetConfig};
 
@@ -110,18 +110,6 @@ impl SchedulerConfig {
             }
         })
     }
-}
-
-/// How a model is loaded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LoadOptions {
-    /// Whether a gradient keeps the inputs of the network's blocks alone and computes what is in them again: less memory, and about a third
-    /// more time.
-    pub recompute: bool,
-    /// Whether predicted images are clamped to their range; `None` takes the scheduler's setting.
-    pub clip: Option<bool>,
-    /// The axes along which its pictures repeat without a seam: convolutions wrap around.
-    pub seamless: Seamless,
 }
 
 /// Loads an unconditional model from a folder: a pipeline of diffusers (`unet/` and `scheduler/`), or one folder that holds

@@ -17,7 +17,7 @@ use self::build::Builder;
 use super::blocks::{PixelAttention, Resnet, ResnetStyle, check_image, joined, side_by_side};
 use super::denoise::Network;
 use super::error::{Loaded, ModelError};
-use super::load::LoadOptions;
+use super::load_options::LoadOptions;
 use super::transformer::Transformer;
 use crate::layers::{Norm, NormStyle, conv, linear};
 
