@@ -28,10 +28,17 @@ enum Command {
     /// Paint a picture from a recipe
     Render(render::RenderArgs),
     /// Compare recipes on the same prompts and seeds, judged by a CLIP that guided none of them
+    #[command(
+        after_help = compare::AFTER_HELP,
+        mut_arg("set", |arg| arg.help("Change one value in every recipe, such as generator.lr=0.1 or prompts.0.weight=2; relative paths start from the working folder")),
+        mut_arg("steps", |arg| arg.help("Optimiser steps of every picture; stops in the recipes' timelines are ignored")),
+        mut_arg("size", |arg| arg.help("Width and height of every picture in pixels")),
+    )]
     Compare(compare::CompareArgs),
     /// Resume a render, a tournament or a comparison that was stopped
     Resume(resume::ResumeArgs),
     /// Paint in a window in which the prompts can be edited
+    #[command(mut_arg("preview", |arg| arg.help("Where the picture is shown while it is painted [default: window]")))]
     Live(render::RenderArgs),
     /// Rank pictures by how well they fit prompts, best first
     Rerank(rerank::RerankArgs),

@@ -42,6 +42,9 @@ pub use timeline::{Edit, Restart};
 
 pub use crate::run::config::{OutputConfig, VideoKind};
 
+/// What a prompt of a comparison takes the place of in the texts of a recipe.
+pub const PLACE: &str = "{prompt}";
+
 /// Everything that decides a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

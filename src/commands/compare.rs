@@ -30,6 +30,14 @@ use super::table::{Side, Table};
 /// The most seeds of one comparison.
 const MOST_SEEDS: usize = 1000;
 
+/// What `compare --help` says after its arguments.
+pub const AFTER_HELP: &str = "\
+The folder compare-NNN holds sheet.png, on which all pictures stand side by side, comparison.json with every score, and pictures/, whose pictures
+have the recipes that paint them again. `phantasia resume` on the folder continues a comparison that was stopped, and paints again what failed.
+
+Exit code: 0 when all pictures were painted and judged, 1 when one failed or the comparison could not go on, 2 when the arguments or a recipe are
+wrong, 130 when it was interrupted.";
+
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -48,7 +56,7 @@ pub struct CompareArgs {
     /// embedded/transformer guides. May be given several times
     #[arg(long, value_name = "MODEL", required = true)]
     judge: Vec<String>,
-    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, overriding their files
+    /// Activation function of the CLIPs of --judge, quick_gelu or gelu, overriding their files
     #[arg(long, value_name = "NAME")]
     activation: Option<ClipActivation>,
     /// Changes of the values of all recipes

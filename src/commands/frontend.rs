@@ -25,7 +25,7 @@ use super::progress::Progress;
 /// How a render is shown and controlled while it runs.
 #[derive(Clone, Debug, Args)]
 pub struct FrontendArgs {
-    /// Where the picture is shown while it is painted [default: window for `live`, else none]
+    /// Where the picture is shown while it is painted [default: none]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub preview: Option<PreviewChoice>,
     /// The number of steps over which changed prompts fade in and the old ones fade out
@@ -38,9 +38,9 @@ pub struct FrontendArgs {
     /// {"stop":true} and Ctrl-C end the wait
     #[arg(long)]
     pub hold: bool,
-    /// `-` reads commands from standard input during the render, one JSON object per line, such as {"set_prompts":["a cat"]},
-    /// {"pause":true}, {"snapshot":true}, {"undo":true}, {"lr":0.5}, {"restart":"image"}, {"stop":true}
-    #[arg(long, value_name = "-", value_parser = ["-"])]
+    /// Where commands come from during the render: `--control -` reads them from standard input, one JSON object per line, such as
+    /// {"set_prompts":["a cat"]}, {"pause":true}, {"snapshot":true}, {"undo":true}, {"lr":0.5}, {"restart":"image"}, {"stop":true}
+    #[arg(long, value_name = "SOURCE", value_parser = ["-"])]
     pub control: Option<String>,
     /// Print one JSON object about the run on standard output
     #[arg(long)]

@@ -25,7 +25,7 @@ pub struct JudgeArgs {
     /// Models
     #[command(flatten)]
     pub models: ModelArgs,
-    /// quick_gelu or gelu: the nonlinearity of every CLIP except the embedded ones, overriding its files
+    /// Activation function of every CLIP except the embedded ones, quick_gelu or gelu, overriding its files
     #[arg(long, value_name = "NAME")]
     pub activation: Option<ClipActivation>,
     /// Print one JSON object on standard output

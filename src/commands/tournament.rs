@@ -34,7 +34,7 @@ pub struct TournamentArgs {
     /// The CLIP that judges the candidates; may be given several times [default: the recipe's]
     #[arg(long, value_name = "MODEL", requires = "candidates")]
     pub judge: Vec<String>,
-    /// quick_gelu or gelu: the nonlinearity of the CLIPs of --judge, overriding their files
+    /// Activation function of the CLIPs of --judge, quick_gelu or gelu, overriding their files
     #[arg(long, value_name = "NAME", requires = "judge")]
     activation: Option<ClipActivation>,
 }

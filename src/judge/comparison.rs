@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use image::RgbImage;
 
-use super::same_model::{guide_like, overlap};
+use super::same_model::{guides_like, overlap};
 use crate::clip::ClipActivation;
 use crate::files::write_whole;
 use crate::recipe::Recipe;
@@ -132,11 +132,12 @@ impl ComparisonOptions {
                 .into());
             }
             for Entry { path, recipe } in entries {
-                if let Some(guide) = guide_like(recipe, judge)? {
+                let guides = guides_like(recipe, judge)?;
+                if !guides.is_empty() {
                     return Err(ComparisonError::Guide {
                         judge: judge.clone(),
                         recipe: path.clone(),
-                        guide,
+                        guides,
                     }
                     .into());
                 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::models::{EmbeddedModel, ModelKind, ModelRef, resolve};
-use crate::recipe::{FileKind, Recipe, RecipeError};
+use crate::recipe::{FileKind, NamedFile, Recipe, RecipeError};
 
 /// What a name means, in each of the ways in which two spellings can be compared.
 struct Meaning {
@@ -60,16 +60,14 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
     a == b || Meaning::of(a).overlaps(&Meaning::of(b))
 }
 
-/// The name of the first model of a recipe that has an image tower in common with this one, which therefore takes part in guiding it: a
-/// CLIP, or the model of a term.
+/// The models of a recipe that have an image tower in common with this one, which therefore takes part in guiding it: CLIPs, and the models of
+/// terms.
 ///
 /// # Errors
 /// When a path in the recipe is not UTF-8.
-pub(super) fn guide_like(recipe: &Recipe, model: &str) -> Result<Option<String>, RecipeError> {
-    let mut models = (recipe.files()?.into_iter()).filter(|file| file.kind == FileKind::Model);
-    Ok(models
-        .find(|file| overlap(&file.name, model))
-        .map(|file| file.name))
+pub(super) fn guides_like(recipe: &Recipe, model: &str) -> Result<Vec<NamedFile>, RecipeError> {
+    let models = (recipe.files()?.into_iter()).filter(|file| file.kind == FileKind::Model);
+    Ok(models.filter(|file| overlap(&file.name, model)).collect())
 }
 
 #[cfg(test)]
@@ -120,18 +118,20 @@ mod tests {
     #[test]
     fn a_model_guides_wherever_the_recipe_names_it() {
         let mut recipe = Recipe::new(vec![Prompt::new("a cat")]);
-        let like = |recipe: &Recipe, model: &str| guide_like(recipe, model).expect("models");
-        assert_eq!(
-            like(&recipe, "embedded/resnet"),
-            Some("embedded".to_owned())
-        );
-        assert_eq!(like(&recipe, "ViT-L/14"), None);
+        let like = |recipe: &Recipe, model: &str| {
+            let models = guides_like(recipe, model).expect("models").into_iter();
+            Vec::from_iter(models.map(|file| file.path))
+        };
+        assert_eq!(like(&recipe, "embedded/resnet"), ["clip.0.model"]);
+        assert_eq!(like(&recipe, "ViT-L/14"), [""; 0]);
         let terms = || Terms {
             aesthetic: Some(Box::default()),
             ..Terms::default()
         };
         recipe.timeline = vec![Edit::with(|edit| edit.terms = Some(terms()))];
-        let guide = "openai/clip-vit-large-patch14";
-        assert_eq!(like(&recipe, "ViT-L/14"), Some(guide.to_owned()));
+        assert_eq!(
+            like(&recipe, "ViT-L/14"),
+            ["timeline.0.terms.aesthetic.clip"]
+        );
     }
 }

@@ -24,7 +24,7 @@ use image::RgbImage;
 
 use super::ensemble::Ensemble;
 use super::query::Query;
-use super::same_model::guide_like;
+use super::same_model::guides_like;
 use super::score::{Combine, Scorer};
 use crate::clip::{ClipActivation, ClipChoice, is_embedded};
 use crate::files::write_whole;
@@ -95,7 +95,7 @@ impl Tournament {
         let steps = recipe.total_steps();
         let mut judge_is_guide = false;
         for judge in &options.judge {
-            judge_is_guide |= guide_like(&recipe, judge)?.is_some();
+            judge_is_guide |= !guides_like(&recipe, judge)?.is_empty();
         }
         let mut standings = Standings {
             judge: options.judge.clone(),

@@ -173,10 +173,12 @@ impl Render {
                 let steps = (session.is_exhausted())
                     .then(|| session.extended_by(self.more_steps()).ok())
                     .flatten();
-                if self.run.undo(self.options.fade, steps)?.is_none() {
+                let length = session.segment().steps;
+                let Some(edit) = self.run.undo(self.options.fade, steps)? else {
                     bail!("there is no edit to take back");
-                }
-                self.inform("took the last edit back".to_owned());
+                };
+                let after = self.run.session().segment().steps;
+                self.inform(took_back(&edit, length, after));
             }
             Command::Fade(steps) => self.options.fade = steps,
             Command::Pause(is_paused) => self.is_paused = is_paused,
@@ -210,7 +212,7 @@ impl Render {
         if session.is_exhausted() && edit.steps.is_none() && edit.restart.is_none() {
             edit.steps = Some(session.extended_by(self.more_steps())?);
         }
-        let (lr, restart) = (edit.lr, edit.restart);
+        let (lr, restart, length) = (edit.lr, edit.restart, session.segment().steps);
         self.run.edit(edit)?;
         if let Some(factor) = lr {
             self.inform(format!("learning rate x {factor:.3}"));
@@ -219,7 +221,11 @@ impl Render {
             self.inform(match restart {
                 Restart::Image => "begins again from this picture".to_owned(),
                 Restart::Scratch => "begins again from scratch".to_owned(),
-                Restart::Undo => "took the restart back".to_owned(),
+                Restart::Undo => {
+                    let after = self.run.session().segment().steps;
+                    let edit = Edit::with(|edit| edit.restart = Some(restart));
+                    took_back(&edit, length, after)
+                }
             });
         }
         Ok(())
@@ -380,6 +386,31 @@ impl Render {
             message: self.message.clone(),
         }
     }
+}
+
+/// What an edit that takes another one back did; `before` and `after` are the numbers of steps of the stage.
+fn took_back(edit: &Edit, before: usize, after: usize) -> String {
+    let changes = [
+        ("prompts", edit.prompts.is_some()),
+        ("terms", edit.terms.is_some()),
+        ("the learning rate", edit.lr.is_some()),
+    ];
+    let changes = changes.iter().filter(|(_, is_changed)| *is_changed);
+    let changes = Vec::from_iter(changes.map(|(name, _)| *name)).join(" and ");
+    let mut parts = vec![];
+    if edit.restart.is_some() {
+        parts.push("the restart".to_owned());
+    }
+    if !changes.is_empty() {
+        parts.push(format!("the change of {changes}"));
+    }
+    let length = if edit.restart.is_some() && before != after {
+        // what was set after the restart went with it
+        format!("; the stage has {after} steps again, instead of {before}")
+    } else {
+        String::new()
+    };
+    format!("took back {}{length}", parts.join(" and "))
 }
 
 /// The commands without those that the next one replaces.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::check;
 use super::decode::decode;
 use super::node::{Content, Node, Scalar};
-use super::{Recipe, RecipeError, hint, yaml};
+use super::{PLACE, Recipe, RecipeError, hint, yaml};
 
 /// The largest recipe in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -82,8 +82,16 @@ impl PartialRecipe {
         &self.warnings
     }
 
-    /// Warnings about parts of the finished recipe that have no effect: edits of the timeline after the last step.
+    /// Warnings about parts of the finished recipe that a render does not use as they may be meant: edits of the timeline after the last step, and
+    /// places for the prompts of a comparison.
     pub fn warnings_about(&self, recipe: &Recipe) -> Vec<String> {
+        let texts = recipe.texts().into_iter();
+        let places = texts.filter(|(_, text)| text.contains(PLACE)).map(|(path, _)| {
+            let message = format!(
+                "only `phantasia compare --prompts FILE` fills `{PLACE}`: a render reads it as a part of the text"
+            );
+            self.message_about(&path, &message)
+        });
         let late = recipe.edits_after_end().into_iter();
         late.map(|(index, end)| {
             let message = format!(
@@ -91,6 +99,7 @@ impl PartialRecipe {
             );
             self.message_about(&format!("timeline.{index}.step"), &message)
         })
+        .chain(places)
         .collect()
     }
 

@@ -39,6 +39,9 @@ pub enum CheckpointError {
     /// There is none.
     #[error("{} has no checkpoint: render the recipe again", .0.display())]
     None(PathBuf),
+    /// There is only one, and the one before it was asked for.
+    #[error("{} has no checkpoint before the last one: resume without `--previous`, from the last one", .0.display())]
+    NoPrevious(PathBuf),
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] OutputError),
@@ -87,13 +90,15 @@ impl RunFolder {
     /// it is read.
     pub fn read_checkpoint(&self, previous: bool, device: &Device) -> Result<SavedState> {
         let [last, before] = [CHECKPOINT, PREVIOUS].map(|name| self.path().join(name));
-        let path = if previous || !last.exists() {
-            before
-        } else {
-            last
-        };
+        let has_last = last.exists();
+        let path = if previous || !has_last { before } else { last };
         if !path.exists() {
-            return Err(CheckpointError::None(self.path().to_owned()));
+            let folder = self.path().to_owned();
+            return Err(if has_last {
+                CheckpointError::NoPrevious(folder)
+            } else {
+                CheckpointError::None(folder)
+            });
         }
         read(&path, device)
     }
@@ -297,6 +302,10 @@ mod tests {
         ));
         let mut state = saved();
         for step in [1, 2] {
+            assert!(matches!(
+                (step, run.read_checkpoint(true, &Device::Cpu)),
+                (1, Err(CheckpointError::None(_))) | (2, Err(CheckpointError::NoPrevious(_)))
+            ));
             state.session.step = step;
             run.write_checkpoint(&state).expect("a checkpoint");
         }

@@ -95,7 +95,7 @@ impl Session {
             self.lengthen(steps)?;
         }
         if let Some(restart) = edit.restart {
-            self.restart(restart)?;
+            self.restart(restart, asks_for_change(&edit))?;
         }
         if let Some(backend) = &mut self.backend {
             backend.apply(&edit)?;
@@ -195,7 +195,9 @@ impl Session {
         Ok(())
     }
 
-    fn restart(&mut self, restart: Restart) -> Result<()> {
+    /// Begins again, or continues from before the last restart. `needs_base` is whether prompts that come with it ask for a change of the picture
+    /// that the segment started from.
+    fn restart(&mut self, restart: Restart, needs_base: bool) -> Result<()> {
         let before = Replaced {
             segment: self.segment.clone(),
             generator: self.generator.save()?,
@@ -216,8 +218,11 @@ impl Session {
                 // the schedule continues from where it was
                 segment.origin += self.step.saturating_sub(self.segment.began);
                 self.restore(segment, &generator)?;
-                // where it started from none, prompts that ask for a change keep the picture that they had
-                if base.is_some() || self.backend()?.init()?.is_some() {
+                // where it started from none, prompts that ask for a change keep the picture that they had, those that fade out or are in a
+                // checkpoint's history too
+                let is_kept = needs_base
+                    || (self.objective_edits.iter()).any(|(_, edit)| asks_for_change(edit));
+                if base.is_some() || !is_kept || self.backend()?.init()?.is_some() {
                     self.set_base(base)?;
                 }
                 self.undo.retain(|edit| edit.restart.is_none());
@@ -270,4 +275,10 @@ impl Session {
         (self.backend.as_deref_mut())
             .context("this session was made of parts: its prompts and terms cannot be changed")
     }
+}
+
+/// Whether a prompt of an edit asks for a change of the picture that the segment started from.
+fn asks_for_change(edit: &Edit) -> bool {
+    let mut prompts = edit.prompts.iter().flatten();
+    prompts.any(|prompt| prompt.source.is_some())
 }

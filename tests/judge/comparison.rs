@@ -159,6 +159,12 @@ fn what_cannot_be_compared_is_refused() {
         "prompts: a blue ball\nclip: [embedded/transformer]\n",
     );
     write("whole.yaml", "prompts: a red ball\n");
+    let look = image::RgbImage::new(8, 8);
+    (look.save(folder.path().join("look.png"))).expect("a picture");
+    write(
+        "style.yaml",
+        "prompts: a red ball\nclip: [embedded/transformer]\nterms: { style: look.png }\n",
+    );
     write(
         "place.yaml",
         "prompts: 'an oil painting of {prompt}'\nclip: [embedded/transformer]\n",
@@ -177,11 +183,15 @@ fn what_cannot_be_compared_is_refused() {
         (&["one.yaml", "two.yaml"], "--judge"),
         (
             &["one.yaml", "two.yaml", "--judge", "embedded/transformer"],
-            "`embedded/transformer` takes part in guiding one.yaml and would",
+            "guiding one.yaml (`clip.0.model: embedded/transformer`) and would",
         ),
         (
             &["one.yaml", "whole.yaml", "--judge", "embedded/resnet"],
-            "guiding whole.yaml, as `embedded`, and would",
+            "guiding whole.yaml (`clip.0.model: embedded`) and would",
+        ),
+        (
+            &["one.yaml", "style.yaml", "--judge", "embedded/resnet"],
+            "let `terms.style.model` be `embedded/transformer`",
         ),
         (
             &[

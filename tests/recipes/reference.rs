@@ -125,7 +125,7 @@ impl<'s> Reference<'s> {
     }
 
     fn rows(&mut self, entries: Vec<(&'s String, &'s Value)>, required: &Value, path: &str) {
-        let mut choices = vec![];
+        let (mut choices, mut defaults) = (vec![], vec![]);
         self.text
             .push_str("\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
         for (key, value) in entries {
@@ -156,9 +156,15 @@ impl<'s> Reference<'s> {
                 self.text,
                 "| `{key}` | {} | {default} | {} |",
                 cell(&type_name),
-                cell(&about(value))
+                cell(&self.meaning(value))
             )
             .expect("text");
+            if let Some(Value::Array(items)) = value.get("default")
+                && items.len() > 1
+                && items.iter().all(Value::is_object)
+            {
+                defaults.push((key, items));
+            }
             for target in self.targets(value) {
                 let words: Vec<_> = (alternatives(target))
                     .filter_map(|one| Some((one["const"].as_str()?, about(one))))
@@ -174,6 +180,19 @@ impl<'s> Reference<'s> {
                 writeln!(self.text, "- `{word}`: {about}").expect("text");
             }
         }
+        for (key, items) in defaults {
+            write!(self.text, "\nThe default of `{key}`:\n\n").expect("text");
+            for item in items {
+                writeln!(self.text, "- `{}`", flow(item)).expect("text");
+            }
+        }
+    }
+
+    /// What is said of a key, or of what it holds.
+    fn meaning(&self, value: &Value) -> String {
+        let mut all = std::iter::once(value).chain(self.targets(value));
+        all.find_map(|one| Some(about(one)).filter(|about| !about.is_empty()))
+            .unwrap_or_default()
     }
 
     /// Remembers the maps in a value for sections of their own.
@@ -358,6 +377,16 @@ fn plural(name: &str) -> String {
         Some((name, range)) => format!("{name}s,{range}"),
         None => format!("{name}s"),
     }
+}
+
+/// A value as YAML on one line.
+fn flow(value: &Value) -> String {
+    let Value::Object(entries) = value else {
+        return value.to_string();
+    };
+    let entries = entries.iter();
+    let entries = entries.map(|(key, value)| format!("{key}: {}", flow(value)));
+    format!("{{ {} }}", Vec::from_iter(entries).join(", "))
 }
 
 /// Text for a cell of a table.

@@ -1,13 +1,13 @@
 //! The thread that paints, driven through its channel, with a generator and a critic that are none.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::TrySendError;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bench::{Bench, STEPS, learning_rate, prompts, restart, steps, timeline};
-use phantasia::live::{Command, Severity};
+use phantasia::live::{Command, Message, Severity};
 use phantasia::recipe::{Prompt, Restart};
 use phantasia::run::{CHECKPOINT, IMAGE, METRICS, RECIPE};
 
@@ -302,9 +302,38 @@ fn edits_are_taken_back_one_by_one() {
     bench.send(Command::Undo);
     bench.allow(STEPS);
     let run = bench.run();
+    let told = Arc::clone(&bench.told);
     bench.worker.join().expect("a picture");
     let edits = timeline(&run);
     assert_eq!(edits.len(), 4);
     assert_eq!(edits[2].lr, Some(1.0));
     assert_eq!(edits[3].prompts, Some(vec![Prompt::new("grey")]));
+    assert_told_in_order(
+        &told,
+        &[
+            "took back the change of the learning rate",
+            "took back the change of prompts",
+        ],
+    );
+}
+
+#[test]
+fn a_restart_that_is_taken_back_says_what_goes_with_it() {
+    let bench = Bench::new(1, false);
+    bench.log.wait_for("asked 1");
+    bench.send(restart());
+    bench.send(steps(12));
+    bench.send(Command::Undo);
+    bench.allow(STEPS);
+    let told = Arc::clone(&bench.told);
+    bench.worker.join().expect("a picture");
+    let back = format!("took back the restart; the stage has {STEPS} steps again, instead of 12");
+    assert_told_in_order(&told, &[&back]);
+}
+
+fn assert_told_in_order(told: &Mutex<Vec<Message>>, expected: &[&str]) {
+    let told = told.lock().expect("the messages");
+    let back = told.iter().map(|message| message.text.as_str());
+    let back = Vec::from_iter(back.filter(|text| text.starts_with("took back")));
+    assert_eq!(back, expected);
 }

@@ -326,6 +326,24 @@ fn a_change_is_asked_of_the_picture_that_the_segment_started_from() {
     assert!(session.tick().expect("a step").loss.is_finite());
 }
 
+#[test]
+fn a_restart_that_is_taken_back_takes_its_picture_with_it() {
+    let text = "prompts: a red ball\nsize: 40x40\nsteps: 6\ncutouts: { count: 1 }\n";
+    let mut session = session(text);
+    session.tick().expect("a step");
+    let restart = |restart| Edit::with(|edit| edit.restart = Some(restart));
+    session.edit(restart(Restart::Image)).expect("a restart");
+    session.edit(restart(Restart::Undo)).expect("an edit");
+    (session.edit(with_prompts(vec![directional()]))).expect_err("refused");
+    session.tick().expect("a step");
+    // a prompt that comes with the edit keeps it
+    session.edit(restart(Restart::Image)).expect("a restart");
+    let mut both = restart(Restart::Undo);
+    both.prompts = Some(vec![directional()]);
+    session.edit(both).expect("an edit");
+    assert!(session.tick().expect("a step").loss.is_finite());
+}
+
 /// A picture that is still what it was has a loss of half the largest, and a gradient.
 #[test]
 fn a_picture_that_has_not_changed_yet_begins_to() {

@@ -7,10 +7,8 @@ use anyhow::{Context, Result, bail};
 use unicode_normalization::UnicodeNormalization;
 
 use super::super::text_file;
+pub use crate::recipe::PLACE;
 use crate::recipe::{Prompt, Recipe};
-
-/// What a battery's prompt takes the place of in the texts of a recipe.
-pub const PLACE: &str = "{prompt}";
 
 /// The prompts in a file, see [`parse_prompts`]. Its encoding is as of a file of labels: UTF-8, or UTF-16 with a byte order mark.
 ///

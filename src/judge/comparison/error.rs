@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::battery::PLACE;
 use crate::models::{EmbeddedModel, is_embedded};
+use crate::recipe::NamedFile;
 
 /// Why recipes cannot be compared as asked.
 #[derive(Debug, Error)]
@@ -30,18 +31,18 @@ pub enum ComparisonError {
     },
     /// A judge takes part in guiding a recipe.
     #[error(
-        "the judge `{judge}` takes part in guiding {}{} and would judge its own work: name a CLIP that guides none of the recipes{}",
+        "the judge `{judge}` takes part in guiding {} ({}) and would judge its own work: name a CLIP that guides none of the recipes{}",
         recipe.display(),
-        if guide == judge { String::new() } else { format!(", as `{guide}`,") },
-        advice(judge)
+        listed(guides),
+        advice(judge, guides)
     )]
     Guide {
         /// The judge.
         judge: String,
         /// The file of the recipe.
         recipe: PathBuf,
-        /// The recipe's name for the model.
-        guide: String,
+        /// Where the recipe names the model, and how.
+        guides: Vec<NamedFile>,
     },
     /// A seed is given twice.
     #[error("the seed {0} is given twice")]
@@ -76,12 +77,23 @@ pub enum ComparisonError {
     },
 }
 
+/// Where models are named, and how.
+fn listed(guides: &[NamedFile]) -> String {
+    let guides = guides.iter();
+    let guides = guides.map(|NamedFile { path, name, .. }| format!("`{path}: {name}`"));
+    Vec::from_iter(guides).join(", ")
+}
+
 /// How the embedded CLIP can judge.
-fn advice(judge: &str) -> String {
+fn advice(judge: &str, guides: &[NamedFile]) -> String {
     if !is_embedded(judge) {
         return String::new();
     }
     let [transformer, resnet] =
         [EmbeddedModel::Transformer, EmbeddedModel::ResNet].map(EmbeddedModel::name);
-    format!("; offline, guide with `{transformer}` and judge with `{resnet}`")
+    let keys = match guides {
+        [only] => format!("let `{}` be", only.path),
+        _ => "let each of these be".to_owned(),
+    };
+    format!("; offline, {keys} `{transformer}`, and judge with `{resnet}`")
 }

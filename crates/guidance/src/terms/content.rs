@@ -29,7 +29,7 @@ compared_with_image! {
         /// image itself, about 2 for an unrelated picture.
         weight = 1.0,
         /// The layers, by number from 0, or backwards from -1: blocks of a transformer, or the four stages of a ResNet. The early ones see edges
-        /// and colours, the late ones what a thing is. By default the middle one.
+        /// and colours, the late ones what a thing is. By default the middle one: of twelve blocks 6, of the stages 2.
         layers,
         /// What of the recipe's `cutouts` is different for it.
         cutouts,

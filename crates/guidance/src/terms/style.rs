@@ -34,7 +34,7 @@ compared_with_image! {
         /// cover what the prompts ask for, and images of few, strong motifs, such as stripes, do so from 0.5 on.
         weight = 0.5,
         /// The layers, by number from 0, or backwards from -1: blocks of a transformer, or the four stages of a ResNet. The early ones see colours
-        /// and strokes, the late ones motifs.
+        /// and strokes, the late ones motifs. By default the first half of the blocks, or the stages 0 to 2.
         layers,
         /// What of the recipe's `cutouts` is different for it. Where neither `min` nor `max` is given, the sides are 0.25 to 1.
         cutouts,
