@@ -65,6 +65,14 @@ impl Command {
         Self::Located { origin, command }
     }
 
+    /// Whether a command right before this one would have no effect.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        match (earlier.plain(), self.plain()) {
+            (Self::Edit(earlier), Self::Edit(edit)) => edit.replaces(earlier),
+            _ => false,
+        }
+    }
+
     /// The command, wherever it stands.
     pub fn plain(&self) -> &Self {
         match self {

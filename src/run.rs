@@ -210,6 +210,15 @@ impl Run {
         self.update_recipe()
     }
 
+    /// Checks an edit as [`Run::edit`] does, and makes nothing of it.
+    ///
+    /// # Errors
+    /// When [`Run::edit`] would refuse it for its prompts, terms or values.
+    pub fn check_edit(&mut self, edit: Edit) -> Result<()> {
+        let edit = self.recipe.check_edit(edit)?;
+        self.session.prepare(&edit)
+    }
+
     /// Takes the last edit back; returns the edit that did so, if there was one to take back. `fade` and `steps` as in [`Session::undo`].
     ///
     /// # Errors

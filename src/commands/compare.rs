@@ -211,7 +211,7 @@ fn play(
     (json, quiet): (bool, bool),
     load: impl FnOnce(&Device) -> Result<Comparison>,
 ) -> Result<ExitCode> {
-    let stop = interrupt()?;
+    let stop = interrupt("step")?;
     let (device, device_name) = session.models.device.open()?;
     let mut comparison = load(&device)?;
     let start = Instant::now();

@@ -1,6 +1,5 @@
 //! The loop around a render: progress, preview, commands from other programs.
 
-use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,8 +9,7 @@ use std::sync::mpsc::SyncSender;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
-use phantasia::live::{self, Command, Event, Message, RenderOptions, RenderWorker, Severity};
+use phantasia::live::{self, Command, Event, RenderOptions, RenderWorker, Severity};
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
 use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
@@ -20,7 +18,7 @@ use serde_json::json;
 use super::arguments::{positive_steps, steps};
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
 use super::interrupt;
-use super::progress::Progress;
+use super::progress::{Progress, eprint_above};
 
 /// How a render is shown and controlled while it runs.
 #[derive(Clone, Debug, Args)]
@@ -121,18 +119,14 @@ impl<'a> Frontend<'a> {
         render: Run,
         device: &str,
         stop: Arc<AtomicBool>,
-        attach: impl FnOnce(SyncSender<Command>, Log) -> Result<T>,
+        attach: impl FnOnce(SyncSender<Command>) -> Result<T>,
     ) -> Result<ExitCode> {
         let run = render.folder().path().to_owned();
+        let (quiet, in_terminal) = (self.args.quiet, self.preview == Preview::Terminal);
         // the picture in the terminal has its own line of progress
-        let quiet = self.args.quiet || self.preview == Preview::Terminal;
-        let mut progress = Progress::new("step", render.session().step(), quiet);
-        let log = Log {
-            bar: progress.bar().clone(),
-            quiet: self.args.quiet,
-            // other output would be written over the picture
-            shown: self.preview == Preview::Terminal && std::io::stderr().is_terminal(),
-        };
+        let mut progress = Progress::new("step", render.session().step(), quiet || in_terminal);
+        // it shows messages, too: they would be written over it
+        let shown = in_terminal && std::io::stderr().is_terminal();
         let options = RenderOptions {
             device: device.to_owned(),
             fade: self.args.fade,
@@ -145,20 +139,20 @@ impl<'a> Frontend<'a> {
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
-        let messages = log.clone();
         let mut worker = RenderWorker::spawn(render, options, stop, move |event| match event {
             Event::Step(tick) => progress.update(tick.step, tick.steps, &state(tick)),
-            Event::Message(message) => messages.message(message),
+            Event::Message(message) if shown || quiet && message.severity == Severity::Info => {}
+            Event::Message(message) => eprint_above(message),
         })?;
-        let attached = attach(worker.commands(), log.clone())?;
+        let attached = attach(worker.commands())?;
         if self.args.control.is_some() {
-            let (commands, log) = (worker.commands(), log.clone());
+            let commands = worker.commands();
             // it ends with standard input, or with the program
             std::thread::Builder::new()
                 .name("control".to_owned())
                 .spawn(move || {
                     live::read_commands(std::io::stdin().lock(), &commands, |line| {
-                        log.line(line);
+                        eprint_above(line)
                     });
                 })
                 .context("cannot listen to standard input")?;
@@ -195,31 +189,6 @@ impl<'a> Frontend<'a> {
         warn_all(&outcome.warning);
         report(self.args.json, &run, &outcome, device)?;
         Ok(interrupt::exit_code(outcome.interrupted))
-    }
-}
-
-/// Standard error while a render runs: lines are printed above the progress bar.
-#[derive(Clone)]
-pub struct Log {
-    bar: ProgressBar,
-    /// Whether messages of severity [`Severity::Info`] are left out.
-    quiet: bool,
-    /// Whether the preview in the terminal shows the render's messages.
-    shown: bool,
-}
-
-impl Log {
-    /// Prints a message of the render.
-    fn message(&self, message: &Message) {
-        let is_quiet = self.quiet && message.severity == Severity::Info;
-        if !self.shown && !is_quiet {
-            self.line(message);
-        }
-    }
-
-    /// Prints a line.
-    pub fn line(&self, line: impl Display) {
-        self.bar.suspend(|| eprint_line(line));
     }
 }
 

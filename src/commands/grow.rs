@@ -69,7 +69,7 @@ pub fn run(args: &GrowArgs) -> Result<ExitCode> {
     if let Some(kind) = args.video {
         video::available(kind)?;
     }
-    let stop = interrupt()?;
+    let stop = interrupt("step")?;
     let (device, device_name) = args.device.open()?;
     let rule = grow::load(&args.rule, &device)?;
     let mut growth = Growth::new(rule, size, args.seed)?;

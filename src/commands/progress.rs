@@ -1,14 +1,28 @@
 //! Progress on standard error: a bar on a terminal, else a line now and then.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
 
 use super::console::eprint_line;
 
 /// Without a terminal, the time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// The bar that was begun last.
+static BAR: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// Prints a line to standard error, above the bar if there is one.
+pub fn eprint_above(line: impl Display) {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+    match bar.as_ref().and_then(WeakProgressBar::upgrade) {
+        Some(bar) => bar.suspend(|| eprint_line(line)),
+        None => eprint_line(line),
+    }
+}
 
 /// Progress of one piece of work.
 pub struct Progress {
@@ -57,15 +71,11 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
         Self {
             bar,
             last_line: None,
         }
-    }
-
-    /// The bar. Clones share it.
-    pub fn bar(&self) -> &ProgressBar {
-        &self.bar
     }
 
     /// Shows that `done` of `total` are done, and a few words on the state of the work, which may be empty.

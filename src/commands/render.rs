@@ -15,9 +15,10 @@ use serde_json::json;
 
 use super::arguments::{PromptArg, RecipeChanges, SessionArgs, seed};
 use super::console::{UsageError, eprint_line, warn_all};
-use super::frontend::{Frontend, FrontendArgs, Log, PreviewChoice};
+use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::models;
+use super::progress::eprint_above;
 use super::tournament::{self, TournamentArgs};
 
 /// Arguments of `render`.
@@ -106,7 +107,7 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
-    let stop = interrupt()?;
+    let stop = interrupt("step")?;
     let (device, device_name) = session.models.device.open()?;
     let mut session = Session::with_options(&recipe, &device, &options)?;
     warn_all(session.take_warnings());
@@ -114,19 +115,14 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     let folder = RunFolder::create(&args.out, &name)?;
     let run = Run::new(session, folder, &recipe)?;
     let watched = args.watch.then_some((args, recipe));
-    frontend.run(run, &device_name, stop, |commands, log| {
-        let start = |(args, recipe)| watch(args, recipe, commands, log);
+    frontend.run(run, &device_name, stop, |commands| {
+        let start = |(args, recipe)| watch(args, recipe, commands);
         watched.map(start).transpose()
     })
 }
 
 /// Applies changes of the recipe's file while it is painted.
-fn watch(
-    args: &RenderArgs,
-    recipe: Recipe,
-    commands: SyncSender<Command>,
-    log: Log,
-) -> Result<RecipeWatch> {
+fn watch(args: &RenderArgs, recipe: Recipe, commands: SyncSender<Command>) -> Result<RecipeWatch> {
     let path = args.recipe.clone();
     let args = args.clone();
     let read = move || {
@@ -134,7 +130,7 @@ fn watch(
             .finish(&partial(&args)?)
             .map(|(recipe, _)| recipe)
     };
-    RecipeWatch::start(&path, recipe, commands, read, move |line| log.line(line))
+    RecipeWatch::start(&path, recipe, commands, read, |line| eprint_above(line))
 }
 
 /// The recipe, not yet checked, with the changes that the flags make.

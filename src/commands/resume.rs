@@ -97,7 +97,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     if let Some(kind) = recipe.output.video {
         video::available(kind)?;
     }
-    let stop = interrupt()?;
+    let stop = interrupt("step")?;
     let (mut run, mut edit) = resumption.into_run(&args.session.options())?;
     warn_all(run.session_mut().take_warnings());
     // flags take precedence over the recipe
@@ -117,7 +117,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     edit.fade = edit.prompts.as_ref().map(|_| args.frontend.fade);
     apply(&mut run, edit, args)?;
     frontend.open_window()?;
-    frontend.run(run, &device_name, stop, |_, _| Ok(()))
+    frontend.run(run, &device_name, stop, |_| Ok(()))
 }
 
 /// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.

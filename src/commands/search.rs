@@ -62,7 +62,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let queries: Vec<Query> = (args.query.as_deref().map(Query::text).into_iter())
         .chain(args.image.as_deref().map(Query::picture))
         .collect();
-    let stop = interrupt()?;
+    let stop = interrupt("picture")?;
     let clips = slice::from_ref(&args.clip);
     let device = args.judge.prepare(clips, &[])?;
     let ensemble = Ensemble::load(clips, args.judge.activation, &device)?;

@@ -85,7 +85,7 @@ fn play(
     frontend: &FrontendArgs,
     load: impl FnOnce(&candle_core::Device) -> Result<Tournament>,
 ) -> Result<ExitCode> {
-    let stop = interrupt()?;
+    let stop = interrupt("step")?;
     let (device, device_name) = session.models.device.open()?;
     let mut tournament = load(&device)?;
     warn_all(tournament.warnings());

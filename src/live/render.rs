@@ -139,11 +139,21 @@ impl Task for Render {
     }
 
     fn apply(&mut self, commands: Vec<Command>) -> Result<()> {
-        for command in coalesced(commands) {
-            if let Err(error) = self.carry_out(command) {
-                self.report(Severity::Error, format!("{error:#}"));
+        // of edits that replace each other, the last one that can be made
+        let mut held = None;
+        let mut commands = commands.into_iter().peekable();
+        while let Some(command) = commands.next() {
+            let is_replaced = commands.peek().is_some_and(|next| next.replaces(&command));
+            if !is_replaced && held.is_none() {
+                self.attempt(|render| render.carry_out(command));
+                continue;
             }
-            self.report_warnings();
+            if self.attempt(|render| render.check(&command)) {
+                held = Some(command);
+            }
+            if !is_replaced && let Some(command) = held.take() {
+                self.attempt(|render| render.carry_out(command));
+            }
         }
         self.frame(true);
         Ok(())
@@ -164,6 +174,30 @@ impl Task for Render {
 }
 
 impl Render {
+    /// Does something, and reports what comes of it. Returns whether it succeeded.
+    fn attempt(&mut self, what: impl FnOnce(&mut Self) -> Result<()>) -> bool {
+        let result = what(self);
+        if let Err(error) = &result {
+            self.report(Severity::Error, format!("{error:#}"));
+        }
+        self.report_warnings();
+        result.is_ok()
+    }
+
+    /// Whether an edit could be made now.
+    fn check(&mut self, command: &Command) -> Result<()> {
+        match command {
+            Command::Edit(edit) => {
+                let edit = self.completed(edit.clone())?;
+                self.run.check_edit(edit)
+            }
+            Command::Located { origin, command } => {
+                self.check(command).with_context(|| origin.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Edit(edit) => self.edit(edit)?,
@@ -196,15 +230,15 @@ impl Render {
         Ok(())
     }
 
-    /// Applies an edit. Once all steps are made, the stage is given more, so that the change shows.
-    fn edit(&mut self, mut edit: Edit) -> Result<()> {
+    /// An edit as it is made at this step. Once all steps are made, it gives the stage more, so that the change shows.
+    fn completed(&self, mut edit: Edit) -> Result<Edit> {
         let session = self.run.session();
         edit.step = session.step();
         if edit.prompts.as_deref() == Some(session.prompts()) {
             edit.prompts = None;
         }
         if edit.is_empty() {
-            return Ok(());
+            return Ok(edit);
         }
         if edit.prompts.is_some() {
             edit.fade.get_or_insert(self.options.fade);
@@ -212,10 +246,24 @@ impl Render {
         if session.is_exhausted() && edit.steps.is_none() && edit.restart.is_none() {
             edit.steps = Some(session.extended_by(self.more_steps())?);
         }
-        let (lr, restart, length) = (edit.lr, edit.restart, session.segment().steps);
+        Ok(edit)
+    }
+
+    fn edit(&mut self, edit: Edit) -> Result<()> {
+        let edit = self.completed(edit)?;
+        if edit.is_empty() {
+            return Ok(());
+        }
+        let (lr, restart) = (edit.lr, edit.restart);
+        let length = self.run.session().segment().steps;
         self.run.edit(edit)?;
         if let Some(factor) = lr {
-            self.inform(format!("learning rate x {factor:.3}"));
+            // rounded, a very small one would be 0
+            self.inform(if factor < 1e-3 {
+                format!("learning rate x {factor:e}")
+            } else {
+                format!("learning rate x {factor:.3}")
+            });
         }
         if let Some(restart) = restart {
             self.inform(match restart {
@@ -411,18 +459,4 @@ fn took_back(edit: &Edit, before: usize, after: usize) -> String {
         String::new()
     };
     format!("took back {}{length}", parts.join(" and "))
-}
-
-/// The commands without those that the next one replaces.
-fn coalesced(batch: Vec<Command>) -> Vec<Command> {
-    let mut kept: Vec<Command> = Vec::with_capacity(batch.len());
-    for command in batch {
-        kept.pop_if(|last| match (last.plain(), command.plain()) {
-            (Command::Edit(last), Command::Edit(edit)) => edit.replaces(last),
-            (Command::Show(_), Command::Show(_)) => true,
-            _ => false,
-        });
-        kept.push(command);
-    }
-    kept
 }

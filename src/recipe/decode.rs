@@ -13,7 +13,7 @@ use serde::de::{
 };
 
 use super::node::{Content, Key, Node, Scalar};
-use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location};
+use phantasia_core::diagnostic::{Diagnostic, DiagnosticKind, Location, number};
 
 /// The key that names a map's kind.
 const KIND: &str = "kind";
@@ -151,7 +151,7 @@ fn described(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => format!("`{value}`"),
         Unexpected::Unsigned(value) => format!("{value}"),
         Unexpected::Signed(value) => format!("{value}"),
-        Unexpected::Float(value) => format!("{value}"),
+        Unexpected::Float(value) => number(value),
         Unexpected::Str(text) => {
             let shown: String = text.chars().take(40).collect();
             let rest = if shown.len() < text.len() { "..." } else { "" };

@@ -26,9 +26,9 @@ pub struct Edit {
     /// Replaces the terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
-    /// Multiplies the recipe's learning rate, instead of the factor before; above 0.
+    /// Multiplies the recipe's learning rate, instead of the factor before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(range(max = 1e6), extend("exclusiveMinimum" = 0))]
     pub lr: Option<f64>,
     /// The total number of steps of the current stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -80,6 +80,17 @@ impl Session {
         (!back.is_empty()).then_some(back)
     }
 
+    /// Loads and encodes what an edit's prompts and terms need, without applying them.
+    ///
+    /// # Errors
+    /// When [`Session::edit`] would refuse them.
+    pub fn prepare(&mut self, edit: &Edit) -> Result<()> {
+        if edit.changes_objective() {
+            self.backend()?.prepare(edit)?;
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, mut edit: Edit) -> Result<()> {
         edit.step = self.step;
         let stop = std::mem::take(&mut edit.stop);
@@ -88,9 +99,7 @@ impl Session {
             return Ok(());
         }
         // first what can fail, so that an edit that is refused changes nothing
-        if edit.changes_objective() {
-            self.backend()?.prepare(&edit)?;
-        }
+        self.prepare(&edit)?;
         if let Some(steps) = edit.steps {
             self.lengthen(steps)?;
         }

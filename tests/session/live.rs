@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, STEPS, learning_rate, prompts, restart, steps, timeline};
 use phantasia::live::{Command, Message, Severity};
-use phantasia::recipe::{Prompt, Restart};
+use phantasia::recipe::{Edit, Prompt, Restart};
 use phantasia::run::{CHECKPOINT, IMAGE, METRICS, RECIPE};
 
 #[test]
@@ -63,6 +63,41 @@ fn edits_that_replace_each_other_are_one() {
             .contains(&"prompts a cat over 3".to_owned())
     );
     assert_eq!(timeline(&run).len(), 1);
+}
+
+#[test]
+fn each_of_the_edits_that_come_at_once_is_checked() {
+    let bench = Bench::new(1, false);
+    bench.log.wait_for("asked 1");
+    let mut none = Edit::default();
+    none.prompts = Some(vec![]);
+    bench.send(prompts("a"));
+    bench.send(prompts("a cat"));
+    bench.send(prompts("unspeakable"));
+    bench.send(Command::Edit(none));
+    bench.send(learning_rate(0.0));
+    bench.send(learning_rate(2.0));
+    bench.send(learning_rate(-1.0));
+    bench.allow(STEPS);
+    let (run, told) = (bench.run(), Arc::clone(&bench.told));
+    let log = bench.log.clone();
+    bench.worker.join().expect("a picture");
+    let lines = log.lines();
+    let made = lines
+        .iter()
+        .filter(|line| line.contains("over 3") || line.starts_with("rate"));
+    assert_eq!(Vec::from_iter(made), ["prompts a cat over 3", "rate 2"]);
+    assert_eq!(timeline(&run).len(), 2);
+    let told = told.lock().expect("the messages");
+    let refused = told
+        .iter()
+        .filter(|message| message.severity == Severity::Error);
+    let expected = ["cannot be encoded", "prompts", "found 0", "found -1"];
+    let refused = Vec::from_iter(refused.map(|message| message.text.as_str()));
+    assert_eq!(refused.len(), expected.len(), "{refused:?}");
+    for (text, words) in refused.iter().zip(expected) {
+        assert!(text.contains(words), "no `{words}`: {text}");
+    }
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Renders as processes: Ctrl-C, commands and watched recipes while they paint, locks of run folders.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-use phantasia::recipe::Recipe;
+use phantasia::recipe::{Prompt, Recipe};
 use phantasia::run::{IMAGE, RECIPE};
 
 use super::stops::{BALL, assert_same};
@@ -82,6 +82,27 @@ fn a_ctrl_c_that_arrives_twice_is_one_stop() {
     assert_eq!(output.status.code(), Some(130));
     let recipe = Recipe::load(&path.join(RECIPE)).expect("a recipe");
     assert_eq!(recipe.stops_at(), Some(lines(&path)));
+}
+
+/// A step that takes longer than anyone waits.
+#[test]
+#[cfg(unix)]
+fn a_second_ctrl_c_ends_a_long_step() {
+    let folder = folder(&BALL.replace("count: 1", "count: 4096"));
+    let folder = folder.path();
+    let run_path = folder.join("outputs/ball-001");
+    let mut child = spawn(folder, &["render", "ball.yaml"]);
+    let mut said = BufReader::new(child.stderr.take().expect("its messages")).lines();
+    wait_for("the run's recipe", || run_path.join(RECIPE).exists());
+    interrupt(&child);
+    let line = said.next().expect("a line").expect("text");
+    assert_eq!(line, "stopping after this step; Ctrl-C again ends at once");
+    // the two are not one that arrives twice
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&child);
+    assert_eq!(end(child).status.code(), Some(130));
+    assert_eq!((lines(&run_path), said.count()), (0, 0));
+    Recipe::load(&run_path.join(RECIPE)).expect("a recipe");
 }
 
 #[test]
@@ -203,6 +224,46 @@ fn a_held_render_is_stopped_by_a_command_and_needs_a_source_of_edits() {
     assert_refused(&output, 2, "--hold waits for edits");
     let output = run(folder.path(), &["render", "ball.yaml", "--extend", "0"]);
     assert_refused(&output, 2, "expected a whole number from 1");
+}
+
+/// Lines that are read during one step: what is refused does not take what came before it along.
+#[test]
+fn lines_that_come_at_once_are_checked_one_by_one() {
+    let folder = folder(BALL);
+    let folder = folder.path();
+    let mut child = spawn(folder, &["render", "ball.yaml", "--control", "-"]);
+    let lines = [
+        r#"{"set_prompts":["a green leaf"]}"#,
+        r#"{"set_prompts":[]}"#,
+        r#"{"set_prompts":[{"text":"ice","source":"fire"}]}"#,
+        r#"{"set_terms":{"style":"none.png"}}"#,
+        r#"{"set_terms":{"total_variation":0.1}}"#,
+        r#"{"lr":1e308}"#,
+        r#"{"lr":0.5}"#,
+    ];
+    tell(&mut child, &lines.join("\n"));
+    let output = end(child);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let refused = [
+        (2, "there is no prompt"),
+        (3, "starts from none"),
+        (4, "none.png"),
+        (6, "at most 1000000, found 1e308"),
+    ];
+    for (number, words) in refused {
+        let start = format!("error: command line {number}: ");
+        let is_told = (stderr.lines()).any(|line| line.starts_with(&start) && line.contains(words));
+        assert!(is_told, "no `{start}` with `{words}` in:\n{stderr}");
+    }
+    let errors = stderr.lines().filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), refused.len(), "{stderr}");
+    let recipe = Recipe::load(&folder.join("outputs/ball-001").join(RECIPE)).expect("a recipe");
+    let [leaf, terms, rate] = recipe.timeline.as_slice() else {
+        panic!("{:?}", recipe.timeline);
+    };
+    assert_eq!(leaf.prompts, Some(vec![Prompt::new("a green leaf")]));
+    assert!(terms.terms.is_some() && rate.lr == Some(0.5));
 }
 
 /// Everything that is refused or cut is reported on standard error, and the render continues to its end.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::diagnostic::number;
 pub use crate::format::{IMAGE_FORMAT, INSTEAD_OF_IMAGE, MODEL_FORMAT, SCHEDULE_FORMAT, format_of};
 use crate::schema::{MAX_SIDE, walk};
 use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
@@ -133,7 +134,7 @@ fn check_range(path: &str, schema: &Value, value: &Value, checker: &mut Checker)
     if !too_low && !too_high {
         return;
     }
-    let worst = if too_low { lowest } else { highest };
+    let worst = number(if too_low { lowest } else { highest });
     let expected = expected(bounds, is_count);
     if schedule.constant().is_some() {
         checker.unexpected(path, expected, worst);

@@ -205,6 +205,16 @@ pub fn shown(value: &str) -> String {
     escaped(&format!("{head}...{tail}"), |_| false).into_owned()
 }
 
+/// A number in few characters: with an exponent where its digits would fill the line.
+pub fn number(value: f64) -> String {
+    let is_long = value != 0.0 && !(1e-6..1e21).contains(&value.abs());
+    if is_long && value.is_finite() {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
+    }
+}
+
 /// A message without characters that move a terminal's cursor, change its colours, or hide what follows. Line breaks stay.
 pub fn printable(message: &str) -> Cow<'_, str> {
     escaped(message, |c| matches!(c, '\n' | '\t'))
@@ -263,6 +273,13 @@ mod tests {
         assert!(cut.starts_with("beginü") && cut.ends_with("üend") && cut.contains("ü...ü"));
         assert!(cut.chars().count() <= 200);
         assert_eq!(printable("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [1e308, -2.5e-300, 1e6, 0.25, 0.0, f64::INFINITY];
+        let expected = ["1e308", "-2.5e-300", "1000000", "0.25", "0", "inf"];
+        assert_eq!(numbers.map(number), expected);
     }
 
     #[test]
