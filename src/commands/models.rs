@@ -62,7 +62,9 @@ struct Line<'a> {
     name: &'a str,
     aliases: &'a [String],
     kind: &'a str,
-    repository: String,
+    /// Whether it is a part of the program, and so has no files.
+    embedded: bool,
+    repository: Option<String>,
     /// The requested revision.
     revision: Option<String>,
     megabytes: Option<u32>,
@@ -116,9 +118,12 @@ fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
     let known = models::all().iter().map(|model| model.name.as_str());
     let named = names.iter().map(String::as_str);
-    let lines = (named.filter(|name| !is_embedded(name)))
+    let embedded = (EmbeddedModel::ALL.into_iter())
+        .filter(|model| names.is_empty() || names.iter().any(|name| name == model.name()));
+    let hub = (named.filter(|name| !is_embedded(name)))
         .chain(known.filter(|_| names.is_empty()))
-        .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)))
+        .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)));
+    let lines = (embedded.map(|model| Ok(embedded_line(model))).chain(hub))
         .collect::<Result<Vec<Line<'_>>>>()?;
     if json {
         return print_json(&json!({ "models": lines }));
@@ -129,16 +134,11 @@ fn list(names: &[String], json: bool) -> Result<()> {
         ("size", Side::Right),
         ("about", Side::Left),
     ]);
-    for model in EmbeddedModel::ALL {
-        if names.is_empty() || names.iter().any(|name| name == model.name()) {
-            table.row([model.name(), "clip", "here", model.about()].map(str::to_owned));
-        }
-    }
     for line in &lines {
         let size = match (&line.path, line.megabytes) {
-            (Some(_), _) => "here".to_owned(),
-            (None, Some(size)) => models::megabytes(size),
-            (None, None) => "not here".to_owned(),
+            (path, _) if line.embedded || path.is_some() => "here".to_owned(),
+            (_, Some(size)) => models::megabytes(size),
+            (_, None) => "not here".to_owned(),
         };
         let [name, kind, about] = [line.name, line.kind, line.about].map(str::to_owned);
         table.row([name, kind, size, about]);
@@ -152,7 +152,9 @@ fn list(names: &[String], json: bool) -> Result<()> {
 
 /// Prints what the cache holds of a model.
 fn details(line: &Line<'_>) -> Result<()> {
-    let (name, repository) = (line.name, &line.repository);
+    let (name, Some(repository)) = (line.name, &line.repository) else {
+        return Ok(());
+    };
     print_line(format_args!("\n{name}: repository {repository}"))?;
     if let Some(path) = &line.path {
         print_line(format_args!("  here in {path}"))?;
@@ -171,6 +173,23 @@ fn details(line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
+fn embedded_line(model: EmbeddedModel) -> Line<'static> {
+    Line {
+        name: model.name(),
+        aliases: &[],
+        kind: ModelKind::Clip.name(),
+        embedded: true,
+        repository: None,
+        revision: None,
+        megabytes: None,
+        licence: None,
+        about: model.about(),
+        path: None,
+        note: None,
+        snapshots: vec![],
+    }
+}
+
 fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
     let model: Option<&'static Model> = hub.model;
     let found = hub.resolve(name, None, cache);
@@ -186,7 +205,8 @@ fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
         name: model.map_or(name, |model| &model.name),
         aliases: model.map_or(&[], |model| &model.aliases),
         kind: model.map_or("unknown", |model| model.kind.name()),
-        repository: hub.repository.clone(),
+        embedded: false,
+        repository: Some(hub.repository.clone()),
         revision: hub.revision.clone(),
         megabytes: model.map(|model| model.megabytes),
         licence: model.map(|model| model.licence.as_str()),

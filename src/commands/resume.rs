@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use phantasia::judge::comparison::{Comparison, Record};
+use phantasia::judge::comparison::{Comparison, RECORD, Record};
 use phantasia::judge::tournament::{Standings, Tournament};
 use phantasia::recipe::Edit;
 use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
@@ -70,6 +70,12 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
         let recipe = standings.recipe_in(&args.run)?;
         models::ensure_for([&recipe], &standings.judge, yes, quiet)?;
         return tournament::resume(&args.run, &args.session, frontend);
+    }
+    if Comparison::has_lost_record(&args.run) {
+        bail!(
+            "{} looks like the folder of a comparison, but its record, {RECORD}, is missing: it cannot be resumed without it",
+            args.run.display()
+        );
     }
     let mut frontend = Frontend::new(frontend, PreviewChoice::None, false)?;
     let folder = RunFolder::open(&args.run)?;

@@ -28,7 +28,9 @@ use super::same_model::{guides_like, overlap};
 use crate::clip::ClipActivation;
 use crate::files::write_whole;
 use crate::recipe::Recipe;
-use crate::run::{CHECKPOINT, Resumption, Run, RunFolder, disk_full, run_name, without_number};
+use crate::run::{
+    CHECKPOINT, RECIPE, Resumption, Run, RunFolder, disk_full, run_name, without_number,
+};
 use crate::session::{Session, SessionOptions};
 use crate::{metadata, picture};
 pub use battery::{PLACE, parse_prompts, read_prompts};
@@ -267,6 +269,12 @@ impl Comparison {
     /// Whether a folder is a comparison's.
     pub fn is_at(path: &Path) -> bool {
         path.join(RECORD).is_file()
+    }
+
+    /// Whether a folder looks like a comparison's whose record is gone.
+    pub fn has_lost_record(path: &Path) -> bool {
+        let is_there = |name: &str| path.join(name).exists();
+        is_there(PICTURES) && !is_there(RECORD) && !is_there(RECIPE)
     }
 
     /// What is compared, and the results so far.

@@ -135,6 +135,18 @@ fn an_edit_after_the_last_step_is_mentioned() {
 }
 
 #[test]
+fn a_place_for_prompts_is_mentioned() {
+    let folder = folder();
+    let recipe = "prompts: 'an oil painting of {prompt}'\n";
+    fs::write(folder.path().join("place.yaml"), recipe).expect("a file");
+    let output = run(folder.path(), &["recipe", "check", "place.yaml"]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let expected = "prompts.0.text: only `phantasia compare --prompts FILE` fills `{prompt}`";
+    assert_eq!(stderr.matches(expected).count(), 1, "{stderr}");
+}
+
+#[test]
 fn a_value_cannot_move_the_terminal_s_cursor() {
     let folder = folder();
     let long = "very ".repeat(150);

@@ -425,9 +425,12 @@ fn the_list_is_one_json_object() {
     let output = program(&server, folder.path(), &[], &["models", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let models = list["models"].as_array().expect("models");
-    assert!(
-        models
-            .iter()
-            .any(|model| model["name"] == "RN50/openai" && model["path"].is_null())
-    );
+    let is_listed = |name: &str, embedded: bool| {
+        let mut models = models.iter();
+        models.any(|model| {
+            model["name"] == name && model["path"].is_null() && model["embedded"] == embedded
+        })
+    };
+    assert!(is_listed("RN50/openai", false));
+    assert!(is_listed("embedded", true) && is_listed("embedded/resnet", true));
 }

@@ -380,6 +380,14 @@ fn a_comparison_goes_on_with_the_recipes_that_it_began_with() {
 }
 
 #[test]
+fn a_lost_record_is_told() {
+    let folder = folder();
+    fs::create_dir_all(folder.path().join("lost/pictures")).expect("a folder");
+    let output = run(folder.path(), &["resume", "lost"]);
+    assert_refused(&output, 1, "its record, comparison.json, is missing");
+}
+
+#[test]
 fn a_damaged_record_is_told() {
     let (out, session) = (folder(), SessionOptions::default());
     let path = begin(&out, &session).folder().to_owned();

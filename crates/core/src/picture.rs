@@ -89,12 +89,21 @@ pub fn load_tensor(path: &Path, device: &Device) -> anyhow::Result<Tensor> {
     Ok(to_tensor(&load_rgb(path)?, device)?)
 }
 
+/// As [`load_tensor`], but transparent pixels are blended with black: what is not there is outside of a mask.
+///
+/// # Errors
+/// If the file is not a picture, damaged, or too large.
+pub fn load_mask(path: &Path, device: &Device) -> anyhow::Result<Tensor> {
+    let image = decode(&read_bytes(path)?).map_err(failed(path))?;
+    Ok(to_tensor(&over(image, 0).into_rgb8(), device)?)
+}
+
 /// Decodes a picture in memory as RGB; transparent pixels are blended with white.
 ///
 /// # Errors
 /// If the bytes are not a picture, damaged, or too many pixels.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-    decode(bytes).map(|image| over_white(image).into_rgb8())
+    decode(bytes).map(|image| over(image, 255).into_rgb8())
 }
 
 /// The pixels as `[3, height, width]` in 0..=1, flat.
@@ -236,7 +245,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
 }
 
 /// The picture blended with white.
-fn over_white(image: DynamicImage) -> DynamicImage {
+fn over(image: DynamicImage, grey: u32) -> DynamicImage {
     if !image.color().has_alpha() {
         return image;
     }
@@ -244,7 +253,7 @@ fn over_white(image: DynamicImage) -> DynamicImage {
     let (width, height) = rgba.dimensions();
     let rgb = RgbImage::from_fn(width, height, |x, y| {
         let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
-        let ground = 255 * (255 - alpha);
+        let ground = grey * (255 - alpha);
         image::Rgb([red, green, blue].map(|level| ((level * alpha + ground + 127) / 255) as u8))
     });
     DynamicImage::ImageRgb8(rgb)
@@ -311,6 +320,13 @@ mod tests {
         let tensor = to_tensor(&image, &Device::Cpu).expect("a tensor");
         assert_eq!(tensor.dims(), [1, 3, 3, 5]);
         assert_eq!(from_tensor(&tensor).expect("a picture"), image);
+    }
+
+    #[test]
+    fn what_is_transparent_is_outside_of_a_mask() {
+        let image = RgbaImage::from_fn(2, 1, |x, _| Rgba([255, 255, 255, 255 * x as u8]));
+        let mask = over(DynamicImage::ImageRgba8(image), 0).into_rgb8();
+        assert_eq!(mask.into_raw(), [0, 0, 0, 255, 255, 255]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::check::{Checker, IMAGE_FORMAT, INSTEAD_OF_IMAGE};
 const EXPECTED: &str = "a region is `left`, `right`, `top`, `bottom`, `center`, a rectangle [left, top, width, height] in shares of the picture, \
                         or the path of an image";
 
+/// The shortest side of a rectangle, as a share of the picture's.
+const SHORTEST: f64 = 0.001;
+
 /// A part of a picture. In a recipe it is a word (`left`), a rectangle, or the path of an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -81,13 +84,16 @@ impl Region {
             return;
         };
         // a rectangle that was drawn may end a rounding error beyond the edge
-        let fits =
-            |start: f64, length: f64| start >= 0.0 && length > 0.0 && start + length <= 1.0 + 1e-6;
+        let fits = |start: f64, length: f64| {
+            start >= 0.0 && length >= SHORTEST && start + length <= 1.0 + 1e-6
+        };
         if !fits(left, width) || !fits(top, height) {
             checker.unexpected(
                 path,
-                "a rectangle [left, top, width, height] inside of the picture, in shares of it from 0 to 1",
-                format_args!("[{left}, {top}, {width}, {height}]"),
+                format!(
+                    "a rectangle [left, top, width, height] inside of the picture, in shares of it from 0 to 1, its sides at least {SHORTEST}"
+                ),
+                self,
             );
         }
     }
@@ -101,11 +107,20 @@ impl fmt::Display for Region {
                 let name = NamedRegion::ALL.iter().find(|(_, one)| one == named);
                 f.write_str(name.map_or("", |(name, _)| name))
             }
-            Self::Rectangle([left, top, width, height]) => {
+            Self::Rectangle(rectangle) => {
+                let [left, top, width, height] = rectangle.map(short);
                 write!(f, "[{left}, {top}, {width}, {height}]")
             }
             Self::Image(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+/// A number without rows of zeros.
+fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 | 1e-4..1e6 => number.to_string(),
+        _ => format!("{number:e}"),
     }
 }
 
@@ -182,6 +197,12 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_short() {
+        let region = Region::Rectangle([1e-30, 0.0, 0.25, 1e30]);
+        assert_eq!(region.to_string(), "[1e-30, 0, 0.25, 1e30]");
+    }
+
+    #[test]
     fn a_rectangle_beyond_the_edge_is_refused() {
         let is_wrong = |rectangle| {
             let mut checker = Checker::default();
@@ -193,6 +214,7 @@ mod tests {
             [0.5, 0.0, 0.6, 1.0],
             [-0.1, 0.0, 0.5, 1.0],
             [0.0, 0.0, 0.5, 0.0],
+            [1e-30, 0.0, 1e-30, 1e-30],
             [f64::NAN, 0.0, 0.5, 1.0],
         ] {
             assert!(is_wrong(wrong), "{wrong:?}");

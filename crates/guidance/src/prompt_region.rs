@@ -33,7 +33,7 @@ impl PromptRegion {
     /// Reads the region's image, if it is one.
     ///
     /// # Errors
-    /// When the image cannot be read, or is black.
+    /// When the image cannot be read, or is black or transparent everywhere.
     pub fn new(region: &Region, context: &mut TermContext) -> Result<Self> {
         let image = match region {
             Region::Named(_) | Region::Rectangle(_) => None,
@@ -71,10 +71,10 @@ impl PromptRegion {
 
 impl RegionImage {
     fn load(path: &Path, device: &Device) -> Result<Arc<Self>> {
-        let grey = picture::load_tensor(path, device)?.mean_keepdim(1)?;
+        let grey = picture::load_mask(path, device)?.mean_keepdim(1)?;
         if grey.max_all()?.to_scalar::<f32>()? == 0.0 {
             bail!(
-                "the region `{}` is black everywhere, so that its prompt would never count: make it white where the prompt should count",
+                "the region `{}` is black or transparent everywhere, so that its prompt would never count: make it white where the prompt should count",
                 path.display()
             );
         }

@@ -22,7 +22,7 @@ pub fn read_prompts(path: &Path) -> Result<Vec<String>> {
 /// Prompts from a text, one a line. Empty lines and those that begin with `#` are left out.
 ///
 /// # Errors
-/// When there is none, or one comes twice.
+/// When there is none, one comes twice, ends in a weight, or contains [`PLACE`].
 pub fn parse_prompts(text: &str) -> Result<Vec<String>> {
     let prompts: Vec<String> = text_file::lines(text).map(str::to_owned).collect();
     if prompts.is_empty() {
@@ -30,11 +30,31 @@ pub fn parse_prompts(text: &str) -> Result<Vec<String>> {
     }
     let mut known = HashSet::new();
     for prompt in &prompts {
+        let weight = prompt.rsplit_once("::").map(|(_, weight)| weight.trim());
+        if weight.is_some_and(|weight| weight.parse::<f64>().is_ok()) {
+            let number = line_of(text, prompt);
+            bail!(
+                "line {number}, \"{prompt}\", ends in a weight, and these prompts have none: weights belong in the recipes"
+            );
+        }
+        if prompt.contains(PLACE) {
+            let number = line_of(text, prompt);
+            bail!(
+                "line {number}, \"{prompt}\", contains `{PLACE}`, whose place a prompt takes: it belongs in the recipes"
+            );
+        }
         if !known.insert(prompt.nfc().collect::<String>()) {
             bail!("the prompt \"{prompt}\" comes twice");
         }
     }
     Ok(prompts)
+}
+
+/// The number of the first line with that prompt, from 1.
+fn line_of(text: &str, prompt: &str) -> usize {
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    let before = (text.split(['\n', '\r'])).take_while(|line| line.trim() != prompt);
+    before.count() + 1
 }
 
 /// Why a battery's prompts cannot take a place in a recipe, as the rest of a sentence; none where they can.
@@ -123,6 +143,15 @@ mod tests {
         for wrong in ["", "# a\n\n", "a\na", "caf\u{e9}\ncafe\u{301}"] {
             assert!(parse_prompts(wrong).is_err(), "{wrong:?}");
         }
+        for wrong in [
+            "\u{feff}# a\r\na cat::2\r\n",
+            "a\rb :: -.5",
+            "a\nof {prompt}",
+        ] {
+            let error = parse_prompts(wrong).expect_err(wrong).to_string();
+            assert!(error.starts_with("line 2, "), "{error}");
+        }
+        assert!(parse_prompts("std::vec").is_ok());
     }
 
     #[test]

@@ -91,6 +91,9 @@ fn advice(judge: &str, guides: &[NamedFile]) -> String {
     }
     let [transformer, resnet] =
         [EmbeddedModel::Transformer, EmbeddedModel::ResNet].map(EmbeddedModel::name);
+    if guides.iter().all(|guide| guide.name == transformer) {
+        return format!("; offline, judge with `{resnet}`");
+    }
     let keys = match guides {
         [only] => format!("let `{}` be", only.path),
         _ => "let each of these be".to_owned(),

@@ -55,9 +55,21 @@ pub fn is_embedded(name: &str) -> bool {
     EmbeddedModel::parse(name).is_some()
 }
 
-/// Whether a name is meant to be a part of the embedded CLIP, and there is no such part.
-pub(super) fn is_unknown_part(name: &str) -> bool {
-    name.starts_with(PREFIX) && !is_embedded(name)
+/// Whether a name is meant to be the embedded CLIP's or that of a part of it, and is none: in other letters, with a revision, or of no part.
+pub(super) fn is_misnamed(name: &str) -> bool {
+    let plain = plain(name);
+    (plain == EMBEDDED || plain.starts_with(PREFIX)) && !is_embedded(name)
+}
+
+/// The name that is meant by one that is misnamed, if there is one.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    EmbeddedModel::parse(plain(name).trim_end_matches('/')).map(EmbeddedModel::name)
+}
+
+/// A name in small letters, without a revision.
+fn plain(name: &str) -> String {
+    let (name, _) = name.split_once('@').unwrap_or((name, ""));
+    name.to_lowercase()
 }
 
 #[cfg(test)]

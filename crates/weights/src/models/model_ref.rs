@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::embedded::{EmbeddedModel, is_unknown_part};
+use super::embedded::{EmbeddedModel, is_misnamed, meant};
 use super::names::{HOSTS, is_repository, is_revision};
 use super::table::{self, FileSet, Model};
 
@@ -33,9 +33,10 @@ pub enum ResolveError {
         /// The nearest known name, as part of the sentence.
         nearest: String,
     },
-    /// The name begins like that of a part of the embedded CLIP.
+    /// The name begins like that of the embedded CLIP or a part of it.
     #[error(
-        "the embedded CLIP has no part `{name}`: `{}` and `{}` can be named alone, and `{}` is all of it",
+        "the embedded CLIP has no part `{name}`{}: `{}` and `{}` can be named alone, and `{}` is all of it, in small letters and without a revision",
+        meant(name).map_or_else(String::new, |name| format!("; did you mean `{name}`?")),
         EmbeddedModel::Transformer.name(),
         EmbeddedModel::ResNet.name(),
         EmbeddedModel::Whole.name()
@@ -102,7 +103,7 @@ impl HubModel {
     /// # Errors
     /// If NAME is neither a known model nor a repository's name, begins like that of a part of the embedded CLIP, or REVISION is not valid.
     pub fn parse(typed: &str) -> Result<Self, ResolveError> {
-        if is_unknown_part(typed) {
+        if is_misnamed(typed) {
             let name = typed.to_owned();
             return Err(ResolveError::Embedded { name });
         }
@@ -289,7 +290,13 @@ mod tests {
 
     #[test]
     fn what_is_no_part_of_the_embedded_clip_is_told_the_parts() {
-        for name in ["embedded/", "embedded/things", "embedded/resnet@main"] {
+        for name in [
+            "embedded/",
+            "embedded/things",
+            "embedded/resnet@main",
+            "Embedded/ResNet",
+            "embedded@main",
+        ] {
             let error = ModelRef::parse(name).expect_err(name).to_string();
             for part in [name, "`embedded/transformer`", "`embedded/resnet`"] {
                 assert!(error.contains(part), "{error}");
