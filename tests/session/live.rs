@@ -69,12 +69,13 @@ fn edits_that_replace_each_other_are_one() {
 fn each_of_the_edits_that_come_at_once_is_checked() {
     let bench = Bench::new(1, false);
     bench.log.wait_for("asked 1");
-    let mut none = Edit::default();
-    none.prompts = Some(vec![]);
     bench.send(prompts("a"));
     bench.send(prompts("a cat"));
     bench.send(prompts("unspeakable"));
-    bench.send(Command::Edit(none));
+    bench.send(Command::Edit(Edit {
+        prompts: Some(vec![]),
+        ..Edit::default()
+    }));
     bench.send(learning_rate(0.0));
     bench.send(learning_rate(2.0));
     bench.send(learning_rate(-1.0));
