@@ -213,7 +213,7 @@ fn a_region_may_be_an_image() -> Result<()> {
         .err()
         .expect("refused");
     assert!(
-        format!("{refused:#}").contains("lake.png` is black everywhere"),
+        format!("{refused:#}").contains("lake.png` is black or transparent everywhere"),
         "{refused:#}"
     );
     Ok(())

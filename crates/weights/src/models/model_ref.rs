@@ -36,7 +36,7 @@ pub enum ResolveError {
     /// The name begins like that of the embedded CLIP or a part of it.
     #[error(
         "the embedded CLIP has no part `{name}`{}: `{}` and `{}` can be named alone, and `{}` is all of it, in small letters and without a revision",
-        meant(name).map_or_else(String::new, |name| format!("; did you mean `{name}`?")),
+        meant(name).map_or_else(String::new, |name| format!(" (did you mean `{name}`?)")),
         EmbeddedModel::Transformer.name(),
         EmbeddedModel::ResNet.name(),
         EmbeddedModel::Whole.name()
