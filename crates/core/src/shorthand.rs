@@ -82,7 +82,10 @@ impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entr
 macro_rules! or_text {
     ($config:ty, $expected:literal) => {
         impl ::serde::Serialize for $config {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
                 <$config>::serialize(self, serializer)
             }
         }
@@ -90,7 +93,7 @@ macro_rules! or_text {
         impl<'de> ::serde::Deserialize<'de> for $config {
             fn deserialize<D: ::serde::Deserializer<'de>>(
                 deserializer: D,
-            ) -> Result<Self, D::Error> {
+            ) -> ::std::result::Result<Self, D::Error> {
                 struct ConfigVisitor;
 
                 impl<'de> ::serde::de::Visitor<'de> for ConfigVisitor {
@@ -100,14 +103,17 @@ macro_rules! or_text {
                         f.write_str($expected)
                     }
 
-                    fn visit_str<E: ::serde::de::Error>(self, text: &str) -> Result<$config, E> {
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        text: &str,
+                    ) -> ::std::result::Result<$config, E> {
                         Ok(text.into())
                     }
 
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(
                         self,
                         map: A,
-                    ) -> Result<$config, A::Error> {
+                    ) -> ::std::result::Result<$config, A::Error> {
                         let map = ::serde::de::value::MapAccessDeserializer::new(map);
                         <$config>::deserialize(map)
                     }

@@ -1,15 +1,13 @@
-//! What the layers of a CLIP make of cutouts, for terms that compare the picture with an image by it.
+//! The activations of a CLIP's layers for cutouts of a picture.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use clip::{Clip, LayerKind, Tap, Tower};
-use frozen::{Layer, add_to, resize_to_fill};
-use phantasia_core::{StepContext, picture};
+use frozen::{Layer, add_to};
+use phantasia_core::StepContext;
 
-use crate::context::TermContext;
 use crate::cutout_layer::Cutouts;
 use crate::cutouts::CutoutSampler;
 use crate::micro_batch::failed;
@@ -19,108 +17,10 @@ const VIEWS: usize = 32;
 /// The numbers of towers that are shown the image lie so far behind those that are shown the picture.
 const IMAGE: usize = 0x800;
 
-/// Declares the configuration of a term that compares the picture with an image. The path of the image alone stands for all of it.
-macro_rules! compared_with_image {
-    (
-        $(#[$attribute:meta])*
-        pub struct $name:ident {
-            $(#[$weight_doc:meta])* weight = $weight:expr,
-            $(#[$layers_doc:meta])* layers,
-            $(#[$cutouts_doc:meta])* cutouts,
-        }
-    ) => {
-        #[derive(Clone, Debug, PartialEq, ::serde::Serialize, ::serde::Deserialize, ::schemars::JsonSchema)]
-        #[serde(deny_unknown_fields, remote = "Self")]
-        $(#[$attribute])*
-        pub struct $name {
-            /// The image. It is resized to fill the picture.
-            #[schemars(extend("format" = ::phantasia_core::check::IMAGE_FORMAT))]
-            pub image: ::std::path::PathBuf,
-            $(#[$weight_doc])*
-            #[serde(default = "default_weight")]
-            #[schemars(range(min = 0))]
-            pub weight: ::phantasia_core::Schedule,
-            /// The CLIP whose layers are compared; all towers of one that has several.
-            #[serde(default = "default_model")]
-            #[schemars(extend("format" = ::phantasia_core::check::MODEL_FORMAT))]
-            pub model: String,
-            $(#[$layers_doc])*
-            #[serde(default)]
-            pub layers: Option<Vec<i64>>,
-            /// The precision of the CLIP on a GPU, as in the entries of `clip`.
-            #[serde(default, skip_serializing_if = "::clip::Precision::is_default")]
-            pub precision: ::clip::Precision,
-            /// The nonlinearity of the CLIP's transformers, likewise.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub activation: Option<::clip::ClipActivation>,
-            $(#[$cutouts_doc])*
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub cutouts: Option<$crate::cutouts::Changes>,
-        }
-
-        fn default_weight() -> ::phantasia_core::Schedule {
-            $weight.into()
-        }
-
-        fn default_model() -> String {
-            ::clip::EMBEDDED.to_owned()
-        }
-
-        ::phantasia_core::or_text!(
-            $name,
-            "the path of an image, or a map with keys such as `image` and `weight`"
-        );
-
-        impl From<&str> for $name {
-            fn from(image: &str) -> Self {
-                Self {
-                    image: image.into(),
-                    weight: default_weight(),
-                    model: default_model(),
-                    layers: None,
-                    precision: ::clip::Precision::default(),
-                    activation: None,
-                    cutouts: None,
-                }
-            }
-        }
-
-        impl $name {
-            /// Loads the CLIP and the image.
-            fn load(
-                &self,
-                default_layers: fn(::clip::LayerKind, usize) -> Vec<usize>,
-                context: &mut $crate::TermContext,
-            ) -> ::anyhow::Result<($crate::features::Features, $crate::features::Reference)> {
-                let choice = ::clip::ClipChoice {
-                    precision: self.precision,
-                    activation: self.activation,
-                };
-                let clip = context.clip(&self.model, choice)?;
-                let layers = self.layers.as_deref();
-                let features = $crate::features::Features::new(clip, layers, default_layers)?;
-                let image = $crate::features::Reference::load(&self.image, context)?;
-                Ok((features, image))
-            }
-
-            /// Reports what ranges cannot say.
-            fn check_settings(
-                &self,
-                cutouts: &$crate::cutouts::Config,
-                checker: &mut ::phantasia_core::check::Checker,
-            ) {
-                if self.activation.is_some() && ::clip::is_embedded(&self.model) {
-                    checker.invalid("activation", ::clip::EMBEDDED_ACTIVATION);
-                }
-                if self.layers.as_ref().is_some_and(Vec::is_empty) {
-                    checker.invalid("layers", "name at least one layer, or leave the key out");
-                }
-                cutouts.check_changes(self.cutouts.as_ref(), checker);
-            }
-        }
-    };
-}
-pub(crate) use compared_with_image;
+/// What is added to a variance of activations, as a share of their mean square: an even image has no variance.
+pub(crate) const EVEN: f64 = 1e-3;
+/// Keeps what may be 0 apart from it.
+pub(crate) const SMALLEST: f64 = 1e-9;
 
 /// Layers of a CLIP's image towers.
 pub(crate) struct Features {
@@ -343,43 +243,4 @@ impl Moments {
 pub(crate) fn diagonal(matrix: &Tensor) -> candle_core::Result<Tensor> {
     let eye = Tensor::eye(matrix.dim(0)?, matrix.dtype(), matrix.device())?;
     (matrix * eye)?.sum(1)
-}
-
-/// The image of a term, at the size of the picture.
-pub(crate) struct Reference {
-    image: Arc<Tensor>,
-    /// At the size of the last picture.
-    fitted: Option<Tensor>,
-}
-
-impl Reference {
-    /// Reads an image.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn load(path: &Path, context: &mut TermContext) -> Result<Self> {
-        let image = context.model(&path.display().to_string(), |context| {
-            Ok(Arc::new(picture::load_tensor(path, &context.device)?))
-        })?;
-        Ok(Self {
-            image,
-            fitted: None,
-        })
-    }
-
-    /// The image resized to fill a picture, and whether it was not already for the picture before.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn fit(&mut self, picture: &Tensor) -> Result<(Tensor, bool)> {
-        let (_, _, height, width) = picture.dims4()?;
-        if let Some(fitted) = &self.fitted
-            && fitted.dims()[2..] == [height, width]
-        {
-            return Ok((fitted.clone(), false));
-        }
-        let fitted = resize_to_fill(&self.image, [width, height])?.to_dtype(picture.dtype())?;
-        self.fitted = Some(fitted.clone());
-        Ok((fitted, true))
-    }
 }

@@ -33,6 +33,7 @@ pub mod direction;
 mod distance;
 mod features;
 mod frame;
+mod image_comparison;
 mod image_term;
 mod micro_batch;
 mod objective;
