@@ -73,7 +73,7 @@ pub fn templates(names: &[String]) -> Result<Vec<String>> {
 /// # Errors
 /// When there are fewer than two, or one comes twice.
 pub fn parse_labels(text: &str) -> Result<Vec<Label>> {
-    let labels = text_file::lines(text).map(|line| match line.split_once('=') {
+    let labels = text_file::lines(text).map(|(_, line)| match line.split_once('=') {
         Some((folder, name)) => Label {
             folder: Some(folder.trim().to_owned()),
             ..Label::new(name.trim())

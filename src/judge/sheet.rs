@@ -23,6 +23,10 @@ const GROUND: Color = Color::rgb(24, 24, 27);
 const EMPTY: Color = Color::rgb(45, 45, 50);
 pub(in crate::judge) const BRIGHT: Color = Color::rgb(240, 240, 242);
 const DIM: Color = Color::rgb(160, 160, 168);
+/// Of captions, marks and failures where pictures compete.
+pub(in crate::judge) const FAINT: Color = Color::rgb(150, 150, 158);
+pub(in crate::judge) const GOOD: Color = Color::rgb(92, 200, 140);
+pub(in crate::judge) const BAD: Color = Color::rgb(215, 96, 96);
 /// The heights of the heading's line and of the captions' lines.
 const LARGE: u32 = 20;
 const SMALL: u32 = 15;

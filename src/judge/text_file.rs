@@ -15,11 +15,14 @@ pub(super) fn read(path: &Path, what: &str) -> Result<String> {
     decode(&bytes).with_context(|| format!("in {}", path.display()))
 }
 
-/// The lines of a text without the space around them; empty ones and those that begin with `#` are left out.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+/// The lines of a text, each with its number from 1 and without the space around it. Empty lines and those that begin with `#` are left out.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.split(['\n', '\r']).map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+    // a line ends with LF, with CR LF, or with CR alone
+    let lines =
+        (text.split('\n')).flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    let numbered = (1..).zip(lines.map(str::trim));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// The text of a file, or an error that names the likely encoding, or the line that is not UTF-8.
@@ -75,8 +78,8 @@ mod tests {
         ] {
             assert_eq!(decode(&bytes).expect("a text"), text);
         }
-        let marked: Vec<&str> = lines("\u{feff}a\r\r\n # b\n b #c").collect();
-        assert_eq!(marked, ["a", "b #c"]);
+        let marked: Vec<_> = lines("\u{feff}a\r\r\n # b\n b #c").collect();
+        assert_eq!(marked, [(1, "a"), (4, "b #c")]);
     }
 
     #[test]

@@ -134,6 +134,14 @@ impl Prompt {
         (self.text.as_deref().into_iter()).chain(frames.map(|frame| frame.text.as_str()))
     }
 
+    /// All texts in it, the `source` among them.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let frames = self.keyframes.iter_mut().flatten();
+        (self.text.iter_mut())
+            .chain(frames.map(|frame| &mut frame.text))
+            .chain(&mut self.source)
+    }
+
     /// All texts in it, each with the path to it.
     pub fn texts_with_paths(&self) -> Vec<(String, &str)> {
         let frames = self.keyframes.iter().flatten().enumerate();

@@ -24,21 +24,16 @@ pub fn read_prompts(path: &Path) -> Result<Vec<String>> {
 /// # Errors
 /// When there is none, one comes twice, ends in a weight, or contains [`PLACE`].
 pub fn parse_prompts(text: &str) -> Result<Vec<String>> {
-    let prompts: Vec<String> = text_file::lines(text).map(str::to_owned).collect();
-    if prompts.is_empty() {
-        bail!("there is no prompt: write one on each line");
-    }
+    let mut prompts: Vec<String> = vec![];
     let mut known = HashSet::new();
-    for prompt in &prompts {
+    for (number, prompt) in text_file::lines(text) {
         let weight = prompt.rsplit_once("::").map(|(_, weight)| weight.trim());
         if weight.is_some_and(|weight| weight.parse::<f64>().is_ok()) {
-            let number = line_of(text, prompt);
             bail!(
                 "line {number}, \"{prompt}\", ends in a weight, and these prompts have none: weights belong in the recipes"
             );
         }
         if prompt.contains(PLACE) {
-            let number = line_of(text, prompt);
             bail!(
                 "line {number}, \"{prompt}\", contains `{PLACE}`, whose place a prompt takes: it belongs in the recipes"
             );
@@ -46,15 +41,12 @@ pub fn parse_prompts(text: &str) -> Result<Vec<String>> {
         if !known.insert(prompt.nfc().collect::<String>()) {
             bail!("the prompt \"{prompt}\" comes twice");
         }
+        prompts.push(prompt.to_owned());
+    }
+    if prompts.is_empty() {
+        bail!("there is no prompt: write one on each line");
     }
     Ok(prompts)
-}
-
-/// The number of the first line with that prompt, from 1.
-fn line_of(text: &str, prompt: &str) -> usize {
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    let before = (text.split(['\n', '\r'])).take_while(|line| line.trim() != prompt);
-    before.count() + 1
 }
 
 /// Why a battery's prompts cannot take a place in a recipe, as the rest of a sentence; none where they can.
@@ -95,7 +87,7 @@ pub(super) fn with_prompt(recipe: &Recipe, prompt: &str) -> Recipe {
         return painted;
     }
     let fill = |prompts: &mut Vec<Prompt>| {
-        for text in prompts.iter_mut().filter_map(|own| own.text.as_mut()) {
+        for text in prompts.iter_mut().flat_map(Prompt::texts_mut) {
             *text = text.replace(PLACE, prompt);
         }
     };
@@ -183,6 +175,13 @@ mod tests {
                 "a drawing of a boat",
                 "a boat"
             ]
+        );
+        let own = recipe(
+            "prompts: [{ keyframes: [a seed, '{prompt}'], source: 'no {prompt}' }]\ninit: Cargo.toml\n",
+        );
+        assert_eq!(
+            texts(&with_prompt(&own, "a boat")),
+            ["a seed", "a boat", "no a boat"]
         );
     }
 

@@ -6,19 +6,15 @@ use anyhow::Result;
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::super::sheet::{BRIGHT, MOST_TILES, Sheet, thumbnail};
+use super::super::sheet::{BAD, BRIGHT, FAINT, GOOD, MOST_TILES, Sheet, thumbnail};
 use super::record::{Picture, Record};
 use super::standing::NOISE_FLOOR;
-use crate::draw::Color;
 use crate::picture;
 
 const TILE: u32 = 176;
 const GAP: u32 = 10;
 /// Between two columns of rows.
 const GUTTER: u32 = 36;
-const DIM: Color = Color::rgb(150, 150, 158);
-const BETTER: Color = Color::rgb(92, 200, 140);
-const FAILED: Color = Color::rgb(215, 96, 96);
 /// The heights of lines of text.
 const LARGE: u32 = 20;
 const SMALL: u32 = 15;
@@ -61,14 +57,14 @@ pub(super) fn draw(record: &Record, folder: &Path) -> Result<RgbImage> {
     let judges = record.judges.join(", ");
     let legend =
         format!("judge: {judges}; green: better than the others by more than {NOISE_FLOOR}");
-    sheet.write((GAP, GAP + LARGE + 6), SMALL, DIM, &legend, room);
+    sheet.write((GAP, GAP + LARGE + 6), SMALL, FAINT, &legend, room);
 
     for (number, row) in (0u32..).zip(&rows) {
         let left = GAP + number / high * (wide + GUTTER);
         let y = top + names + number % high * ROW;
         if number % high == 0 {
             for (x, own) in (left..).step_by((TILE + GAP) as usize).zip(&record.recipes) {
-                sheet.write((x, top), SMALL, DIM, &own.name, TILE);
+                sheet.write((x, top), SMALL, FAINT, &own.name, TILE);
             }
         }
         let mut title = row[0].prompt.clone();
@@ -95,15 +91,15 @@ fn draw_picture(
 ) {
     sheet.place(shown, (x, y), TILE);
     if is_best {
-        sheet.fill((x, y + TILE), (TILE, 3), BETTER);
+        sheet.fill((x, y + TILE), (TILE, 3), GOOD);
     }
     let line = (x, y + TILE + 5);
     match (own.score(), &own.failed) {
         (Some(score), _) => {
-            let color = if is_best { BETTER } else { BRIGHT };
+            let color = if is_best { GOOD } else { BRIGHT };
             sheet.write(line, SMALL, color, &format!("{score:.4}"), TILE);
         }
-        (None, Some(_)) => sheet.write(line, SMALL, FAILED, "failed", TILE),
+        (None, Some(_)) => sheet.write(line, SMALL, BAD, "failed", TILE),
         (None, None) => {}
     }
 }

@@ -3,16 +3,12 @@
 use anyhow::Result;
 use image::RgbImage;
 
-use super::super::sheet::{BRIGHT, Sheet, thumbnail};
+use super::super::sheet::{BAD, BRIGHT, FAINT, GOOD, Sheet, thumbnail};
 use super::standings::Standings;
-use crate::draw::Color;
 
 const TILE: u32 = 128;
 const GAP: u32 = 14;
 const LABEL: u32 = 96;
-const DIM: Color = Color::rgb(150, 150, 158);
-const GOES_ON: Color = Color::rgb(92, 200, 140);
-const ENDS: Color = Color::rgb(215, 96, 96);
 /// The heights of lines of text.
 const LARGE: u32 = 18;
 const SMALL: u32 = 14;
@@ -39,10 +35,10 @@ pub(super) fn draw(
     if standings.judge_is_guide {
         judge.push_str(" (it is the guide too)");
     }
-    sheet.write((GAP, GAP + LARGE + 4), SMALL, DIM, &judge, wide);
+    sheet.write((GAP, GAP + LARGE + 4), SMALL, FAINT, &judge, wide);
     for (column, round) in (0u32..).zip(&standings.rounds) {
         let at = (GAP + LABEL + column * (TILE + GAP), top - SMALL - 6);
-        sheet.write(at, SMALL, DIM, &format!("step {}", round.until), TILE);
+        sheet.write(at, SMALL, FAINT, &format!("step {}", round.until), TILE);
     }
     for (row, candidate) in (0u32..).zip(rows) {
         let y = top + row * (TILE + caption + GAP);
@@ -50,10 +46,10 @@ pub(super) fn draw(
         let place = (row + 1).to_string();
         sheet.write((GAP, y + 4), LARGE, BRIGHT, &place, label);
         let seed = format!("seed {}", candidate.seed);
-        sheet.write((GAP, y + 10 + LARGE), SMALL, DIM, &seed, label);
+        sheet.write((GAP, y + 10 + LARGE), SMALL, FAINT, &seed, label);
         if candidate.failed.is_some() {
             let at = (GAP, y + 14 + LARGE + SMALL);
-            sheet.write(at, SMALL, ENDS, "failed", label);
+            sheet.write(at, SMALL, BAD, "failed", label);
         }
         for (column, score) in (0u32..).zip(&candidate.scores) {
             let x = GAP + LABEL + column * (TILE + GAP);
@@ -61,13 +57,13 @@ pub(super) fn draw(
             let shown = shown.map(|picture| thumbnail(&picture, TILE));
             sheet.place(shown.as_ref(), (x, y), TILE);
             let dropped = candidate.dropped == Some(column as usize);
-            let line = if dropped { ENDS } else { GOES_ON };
+            let line = if dropped { BAD } else { GOOD };
             sheet.fill((x, y + TILE), (TILE, 3), line);
             if column > 0 {
                 // from the round before to this one
-                sheet.fill((x - GAP, y + TILE / 2 - 1), (GAP, 3), GOES_ON);
+                sheet.fill((x - GAP, y + TILE / 2 - 1), (GAP, 3), GOOD);
             }
-            let color = if dropped { DIM } else { BRIGHT };
+            let color = if dropped { FAINT } else { BRIGHT };
             let text = format!("{score:.4}");
             sheet.write((x, y + TILE + 5), SMALL, color, &text, TILE);
         }
