@@ -95,14 +95,17 @@ pub fn check_ranges(schema: &Value, value: &Value, checker: &mut Checker) {
 }
 
 fn check_image(path: &str, file: &Path, instead: Option<&str>, checker: &mut Checker) {
-    if let Some(instead) = instead.filter(|_| !file.exists()) {
-        checker.invalid(
-            path,
-            format!("there is no image `{}`; {instead}", file.display()),
-        );
-    } else if !file.exists() {
-        let (what, resolved) = ("image", file.to_owned());
-        checker.push(path, DiagnosticKind::MissingFile { what, resolved });
+    if !file.exists() {
+        match instead {
+            Some(instead) => {
+                let message = format!("there is no image `{}`; {instead}", file.display());
+                checker.invalid(path, message);
+            }
+            None => {
+                let (what, resolved) = ("image", file.to_owned());
+                checker.push(path, DiagnosticKind::MissingFile { what, resolved });
+            }
+        }
     } else if file.is_dir() {
         checker.invalid(
             path,

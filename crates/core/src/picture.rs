@@ -244,7 +244,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, DecodeError> {
     Ok(image)
 }
 
-/// The picture blended with white.
+/// The picture blended with a grey of that level, 0..=255, where it is transparent.
 fn over(image: DynamicImage, grey: u32) -> DynamicImage {
     if !image.color().has_alpha() {
         return image;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::check::{Checker, IMAGE_FORMAT, INSTEAD_OF_IMAGE};
+use crate::diagnostic::number;
 
 /// What may stand for a region.
 const EXPECTED: &str = "a region is `left`, `right`, `top`, `bottom`, `center`, a rectangle [left, top, width, height] in shares of the picture, \
@@ -108,19 +109,11 @@ impl fmt::Display for Region {
                 f.write_str(name.map_or("", |(name, _)| name))
             }
             Self::Rectangle(rectangle) => {
-                let [left, top, width, height] = rectangle.map(short);
+                let [left, top, width, height] = rectangle.map(number);
                 write!(f, "[{left}, {top}, {width}, {height}]")
             }
             Self::Image(path) => write!(f, "{}", path.display()),
         }
-    }
-}
-
-/// A number without rows of zeros.
-fn short(number: f64) -> String {
-    match number.abs() {
-        0.0 | 1e-4..1e6 => number.to_string(),
-        _ => format!("{number:e}"),
     }
 }
 
