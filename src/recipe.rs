@@ -10,6 +10,7 @@ mod files;
 mod hint;
 mod node;
 mod partial;
+mod segment;
 mod stage;
 mod timeline;
 mod yaml;
@@ -37,6 +38,7 @@ pub use phantasia_core::{
     Diagnostic, DiagnosticKind, InvalidSchedule, Location, Prompt, Schedule, Seamless,
     StepOrPercent,
 };
+pub use segment::Segment;
 pub use stage::{Stage, Stages};
 pub use timeline::{Edit, Restart};
 

@@ -13,9 +13,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use generators::{Artifact, Generator, Progress, State};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use crate::clip::Library;
+pub use crate::recipe::Segment;
 pub use backend::{SessionBackend, SessionOptions};
 pub use state::{SavedSession, SavedState, Source};
 
@@ -49,39 +50,6 @@ pub struct Tick {
     /// Whether the render is complete.
     #[serde(skip)]
     pub finished: bool,
-}
-
-/// A part of a render with one generator and one schedule: a stage, or what follows a restart in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// The index of the recipe's generator.
-    pub stage: usize,
-    /// The step of the whole render at which the generator began; decides its random numbers.
-    pub began: usize,
-    /// The step of the whole render at which its schedule begins. Differs from `began` after a restart was taken back.
-    pub origin: usize,
-    /// The length of the schedule.
-    pub steps: usize,
-    /// Whether it started from a picture.
-    pub from_image: bool,
-}
-
-impl Segment {
-    /// A segment that begins after `step` steps of the render.
-    fn new(stage: usize, step: usize, steps: usize, from_image: bool) -> Self {
-        Self {
-            stage,
-            began: step,
-            origin: step,
-            steps,
-            from_image,
-        }
-    }
-
-    /// The step of the whole render at which it ends.
-    pub fn end(&self) -> usize {
-        self.origin + self.steps
-    }
 }
 
 /// Where the picture may change, and what it is elsewhere.

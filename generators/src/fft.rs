@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::build::check_learning_rate;
 use crate::random::normals;
-use crate::starts::best_start;
+use crate::starts::Starts;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
 };
@@ -37,19 +37,15 @@ phantasia_core::config! {
         /// The learning rate of Adam.
         #[schemars(range(min = 0))]
         pub lr: Schedule = 0.05.into(),
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
         let from_picture = context.init.is_some();
-        let fft = best_start(self.starts, from_picture, context, |context| {
+        let fft = self.starts.best(from_picture, context, |context| {
             Ok(Fft::new(self, context)?)
         })?;
         Ok(Box::new(fft))

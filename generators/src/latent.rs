@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::autoencoder::Codebook;
 use crate::build::check_learning_rate;
 use crate::random::normals;
-use crate::starts::{best_start, check_starts};
+use crate::starts::Starts;
 use crate::{
     Autoencoder, Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig,
     OptimizerKind, Progress, State,
@@ -44,12 +44,8 @@ phantasia_core::config! {
         /// gigabytes.
         #[schemars(range(min = 1, max = 16384))]
         pub tile: Option<usize> = None,
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
@@ -61,7 +57,7 @@ impl Build for Config {
             Some(_) => Start::Init,
         };
         let from_picture = start == Start::Init;
-        let latent = best_start(self.starts, from_picture, context, |context| {
+        let latent = self.starts.best(from_picture, context, |context| {
             Ok(Latent::new(
                 self,
                 Arc::clone(&autoencoder),
@@ -76,7 +72,7 @@ impl Build for Config {
     fn check(&self, checker: &mut Checker) {
         check_learning_rate(checker, "lr", &self.lr);
         let how = "give `noise` a value above 0";
-        check_starts(checker, self.starts, self.noise > 0.0, how);
+        self.starts.check(self.noise > 0.0, how, checker);
     }
 
     fn allows_zero_steps(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::build::check_learning_rate;
 use crate::diffusion::{
     ASYMMETRIC, Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise,
 };
-use crate::starts::best_start;
+use crate::starts::Starts;
 use crate::{
     Build, BuildContext, Generator, Optimizer, OptimizerConfig, OptimizerKind, Progress, State,
     check_gradient,
@@ -56,12 +56,8 @@ phantasia_core::config! {
         pub resolution: Option<[usize; 2]> = None,
         /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
         pub gradient_checkpointing: bool = true,
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
@@ -91,7 +87,7 @@ impl Build for Config {
             let warning = "`kind: noise` starts from noise: the picture to start from is not read";
             context.warnings.push(warning.to_owned());
         }
-        let noise = best_start(self.starts, false, context, |context| {
+        let noise = self.starts.best(false, context, |context| {
             Ok(Noise::new(
                 self,
                 Arc::clone(&model),

@@ -16,7 +16,7 @@ pub use palette::{Color, Palette};
 
 use crate::build::check_learning_rate;
 use crate::random::normals;
-use crate::starts::{best_start, check_starts};
+use crate::starts::Starts;
 use crate::{
     Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
     Progress, State,
@@ -34,19 +34,15 @@ phantasia_core::config! {
         /// The learning rate of Adam.
         #[schemars(range(min = 0))]
         pub lr: Schedule = 0.02.into(),
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
         let from_picture = context.init.is_some();
-        let pixels = best_start(self.starts, from_picture, context, |context| {
+        let pixels = self.starts.best(from_picture, context, |context| {
             Ok(Pixels::new(self, context)?)
         })?;
         Ok(Box::new(pixels))
@@ -68,7 +64,7 @@ impl Build for Config {
         check_learning_rate(checker, "lr", &self.lr);
         let is_random = self.noise > 0.0 || matches!(self.palette, Some(Palette::Learned(_)));
         let how = "give `noise` a value above 0";
-        check_starts(checker, self.starts, is_random, how);
+        self.starts.check(is_random, how, checker);
     }
 
     fn is_one_color(&self) -> bool {

@@ -20,7 +20,7 @@ pub use sides::{AllSides, Sides};
 
 use crate::build::check_learning_rate;
 use crate::random::normals;
-use crate::starts::{best_start, check_starts};
+use crate::starts::Starts;
 use crate::{
     Build, BuildContext, ClampWithGrad, Generator, Optimizer, OptimizerConfig, OptimizerKind,
     Progress, State,
@@ -74,19 +74,15 @@ phantasia_core::config! {
         /// The share of the render over which finer and finer layers are added; 0 has all from the start.
         #[schemars(range(min = 0, max = 1))]
         pub progressive: f64 = 0.0,
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
         let from_picture = context.init.is_some();
-        let pyramid = best_start(self.starts, from_picture, context, |context| {
+        let pyramid = self.starts.best(from_picture, context, |context| {
             Ok(Pyramid::new(self, context)?)
         })?;
         Ok(Box::new(pyramid))
@@ -100,7 +96,7 @@ impl Build for Config {
         }
         check_learning_rate(checker, "lr", &self.lr);
         let how = "give `noise` a value above 0, such as 0.3";
-        check_starts(checker, self.starts, self.noise > 0.0, how);
+        self.starts.check(self.noise > 0.0, how, checker);
     }
 
     fn check_seamless(&self, _: Seamless, _: &mut Checker) {}

@@ -8,7 +8,7 @@ use phantasia_core::{Schedule, Seamless};
 
 use crate::build::check_learning_rate;
 use crate::latent::{self, Latent, Start};
-use crate::starts::best_start;
+use crate::starts::Starts;
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
@@ -28,12 +28,8 @@ phantasia_core::config! {
         /// gigabytes.
         #[schemars(range(min = 1, max = 16384))]
         pub tile: Option<usize> = None,
-        /// So many random starts are made, and the one of the least loss is kept.
-        ///
-        /// Each costs about a third of a step. The first is the one that there is without a choice. A picture to start from leaves nothing to
-        /// choose.
-        #[schemars(range(min = 1, max = 1024))]
-        pub starts: usize = 1,
+        #[expect(missing_docs, reason = "the type's docs say it")]
+        pub starts: Starts = Starts::default(),
     }
 }
 
@@ -57,7 +53,7 @@ impl Build for Config {
             ..latent::Config::default()
         };
         let from_picture = start == Start::Init;
-        let latent = best_start(self.starts, from_picture, context, |context| {
+        let latent = self.starts.best(from_picture, context, |context| {
             Ok(Latent::new(
                 &config,
                 Arc::clone(&autoencoder),

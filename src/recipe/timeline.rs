@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prompt, Recipe, Terms, shorthand};
+use super::{Prompt, Recipe, Segment, Terms, shorthand};
 
 /// A change of a render between two steps; what is not given stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,47 +103,30 @@ impl Recipe {
 
     /// The edits of the timeline that come after the last step: the index of each, and the step after which the render ends.
     pub fn edits_after_end(&self) -> Vec<(usize, usize)> {
-        /// As a session's: where the segment began, where its schedule begins, and how long that is.
-        #[derive(Clone, Copy)]
-        struct Segment {
-            began: usize,
-            origin: usize,
-            steps: usize,
-        }
-        let begin = |step, steps| Segment {
-            began: step,
-            origin: step,
-            steps,
-        };
         let stages = self.generator.0.len();
-        let (mut stage, mut before) = (0, None);
-        let steps = if stages == 0 {
-            self.steps
-        } else {
-            self.stage_steps(0)
-        };
-        let mut now = begin(0, steps);
+        let begin = |stage, step, steps| Segment::new(stage, step, steps, false);
+        let mut before = None;
+        let mut now = begin(0, 0, self.stage_steps(0));
         let mut late = vec![];
         for (index, edit) in self.timeline.iter().enumerate() {
-            while edit.step > now.origin + now.steps && stage + 1 < stages {
-                stage += 1;
-                now = begin(now.origin + now.steps, self.stage_steps(stage));
+            while edit.step > now.end() && now.stage + 1 < stages {
+                let next = now.stage + 1;
+                now = begin(next, now.end(), self.stage_steps(next));
                 before = None;
             }
-            if edit.step > now.origin + now.steps {
-                late.push((index, now.origin + now.steps));
+            if edit.step > now.end() {
+                late.push((index, now.end()));
                 continue;
             }
             now.steps = edit.steps.unwrap_or(now.steps);
             match edit.restart {
                 Some(Restart::Scratch | Restart::Image) => {
-                    before = Some(now);
-                    now = begin(edit.step, now.steps);
+                    let again = begin(now.stage, edit.step, now.steps);
+                    before = Some(std::mem::replace(&mut now, again));
                 }
                 Some(Restart::Undo) => {
-                    if let Some(mut earlier) = before.take() {
-                        earlier.origin += edit.step - now.began;
-                        now = earlier;
+                    if let Some(earlier) = before.take() {
+                        now = earlier.resumed(edit.step, now.began);
                     }
                 }
                 None => {}

@@ -217,16 +217,14 @@ impl Session {
             Restart::Image => Some(self.image()?),
             Restart::Undo => {
                 let Some(Replaced {
-                    mut segment,
+                    segment,
                     generator,
                     base,
                 }) = self.before_restart.take()
                 else {
                     bail!("there is no restart to take back");
                 };
-                // the schedule continues from where it was
-                segment.origin += self.step.saturating_sub(self.segment.began);
-                self.restore(segment, &generator)?;
+                self.restore(segment.resumed(self.step, self.segment.began), &generator)?;
                 // where it started from none, prompts that ask for a change keep the picture that they had, those that fade out or are in a
                 // checkpoint's history too
                 let is_kept = needs_base
