@@ -7,7 +7,7 @@ use generators::{BuildContext, Generator, LearningRateScale};
 use rand::RngCore;
 
 use super::Segment;
-use super::guide::SegmentGuide;
+use super::guide::{SegmentGuide, all_terms};
 use super::models::LocalModels;
 use super::seams::{blend_edges, resize_seamless};
 use crate::clip::Library;
@@ -214,9 +214,7 @@ impl SessionBackend for RecipeBackend {
     }
 
     fn terms(&mut self) -> Result<Vec<Box<dyn Term>>> {
-        let mut terms: Vec<Box<dyn Term>> = vec![Box::new(self.clip_term.clone())];
-        terms.extend(self.terms.build(&mut self.context)?);
-        Ok(terms)
+        all_terms(&self.clip_term, &self.terms, &mut self.context)
     }
 
     fn mask(&self) -> Result<Option<Tensor>> {

@@ -11,6 +11,20 @@ use super::Segment;
 use crate::objective::{ClipTerm, Objective, Term, TermContext};
 use crate::recipe::{Symmetry, Terms};
 
+/// The terms of an objective: that of the prompts, and the others that count.
+///
+/// # Errors
+/// When a term cannot be built.
+pub(super) fn all_terms(
+    clip_term: &ClipTerm,
+    terms: &Terms,
+    context: &mut TermContext,
+) -> Result<Vec<Box<dyn Term>>> {
+    let mut all: Vec<Box<dyn Term>> = vec![Box::new(clip_term.clone())];
+    all.extend(terms.build(context)?);
+    Ok(all)
+}
+
 /// The objective of a segment at its start. It is built when it is asked for the first time.
 pub(super) struct SegmentGuide<'a> {
     at: StepContext,
@@ -56,8 +70,7 @@ impl Guide for SegmentGuide<'_> {
         let objective = match &mut self.objective {
             Some(objective) => objective,
             none => {
-                let mut terms: Vec<Box<dyn Term>> = vec![Box::new(self.clip_term.clone())];
-                terms.extend(self.terms.build(self.context)?);
+                let terms = all_terms(self.clip_term, self.terms, self.context)?;
                 none.insert(Objective::new(terms))
             }
         };

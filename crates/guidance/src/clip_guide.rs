@@ -127,24 +127,29 @@ impl EncodedPrompt {
         }
     }
 
-    /// The change that it asks for of a tower's embeddings at a step; none if it asks for none.
-    pub fn direction(&self, tower: usize, at: StepContext) -> Option<Direction> {
+    /// The change of a tower's embeddings that it asks for with this weight, where it asks for `text`; none if it asks for no change.
+    pub fn direction(
+        &self,
+        tower: usize,
+        text: &PromptEmbedding,
+        weight: f64,
+    ) -> Option<Direction> {
         let source = self.source.as_ref()?;
-        let text = self.embedding(at);
         Some(Direction {
             // between two texts that differ from the source the interpolated one could still meet it: then nothing is asked for
             vector: Direction::between(&source.plain[tower], &text.plain[tower])?,
-            weight: self.schedule.at(at),
+            weight,
             stop: self.stop,
         })
     }
 
-    /// How much a tower knows of what it asks for at a step, 0..=1: of a change nothing, if it does not embed pictures where texts are.
-    pub fn sure(&self, tower: &Tower, index: usize, at: StepContext) -> f64 {
-        if self.is_directional() {
-            return if tower.is_joint() { 1.0 } else { 0.0 };
+    /// How much a tower with this target knows of what it asks for, 0..=1: of a change nothing, if it does not embed pictures where texts are.
+    pub fn sure(&self, tower: &Tower, aim: &Aim) -> f64 {
+        match (self.is_directional(), tower.is_joint()) {
+            (false, _) => aim.sure,
+            (true, true) => 1.0,
+            (true, false) => 0.0,
         }
-        self.embedding(at).aims[index].sure
     }
 }
 
@@ -180,8 +185,16 @@ pub(crate) struct ClipGuide {
     pub prompts: Vec<EncodedPrompt>,
     /// The mean embedding of common texts, and how much of it is taken off a text's embedding.
     common: Option<(Vec<f32>, f64)>,
-    /// Embeddings of all prompts so far, by text and image.
-    embeddings: HashMap<(Option<String>, Option<PathBuf>), Arc<PromptEmbedding>>,
+    /// Embeddings of all texts and images so far.
+    embeddings: HashMap<Content, Arc<PromptEmbedding>>,
+}
+
+/// What can be embedded.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Content {
+    Text(String),
+    /// The path of an image.
+    Image(PathBuf),
 }
 
 impl ClipGuide {
@@ -225,13 +238,11 @@ impl ClipGuide {
     ) -> Result<Vec<EncodedPrompt>> {
         let mut encoded: Vec<EncodedPrompt> = vec![];
         for prompt in prompts {
-            let mut embeddings = vec![];
-            for text in prompt.texts() {
-                embeddings.push(self.embedding(Some(text), None, context)?);
-            }
-            if let Some(image) = &prompt.image {
-                embeddings.push(self.embedding(None, Some(image), context)?);
-            }
+            let texts = prompt.texts().map(|text| Content::Text(text.to_owned()));
+            let contents = texts.chain(prompt.image.clone().map(Content::Image));
+            let embeddings = contents
+                .map(|content| self.embedding(content, context))
+                .collect::<Result<Vec<_>>>()?;
             if embeddings.is_empty() {
                 bail!("a prompt has neither a text nor an image");
             }
@@ -263,7 +274,7 @@ impl ClipGuide {
         embeddings: &[Arc<PromptEmbedding>],
         context: &mut TermContext,
     ) -> Result<Arc<PromptEmbedding>> {
-        let embedding = self.embedding(Some(source), None, context)?;
+        let embedding = self.embedding(Content::Text(source.to_owned()), context)?;
         let same = (prompt.texts().zip(embeddings))
             .find(|(_, own)| Direction::between(&embedding.plain[0], &own.plain[0]).is_none());
         if let Some((text, _)) = same {
@@ -278,21 +289,17 @@ impl ClipGuide {
     /// The embedding of a text or an image, which is computed once.
     fn embedding(
         &mut self,
-        text: Option<&str>,
-        image: Option<&Path>,
+        content: Content,
         context: &mut TermContext,
     ) -> Result<Arc<PromptEmbedding>> {
-        let key = (text.map(str::to_owned), image.map(Path::to_owned));
-        if let Some(embedding) = self.embeddings.get(&key) {
+        if let Some(embedding) = self.embeddings.get(&content) {
             return Ok(Arc::clone(embedding));
         }
-        let embedding = match (text, image) {
-            (Some(text), _) => self.embed_text(text, context)?,
-            (None, Some(path)) => self.embed_image(path, context)?,
-            (None, None) => bail!("a prompt has neither a text nor an image"),
-        };
-        let embedding = Arc::new(embedding);
-        self.embeddings.insert(key, Arc::clone(&embedding));
+        let embedding = Arc::new(match &content {
+            Content::Text(text) => self.embed_text(text, context)?,
+            Content::Image(path) => self.embed_image(path, context)?,
+        });
+        self.embeddings.insert(content, Arc::clone(&embedding));
         Ok(embedding)
     }
 

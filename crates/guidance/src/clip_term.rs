@@ -11,7 +11,7 @@ use clip::{Shown, Tower};
 use frozen::{Layer, add_to};
 use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 
-use crate::clip_guide::{self, ClipGuide, EncodedPrompt};
+use crate::clip_guide::{self, ClipGuide, EncodedPrompt, PromptEmbedding};
 use crate::context::TermContext;
 use crate::cutout_layer::Cutouts;
 use crate::direction::{BasePicture, Direction, NO_BASE, direction_loss};
@@ -40,6 +40,59 @@ struct Group {
     /// None is the whole picture.
     region: Option<PromptRegion>,
     mask: Option<Arc<RegionMask>>,
+}
+
+/// A step of the render.
+struct Step<'a> {
+    image: &'a Tensor,
+    at: StepContext,
+    pass: Pass,
+}
+
+/// The prompts of a group as one CLIP encodes them, with what they are at a step.
+struct GroupPrompts<'a> {
+    guide: &'a ClipGuide,
+    prompts: Vec<StepPrompt<'a>>,
+}
+
+/// A prompt at a step.
+struct StepPrompt<'a> {
+    prompt: &'a EncodedPrompt,
+    /// What it asks for.
+    embedding: Arc<PromptEmbedding>,
+    weight: f64,
+}
+
+impl<'a> GroupPrompts<'a> {
+    fn new(guide: &'a ClipGuide, group: &Group, at: StepContext) -> Self {
+        let own = (guide.prompts.iter()).filter(|prompt| prompt.region == group.region);
+        let prompts = own.map(|prompt| StepPrompt {
+            prompt,
+            embedding: prompt.embedding(at),
+            weight: prompt.schedule.at(at),
+        });
+        Self {
+            guide,
+            prompts: prompts.collect(),
+        }
+    }
+
+    /// Whether there are no prompts but those with a `source`.
+    fn ask_for_changes_alone(&self) -> bool {
+        let mut prompts = self.prompts.iter();
+        !self.prompts.is_empty() && prompts.all(|own| own.prompt.is_directional())
+    }
+
+    /// How much a tower knows of what the prompts ask for, 0..=1.
+    fn sure(&self, tower: &Tower, index: usize) -> f64 {
+        let (mut sum, mut all) = (0.0, 0.0);
+        for own in &self.prompts {
+            let weight = own.weight.abs();
+            sum += weight * own.prompt.sure(tower, &own.embedding.aims[index]);
+            all += weight;
+        }
+        if all > 0.0 { sum / all } else { 1.0 }
+    }
 }
 
 /// Sums of cosines to the prompts, by label, and the number of summands.
@@ -162,40 +215,22 @@ impl ClipTerm {
     fn evaluate_group(
         &self,
         group: &Group,
-        image: &Tensor,
-        at: StepContext,
-        pass: Pass,
+        step: &Step<'_>,
         similarity: &mut Similarity,
     ) -> Result<Vec<TowerOutput<'_>>> {
         let mut outputs = vec![];
         let mut number = 0;
         for guide in &self.guides {
+            let own = GroupPrompts::new(guide, group, step.at);
             for (index, tower) in guide.clip.towers().iter().enumerate() {
-                number += 1;
-                if !tower.is_joint() && self.asks_for_changes_alone(guide, group) {
-                    continue;
+                if tower.is_joint() || !own.ask_for_changes_alone() {
+                    outputs
+                        .push(self.evaluate_tower(&own, index, number, group, step, similarity)?);
                 }
-                let output = self.evaluate_tower(
-                    guide,
-                    index,
-                    number - 1,
-                    group,
-                    image,
-                    at,
-                    pass,
-                    similarity,
-                )?;
-                outputs.push(output);
+                number += 1;
             }
         }
         Ok(outputs)
-    }
-
-    /// Whether a group has no prompts but those with a `source`.
-    fn asks_for_changes_alone(&self, guide: &ClipGuide, group: &Group) -> bool {
-        let mut prompts = (guide.prompts.iter()).filter(|prompt| prompt.region == group.region);
-        guide.prompts.iter().any(EncodedPrompt::is_directional)
-            && prompts.all(EncodedPrompt::is_directional)
     }
 
     /// The embeddings of the same cutouts of the picture that the segment started from, one after the other.
@@ -217,34 +252,29 @@ impl ClipTerm {
     }
 
     /// The output of one tower of a guide. Adds cosines to `similarity`. `number` counts towers over all guides.
-    #[expect(clippy::too_many_arguments)]
     fn evaluate_tower<'a>(
         &self,
-        guide: &'a ClipGuide,
+        own: &GroupPrompts<'a>,
         index: usize,
         number: usize,
         group: &Group,
-        image: &Tensor,
-        at: StepContext,
-        pass: Pass,
+        step: &Step<'_>,
         similarity: &mut Similarity,
     ) -> Result<TowerOutput<'a>> {
+        let GroupPrompts { guide, prompts } = own;
+        let Step { image, at, pass } = *step;
         let tower = &guide.clip.towers()[index];
-        let prompts: Vec<&EncodedPrompt> = (guide.prompts.iter())
-            .filter(|prompt| prompt.region == group.region)
-            .collect();
-        let asked: Vec<_> = prompts.iter().map(|prompt| prompt.embedding(at)).collect();
-        let targets: Vec<Target> = (prompts.iter().zip(&asked))
-            .filter(|(prompt, _)| !prompt.is_directional())
-            .map(|(prompt, asked)| Target {
-                vector: asked.aims[index].vector.clone(),
-                weight: prompt.schedule.at(at),
-                stop: prompt.stop,
+        let targets: Vec<Target> = (prompts.iter())
+            .filter(|asked| !asked.prompt.is_directional())
+            .map(|asked| Target {
+                vector: asked.embedding.aims[index].vector.clone(),
+                weight: asked.weight,
+                stop: asked.prompt.stop,
             })
             .collect();
-        let directions: Vec<Direction> = (prompts.iter().filter(|_| tower.is_joint()))
-            .filter_map(|prompt| prompt.direction(index, at))
-            .filter(|direction| direction.weight != 0.0)
+        let directions: Vec<Direction> = (prompts.iter())
+            .filter(|asked| tower.is_joint() && asked.weight != 0.0)
+            .filter_map(|asked| (asked.prompt).direction(index, &asked.embedding, asked.weight))
             .collect();
         let cutouts = (guide.sampler).draw(image, tower, number, group.mask.as_deref(), at)?;
         let total = cutouts.len();
@@ -277,12 +307,15 @@ impl ClipTerm {
                 );
             }
             loss += found.loss / total as f64;
-            for (prompt, asked) in prompts.iter().zip(&asked) {
+            for StepPrompt {
+                prompt, embedding, ..
+            } in prompts
+            {
                 // metrics leave out what an edit has replaced
                 if !tower.scores() || prompt.schedule.is_fading_out() {
                     continue;
                 }
-                let plain = &asked.plain[index];
+                let plain = &embedding.plain[index];
                 let (sum, count) = similarity.entry(prompt.label.clone()).or_default();
                 *sum += sum_of_cosines(embeddings, width, plain);
                 *count += embeddings.len() / width;
@@ -299,7 +332,7 @@ impl ClipTerm {
         Ok(TowerOutput {
             name: tower.name(),
             scores: tower.scores(),
-            weight: guide.weight.at(at.t()) * tower.share() * sure(&prompts, tower, index, at),
+            weight: guide.weight.at(at.t()) * tower.share() * own.sure(tower, index),
             loss,
             rms: root_mean_square(&grad)?,
             grad,
@@ -311,11 +344,12 @@ impl ClipTerm {
 impl ClipTerm {
     fn pass(&mut self, image: &Tensor, at: StepContext, pass: Pass) -> Result<TermOutput> {
         self.groups = self.groups(image, at)?;
+        let step = Step { image, at, pass };
         let mut similarity = Similarity::new();
         let (mut loss, mut cutouts, mut grad) = (0.0, 0, None);
         let mut parts = BTreeMap::<String, f64>::new();
         for group in &self.groups {
-            let outputs = self.evaluate_group(group, image, at, pass, &mut similarity)?;
+            let outputs = self.evaluate_group(group, &step, &mut similarity)?;
             // a small region is seen by cutouts that are small in the picture: their gradient is spread over fewer pixels, and larger in each
             let share = group.mask.as_ref().map_or(1.0, |mask| mask.share());
             let is_alone = outputs.len() == 1;
@@ -375,17 +409,6 @@ impl Term for ClipTerm {
         let views = views.collect::<Result<Vec<_>>>()?;
         Ok(Some(Tensor::cat(&views, 0)?))
     }
-}
-
-/// How much a tower knows of what the prompts ask for at the moment, 0..=1.
-fn sure(prompts: &[&EncodedPrompt], tower: &Tower, index: usize, at: StepContext) -> f64 {
-    let (mut sum, mut all) = (0.0, 0.0);
-    for prompt in prompts {
-        let weight = prompt.schedule.at(at).abs();
-        sum += weight * prompt.sure(tower, index, at);
-        all += weight;
-    }
-    if all > 0.0 { sum / all } else { 1.0 }
 }
 
 /// The weighted sum of the towers' gradients, each first scaled to the mean size of those that score: a tower whose gradient is large by nature
