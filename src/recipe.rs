@@ -44,7 +44,7 @@ pub use timeline::{Edit, Restart};
 
 pub use crate::run::config::{OutputConfig, VideoKind};
 
-/// What a prompt of a comparison takes the place of in the texts of a recipe.
+/// The placeholder in a recipe's texts that a comparison replaces by its prompts.
 pub const PLACE: &str = "{prompt}";
 
 /// Everything that decides a picture.

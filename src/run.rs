@@ -210,7 +210,7 @@ impl Run {
         self.update_recipe()
     }
 
-    /// Checks an edit as [`Run::edit`] does, and makes nothing of it.
+    /// Checks an edit as [`Run::edit`] does, without applying it.
     ///
     /// # Errors
     /// When [`Run::edit`] would refuse it for its prompts, terms or values.

@@ -204,7 +204,7 @@ impl Session {
         (self.backend.as_mut()).map_or_else(Vec::new, |backend| backend.warnings())
     }
 
-    /// What went as was asked for and is worth telling, since the last call: which of several starts was chosen.
+    /// Information for the user since the last call, such as which of several starts was chosen.
     pub fn take_notes(&mut self) -> Vec<String> {
         (self.backend.as_mut()).map_or_else(Vec::new, |backend| backend.notes())
     }

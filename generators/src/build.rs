@@ -32,14 +32,14 @@ pub trait Build {
         None
     }
 
-    /// Reports what keeps the pictures from repeating without a seam along these axes. By default that is the kind.
+    /// Reports why pictures of this configuration cannot be seamless along these axes. By default no picture of the kind can.
     fn check_seamless(&self, _axes: Seamless, checker: &mut Checker) {
         let message = "its pictures have edges, and cannot be `seamless`: choose another kind, or leave `seamless` out";
         checker.invalid("kind", message);
     }
 
-    /// Reports what keeps the mean of mirrored and turned copies of its pictures from being a picture of what the prompts say. By default
-    /// nothing does: what follows a gradient alone follows that of the mean.
+    /// Reports why pictures of this configuration cannot be symmetric. By default they can: a generator that follows a gradient also follows that
+    /// of a mean of copies.
     fn check_symmetry(&self, _checker: &mut Checker) {}
 
     /// Whether its pictures are of one colour by configuration.
@@ -78,13 +78,13 @@ pub struct BuildContext<'a> {
     pub learning_rate_scale: LearningRateScale,
     /// The source of its models.
     pub models: Option<&'a dyn ModelSource>,
-    /// What it may ask about the objective; none outside of a session.
+    /// Answers questions about the objective; `None` outside of a session.
     pub guide: Option<&'a mut dyn Guide>,
     /// Whether a saved state is loaded into it next, so that its start does not matter.
     pub is_restored: bool,
     /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
     pub warnings: Vec<String>,
-    /// Sentences for the user about what went as was asked for, such as which start was chosen.
+    /// Information for the user, such as which start was chosen.
     pub notes: Vec<String>,
 }
 

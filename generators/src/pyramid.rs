@@ -155,8 +155,8 @@ struct PyramidLayer {
 pub struct Pyramid {
     config: Config,
     size: [usize; 2],
-    /// By how many rows and columns a seamless picture is rolled, so that it does not begin where the cells of all layers do: there its slope is
-    /// steepest.
+    /// The rows and columns by which a seamless picture is rolled. The cells of all layers begin at the same place, where the slope is steepest; the
+    /// roll moves it away from the seam.
     roll: [i32; 2],
     layers: Vec<PyramidLayer>,
     optimizer: Optimizer,

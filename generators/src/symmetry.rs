@@ -86,7 +86,7 @@ impl Config {
     }
 }
 
-/// An exact map of a picture's pixels.
+/// A map that exchanges a picture's pixels without resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flip {
     /// Left and right exchanged.

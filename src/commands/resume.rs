@@ -40,7 +40,8 @@ pub struct ResumeArgs {
 }
 
 impl ResumeArgs {
-    /// Refuses flags that change or steer a single run, for `work` of several; `where_runs` says where single runs are.
+    /// Refuses flags that are for a single run alone. `work` is what is resumed instead, such as `a tournament`; `where_runs` ends the message and
+    /// says where single runs are found.
     fn refuse_changes(&self, work: &str, where_runs: &str) -> Result<()> {
         let frontend = &self.frontend;
         let steered = frontend.hold || frontend.control.is_some() || frontend.preview.is_some();

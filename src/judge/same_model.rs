@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::models::{EmbeddedModel, ModelKind, ModelRef, resolve};
 use crate::recipe::{FileKind, NamedFile, Recipe, RecipeError};
 
-/// What a name means, in each of the ways in which two spellings can be compared.
+/// What a model's name stands for, in each form by which two names can be compared.
 struct Meaning {
     embedded: Option<EmbeddedModel>,
     /// The known model's name, or the repository, whatever the revision: the branches of a repository mostly hold the same weights.

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use crate::recipe::{PartialRecipe, Recipe};
 use crate::run::RECIPE;
 
-/// The recipe in a folder, which was `before` when the work there began. `allow` takes over into that what may differ from the recipe now.
-/// `restart` says in an error how to begin other work of that kind.
+/// The recipe in a folder, which must still be `before`, the recipe when the work there began. `allow` copies into `before` what may have changed.
+/// `restart` ends the sentence of an error and says how to begin anew.
 ///
 /// # Errors
 /// When it cannot be read, or was changed.

@@ -174,7 +174,7 @@ impl Task for Render {
 }
 
 impl Render {
-    /// Does something, and reports what comes of it. Returns whether it succeeded.
+    /// Runs an action, and reports its error and the session's warnings. Returns whether it succeeded.
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> Result<()>) -> bool {
         let result = what(self);
         if let Err(error) = &result {
@@ -184,7 +184,7 @@ impl Render {
         result.is_ok()
     }
 
-    /// Whether an edit could be made now.
+    /// Checks whether an edit could be made now.
     fn check(&mut self, command: &Command) -> Result<()> {
         match command {
             Command::Edit(edit) => {
@@ -436,7 +436,7 @@ impl Render {
     }
 }
 
-/// What an edit that takes another one back did; `before` and `after` are the numbers of steps of the stage.
+/// Describes what an undo did; `before` and `after` are the stage's numbers of steps.
 fn took_back(edit: &Edit, before: usize, after: usize) -> String {
     let changes = [
         ("prompts", edit.prompts.is_some()),

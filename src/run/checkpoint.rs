@@ -39,7 +39,7 @@ pub enum CheckpointError {
     /// There is none.
     #[error("{} has no checkpoint: render the recipe again", .0.display())]
     None(PathBuf),
-    /// There is only one, and the one before it was asked for.
+    /// There is only one checkpoint, and the one before it was asked for.
     #[error("{} has no checkpoint before the last one: resume without `--previous`, from the last one", .0.display())]
     NoPrevious(PathBuf),
     /// The file could not be read or written.

@@ -65,7 +65,7 @@ impl RunFolder {
         Self::open_with(path, RECIPE, "it is not the folder of a render")
     }
 
-    /// The folder of earlier work, which is known by a file in it; `missing` says what a folder without that file is not.
+    /// Opens the folder of earlier work, which is recognised by a file in it. `missing` is the error if that file does not exist.
     ///
     /// # Errors
     /// As [`RunFolder::open`].
@@ -80,7 +80,7 @@ impl RunFolder {
         Self::cleaned(path.to_owned())
     }
 
-    /// A folder in this one, made where it does not exist.
+    /// Opens a folder inside of this one, and creates it if needed.
     ///
     /// # Errors
     /// When it cannot be written to, or another process is painting in it.

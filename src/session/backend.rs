@@ -89,7 +89,7 @@ pub trait SessionBackend: Send {
     /// Warnings added since the last call.
     fn warnings(&mut self) -> Vec<String>;
 
-    /// What went as was asked for and is worth telling, since the last call.
+    /// Information for the user since the last call.
     fn notes(&mut self) -> Vec<String> {
         vec![]
     }

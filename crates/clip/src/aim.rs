@@ -23,7 +23,7 @@ pub struct Aim {
 }
 
 impl Aim {
-    /// So far on the way from one to another, 0..=1.
+    /// Interpolates between two: `a` at a share of 0, `b` at 1.
     pub fn between(a: &Self, b: &Self, share: f64) -> Self {
         Self {
             vector: slerp(&a.vector, &b.vector, share),

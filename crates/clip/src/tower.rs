@@ -165,7 +165,7 @@ impl Tower {
         self.image_bytes
     }
 
-    /// How many layers can be read with [`Tower::vjp_taps`], and what they are; none for a tower of prototypes.
+    /// The number and the kind of the layers that [`Tower::vjp_taps`] can read; `None` for a tower of prototypes, which has none.
     pub fn layers(&self) -> Option<(usize, LayerKind)> {
         match &self.network {
             Network::Clip(_, cast) => Some((cast.net.len(), cast.net.kind())),

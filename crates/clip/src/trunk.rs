@@ -13,7 +13,7 @@ pub enum Tap {
     Embedding,
 }
 
-/// What a tower's numbered layers are.
+/// The kind of a tower's numbered layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerKind {
     /// The blocks of a transformer.
@@ -58,7 +58,7 @@ impl Trunk {
         self.ends.len()
     }
 
-    /// What they are.
+    /// The kind of the numbered layers.
     pub fn kind(&self) -> LayerKind {
         self.kind
     }

@@ -33,7 +33,7 @@ pub fn fast_dot(a: &[f32], b: &[f32]) -> f64 {
     sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() + f64::from(rest)
 }
 
-/// Between two vectors of unit length, so far along the arc from the first to the second, 0..=1 (spherical linear interpolation, Shoemake 1985).
+/// Spherical linear interpolation (Shoemake 1985) between two vectors of unit length: the first at a share of 0, the second at 1.
 /// Of unit length.
 pub fn slerp(a: &[f32], b: &[f32], share: f64) -> Vec<f32> {
     if share <= 0.0 {

@@ -12,13 +12,13 @@ use crate::{StepContext, StepOrPercent};
 pub struct Keyframe {
     /// The text.
     pub text: String,
-    /// The step at which it alone counts. By default it is half-way between its neighbours, the first at the prompt's beginning and the last at
-    /// its end; several are evenly spaced.
+    /// The step at which this text alone counts. By default the first text has the prompt's first step, the last text the prompt's last step, and
+    /// those in between are evenly spaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<StepOrPercent>,
 }
 
-/// At no step of its own.
+/// Without a step of its own.
 impl From<&str> for Keyframe {
     fn from(text: &str) -> Self {
         Self {

@@ -112,7 +112,7 @@ pub fn vjp_taps(
     Ok((values, Box::new(pullback)))
 }
 
-/// The only value of a pass, with a pullback of it alone.
+/// The value and the pullback of a pass with one tap.
 ///
 /// # Errors
 /// When there is no value.

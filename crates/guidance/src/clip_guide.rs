@@ -48,7 +48,7 @@ config! {
         /// assumed, with a warning.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub activation: Option<ClipActivation> = None,
-        /// What of the recipe's `cutouts` is different for this model.
+        /// Overrides of the recipe's `cutouts` for this model.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub cutouts: Option<cutouts::Changes> = None,
     }
@@ -94,9 +94,9 @@ pub(crate) struct EncodedPrompt {
     pub label: String,
     /// The prompt itself, which knows between which of its texts a step lies.
     prompt: Prompt,
-    /// Of its image, or of each of its texts.
+    /// The embedding of its image, or those of its texts.
     embeddings: Vec<Arc<PromptEmbedding>>,
-    /// Of the text that a change from is asked for.
+    /// The embedding of its `source`.
     source: Option<Arc<PromptEmbedding>>,
     /// The distance below which it has no gradient.
     pub stop: Option<f64>,
@@ -163,7 +163,7 @@ pub(crate) struct PromptEmbedding {
 }
 
 impl PromptEmbedding {
-    /// So far on the way from one to another, 0..=1.
+    /// Interpolates between two: `a` at a share of 0, `b` at 1.
     fn between(a: &Self, b: &Self, share: f64) -> Self {
         let plain = a.plain.iter().zip(&b.plain);
         Self {

@@ -29,7 +29,7 @@ pub struct ClipTerm {
     guides: Vec<ClipGuide>,
     distance: Distance,
     select: Select,
-    /// Those of the last step.
+    /// The groups of the last step, whose masks are used again.
     groups: Vec<Group>,
     base: BasePicture,
 }
@@ -37,7 +37,7 @@ pub struct ClipTerm {
 /// The prompts that are about the same part of the picture: they are compared with cutouts of their own, and their gradient is confined to it.
 #[derive(Clone)]
 struct Group {
-    /// None is the whole picture.
+    /// `None` for the whole picture.
     region: Option<PromptRegion>,
     mask: Option<Arc<RegionMask>>,
 }
@@ -107,7 +107,7 @@ struct TowerOutput<'a> {
     loss: f64,
     grad: Tensor,
     rms: f64,
-    /// How many there were.
+    /// The number of cutouts.
     cutouts: usize,
 }
 

@@ -93,17 +93,17 @@ pub fn direction_loss(
 pub struct BasePicture(Arc<Mutex<Option<Tensor>>>);
 
 impl BasePicture {
-    /// Replaces it: `[1, 3, height, width]` in 0..=1 of any size.
+    /// Replaces the base picture: `[1, 3, height, width]` in 0..=1 of any size.
     pub fn set(&self, picture: Option<Tensor>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = picture;
     }
 
-    /// Whether there is none.
+    /// Whether there is no base picture.
     pub fn is_none(&self) -> bool {
         (self.0.lock().unwrap_or_else(PoisonError::into_inner)).is_none()
     }
 
-    /// It, resized to fill a picture; none if there is none.
+    /// The base picture, resized to fill a picture; `None` if there is none.
     ///
     /// # Errors
     /// When the device fails.

@@ -14,7 +14,7 @@ use crate::micro_batch::failed;
 
 /// How many cutouts of an image its moments are taken of.
 const VIEWS: usize = 32;
-/// The numbers of towers that are shown the image lie so far behind those that are shown the picture.
+/// Is added to a tower's number for cutouts of the image, so that they differ from those of the picture.
 const IMAGE: usize = 0x800;
 
 /// What is added to a variance of activations, as a share of their mean square: an even image has no variance.
@@ -30,7 +30,7 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// These layers of every tower that has any; `default` gives those that are read where none are named.
+    /// Selects layers of every tower that has any. Without `layers`, `default` chooses them.
     ///
     /// # Errors
     /// When a tower has no layer of a number.
@@ -167,7 +167,7 @@ impl Features {
     }
 }
 
-/// The layer of that number, from the end where it is negative.
+/// The index of a layer given by its number; negative numbers count from the end.
 fn numbered(layer: i64, tower: &Tower, kind: LayerKind, count: usize) -> Result<usize> {
     let index = if layer < 0 {
         layer + count as i64

@@ -26,7 +26,7 @@ pub(crate) struct RegionMask {
 }
 
 impl RegionMask {
-    /// A mask of these values in 0..=1, `[height, width]`; none if they are all 0.
+    /// Creates a mask from values in 0..=1, `[height, width]`. `None` if all of them are 0.
     pub fn new(
         values: Vec<f32>,
         [width, height]: [usize; 2],
@@ -57,7 +57,7 @@ impl RegionMask {
         }))
     }
 
-    /// The mask of a rectangle of left, top, width and height in shares of the picture's; none if it is too small for any number to tell.
+    /// Creates the mask of a rectangle of left, top, width and height in shares of the picture's. `None` if it is too small for a value above 0.
     pub fn rectangle(
         rectangle: [f64; 4],
         size: [usize; 2],
@@ -181,8 +181,8 @@ fn middle_mask(frame: &Frame, [width, height]: [usize; 2]) -> Vec<f32> {
     product(&x, &y)
 }
 
-/// Which part of each of so many pixels lies between two points: 1 well inside, falling to 0 over `feather` pixels around each point. A point at the
-/// picture's edge is no end. The largest value is 1, also of what is narrower than a pixel.
+/// The values of a row of pixels: 1 between two points, falling to 0 over `feather` pixels around each of them. Nothing falls off at a point that
+/// lies at the picture's edge. Values are scaled so that the largest is 1, even if the points are less than a pixel apart.
 fn ramps(first: f64, last: f64, pixels: usize, feather: f64) -> Vec<f64> {
     const AT_EDGE: f64 = 1e-3;
     let ramp = |distance: f64| {

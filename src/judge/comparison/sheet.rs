@@ -104,7 +104,7 @@ fn draw_picture(
     }
 }
 
-/// The place in a row of the picture whose score is greater than all others by more than the noise, if there is one.
+/// The index of the picture in a row whose score exceeds all others by more than the noise, if there is one.
 fn best(row: &[Picture]) -> Option<usize> {
     let is_best = |index: &usize| {
         let beats = |score: f64, other: &Picture| {

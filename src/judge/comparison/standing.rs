@@ -37,8 +37,8 @@ pub struct AgainstFirst {
 }
 
 impl Standing {
-    /// By the scores of a recipe's pictures, and those of the first recipe's for the same prompts and seeds. None is a picture that failed, or
-    /// is not painted yet.
+    /// By the scores of a recipe's pictures, and those of the first recipe's for the same prompts and seeds. `None` stands for a
+    /// picture that failed or is not painted yet.
     pub(super) fn new(scores: &[Option<f64>], first: Option<&[Option<f64>]>) -> Self {
         let own: Vec<f64> = scores.iter().copied().flatten().collect();
         Self {
@@ -67,13 +67,13 @@ impl AgainstFirst {
     }
 }
 
-/// The mean; none of nothing.
+/// The mean; `None` for no values.
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
     let count = values.len() as f64;
     (count > 0.0).then(|| values.iter().sum::<f64>() / count)
 }
 
-/// The standard deviation of a sample, of at least two.
+/// The sample's standard deviation; `None` for fewer than two values.
 fn deviation(values: &[f64]) -> Option<f64> {
     let mean = mean(values).filter(|_| values.len() > 1)?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

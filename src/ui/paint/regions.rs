@@ -8,7 +8,7 @@ use super::super::layout::RowPlace;
 use super::super::panel::{Panel, Row};
 use super::{ACCENT, Color, GROUND, Painter, SOFT, TEXT};
 
-/// What is to be done while a region is drawn, from the longest wording to the shortest.
+/// Instructions while a region is drawn, from the longest wording to the shortest.
 const HINTS: [&str; 3] = [
     "Drag over what the selected prompt is about",
     "Drag its region",

@@ -9,9 +9,9 @@ use super::Panel;
 
 /// A rectangle that is narrower or lower than this share of the picture is no region: it was a click, or a slip of the hand.
 const LEAST: f64 = 0.03;
-/// An edge that is this near to one of the picture's is drawn to it.
+/// An edge that is at most this share of the picture's side away from the picture's edge snaps to it.
 const SNAP: f64 = 0.015;
-/// Shares are rounded to one part in so many, so that recipes have short numbers.
+/// Shares are rounded to multiples of one over this number, so that recipes have short numbers.
 const PARTS: f64 = 1000.0;
 
 /// A drag over the picture: where it began and where the pointer is, as shares of the picture's width and height. Both may lie outside of

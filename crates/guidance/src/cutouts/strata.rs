@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 
 use super::config::Sampler;
 
-/// The part that is one cutout's of all places and sizes that a cutout may have. Ranges are shares: `[0, 1]` is everything.
+/// The range of places and sizes that one cutout is drawn from, in shares: `[0, 1]` is the full range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stratum {
     pub left: [f64; 2],

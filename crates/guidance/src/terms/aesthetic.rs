@@ -43,7 +43,7 @@ config! {
         /// The nonlinearity of the CLIP's transformers, likewise.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub activation: Option<ClipActivation> = None,
-        /// What of the recipe's `cutouts` is different for it.
+        /// Overrides of the recipe's `cutouts` for this term.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub cutouts: Option<cutouts::Changes> = None,
     }

@@ -50,18 +50,18 @@ impl EmbeddedModel {
     }
 }
 
-/// Whether that is the name of the CLIP that is part of the program, or of a part of it.
+/// Whether a name is that of the embedded CLIP or of a part of it.
 pub fn is_embedded(name: &str) -> bool {
     EmbeddedModel::parse(name).is_some()
 }
 
-/// Whether a name is meant to be the embedded CLIP's or that of a part of it, and is none: in other letters, with a revision, or of no part.
+/// Whether a name is a misspelling of an embedded CLIP's: in another case, with a revision, or with an unknown part.
 pub(super) fn is_misnamed(name: &str) -> bool {
     let plain = plain(name);
     (plain == EMBEDDED || plain.starts_with(PREFIX)) && !is_embedded(name)
 }
 
-/// The name that is meant by one that is misnamed, if there is one.
+/// The correct spelling of a misspelled name, if it can be told.
 pub(super) fn meant(name: &str) -> Option<&'static str> {
     EmbeddedModel::parse(plain(name).trim_end_matches('/')).map(EmbeddedModel::name)
 }
