@@ -223,17 +223,28 @@ impl Comparison {
         }
         let own_seeds: Vec<u64> = entries.iter().map(|entry| entry.recipe.seed).collect();
         record.pictures = record.unpainted(&own_seeds);
-        let comparison = Self {
+        let comparison = Self::of(folder, record, painters, panel, session, device);
+        comparison.write_record()?;
+        Ok(comparison)
+    }
+
+    fn of(
+        folder: RunFolder,
+        record: Record,
+        painters: Vec<Painter>,
+        panel: Panel,
+        options: SessionOptions,
+        device: &Device,
+    ) -> Self {
+        Self {
             folder,
             record,
             painters,
             panel,
             warnings: vec![],
             device: device.clone(),
-            options: session,
-        };
-        comparison.write_record()?;
-        Ok(comparison)
+            options,
+        }
     }
 
     /// Prepares to resume a comparison that was stopped. Pictures that failed, or whose files are gone, are painted again.
@@ -255,15 +266,7 @@ impl Comparison {
                 picture.scores.clear();
             }
         }
-        Ok(Self {
-            folder,
-            record,
-            painters,
-            panel,
-            warnings: vec![],
-            device: device.clone(),
-            options: session,
-        })
+        Ok(Self::of(folder, record, painters, panel, session, device))
     }
 
     /// Whether a folder is a comparison's.

@@ -4,13 +4,23 @@
 #![cfg(target_os = "linux")]
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::display::{Display, difference, recipe, shows, steps_done, wait_for};
+use super::display::{Display, Running, difference, recipe, shows, steps_done, wait_for};
 use phantasia::Region;
 use phantasia::recipe::Recipe;
+
+/// `phantasia live` with more arguments: the program, its window, and its run folder.
+fn live(display: &Display, out: &Path, more: &[&str]) -> (Running, u32, PathBuf) {
+    let file = recipe();
+    let arguments = ["live", file.to_str().expect("a path")];
+    let mut program = display.phantasia(&[&arguments[..], more].concat(), out);
+    let window = display.window(&mut program);
+    (program, window, out.join("first-light-001"))
+}
 
 #[test]
 fn a_prompt_typed_into_the_window_changes_the_picture_and_closing_it_saves() {
@@ -100,11 +110,7 @@ fn a_region_drawn_on_the_picture_is_an_edit_that_can_be_undone() {
         return;
     };
     let out = tempfile::tempdir().expect("a folder");
-    let file = recipe();
-    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
-    let mut program = display.phantasia(&arguments, out.path());
-    let window = display.window(&mut program);
-    let run = out.path().join("first-light-001");
+    let (mut program, window, run) = live(&display, out.path(), &["--steps", "5000"]);
     wait_for("some steps", || (steps_done(&run) >= 3).then_some(()));
     let regions = || {
         let timeline = Recipe::load(&run.join("recipe.yaml")).ok()?.timeline;
@@ -232,11 +238,7 @@ fn the_window_pauses_and_stops_by_its_keys_on_a_fine_display() {
     };
     display.set_dpi(192);
     let out = tempfile::tempdir().expect("a folder");
-    let file = recipe();
-    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
-    let mut program = display.phantasia(&arguments, out.path());
-    display.window(&mut program);
-    let run = out.path().join("first-light-001");
+    let (mut program, _, run) = live(&display, out.path(), &["--steps", "5000"]);
     let metrics = || steps_done(&run);
     wait_for("some steps", || (metrics() >= 3).then_some(()));
     display.keys(&["space", "s"]);
@@ -259,11 +261,7 @@ fn pictures_continue_after_a_message_and_short_clicks_are_registered() {
         return;
     };
     let out = tempfile::tempdir().expect("a folder");
-    let file = recipe();
-    let arguments = ["live", file.to_str().expect("a path"), "--steps", "5000"];
-    let mut program = display.phantasia(&arguments, out.path());
-    let window = display.window(&mut program);
-    let run = out.path().join("first-light-001");
+    let (mut program, window, run) = live(&display, out.path(), &["--steps", "5000"]);
     let metrics = || steps_done(&run);
     let shot = |name: &str| display.screenshot(&out.path().join(name));
     wait_for("some steps", || (metrics() >= 3).then_some(()));
@@ -313,12 +311,8 @@ fn an_edit_at_the_end_continues_painting() {
         return;
     };
     let out = tempfile::tempdir().expect("a folder");
-    let file = recipe();
-    let arguments = ["live", file.to_str().expect("a path"), "--steps", "6"];
-    let more = ["--fade", "2", "--extend", "5"];
-    let mut program = display.phantasia(&[&arguments[..], &more].concat(), out.path());
-    let window = display.window(&mut program);
-    let run = out.path().join("first-light-001");
+    let more = ["--steps", "6", "--fade", "2", "--extend", "5"];
+    let (mut program, window, run) = live(&display, out.path(), &more);
     let steps = |wanted: usize| {
         wait_for("steps", || {
             (steps_done(&run) == wanted && run.join("image.png").is_file()).then_some(())
