@@ -20,6 +20,7 @@ pub(super) fn all_terms(
     terms: &Terms,
     context: &mut TermContext,
 ) -> Result<Vec<Box<dyn Term>>> {
+    context.guides = clip_term.guides();
     let mut all: Vec<Box<dyn Term>> = vec![Box::new(clip_term.clone())];
     all.extend(terms.build(context)?);
     Ok(all)

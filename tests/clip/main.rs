@@ -10,7 +10,6 @@ mod embedded;
 mod found;
 mod keys;
 mod layouts;
-mod memory;
 mod parity;
 mod precision;
 mod taps;

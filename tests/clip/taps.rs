@@ -17,7 +17,7 @@ fn taps_agree(name: &str, kind: LayerKind) -> Result<()> {
     let of = |key: &str| &reference[&format!("{name}.{key}")];
     let clip = load(&fixture(name));
     let tower = &clip.towers()[0];
-    let (count, found) = tower.layers().expect("layers");
+    let (count, found) = tower.layers();
     assert_eq!(found, kind);
     assert!(!reference.contains_key(&format!("{name}.layer.{count}")));
     let (x, std) = pixels(of("pixels"))?;
@@ -113,16 +113,11 @@ fn a_layer_that_is_not_there_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// The embedded towers have theirs, and its prototypes have none.
 #[test]
 fn the_embedded_towers_name_their_layers() -> Result<()> {
     let clip = Clip::embedded(&Device::Cpu)?;
     let layers: Vec<_> = clip.towers().iter().map(Tower::layers).collect();
-    let expected = [(6, LayerKind::Block), (4, LayerKind::Stage)];
-    assert_eq!(layers, [Some(expected[0]), Some(expected[1]), None, None]);
-    let side = clip.towers()[2].size();
-    let x = Tensor::zeros((1, 3, side, side), DType::F32, &Device::Cpu)?;
-    assert!(clip.towers()[2].vjp_taps(&x, &[Tap::Layer(0)]).is_err());
+    assert_eq!(layers, [(6, LayerKind::Block), (4, LayerKind::Stage)]);
     Ok(())
 }
 

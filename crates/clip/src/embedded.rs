@@ -10,7 +10,6 @@ use weights::models::EmbeddedModel;
 use crate::config::ClipConfig;
 use crate::dtype::DTypePolicy;
 use crate::error::ClipError;
-use crate::memory::{self, MemoryConfig};
 use crate::model::Clip;
 use crate::tokenizer::Tokenizer;
 use crate::tower::Tower;
@@ -20,15 +19,13 @@ const NAME: &str = EmbeddedModel::Whole.name();
 /// Why no nonlinearity can be chosen for the embedded CLIP.
 pub const EMBEDDED_ACTIVATION: &str = "the embedded CLIP's nonlinearity is known; `activation` is for models whose files do not say theirs";
 
-/// How much each tower counts in guidance, relative to 1 for the first, chosen by looking at pictures: the residual network adds colours and
-/// composition, but ripples at full weight; the memory alone is coarse.
-const RESNET_SHARE: f64 = 0.5;
-/// Things, then places.
-const MEMORY_SHARES: [(&str, f64); 2] = [("embedded/things", 1.2), ("embedded/places", 0.6)];
+/// How much the residual network counts in guidance, relative to 1 for the transformer, chosen by looking at pictures: it adds colours and
+/// composition, but ripples at full weight.
+const RESNET_WEIGHT: f64 = 0.5;
 
-/// Loads a vision transformer and a residual network, which share one text tower, and a memory of things and of places, which
-/// looks up the texts' embeddings among its names. The memory knows too little to score by. `tools/embedded-clip` trains them.
-/// Of a part, only its image tower is kept.
+/// Loads a vision transformer and a residual network, which share one text tower. `tools/embedded-clip` trains them. Both guide; the
+/// transformer alone scores, because it is better at it: of 146 icons that neither was trained on it finds the right name among all for 58, both
+/// together for 50. Of a part, only its image tower is kept.
 pub fn load(
     part: EmbeddedModel,
     tokenizer: Arc<Tokenizer>,
@@ -43,8 +40,7 @@ pub fn load(
         EmbeddedModel::ResNet => clip.towers = vec![resnet(dtypes, device)?],
         EmbeddedModel::Whole => {
             let resnet = resnet(dtypes, device)?;
-            clip.towers.push(resnet.with_share(RESNET_SHARE));
-            clip.towers.extend(memory(device)?);
+            clip.towers.push(resnet.guiding_alone(RESNET_WEIGHT));
         }
     }
     Ok(clip)
@@ -55,18 +51,6 @@ fn resnet(dtypes: DTypePolicy, device: &Device) -> Result<Tower, ClipError> {
     let config = ClipConfig::open_clip(embedded_resnet::CONFIG).map_err(refused(name))?;
     let checkpoint = Checkpoint::from_static(name, embedded_resnet::WEIGHTS)?;
     Tower::build(name, &config, &checkpoint, dtypes, device)
-}
-
-fn memory(device: &Device) -> Result<Vec<Tower>, ClipError> {
-    let name = "embedded/memory";
-    let config: MemoryConfig = serde_json::from_str(embedded_prototypes::CONFIG)
-        .map_err(|error| refused(name)(error.to_string()))?;
-    let checkpoint = Checkpoint::from_static(name, embedded_prototypes::WEIGHTS)?;
-    let towers = memory::load(&config, &checkpoint, device)?.into_iter();
-    let towers = (towers.zip(MEMORY_SHARES)).map(|((memory, reading), (name, share))| {
-        Tower::remembering(name, memory, reading, &config).with_share(share)
-    });
-    Ok(towers.collect())
 }
 
 impl Clip {

@@ -15,7 +15,6 @@
 //! ```
 
 mod activation;
-mod aim;
 mod clean;
 pub mod config;
 mod derive;
@@ -25,7 +24,6 @@ mod encoder;
 mod error;
 pub mod files;
 mod library;
-pub mod memory;
 mod model;
 mod names;
 mod options;
@@ -42,7 +40,6 @@ mod vector;
 mod vision;
 
 pub use activation::ClipActivation;
-pub use aim::{Aim, Shown};
 pub use dtype::DTypePolicy;
 pub use embedded::EMBEDDED_ACTIVATION;
 pub use encoder::{EncodedText, TextEncoder};

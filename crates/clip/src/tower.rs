@@ -5,12 +5,10 @@ use frozen::{Layer, Pullback, TapsPullback, only_tap};
 use image::RgbImage;
 use weights::checkpoint::{Branch, Checkpoint};
 
-use crate::aim::{Aim, Shown};
 use crate::config::{ClipConfig, VisionKind};
 use crate::dtype::{Cast, DTypePolicy};
 use crate::error::ClipError;
-use crate::memory::{Memory, MemoryConfig, Reading};
-use crate::preprocess::{CropRounding, Preprocess, stack};
+use crate::preprocess::{Preprocess, stack};
 use crate::trunk::{LayerKind, Tap};
 use crate::vector::unit;
 use crate::{resnet, vision};
@@ -23,21 +21,12 @@ const MAX_BATCH: usize = 32;
 /// One image tower.
 pub struct Tower {
     name: String,
-    share: f64,
+    weight: f64,
     scores: bool,
-    shown: Shown,
-    reading: Option<Reading>,
     preprocess: Preprocess,
     image_bytes: usize,
-    network: Network,
-}
-
-/// What embeds pictures.
-enum Network {
-    /// The tower of a CLIP: normalisation, then a network whose layers can be read.
-    Clip(Normalize, Cast),
-    /// Prototypes.
-    Memory(Memory),
+    normalize: Normalize,
+    net: Cast,
 }
 
 impl Tower {
@@ -72,41 +61,23 @@ impl Tower {
         let normalize = Normalize::new(&config.mean, &config.std, device)?;
         Ok(Self {
             name: name.to_owned(),
-            share: 1.0,
+            weight: 1.0,
             scores: true,
-            shown: Shown::Cutouts,
-            reading: None,
             preprocess: config.preprocess,
             // counted in f32
             image_bytes: config.activation_bytes() * dtypes.compute.size_in_bytes() / 4,
-            network: Network::Clip(normalize, net),
+            normalize,
+            net,
         })
     }
 
-    /// A memory as a tower that guides and does not score: its embeddings are not of the joint space.
-    pub(crate) fn remembering(
-        name: &str,
-        memory: Memory,
-        reading: Reading,
-        config: &MemoryConfig,
-    ) -> Self {
-        let size = config.image_size;
+    /// The same tower with another [`weight`](Self::weight), and without scoring.
+    pub(crate) fn guiding_alone(self, weight: f64) -> Self {
         Self {
-            name: name.to_owned(),
-            share: 1.0,
+            weight,
             scores: false,
-            shown: reading.shown(),
-            reading: Some(reading),
-            preprocess: Preprocess::new(size, CropRounding::HalfEven),
-            // the picture and its gradient
-            image_bytes: 2 * 4 * 3 * size * size,
-            network: Network::Memory(memory),
+            ..self
         }
-    }
-
-    /// The same tower with another [`share`](Self::share).
-    pub(crate) fn with_share(self, share: f64) -> Self {
-        Self { share, ..self }
     }
 
     /// Its name in messages.
@@ -114,40 +85,14 @@ impl Tower {
         &self.name
     }
 
-    /// Its target for a text, given the text's embedding, of unit length.
-    pub fn text(&self, embedding: &[f32]) -> Aim {
-        match &self.reading {
-            Some(reading) => reading.text(embedding),
-            None => Aim::joint(embedding),
-        }
-    }
-
-    /// Its target for pictures like one, given its own embedding of that picture, of unit length.
-    pub fn picture(&self, embedding: &[f32]) -> Aim {
-        match &self.reading {
-            Some(reading) => reading.picture(embedding),
-            None => Aim::joint(embedding),
-        }
-    }
-
     /// How much it counts in guidance relative to the CLIP's other towers.
-    pub fn share(&self) -> f64 {
-        self.share
+    pub fn weight(&self) -> f64 {
+        self.weight
     }
 
     /// Whether pictures are scored by it: in metrics, when candidates are ranked, in classification and search.
     pub fn scores(&self) -> bool {
         self.scores
-    }
-
-    /// Whether it embeds pictures where texts are, so that they can be compared; a tower of prototypes does not.
-    pub fn is_joint(&self) -> bool {
-        self.reading.is_none()
-    }
-
-    /// Which part of the canvas it sees in guidance.
-    pub fn shown(&self) -> Shown {
-        self.shown
     }
 
     /// Side of its input in pixels.
@@ -165,12 +110,9 @@ impl Tower {
         self.image_bytes
     }
 
-    /// The number and the kind of the layers that [`Tower::vjp_taps`] can read; `None` for a tower of prototypes, which has none.
-    pub fn layers(&self) -> Option<(usize, LayerKind)> {
-        match &self.network {
-            Network::Clip(_, cast) => Some((cast.net.len(), cast.net.kind())),
-            Network::Memory(_) => None,
-        }
+    /// The number and the kind of the layers that [`Tower::vjp_taps`] can read.
+    pub fn layers(&self) -> (usize, LayerKind) {
+        (self.net.net.len(), self.net.net.kind())
     }
 
     /// What the network's layers make of images `[n, 3, size, size]` in 0..=1, and the function that takes the gradients of all of these values
@@ -179,15 +121,10 @@ impl Tower {
     /// # Errors
     /// When it has no such layer, or fails.
     pub fn vjp_taps(&self, x: &Tensor, taps: &[Tap]) -> CandleResult<(Vec<Tensor>, TapsPullback)> {
-        match &self.network {
-            Network::Clip(normalize, cast) => {
-                let (normal, back_to_x) = normalize.vjp(x)?;
-                let (values, back_to_normal) = cast.vjp_taps(&normal, taps)?;
-                let pullback = move |grads: &[Tensor]| back_to_x(&back_to_normal(grads)?);
-                Ok((values, Box::new(pullback)))
-            }
-            Network::Memory(_) => candle_core::bail!("`{}` has no layers to read", self.name),
-        }
+        let (normal, back_to_x) = self.normalize.vjp(x)?;
+        let (values, back_to_normal) = self.net.vjp_taps(&normal, taps)?;
+        let pullback = move |grads: &[Tensor]| back_to_x(&back_to_normal(grads)?);
+        Ok((values, Box::new(pullback)))
     }
 
     /// The embeddings of images `[n, 3, size, size]` in 0..=1, each of unit length.
@@ -231,17 +168,11 @@ impl Tower {
 /// `[batch, 3, size, size]` in 0..=1 to `[batch, projection]`, not yet of unit length.
 impl Layer for Tower {
     fn eval(&self, x: &Tensor) -> CandleResult<Tensor> {
-        match &self.network {
-            Network::Clip(normalize, cast) => cast.eval(&normalize.eval(x)?),
-            Network::Memory(memory) => memory.eval(x),
-        }
+        self.net.eval(&self.normalize.eval(x)?)
     }
 
     fn vjp(&self, x: &Tensor) -> CandleResult<(Tensor, Pullback)> {
-        match &self.network {
-            Network::Clip(..) => only_tap(self.vjp_taps(x, &[Tap::Embedding])?),
-            Network::Memory(memory) => memory.vjp(x),
-        }
+        only_tap(self.vjp_taps(x, &[Tap::Embedding])?)
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn check(frames: &[Keyframe], span: [f64; 2], steps: usize, checker: 
 }
 
 /// The steps at which the keyframes of a prompt that counts over this span of steps count alone.
-fn times(frames: &[Keyframe], [from, until]: [f64; 2], steps: usize) -> Vec<f64> {
+pub(crate) fn times(frames: &[Keyframe], [from, until]: [f64; 2], steps: usize) -> Vec<f64> {
     let own = |frame: &Keyframe| frame.at.map(|at| at.step(steps));
     let last = frames.len().saturating_sub(1);
     let mut times: Vec<Option<f64>> = frames.iter().map(own).collect();

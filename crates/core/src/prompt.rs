@@ -159,6 +159,18 @@ impl Prompt {
         }
     }
 
+    /// The step at which one of its [`texts`](Self::texts) begins to count: a keyframe's text at the keyframe before it.
+    pub fn text_start(&self, index: usize, at: StepContext) -> f64 {
+        let span = self.span(at.steps);
+        match (&self.keyframes, index.checked_sub(1)) {
+            (Some(frames), Some(before)) => {
+                let times = keyframe::times(frames, span, at.steps);
+                times.get(before).copied().unwrap_or(span[0])
+            }
+            _ => span[0],
+        }
+    }
+
     /// The text that it asks for most at a step; none if it is an image.
     pub fn text_at(&self, at: StepContext) -> Option<&str> {
         let (index, share) = self.text_position(at);
@@ -288,6 +300,25 @@ impl PromptSchedule {
     /// Fades it out after an edit. A fade that has begun goes on.
     pub fn fade_out(&mut self, fade: Fade) {
         self.goes.get_or_insert(fade);
+    }
+
+    /// The step of the schedule at which it began to count: its `from`, or the step of the edit that brought it.
+    pub fn start(&self, at: StepContext) -> f64 {
+        let from = self.from.map_or(0.0, |from| from.step(at.steps));
+        // an edit's step is counted from the start of the render
+        let origin = at.clock as f64 - at.step as f64;
+        self.comes
+            .map_or(from, |fade| from.max(fade.start as f64 - origin))
+    }
+
+    /// Whether another prompt counts at the same steps, apart from its weight.
+    pub fn is_simultaneous(&self, other: &Self) -> bool {
+        let weight = self.weight.clone();
+        *self
+            == Self {
+                weight,
+                ..other.clone()
+            }
     }
 
     /// Whether an edit has removed the prompt.

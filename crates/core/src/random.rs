@@ -18,6 +18,8 @@ pub enum Purpose {
     CutoutSizes,
     /// By how much the cutouts of a seamless picture are moved.
     Roll,
+    /// Which drawings a prompt retrieves, and how they are placed.
+    Drawings,
 }
 
 /// The random numbers for one key.

@@ -76,6 +76,83 @@ impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entr
     }
 }
 
+/// Implements serde's traits for a configuration that may be written as its `weight` alone, a number or an expression of `t`. It derives them with
+/// `#[serde(remote = "Self")]`; the second argument says what is expected, for messages.
+#[macro_export]
+macro_rules! or_weight {
+    ($config:ty, $expected:literal) => {
+        impl ::serde::Serialize for $config {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                <$config>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $config {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                struct ConfigVisitor;
+
+                fn weighted<'de, E: ::serde::de::Error>(
+                    weight: impl ::serde::de::IntoDeserializer<'de, E>,
+                ) -> ::std::result::Result<$config, E> {
+                    let weight = ::serde::Deserialize::deserialize(weight.into_deserializer())?;
+                    Ok(<$config>::weighted(weight))
+                }
+
+                impl<'de> ::serde::de::Visitor<'de> for ConfigVisitor {
+                    type Value = $config;
+
+                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_f64<E: ::serde::de::Error>(
+                        self,
+                        weight: f64,
+                    ) -> ::std::result::Result<$config, E> {
+                        weighted(weight)
+                    }
+
+                    fn visit_i64<E: ::serde::de::Error>(
+                        self,
+                        weight: i64,
+                    ) -> ::std::result::Result<$config, E> {
+                        weighted(weight)
+                    }
+
+                    fn visit_u64<E: ::serde::de::Error>(
+                        self,
+                        weight: u64,
+                    ) -> ::std::result::Result<$config, E> {
+                        weighted(weight)
+                    }
+
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        weight: &str,
+                    ) -> ::std::result::Result<$config, E> {
+                        weighted(weight)
+                    }
+
+                    fn visit_map<A: ::serde::de::MapAccess<'de>>(
+                        self,
+                        map: A,
+                    ) -> ::std::result::Result<$config, A::Error> {
+                        let map = ::serde::de::value::MapAccessDeserializer::new(map);
+                        <$config>::deserialize(map)
+                    }
+                }
+
+                deserializer.deserialize_any(ConfigVisitor)
+            }
+        }
+    };
+}
+
 /// Implements serde's traits for a configuration that may be written as a text alone, which `From<&str>` turns into the whole. It derives them
 /// with `#[serde(remote = "Self")]`; the second argument says what is expected, for messages.
 #[macro_export]

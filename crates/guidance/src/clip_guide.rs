@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clip::{
-    Aim, Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, Tower,
-    is_embedded,
+    Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, is_embedded,
 };
 use phantasia_core::check::{Checker, MODEL_FORMAT};
 use phantasia_core::{
@@ -107,6 +106,11 @@ pub(crate) struct EncodedPrompt {
 }
 
 impl EncodedPrompt {
+    /// The prompt, with when and how much it counts.
+    pub fn scheduled(&self) -> (Prompt, PromptSchedule) {
+        (self.prompt.clone(), self.schedule.clone())
+    }
+
     /// Whether it asks for a change.
     pub fn is_directional(&self) -> bool {
         self.source.is_some()
@@ -142,35 +146,27 @@ impl EncodedPrompt {
             stop: self.stop,
         })
     }
-
-    /// How much a tower with this target knows of what it asks for, 0..=1: of a change nothing, if it does not embed pictures where texts are.
-    pub fn sure(&self, tower: &Tower, aim: &Aim) -> f64 {
-        match (self.is_directional(), tower.is_joint()) {
-            (false, _) => aim.sure,
-            (true, true) => 1.0,
-            (true, false) => 0.0,
-        }
-    }
 }
 
 /// A prompt in the joint space, for each tower.
 #[derive(Debug)]
 pub(crate) struct PromptEmbedding {
-    /// What the picture is compared with.
-    pub aims: Vec<Aim>,
-    /// What similarity is measured to by the towers that score, of unit length; it differs from the aim where embeddings are centred.
+    /// What the picture is compared with, of unit length.
+    pub targets: Vec<Vec<f32>>,
+    /// What similarity is measured to by the towers that score, of unit length; it differs from the target where embeddings are centred.
     pub plain: Vec<Vec<f32>>,
 }
 
 impl PromptEmbedding {
     /// Interpolates between two: `a` at a share of 0, `b` at 1.
     fn between(a: &Self, b: &Self, share: f64) -> Self {
-        let plain = a.plain.iter().zip(&b.plain);
+        let between = |a: &[Vec<f32>], b: &[Vec<f32>]| {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(a, b)| clip::slerp(a, b, share)).collect()
+        };
         Self {
-            aims: (a.aims.iter().zip(&b.aims))
-                .map(|(a, b)| Aim::between(a, b, share))
-                .collect(),
-            plain: plain.map(|(a, b)| clip::slerp(a, b, share)).collect(),
+            targets: between(&a.targets, &b.targets),
+            plain: between(&a.plain, &b.plain),
         }
     }
 }
@@ -313,7 +309,7 @@ impl ClipGuide {
             Some((common, share)) => take_off(&plain, common, *share),
         };
         Ok(PromptEmbedding {
-            aims: towers.iter().map(|tower| tower.text(&centred)).collect(),
+            targets: vec![centred; towers.len()],
             plain: vec![plain; towers.len()],
         })
     }
@@ -325,11 +321,8 @@ impl ClipGuide {
             .map(|tower| tower.embed_picture(&image, &context.device))
             .collect::<candle_core::Result<Vec<_>>>()
             .with_context(|| format!("cannot encode {}", path.display()))?;
-        let towers = towers.iter().zip(&plain);
         Ok(PromptEmbedding {
-            aims: towers
-                .map(|(tower, vector)| tower.picture(vector))
-                .collect(),
+            targets: plain.clone(),
             plain,
         })
     }

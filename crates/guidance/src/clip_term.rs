@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
-use clip::{Shown, Tower};
+use clip::{EMBEDDED, Tower};
 use frozen::{Layer, add_to};
 use phantasia_core::{EmbeddedPrompt, Fade, Prompt, StepContext};
 
 use crate::clip_guide::{self, ClipGuide, EncodedPrompt, PromptEmbedding};
-use crate::context::TermContext;
+use crate::context::{Guides, TermContext};
 use crate::cutout_layer::Cutouts;
 use crate::direction::{BasePicture, Direction, NO_BASE, direction_loss};
 use crate::distance::Distance;
@@ -76,23 +76,6 @@ impl<'a> GroupPrompts<'a> {
             prompts: prompts.collect(),
         }
     }
-
-    /// Whether there are no prompts but those with a `source`.
-    fn ask_for_changes_alone(&self) -> bool {
-        let mut prompts = self.prompts.iter();
-        !self.prompts.is_empty() && prompts.all(|own| own.prompt.is_directional())
-    }
-
-    /// How much a tower knows of what the prompts ask for, 0..=1.
-    fn sure(&self, tower: &Tower, index: usize) -> f64 {
-        let (mut sum, mut all) = (0.0, 0.0);
-        for own in &self.prompts {
-            let weight = own.weight.abs();
-            sum += weight * own.prompt.sure(tower, &own.embedding.aims[index]);
-            all += weight;
-        }
-        if all > 0.0 { sum / all } else { 1.0 }
-    }
 }
 
 /// Sums of cosines to the prompts, by label, and the number of summands.
@@ -101,8 +84,6 @@ type Similarity = BTreeMap<String, (f64, usize)>;
 /// The loss of one image tower.
 struct TowerOutput<'a> {
     name: &'a str,
-    /// Whether pictures are measured by it.
-    scores: bool,
     weight: f64,
     loss: f64,
     grad: Tensor,
@@ -167,6 +148,15 @@ impl ClipTerm {
         Ok(())
     }
 
+    /// The prompts and the kind of CLIPs, for terms that follow them too.
+    pub fn guides(&self) -> Guides {
+        let prompts = self.guides.first().map_or(&[][..], |guide| &guide.prompts);
+        Guides {
+            prompts: prompts.iter().map(EncodedPrompt::scheduled).collect(),
+            is_embedded: (self.guides.iter()).any(|guide| guide.clip.name() == EMBEDDED),
+        }
+    }
+
     /// The prompts that do not fade out, as the first CLIP embeds them; none without a CLIP.
     pub fn prompts(&self, at: StepContext) -> Option<Vec<EmbeddedPrompt>> {
         let prompts = self.guides.first()?.prompts.iter();
@@ -222,11 +212,8 @@ impl ClipTerm {
         let mut number = 0;
         for guide in &self.guides {
             let own = GroupPrompts::new(guide, group, step.at);
-            for (index, tower) in guide.clip.towers().iter().enumerate() {
-                if tower.is_joint() || !own.ask_for_changes_alone() {
-                    outputs
-                        .push(self.evaluate_tower(&own, index, number, group, step, similarity)?);
-                }
+            for index in 0..guide.clip.towers().len() {
+                outputs.push(self.evaluate_tower(&own, index, number, group, step, similarity)?);
                 number += 1;
             }
         }
@@ -267,13 +254,13 @@ impl ClipTerm {
         let targets: Vec<Target> = (prompts.iter())
             .filter(|asked| !asked.prompt.is_directional())
             .map(|asked| Target {
-                vector: asked.embedding.aims[index].vector.clone(),
+                vector: asked.embedding.targets[index].clone(),
                 weight: asked.weight,
                 stop: asked.prompt.stop,
             })
             .collect();
         let directions: Vec<Direction> = (prompts.iter())
-            .filter(|asked| tower.is_joint() && asked.weight != 0.0)
+            .filter(|asked| asked.weight != 0.0)
             .filter_map(|asked| (asked.prompt).direction(index, &asked.embedding, asked.weight))
             .collect();
         let cutouts = (guide.sampler).draw(image, tower, number, group.mask.as_deref(), at)?;
@@ -323,16 +310,10 @@ impl ClipTerm {
             let scale = 1.0 / total as f32;
             found.grads.iter().map(|grad| grad * scale).collect()
         };
-        let mut grad = micro_batch::gradient(image, &cutouts, tower, memory, pass, compare)?;
-        if let Some(mask) = &group.mask
-            && tower.shown() == Shown::Middle
-        {
-            grad = mask.blend_middle(&grad)?;
-        }
+        let grad = micro_batch::gradient(image, &cutouts, tower, memory, pass, compare)?;
         Ok(TowerOutput {
             name: tower.name(),
-            scores: tower.scores(),
-            weight: guide.weight.at(at.t()) * tower.share() * own.sure(tower, index),
+            weight: guide.weight.at(at.t()) * tower.weight(),
             loss,
             rms: root_mean_square(&grad)?,
             grad,
@@ -411,14 +392,11 @@ impl Term for ClipTerm {
     }
 }
 
-/// The weighted sum of the towers' gradients, each first scaled to the mean size of those that score: a tower whose gradient is large by nature
-/// would otherwise paint alone. With one tower this is its gradient.
+/// The weighted sum of the towers' gradients, each first scaled to their mean size: a tower whose gradient is large by nature would otherwise
+/// paint alone. With one tower this is its gradient.
 fn balanced(outputs: Vec<TowerOutput<'_>>) -> Result<Tensor> {
-    let scoring = outputs.iter().filter(|output| output.scores);
-    let (sum, count) = scoring.fold((0.0, 0), |(sum, count), output| {
-        (sum + output.rms, count + 1)
-    });
-    let mean = sum / f64::from(count.max(1));
+    let sum: f64 = outputs.iter().map(|output| output.rms).sum();
+    let mean = sum / outputs.len().max(1) as f64;
     let is_alone = outputs.len() == 1;
     let mut sum = None;
     for output in outputs {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::Device;
 use clip::{Clip, ClipChoice, Library};
-use phantasia_core::Seamless;
 use phantasia_core::check::Checker;
+use phantasia_core::{Prompt, PromptSchedule, Seamless};
 
 use crate::cutouts::{self, CutoutSampler};
 use crate::term::Term;
@@ -48,6 +48,15 @@ impl<T: TermConfig> TermConfig for Box<T> {
     }
 }
 
+/// What a render is guided to by its CLIPs, for terms that follow the prompts too.
+#[derive(Clone, Debug, Default)]
+pub struct Guides {
+    /// The prompts, those that fade out among them, each with when and how much it counts.
+    pub prompts: Vec<(Prompt, PromptSchedule)>,
+    /// Whether the embedded CLIP guides.
+    pub is_embedded: bool,
+}
+
 /// What the terms of a render share: settings of the recipe, and the models that were loaded.
 pub struct TermContext {
     cutouts: cutouts::Config,
@@ -55,6 +64,8 @@ pub struct TermContext {
     memory: usize,
     library: Library,
     models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
+    /// What the CLIP term guides to.
+    pub guides: Guides,
     /// The axes along which the picture repeats without a seam.
     pub seamless: Seamless,
     /// Where the terms compute.
@@ -87,6 +98,7 @@ impl TermContext {
             memory,
             library,
             models: HashMap::new(),
+            guides: Guides::default(),
             seamless: Seamless::No,
             device: device.clone(),
             warnings: vec![],
@@ -122,6 +134,11 @@ impl TermContext {
             context.warnings.extend(clip.warnings().iter().cloned());
             Ok(clip)
         })
+    }
+
+    /// The recipe's seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Draws a term's cutouts, which may differ from the recipe's.

@@ -7,7 +7,7 @@ mod strata;
 
 use anyhow::Result;
 use candle_core::Tensor;
-use clip::{Shown, Tower};
+use clip::Tower;
 use phantasia_core::random::{self, Purpose};
 use phantasia_core::{Seamless, StepContext};
 use rand::Rng as _;
@@ -63,26 +63,18 @@ impl CutoutSampler {
             let key = number * 0x1_0000 + index;
             random::rng(self.seed, Purpose::Cutouts, at.clock, key)
         };
-        let mut cutouts = match tower.shown() {
-            // where a cutout is always the same, more of them tell nothing more
-            Shown::Middle => vec![draw.middle(&mut rng(0))],
-            Shown::All => vec![draw.all(&mut rng(0))],
-            Shown::Cutouts => {
-                let count = self.count(size, region, t);
-                let overviews = (config.overview.at(t).round().max(0.0) as usize).min(count);
-                let order = &mut random::rng(self.seed, Purpose::CutoutSizes, at.clock, number);
-                let strata = draw.strata(count - overviews, order);
-                let overviews = (0..overviews).map(|index| draw.overview(index, &mut rng(index)));
-                let mut cutouts: Vec<_> = overviews.collect();
-                for stratum in strata {
-                    let index = cutouts.len();
-                    cutouts.push(draw.square(stratum, &mut rng(index)));
-                }
-                cutouts
-            }
-        };
+        let count = self.count(size, region, t);
+        let overviews = (config.overview.at(t).round().max(0.0) as usize).min(count);
+        let order = &mut random::rng(self.seed, Purpose::CutoutSizes, at.clock, number);
+        let strata = draw.strata(count - overviews, order);
+        let overviews = (0..overviews).map(|index| draw.overview(index, &mut rng(index)));
+        let mut cutouts: Vec<_> = overviews.collect();
+        for stratum in strata {
+            let index = cutouts.len();
+            cutouts.push(draw.square(stratum, &mut rng(index)));
+        }
         if region.is_none() {
-            let [rows, columns] = self.moved([height, width], tower.shown(), at);
+            let [rows, columns] = self.moved([height, width], at);
             for cutout in &mut cutouts {
                 cutout.crop.top += rows;
                 cutout.crop.left += columns;
@@ -99,16 +91,16 @@ impl CutoutSampler {
     }
 
     /// By how many rows and columns the cutouts of a step are moved around a seamless picture of this height and width.
-    ///
-    /// Cutouts move by any number, so that no place is the picture's edge or its middle. A tower that knows single things would smear them:
-    /// it sees two places in turn, in opposite quarters of the picture, as in a half-drop repeat.
-    fn moved(&self, sides: [usize; 2], shown: Shown, at: StepContext) -> [f64; 2] {
+    /// By any number, so that no place is the picture's edge or its middle.
+    fn moved(&self, sides: [usize; 2], at: StepContext) -> [f64; 2] {
         let rng = &mut random::rng(self.seed, Purpose::Roll, at.clock, 0);
         let [y, x] = self.seamless.axes();
-        let mut moved = |side: usize, moves: bool| match shown {
-            _ if !moves => 0.0,
-            Shown::Middle => (at.clock % 2 * (side / 2)) as f64 - (side / 4) as f64,
-            Shown::Cutouts | Shown::All => rng.random_range(0..side.max(1)) as f64,
+        let mut moved = |side: usize, moves: bool| {
+            if moves {
+                rng.random_range(0..side.max(1)) as f64
+            } else {
+                0.0
+            }
         };
         [moved(sides[0], y), moved(sides[1], x)]
     }
@@ -140,27 +132,22 @@ mod tests {
 
     #[test]
     fn cutouts_move_along_seamless_axes_alone_and_together() {
-        let moved = |seamless, shown, clock| {
+        let moved = |seamless, clock| {
             let at = StepContext {
                 step: 0,
                 steps: 9,
                 clock,
             };
-            sampler(seamless).moved([60, 90], shown, at)
+            sampler(seamless).moved([60, 90], at)
         };
-        for shown in [Shown::Cutouts, Shown::Middle, Shown::All] {
-            assert_eq!(moved(Seamless::No, shown, 1), [0.0, 0.0]);
-            for clock in 0..20 {
-                let [rows, columns] = moved(Seamless::Both, shown, clock);
-                assert!(rows.abs() < 60.0 && columns.abs() < 90.0);
-                assert_eq!(moved(Seamless::X, shown, clock)[0], 0.0);
-                assert_eq!(moved(Seamless::Y, shown, clock)[1], 0.0);
-            }
+        assert_eq!(moved(Seamless::No, 1), [0.0, 0.0]);
+        for clock in 0..20 {
+            let [rows, columns] = moved(Seamless::Both, clock);
+            assert!(rows.abs() < 60.0 && columns.abs() < 90.0);
+            assert_eq!(moved(Seamless::X, clock)[0], 0.0);
+            assert_eq!(moved(Seamless::Y, clock)[1], 0.0);
         }
-        let at = |clock| moved(Seamless::Both, Shown::Cutouts, clock);
-        assert_eq!(at(4), moved(Seamless::Both, Shown::All, 4));
+        let at = |clock| moved(Seamless::Both, clock);
         assert!(at(4) == at(4) && at(4) != at(5));
-        let thing = |clock| moved(Seamless::Both, Shown::Middle, clock);
-        assert_eq!((thing(6), thing(7)), ([-15.0, -22.0], [15.0, 23.0]));
     }
 }

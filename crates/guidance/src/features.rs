@@ -41,9 +41,7 @@ impl Features {
     ) -> Result<Self> {
         let mut towers = vec![];
         for (index, tower) in clip.towers().iter().enumerate() {
-            let Some((count, kind)) = tower.layers() else {
-                continue;
-            };
+            let (count, kind) = tower.layers();
             let layers = match layers {
                 None => default(kind, count),
                 Some(layers) => (layers.iter())

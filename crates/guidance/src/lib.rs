@@ -46,7 +46,7 @@ pub mod terms;
 
 pub use augment::Augment;
 pub use clip_term::ClipTerm;
-pub use context::{TermConfig, TermContext};
+pub use context::{Guides, TermConfig, TermContext};
 pub use cutouts::Border;
 pub use direction::{BasePicture, NO_BASE};
 pub use distance::Distance;

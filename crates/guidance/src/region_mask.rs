@@ -21,8 +21,6 @@ pub(crate) struct RegionMask {
     sums: Vec<f64>,
     size: [usize; 2],
     frame: Frame,
-    /// The largest square in the frame's middle, `[1, 1, height, width]`, blurred where it ends inside of the frame; none where it is the frame.
-    middle: Option<Tensor>,
 }
 
 impl RegionMask {
@@ -47,13 +45,11 @@ impl RegionMask {
         }
         let size = [width, height];
         let tensor = |values| Tensor::from_vec(values, (1, 1, height, width), device);
-        let middle = (frame.width != frame.height).then(|| middle_mask(&frame, size));
         Ok(Some(Self {
             values: tensor(values)?,
             sums,
             size,
             frame,
-            middle: middle.map(tensor).transpose()?,
         }))
     }
 
@@ -85,14 +81,6 @@ impl RegionMask {
     /// A gradient `[1, 3, height, width]` times the mask: exactly 0 outside of the region.
     pub fn apply(&self, grad: &Tensor) -> candle_core::Result<Tensor> {
         grad.broadcast_mul(&self.values.to_dtype(grad.dtype())?)
-    }
-
-    /// A gradient `[1, 3, height, width]` from a tower that sees the frame's middle alone, without the hard edge that this would leave in the picture.
-    pub fn blend_middle(&self, grad: &Tensor) -> candle_core::Result<Tensor> {
-        match &self.middle {
-            None => Ok(grad.clone()),
-            Some(middle) => grad.broadcast_mul(&middle.to_dtype(grad.dtype())?),
-        }
     }
 
     /// How much cutouts count for the region: the mean of the mask under each, divided by the square root of the mask's mean in the frame (pytti's
@@ -161,23 +149,6 @@ fn rectangle_mask([left, top, wide, high]: [f64; 4], [width, height]: [usize; 2]
     let feather = (FEATHER * w.min(h)).min(wide * w).min(high * h).max(1.0);
     let x = ramps(left * w, (left + wide) * w, width, feather);
     let y = ramps(top * h, (top + high) * h, height, feather);
-    product(&x, &y)
-}
-
-/// The mask `[height, width]` of the largest square in a frame's middle, 0 at its own edges and 1 beyond the frame's.
-fn middle_mask(frame: &Frame, [width, height]: [usize; 2]) -> Vec<f32> {
-    let side = frame.short();
-    let feather = (FEATHER * side).max(1.0);
-    let axis = |start: f64, length: f64, pixels: usize| {
-        if length <= side {
-            return vec![1.0; pixels];
-        }
-        // all of the ramp lies inside, because there is no gradient outside
-        let first = start + (length - side + feather) / 2.0;
-        ramps(first, first + side - feather, pixels, feather)
-    };
-    let x = axis(frame.left, frame.width, width);
-    let y = axis(frame.top, frame.height, height);
     product(&x, &y)
 }
 

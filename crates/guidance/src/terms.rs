@@ -40,6 +40,7 @@ pub mod content;
 pub mod contrast;
 pub mod mean;
 pub mod range;
+pub mod retrieval;
 pub mod saturation;
 pub mod style;
 pub mod total_variation;
@@ -84,6 +85,7 @@ macro_rules! registry {
 }
 
 registry! {
+    retrieval: Option<Box<retrieval::Config>>,
     total_variation: total_variation::Config,
     range: range::Config,
     saturation: saturation::Config,

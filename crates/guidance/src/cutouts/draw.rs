@@ -91,28 +91,6 @@ impl Draw<'_> {
         cutout
     }
 
-    /// The largest square in the frame's middle.
-    pub fn middle(&self, rng: &mut impl Rng) -> Cutout {
-        let side = self.frame.short();
-        self.in_place(side, side, rng)
-    }
-
-    /// The whole frame, resized to a square.
-    pub fn all(&self, rng: &mut impl Rng) -> Cutout {
-        self.in_place(self.frame.width, self.frame.height, rng)
-    }
-
-    /// The middle of the frame, of that size, with its colours alone changed: for towers that know where things are in a picture.
-    fn in_place(&self, width: f64, height: f64, rng: &mut impl Rng) -> Cutout {
-        let crop = self.around_middle(width, height);
-        Cutout {
-            crop,
-            warp: None,
-            erased: None,
-            ..self.augmented(crop, rng)
-        }
-    }
-
     /// A square of random size and place within its stratum.
     pub fn square(&self, stratum: Stratum, rng: &mut impl Rng) -> Cutout {
         let mut within = |[low, high]: [f64; 2]| random::uniform(rng, low, high);

@@ -1,7 +1,6 @@
 //! The aesthetic term: how beautiful a head finds what a CLIP sees in the picture.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,9 +9,6 @@ use candle_core::Tensor;
 use clip::{Clip, ClipActivation, ClipChoice, EMBEDDED_ACTIVATION, Precision, is_embedded};
 use phantasia_core::check::{Checker, MODEL_FORMAT};
 use phantasia_core::{Schedule, StepContext, config, schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
 
 use crate::aesthetic_head::{BEST, CLIP, HEAD, Head};
 use crate::cutouts::{self, CutoutSampler};
@@ -49,57 +45,17 @@ config! {
     }
 }
 
-impl Serialize for Config {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
-    }
-}
+phantasia_core::or_weight!(
+    Config,
+    "a weight, or a map with keys such as `weight` and `model`"
+);
 
-/// From a map, or from the weight alone.
-impl<'de> Deserialize<'de> for Config {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ConfigVisitor;
-
-        impl ConfigVisitor {
-            fn weighted<'de, E: de::Error>(
-                weight: impl IntoDeserializer<'de, E>,
-            ) -> Result<Config, E> {
-                Ok(Config {
-                    weight: Schedule::deserialize(weight.into_deserializer())?,
-                    ..Config::default()
-                })
-            }
+impl Config {
+    fn weighted(weight: Schedule) -> Self {
+        Self {
+            weight,
+            ..Self::default()
         }
-
-        impl<'de> Visitor<'de> for ConfigVisitor {
-            type Value = Config;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a weight, or a map with keys such as `weight` and `model`")
-            }
-
-            fn visit_f64<E: de::Error>(self, weight: f64) -> Result<Config, E> {
-                Self::weighted(weight)
-            }
-
-            fn visit_i64<E: de::Error>(self, weight: i64) -> Result<Config, E> {
-                Self::weighted(weight)
-            }
-
-            fn visit_u64<E: de::Error>(self, weight: u64) -> Result<Config, E> {
-                Self::weighted(weight)
-            }
-
-            fn visit_str<E: de::Error>(self, weight: &str) -> Result<Config, E> {
-                Self::weighted(weight)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Config, A::Error> {
-                Config::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_any(ConfigVisitor)
     }
 }
 

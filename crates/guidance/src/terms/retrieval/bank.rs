@@ -1,0 +1,216 @@
+//! The bank of drawings that is part of the program.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device};
+use clip::dot;
+use image::{ImageFormat, load_from_memory_with_format};
+use serde::Deserialize;
+use weights::checkpoint::Checkpoint;
+
+/// The index of the bank, as it is stored.
+#[derive(Deserialize)]
+struct Index {
+    things: Vec<IndexEntry>,
+    places: Vec<IndexEntry>,
+}
+
+#[derive(Deserialize)]
+struct IndexEntry {
+    names: Vec<String>,
+    /// Lengths in bytes.
+    drawings: Vec<usize>,
+}
+
+/// What drawings show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One thing, on a transparent ground.
+    Thing,
+    /// A scene, opaque to its edges.
+    Place,
+}
+
+/// The drawings of one thing or place.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is called first.
+    pub name: String,
+    pub kind: Kind,
+    /// Where its drawings lie in the data.
+    drawings: Vec<Range<usize>>,
+}
+
+impl Entry {
+    /// How many drawings there are.
+    pub fn len(&self) -> usize {
+        self.drawings.len()
+    }
+}
+
+/// A drawing: sRGB in 0..=1 and opacity, row by row.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<[f32; 4]>,
+}
+
+/// Drawings by name.
+pub struct Bank {
+    entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+    /// The embedding of each entry's first name, of unit length.
+    embeddings: Vec<Vec<f32>>,
+    data: &'static [u8],
+}
+
+impl Bank {
+    /// The bank that is part of the program.
+    ///
+    /// # Errors
+    /// Only if the program is damaged.
+    pub fn embedded() -> Result<Self> {
+        let index = embedded_drawings::INDEX;
+        let (names, data) = (embedded_drawings::NAMES, embedded_drawings::DRAWINGS);
+        Self::new(index, names, data).context("the embedded drawings are damaged")
+    }
+
+    fn new(index: &str, names: &'static [u8], data: &'static [u8]) -> Result<Self> {
+        let index: Index = serde_json::from_str(index)?;
+        let (mut entries, mut by_name, mut end) = (vec![], HashMap::new(), 0);
+        let things = index.things.into_iter().map(|entry| (Kind::Thing, entry));
+        let places = index.places.into_iter().map(|entry| (Kind::Place, entry));
+        for (kind, entry) in things.chain(places) {
+            let drawings = (entry.drawings.into_iter()).map(|length| {
+                let start = end;
+                end += length;
+                start..end
+            });
+            let drawings = drawings.collect();
+            let name = entry.names.first().cloned().unwrap_or_default();
+            for name in entry.names {
+                by_name.entry(name).or_insert(entries.len());
+            }
+            entries.push(Entry {
+                name,
+                kind,
+                drawings,
+            });
+        }
+        ensure!(end == data.len(), "{end} bytes instead of {}", data.len());
+        let checkpoint = Checkpoint::from_static("embedded/drawings", names)?;
+        let shape = checkpoint.shape("embedding").unwrap_or_default().to_vec();
+        ensure!(shape.first() == Some(&entries.len()), "{shape:?} names");
+        let embeddings = checkpoint.tensor("embedding", &shape)?;
+        Ok(Self {
+            entries,
+            by_name,
+            embeddings: embeddings
+                .to_dtype(DType::F32)?
+                .to_device(&Device::Cpu)?
+                .to_vec2()?,
+            data,
+        })
+    }
+
+    /// All that has drawings.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of exactly that name, in lower case with single spaces. A plural finds its singular.
+    pub fn named(&self, name: &str) -> Option<usize> {
+        let known = |name: &str| self.by_name.get(name).copied();
+        known(name).or_else(|| singulars(name).iter().find_map(|name| known(name)))
+    }
+
+    /// The thing whose name is nearest to a text's embedding, of unit length, and the cosine of both.
+    pub fn nearest(&self, embedding: &[f32]) -> Option<(usize, f64)> {
+        let things = (self.entries.iter().zip(&self.embeddings).enumerate())
+            .filter(|(_, (entry, _))| entry.kind == Kind::Thing);
+        let cosines = things.map(|(index, (_, own))| (index, dot(own, embedding)));
+        cosines.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    }
+
+    /// Decodes a drawing.
+    ///
+    /// # Errors
+    /// Only if the program is damaged.
+    pub fn drawing(&self, entry: usize, drawing: usize) -> Result<Drawing> {
+        let entry = &self.entries[entry];
+        let bytes = &self.data[entry.drawings[drawing].clone()];
+        let image = load_from_memory_with_format(bytes, ImageFormat::WebP)
+            .with_context(|| format!("the embedded drawing of `{}` is damaged", entry.name))?
+            .into_rgba8();
+        let [width, height] = [image.width(), image.height()].map(|side| side as usize);
+        let pixels = (image.pixels())
+            .map(|pixel| pixel.0.map(|value| f32::from(value) / 255.0))
+            .collect();
+        Ok(Drawing {
+            width,
+            height,
+            pixels,
+        })
+    }
+}
+
+/// What a name may be in the singular, if it is a regular plural.
+fn singulars(name: &str) -> Vec<String> {
+    let Some(stem) = name.strip_suffix('s').filter(|stem| stem.len() > 2) else {
+        return vec![];
+    };
+    let mut found = vec![stem.to_owned()];
+    if let Some(shorter) = stem.strip_suffix("ie") {
+        found.push(format!("{shorter}y"));
+    }
+    if let Some(shorter) = stem.strip_suffix('e') {
+        found.push(shorter.to_owned());
+    }
+    if let Some(shorter) = stem.strip_suffix("ve") {
+        found.extend([format!("{shorter}f"), format!("{shorter}fe")]);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drawing_of_the_bank_can_be_decoded() -> Result<()> {
+        let bank = Bank::embedded()?;
+        assert!(bank.entries().len() > 500);
+        for (index, entry) in bank.entries().iter().enumerate() {
+            assert!(entry.len() > 0, "{}", entry.name);
+            // all of them take seconds
+            if index % 16 != 0 {
+                continue;
+            }
+            for drawing in 0..entry.len() {
+                let drawing = bank.drawing(index, drawing)?;
+                assert_eq!(drawing.pixels.len(), drawing.width * drawing.height);
+                let opaque = drawing.pixels.iter().filter(|pixel| pixel[3] > 0.5).count();
+                assert!(opaque * 50 > drawing.pixels.len(), "{}", entry.name);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn plurals_find_their_singular() -> Result<()> {
+        let bank = Bank::embedded()?;
+        let named = |name: &str| {
+            bank.named(name)
+                .map(|index| bank.entries()[index].name.clone())
+        };
+        assert_eq!(named("cats"), named("cat"));
+        assert_eq!(named("butterflies"), named("butterfly"));
+        assert_eq!(singulars("wolves"), ["wolve", "wolv", "wolf", "wolfe"]);
+        assert!(named("cats").is_some() && named("categorical imperative").is_none());
+        assert!(singulars("gas").is_empty() && singulars("cat").is_empty());
+        Ok(())
+    }
+}

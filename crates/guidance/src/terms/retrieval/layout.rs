@@ -1,0 +1,310 @@
+//! Where drawings lie in a picture: the target of a prompt, drawn by the seed.
+
+use anyhow::Result;
+use phantasia_core::Seamless;
+use phantasia_core::random::{chance, uniform};
+use rand::Rng;
+
+use super::bank::{Bank, Drawing};
+use super::colors::{Color, tint};
+use super::reading::{Request, Wanted};
+
+/// The largest turn of a drawing in degrees.
+const TURN: f64 = 10.0;
+/// The longer side of a single drawing, as shares of the picture's shorter side.
+const ALONE: [f64; 2] = [0.66, 0.92];
+/// The longer side of one of several, as shares of the side of its cell.
+const AMONG: [f64; 2] = [0.8, 0.98];
+
+/// How much lighter a plain ground is at one side than at the other.
+const SLOPE: f64 = 0.12;
+
+/// What a picture is pulled to, row by row.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub width: usize,
+    pub height: usize,
+    /// sRGB in 0..=1.
+    pub colors: Vec<[f32; 3]>,
+    /// How much of each pixel drawings cover, 0..=1.
+    pub drawn: Vec<f32>,
+    /// Whether the ground is asked for by the prompt, instead of chosen to set off the drawings.
+    pub has_ground: bool,
+}
+
+/// A drawing's place in the picture, in pixels.
+struct Place {
+    center: [f64; 2],
+    /// Pixels of the picture for each of the drawing's.
+    scale: f64,
+    /// In radians.
+    turn: f64,
+    is_mirrored: bool,
+}
+
+impl Layout {
+    /// Draws a request for a picture of that width and height.
+    ///
+    /// # Errors
+    /// Only if the bank is damaged.
+    pub fn draw(
+        request: &Request,
+        bank: &Bank,
+        [width, height]: [usize; 2],
+        seamless: Seamless,
+        rng: &mut impl Rng,
+    ) -> Result<Self> {
+        let drawings = (request.things.iter())
+            .enumerate()
+            .map(|(index, wanted)| pick(&request.things[..index], *wanted, bank, rng));
+        let drawings = drawings.collect::<Result<Vec<_>>>()?;
+        let mut layout = Self {
+            width,
+            height,
+            colors: vec![[0.5; 3]; width * height],
+            drawn: vec![0.0; width * height],
+            has_ground: request.place.is_some() || request.ground.is_some(),
+        };
+        match (request.place, request.ground) {
+            (Some(place), _) => {
+                let scene =
+                    bank.drawing(place, rng.random_range(0..bank.entries()[place].len()))?;
+                layout.fill(&scene, rng);
+                if request.things.is_empty() {
+                    // the scene is what is drawn
+                    layout.drawn.fill(1.0);
+                }
+            }
+            (None, Some(color)) => layout.shade(color, seamless, rng),
+            (None, None) => layout.shade(setting_off(&drawings, rng), seamless, rng),
+        }
+        let cells = cells(drawings.len(), [width, height], rng);
+        for (drawing, cell) in drawings.iter().zip(cells) {
+            layout.put(
+                drawing,
+                &Place::within(cell, drawing, drawings.len() == 1, rng),
+            );
+        }
+        Ok(layout)
+    }
+
+    /// A flat ground, a little lighter at one side unless that would be a seam.
+    fn shade(&mut self, color: Color, seamless: Seamless, rng: &mut impl Rng) {
+        let angle = uniform(rng, 0.0, std::f64::consts::TAU);
+        let [wraps_y, wraps_x] = seamless.axes();
+        let slope = |value: f64, wraps: bool| if wraps { 0.0 } else { SLOPE * value };
+        let (x, y) = (slope(angle.cos(), wraps_x), slope(angle.sin(), wraps_y));
+        let (width, height) = (self.width as f64, self.height as f64);
+        for (index, pixel) in self.colors.iter_mut().enumerate() {
+            let column = (index % self.width) as f64 / width - 0.5;
+            let row = (index / self.width) as f64 / height - 0.5;
+            *pixel = color.lighter_by((x * column + y * row) as f32).to_srgb();
+        }
+    }
+
+    /// A part of a scene over all of the picture.
+    fn fill(&mut self, scene: &Drawing, rng: &mut impl Rng) {
+        let zoom = uniform(rng, 0.7, 1.0);
+        let left = uniform(rng, 0.0, 1.0 - zoom);
+        // the horizon stays about where it is
+        let top = uniform(rng, 0.25, 0.75) * (1.0 - zoom);
+        let is_mirrored = chance(rng, 0.5);
+        for y in 0..self.height {
+            for x in 0..self.width {
+                let column = (x as f64 + 0.5) / self.width as f64;
+                let column = if is_mirrored { 1.0 - column } else { column };
+                let row = (y as f64 + 0.5) / self.height as f64;
+                let at = [
+                    (left + zoom * column) * scene.width as f64,
+                    (top + zoom * row) * scene.height as f64,
+                ];
+                let [r, g, b, _] = scene.sample(at, Edge::Repeated);
+                self.colors[y * self.width + x] = [r, g, b];
+            }
+        }
+    }
+
+    /// A drawing over what is there.
+    fn put(&mut self, drawing: &Drawing, place: &Place) {
+        /// Samples along each side of a pixel.
+        const SAMPLES: usize = 3;
+        let (sin, cos) = place.turn.sin_cos();
+        for y in 0..self.height {
+            for x in 0..self.width {
+                let mut sum = [0f32; 4];
+                for sample in 0..SAMPLES * SAMPLES {
+                    let part = |index: usize| (index as f64 + 0.5) / SAMPLES as f64;
+                    let dx = x as f64 + part(sample % SAMPLES) - place.center[0];
+                    let dy = y as f64 + part(sample / SAMPLES) - place.center[1];
+                    let along = (dx * cos + dy * sin) / place.scale;
+                    let down = (dy * cos - dx * sin) / place.scale;
+                    let along = if place.is_mirrored { -along } else { along };
+                    let at = [
+                        along + drawing.width as f64 / 2.0,
+                        down + drawing.height as f64 / 2.0,
+                    ];
+                    let [r, g, b, opacity] = drawing.sample(at, Edge::Transparent);
+                    for (sum, value) in
+                        sum.iter_mut()
+                            .zip([r * opacity, g * opacity, b * opacity, opacity])
+                    {
+                        *sum += value / (SAMPLES * SAMPLES) as f32;
+                    }
+                }
+                let index = y * self.width + x;
+                let rest = 1.0 - sum[3];
+                for (value, own) in self.colors[index].iter_mut().zip(sum) {
+                    *value = *value * rest + own;
+                }
+                self.drawn[index] = self.drawn[index] * rest + sum[3];
+            }
+        }
+    }
+}
+
+impl Place {
+    /// A random place within a cell of left, top, width and height.
+    fn within(cell: [f64; 4], drawing: &Drawing, is_alone: bool, rng: &mut impl Rng) -> Self {
+        let [left, top, width, height] = cell;
+        let share = if is_alone { ALONE } else { AMONG };
+        let turn = uniform(rng, -TURN, TURN).to_radians();
+        let side = uniform(rng, share[0], share[1]) * width.min(height);
+        let (wide, high) = (drawing.width as f64, drawing.height as f64);
+        let mut scale = side / wide.max(high);
+        // as it stands once it is turned
+        let (sin, cos) = (turn.sin().abs(), turn.cos());
+        let [wide, high] = [wide * cos + high * sin, wide * sin + high * cos];
+        scale = scale.min(0.98 * width / wide).min(0.98 * height / high);
+        let mut axis = |start: f64, length: f64, own: f64| {
+            let room = (length - own * scale).max(0.0) / 2.0;
+            start + length / 2.0 + uniform(rng, -room, room)
+        };
+        let center = [axis(left, width, wide), axis(top, height, high)];
+        Self {
+            center,
+            scale,
+            turn,
+            is_mirrored: chance(rng, 0.5),
+        }
+    }
+}
+
+/// A drawing that is wanted; one of several of the same thing is none of `before`, where there are others.
+fn pick(before: &[Wanted], wanted: Wanted, bank: &Bank, rng: &mut impl Rng) -> Result<Drawing> {
+    let count = bank.entries()[wanted.entry].len();
+    // each of them takes the next
+    let same = before
+        .iter()
+        .filter(|other| other.entry == wanted.entry)
+        .count();
+    let drawn = (rng.random_range(0..count) + same) % count;
+    let mut drawing = bank.drawing(wanted.entry, drawn)?;
+    if let Some(color) = wanted.color {
+        tint(&mut drawing.pixels, color);
+    }
+    Ok(drawing)
+}
+
+/// Left, top, width and height of a cell for each of `count` drawings.
+fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[f64; 4]> {
+    let (wide, high) = (width as f64, height as f64);
+    // the number of columns with the largest cells
+    let side = |columns: usize| {
+        let rows = count.div_ceil(columns);
+        (wide / columns as f64).min(high / rows as f64)
+    };
+    let columns = (1..=count.max(1)).max_by(|a, b| side(*a).total_cmp(&side(*b)));
+    let columns = columns.unwrap_or(1);
+    let rows = count.max(1).div_ceil(columns);
+    let is_square = (wide / high - 1.0).abs() < 0.2;
+    let mut cells: Vec<[f64; 4]> = (0..count)
+        .map(|index| {
+            let (row, column) = (index / columns, index % columns);
+            let in_row = if row + 1 == rows {
+                count - row * columns
+            } else {
+                columns
+            };
+            let own = wide / in_row as f64;
+            let down = high / rows as f64;
+            [column as f64 * own, row as f64 * down, own, down]
+        })
+        .collect();
+    if count == 2 && is_square {
+        // two in a square are larger on a diagonal than side by side
+        let (own, down) = (0.58 * wide, 0.58 * high);
+        let (first, second) = if chance(rng, 0.5) {
+            (0.0, 0.42)
+        } else {
+            (0.42, 0.0)
+        };
+        cells = vec![
+            [0.0, first * high, own, down],
+            [0.42 * wide, second * high, own, down],
+        ];
+    }
+    cells
+}
+
+/// A ground that sets off drawings: of another lightness, and of a hue on the other side.
+fn setting_off(drawings: &[Drawing], rng: &mut impl Rng) -> Color {
+    let (mut sum, mut weight) = ([0f32; 3], 0f32);
+    for pixel in drawings.iter().flat_map(|drawing| &drawing.pixels) {
+        for (sum, value) in sum.iter_mut().zip(pixel) {
+            *sum += value * pixel[3];
+        }
+        weight += pixel[3];
+    }
+    let mean = Color::from_srgb(sum.map(|value| value / weight.max(1e-6)));
+    let is_light = mean.lightness() > 0.62;
+    let lightness = if is_light {
+        uniform(rng, 0.3, 0.5)
+    } else {
+        uniform(rng, 0.82, 0.93)
+    };
+    let hue = f64::from(mean.hue()) + std::f64::consts::PI + uniform(rng, -1.0, 1.0);
+    Color::from_hue(
+        lightness as f32,
+        uniform(rng, 0.03, 0.09) as f32,
+        hue as f32,
+    )
+}
+
+/// What lies beyond a drawing's edge.
+#[derive(Clone, Copy, PartialEq)]
+enum Edge {
+    Transparent,
+    Repeated,
+}
+
+impl Drawing {
+    /// The pixel at a point, interpolated linearly, with colours that do not mix with transparent ones.
+    fn sample(&self, [x, y]: [f64; 2], edge: Edge) -> [f32; 4] {
+        let (x, y) = (x - 0.5, y - 0.5);
+        let (left, top) = (x.floor(), y.floor());
+        let (over, down) = ((x - left) as f32, (y - top) as f32);
+        let mut sum = [0f32; 4];
+        for (dx, dy, weight) in [
+            (0, 0, (1.0 - over) * (1.0 - down)),
+            (1, 0, over * (1.0 - down)),
+            (0, 1, (1.0 - over) * down),
+            (1, 1, over * down),
+        ] {
+            let (column, row) = (left as i64 + dx, top as i64 + dy);
+            let (last_column, last_row) = (self.width as i64 - 1, self.height as i64 - 1);
+            let is_inside = (0..=last_column).contains(&column) && (0..=last_row).contains(&row);
+            if !is_inside && edge == Edge::Transparent {
+                continue;
+            }
+            let column = column.clamp(0, last_column) as usize;
+            let row = row.clamp(0, last_row) as usize;
+            let [r, g, b, opacity] = self.pixels[row * self.width + column];
+            let share = weight * opacity;
+            for (sum, value) in sum.iter_mut().zip([r * share, g * share, b * share, share]) {
+                *sum += value;
+            }
+        }
+        let opacity = sum[3].max(1e-6);
+        [sum[0] / opacity, sum[1] / opacity, sum[2] / opacity, sum[3]]
+    }
+}

@@ -1,0 +1,430 @@
+//! What drawings a prompt asks for: the spans of its words that name drawings, their colours and numbers, and the ground.
+
+use anyhow::Result;
+
+use super::bank::{Bank, Kind};
+use super::colors::Color;
+
+/// At most so many drawings are placed for one prompt.
+const MOST: usize = 4;
+/// The longest name in words.
+const LONGEST: usize = 4;
+/// The cosine of a word's embedding to a drawing's name from which on it names the drawing.
+const SAME: f64 = 0.93;
+
+/// Words between things.
+const PREPOSITIONS: &[&str] = &[
+    "in", "on", "at", "over", "under", "above", "below", "behind", "before", "beside", "near",
+    "by", "with", "against", "across", "along", "among", "between", "into", "inside", "through",
+    "around", "of", "from", "to", "next", "front", "top", "for", "like", "and", "or", "from",
+];
+/// Words that are part of no name, and end none.
+const PASSED: &[&str] = &[
+    "a", "an", "the", "some", "his", "her", "its", "their", "my", "your", "this", "that",
+];
+/// What follows is not wanted.
+const NEGATIONS: &[&str] = &["no", "not", "without"];
+/// Styles and media, which are about how a picture is made instead of what it shows.
+const STYLES: &[&str] = &[
+    "painting",
+    "watercolor",
+    "watercolour",
+    "oil",
+    "sketch",
+    "drawing",
+    "portrait",
+    "photo",
+    "photograph",
+    "style",
+    "art",
+    "poster",
+    "print",
+    "illustration",
+    "render",
+    "rendering",
+    "icon",
+    "logo",
+    "cartoon",
+    "pixel",
+    "pencil",
+    "ink",
+    "charcoal",
+    "pastel",
+    "crayon",
+    "chalk",
+    "acrylic",
+    "gouache",
+    "fresco",
+    "mosaic",
+    "collage",
+    "engraving",
+    "woodcut",
+    "etching",
+    "lithograph",
+    "stencil",
+    "graffiti",
+    "sculpture",
+    "statue",
+    "still",
+    "life",
+    "abstract",
+    "impressionist",
+    "cubist",
+    "surreal",
+    "baroque",
+    "vintage",
+    "minimalist",
+    "detailed",
+    "beautiful",
+    "closeup",
+    "picture",
+    "image",
+    "view",
+    "scene",
+    "landscape",
+    "wallpaper",
+    "texture",
+    "pattern",
+    "storm",
+    "stormy",
+    "fog",
+    "foggy",
+    "mist",
+    "misty",
+    "light",
+    "dark",
+    "sunlight",
+    "moonlight",
+    "shadow",
+    "glow",
+    "neon",
+    "bokeh",
+    "3d",
+    "4k",
+    "8k",
+    "hd",
+];
+/// Words for the ground that a colour word may stand before.
+const GROUNDS: &[&str] = &[
+    "background",
+    "backdrop",
+    "ground",
+    "wall",
+    "sky",
+    "field",
+    "grass",
+    "meadow",
+    "lawn",
+    "sea",
+    "ocean",
+    "water",
+    "lake",
+    "sand",
+    "snow",
+    "floor",
+    "table",
+    "tablecloth",
+    "carpet",
+    "hill",
+    "hills",
+    "surface",
+    "cloth",
+    "paper",
+    "plate",
+];
+/// Numbers of drawings.
+const NUMBERS: &[(&str, usize)] = &[
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("pair", 2),
+    ("couple", 2),
+    ("2", 2),
+    ("3", 3),
+    ("4", 4),
+];
+
+/// What a prompt asks the bank for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// The things, in the order of the words; as many entries as drawings, at most four.
+    pub things: Vec<Wanted>,
+    /// The scene behind them, as an entry of the bank.
+    pub place: Option<usize>,
+    /// The colour behind them.
+    pub ground: Option<Color>,
+}
+
+/// A drawing that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wanted {
+    /// The entry of the bank.
+    pub entry: usize,
+    pub color: Option<Color>,
+}
+
+impl Request {
+    /// Whether the prompt names no drawing.
+    pub fn is_empty(&self) -> bool {
+        self.things.is_empty() && self.place.is_none()
+    }
+
+    /// Reads a prompt. `embed` gives a text's embedding of unit length, for words that are nobody's exact name.
+    ///
+    /// # Errors
+    /// When `embed` fails.
+    pub fn read(
+        text: &str,
+        bank: &Bank,
+        mut embed: impl FnMut(&str) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        let words = words(text);
+        let mut request = Self::default();
+        let (mut color, mut number, mut is_negated) = (None, 1, false);
+        // whether the words since the last preposition follow one
+        let mut is_behind = false;
+        let mut at = 0;
+        while at < words.len() {
+            let word = words[at].as_str();
+            let is_passed = STYLES.contains(&word) || PASSED.contains(&word);
+            let named = span(&words[at..], bank, color.is_some());
+            // a light bulb is a thing, light is none
+            if let Some((length, entry)) = named.filter(|(length, _)| *length > 1 || !is_passed) {
+                // `green field` is also a scene
+                let color = color
+                    .take()
+                    .or_else(|| Color::named(word).filter(|_| length > 1));
+                request.add(bank, entry, color, number, is_behind, is_negated);
+                (number, is_negated, at) = (1, false, at + length);
+            } else if is_passed {
+                at += 1;
+            } else if NEGATIONS.contains(&word) {
+                (is_negated, at) = (true, at + 1);
+            } else if PREPOSITIONS.contains(&word) {
+                // `a pair of shoes`
+                if word != "of" {
+                    (color, number) = (None, 1);
+                }
+                is_behind |= !matches!(word, "of" | "and" | "with" | "or");
+                at += 1;
+            } else if let Some((_, found)) = NUMBERS.iter().find(|(name, _)| *name == word) {
+                (number, at) = (*found, at + 1);
+            } else if let Some(found) = Color::named(word) {
+                // of `red and white` the first counts
+                color = color.or(Some(found));
+                let is_pair = words.get(at + 1).is_some_and(|word| word == "and")
+                    && words
+                        .get(at + 2)
+                        .is_some_and(|word| Color::named(word).is_some());
+                at += if is_pair { 3 } else { 1 };
+            } else if GROUNDS.contains(&word) {
+                if !is_negated {
+                    request.ground = request.ground.or(color);
+                }
+                (color, number, is_negated, at) = (None, 1, false, at + 1);
+            } else {
+                let is_head = words.get(at + 1).is_none_or(|next| {
+                    PREPOSITIONS.contains(&next.as_str()) || PASSED.contains(&next.as_str())
+                });
+                if is_head && word.len() > 2 {
+                    let nearest = bank.nearest(&embed(&format!("a {word}"))?);
+                    if let Some((entry, _)) = nearest.filter(|(_, cosine)| *cosine >= SAME) {
+                        request.add(bank, entry, color, number, is_behind, is_negated);
+                    }
+                    (color, number, is_negated) = (None, 1, false);
+                }
+                at += 1;
+            }
+        }
+        if request.things.is_empty() && request.place.is_none() {
+            request.ground = None;
+        }
+        Ok(request)
+    }
+
+    /// Adds what another prompt asks for, as far as there is room.
+    pub fn extend(&mut self, other: &Self) {
+        let room = MOST.saturating_sub(self.things.len());
+        self.things.extend(other.things.iter().take(room));
+        self.place = self.place.or(other.place);
+        self.ground = self.ground.or(other.ground);
+    }
+
+    fn add(
+        &mut self,
+        bank: &Bank,
+        entry: usize,
+        color: Option<Color>,
+        number: usize,
+        is_behind: bool,
+        is_negated: bool,
+    ) {
+        if is_negated {
+            return;
+        }
+        match bank.entries()[entry].kind {
+            Kind::Place => {
+                // `a green field` is a colour more than a scene
+                if color.is_some() && (is_behind || !self.things.is_empty()) {
+                    self.ground = self.ground.or(color);
+                } else {
+                    self.place = self.place.or(Some(entry));
+                }
+            }
+            Kind::Thing => {
+                let room = MOST.saturating_sub(self.things.len());
+                let wanted = Wanted { entry, color };
+                self.things
+                    .extend(std::iter::repeat_n(wanted, number.min(room)));
+            }
+        }
+    }
+}
+
+/// The words of a text in lower case, without what follows `in the style of`.
+fn words(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let text = text.split("in the style of").next().unwrap_or_default();
+    text.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
+        .map(|word| word.trim_end_matches("'s").trim_end_matches("’s"))
+        .map(|word| word.trim_matches(['\'', '’']).to_owned())
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,
+/// is a thing; without one it is a thing only if no name follows.
+fn span(words: &[String], bank: &Bank, has_color: bool) -> Option<(usize, usize)> {
+    let longest = (1..=LONGEST.min(words.len())).rev();
+    let found =
+        longest.filter_map(|length| Some((length, bank.named(&words[..length].join(" "))?)));
+    let (length, entry) = { found }.next()?;
+    let is_color = length == 1 && Color::named(&words[0]).is_some() && !has_color;
+    let is_ground = |word: &String| GROUNDS.contains(&word.as_str());
+    if is_color
+        && words.len() > 1
+        && (is_ground(&words[1]) || span(&words[1..], bank, true).is_some())
+    {
+        return None;
+    }
+    Some((length, entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use clip::Clip;
+
+    use super::*;
+
+    /// What is read of each text: the names of the things, each with whether it has a colour, the place, and whether there is a colour of the ground.
+    fn read(texts: &[&str]) -> Result<Vec<(String, String, bool)>> {
+        let bank = Bank::embedded()?;
+        let clip = Clip::embedded(&Device::Cpu)?;
+        let name = |entry: usize| bank.entries()[entry].name.clone();
+        let read = texts.iter().map(|text| {
+            let request = Request::read(text, &bank, |text| Ok(clip.embed_text(text)?.vector))?;
+            let things = request.things.iter().map(|wanted| {
+                let colored = if wanted.color.is_some() {
+                    "colored "
+                } else {
+                    ""
+                };
+                format!("{colored}{}", name(wanted.entry))
+            });
+            let place = request.place.map(name).unwrap_or_default();
+            let things: Vec<_> = things.collect();
+            Ok((things.join(", "), place, request.ground.is_some()))
+        });
+        read.collect()
+    }
+
+    fn check(expected: &[(&str, &str, &str, bool)]) -> Result<()> {
+        let texts: Vec<_> = expected.iter().map(|(text, ..)| *text).collect();
+        for ((text, things, place, ground), found) in expected.iter().zip(read(&texts)?) {
+            let expected = (things.to_string(), place.to_string(), *ground);
+            assert_eq!(found, expected, "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_colors_and_numbers_are_read() -> Result<()> {
+        check(&[
+            ("a cat", "cat", "", false),
+            ("A Cat!", "cat", "", false),
+            ("a blue butterfly", "colored butterfly", "", false),
+            (
+                "three red cats",
+                "colored cat, colored cat, colored cat",
+                "",
+                false,
+            ),
+            ("nine cats and two dogs", "cat, dog, dog", "", false),
+            (
+                "a red car beside a blue house",
+                "colored car, colored house",
+                "",
+                false,
+            ),
+            ("an orange", "orange", "", false),
+            ("an orange fish", "colored fish", "", false),
+            ("a red and white fish", "colored fish", "", false),
+            (
+                "a cat, a dog, a fish, a tree and a car",
+                "cat, dog, fish, tree",
+                "",
+                false,
+            ),
+        ])
+    }
+
+    #[test]
+    fn the_ground_is_a_scene_or_a_color() -> Result<()> {
+        check(&[
+            ("sunset over the sea", "", "sunset over the sea", false),
+            ("a red car on a green field", "colored car", "", true),
+            ("a cat on a blue background", "cat", "", true),
+            ("a horse in the desert", "horse", "desert", false),
+            // without a drawing the colour is CLIP's
+            ("joy on a blue background", "", "", false),
+        ])
+    }
+
+    #[test]
+    fn words_that_name_no_drawing_are_silent() -> Result<()> {
+        check(&[
+            ("", "", "", false),
+            ("portrait", "", "", false),
+            ("a storm", "", "", false),
+            ("fog", "", "", false),
+            ("a watercolor painting of a cat", "cat", "", false),
+            ("a cat in the style of an old car", "cat", "", false),
+            ("a house without a tree", "house", "", false),
+            ("the categorical imperative", "", "", false),
+            ("joy", "", "", false),
+        ])
+    }
+
+    /// The text tower takes words of similar letters for similar ones, so that only what is nearly the same is looked up.
+    #[test]
+    fn what_is_nobodys_exact_name_is_looked_up_by_its_embedding() -> Result<()> {
+        let bank = Bank::embedded()?;
+        let clip = Clip::embedded(&Device::Cpu)?;
+        let car = bank.named("car").expect("a car");
+        let embedding = clip.embed_text("a car")?.vector;
+        assert!(
+            bank.nearest(&embedding)
+                .is_some_and(|(entry, cosine)| entry == car && cosine > 0.999)
+        );
+        let request = Request::read("a quux", &bank, |_| Ok(embedding.clone()))?;
+        assert_eq!(
+            request.things,
+            [Wanted {
+                entry: car,
+                color: None
+            }]
+        );
+        check(&[("a pup", "", "", false), ("dread", "", "", false)])
+    }
+}

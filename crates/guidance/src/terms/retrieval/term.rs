@@ -1,0 +1,193 @@
+//! The retrieval prior as a term: how far a picture is from the drawings that its prompts name.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use candle_core::{DType, Tensor};
+use frozen::{Filter, Layer, Resample, add_to};
+use phantasia_core::random::{self, Purpose};
+use phantasia_core::{Prompt, PromptSchedule, Schedule, Seamless, StepContext};
+
+use super::bank::Bank;
+use super::layout::Layout;
+use super::reading::Request;
+use crate::prompt_region::PromptRegion;
+use crate::term::{Term, TermOutput};
+
+/// What the mean squared distance is multiplied by: at the start, in the middle of a drawing, the gradient is then about as large as that of the
+/// embedded CLIP.
+const STRENGTH: f64 = 20.0;
+
+/// Drawings that come and go together.
+pub struct Scene {
+    /// When and how much it counts.
+    pub schedule: PromptSchedule,
+    /// The prompt whose texts it goes through; of several prompts that count at the same time the first.
+    pub prompt: Prompt,
+    /// What each of the prompt's texts asks for. Of several prompts all that they ask for.
+    pub requests: Vec<Request>,
+    /// Where it is confined to.
+    pub region: Option<PromptRegion>,
+    /// Tells the random numbers of scenes apart.
+    pub number: usize,
+}
+
+/// What a scene pulls a picture of one size to.
+struct Target {
+    /// `[1, 3, height, width]` in 0..=1.
+    colors: Tensor,
+    /// `[1, 1, height, width]`: where there are drawings, or a ground that is asked for.
+    drawn: Tensor,
+    /// `[1, 1, height, width]`: where there is a ground that nobody asked for.
+    ground: Tensor,
+}
+
+/// The retrieval prior.
+pub struct RetrievalTerm {
+    pub bank: Arc<Bank>,
+    pub scenes: Vec<Scene>,
+    pub weight: Schedule,
+    pub ground: Schedule,
+    /// The shorter side at which pictures are compared, in pixels.
+    pub resolution: usize,
+    pub seed: u64,
+    pub seamless: Seamless,
+    /// The targets of each scene, for pictures of the last size.
+    pub(super) targets: Targets,
+}
+
+/// Targets by scene and text, and the size that they are for.
+#[derive(Default)]
+pub(super) struct Targets {
+    size: [usize; 2],
+    by_scene: Vec<Vec<Target>>,
+}
+
+impl RetrievalTerm {
+    /// The size at which a picture of that width and height is compared.
+    fn grid(&self, [width, height]: [usize; 2]) -> [usize; 2] {
+        let short = width.min(height);
+        if short <= self.resolution {
+            return [width, height];
+        }
+        let scale = self.resolution as f64 / short as f64;
+        [width, height].map(|side| (side as f64 * scale).round() as usize)
+    }
+
+    /// Draws the targets for pictures of another size.
+    fn prepare(&mut self, image: &Tensor) -> Result<()> {
+        let (_, _, height, width) = image.dims4()?;
+        let size = self.grid([width, height]);
+        if self.targets.size == size && self.targets.by_scene.len() == self.scenes.len() {
+            return Ok(());
+        }
+        let targets = self.scenes.iter().map(|scene| {
+            let requests = scene.requests.iter().enumerate();
+            requests
+                .map(|(text, request)| self.target(scene, text, request, size, image))
+                .collect::<Result<Vec<_>>>()
+        });
+        let by_scene = targets.collect::<Result<_>>()?;
+        self.targets = Targets { size, by_scene };
+        Ok(())
+    }
+
+    fn target(
+        &self,
+        scene: &Scene,
+        text: usize,
+        request: &Request,
+        [width, height]: [usize; 2],
+        image: &Tensor,
+    ) -> Result<Target> {
+        let device = image.device();
+        let key = scene.number * 0x1_0000 + text;
+        let rng = &mut random::rng(self.seed, Purpose::Drawings, 0, key);
+        let mask = (scene.region.as_ref())
+            .map(|region| region.mask([width, height], device))
+            .transpose()?;
+        let frame = mask.as_ref().map(|mask| mask.frame());
+        let [left, top, wide, high] = frame.map_or([0, 0, width, height], |frame| {
+            [frame.left, frame.top, frame.width, frame.height].map(|value| value as usize)
+        });
+        let layout = Layout::draw(request, &self.bank, [wide, high], self.seamless, rng)?;
+        let count = width * height;
+        let (mut colors, mut drawn, mut ground) =
+            (vec![0.0; 3 * count], vec![0.0; count], vec![0.0; count]);
+        for (index, (color, share)) in layout.colors.iter().zip(&layout.drawn).enumerate() {
+            let pixel = (top + index / wide) * width + left + index % wide;
+            for (channel, value) in color.iter().enumerate() {
+                colors[channel * count + pixel] = *value;
+            }
+            drawn[pixel] = if layout.has_ground { 1.0 } else { *share };
+            ground[pixel] = 1.0 - drawn[pixel];
+        }
+        let map = |values: Vec<f32>| {
+            let map = Tensor::from_vec(values, (1, 1, height, width), device)?;
+            match &mask {
+                None => Ok::<_, anyhow::Error>(map),
+                Some(mask) => Ok(mask.apply(&map)?),
+            }
+        };
+        Ok(Target {
+            colors: Tensor::from_vec(colors, (1, 3, height, width), device)?,
+            drawn: map(drawn)?,
+            ground: map(ground)?,
+        })
+    }
+
+    /// The targets that count at a step, each with how much its drawings and its ground do.
+    fn present(&self, at: StepContext) -> Vec<(&Target, f64, f64)> {
+        let mut present = vec![];
+        for (scene, targets) in self.scenes.iter().zip(&self.targets.by_scene) {
+            let weight = scene.schedule.at(at).max(0.0);
+            let (index, share) = scene.prompt.text_position(at);
+            for (text, share) in [(index, 1.0 - share), (index + 1, share)] {
+                let Some(target) = targets.get(text).filter(|_| share * weight > 0.0) else {
+                    continue;
+                };
+                // an edit or a keyframe has a beginning of its own
+                let start = (scene.schedule.start(at)).max(scene.prompt.text_start(text, at));
+                let last = at.steps.saturating_sub(1) as f64;
+                let t = ((at.step as f64 - start) / (last - start).max(1.0)).clamp(0.0, 1.0);
+                let weight = weight * share * self.weight.at(t);
+                present.push((target, weight, weight * self.ground.at(t)));
+            }
+        }
+        present
+    }
+}
+
+impl Term for RetrievalTerm {
+    fn name(&self) -> &str {
+        "retrieval"
+    }
+
+    fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
+        self.prepare(image)?;
+        let present = self.present(at);
+        let [width, height] = self.targets.size;
+        let resample =
+            Resample::new(height, width, Filter::Bilinear, true)?.wrapping(self.seamless.axes());
+        let (small, back) = resample.vjp(image)?;
+        let scale = STRENGTH / (3 * width * height) as f64;
+        let (mut loss, mut grad) = (0.0, None);
+        for (target, drawn, ground) in present {
+            if drawn == 0.0 && ground == 0.0 {
+                continue;
+            }
+            let weights = ((&target.drawn * drawn)? + (&target.ground * ground)?)?;
+            let weights = weights.to_dtype(small.dtype())?;
+            let apart = (&small - target.colors.to_dtype(small.dtype())?)?;
+            let pull = apart.broadcast_mul(&weights)?;
+            let sum = (&apart * &pull)?.sum_all()?.to_dtype(DType::F64)?;
+            loss += scale * sum.to_scalar::<f64>()?;
+            add_to(&mut grad, (pull * (2.0 * scale))?)?;
+        }
+        let grad = match grad {
+            None => image.zeros_like()?,
+            Some(grad) => back(&grad)?,
+        };
+        Ok(TermOutput::new(loss, grad))
+    }
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""The bank of single drawings: candidates -> index.json, drawings.bin, names.safetensors.
+
+    build.py --candidates candidates.npz --text ../../crates/clip/src/embedded --out ../../crates/embedded-drawings/src [--sheet PREFIX]
+
+things.txt says what there is and which titles show it, picks.txt which clip art does, drop.txt which drawings are left out.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "../embedded-clip"))
+from bank import choose, load, measures, read_things, titled
+from checkpoint import Texts
+from scenes import places
+from synth import art
+
+
+def lines(name):
+    path = os.path.join(HERE, name)
+    if not os.path.exists(path):
+        return []
+    return [l for l in (line.split("#")[0].strip() for line in open(path, encoding="utf-8")) if l]
+
+
+def shown(things, drawings):
+    """For each thing the drawings that show it."""
+    by_title, by_key = defaultdict(list), {d.key: d for d in drawings}
+    drop = set(lines("drop.txt"))
+    for d in drawings:
+        if d.key in drop or d.hand == "openclipart":
+            continue
+        for form in titled(d.title):
+            by_title[form].append(d)
+    picks = defaultdict(list)
+    for line in lines("picks.txt"):
+        name, _, key = line.partition(": ")
+        key = "openclipart:" + key
+        if key not in by_key:
+            sys.exit(f"picks.txt: {key}: no such drawing among the candidates")
+        if key not in drop:
+            picks[name].append(by_key[key])
+    names = {n for thing in things for n in thing[0]}
+    if unknown := set(picks) - {thing[0][0] for thing in things}:
+        sys.exit(f"picks.txt: not in things.txt: {', '.join(sorted(unknown))}")
+    result = []
+    for own, more, not_these in things:
+        found = {}
+        for title in own + [t for t in more]:
+            for d in by_title.get(title, []):
+                if d.key not in not_these and d.title not in not_these:
+                    found[d.key] = d
+        for d in picks[own[0]]:
+            found[d.key] = d
+        result.append(list(found.values()))
+    return result
+
+
+def clean(d):
+    """Whether something is there to be seen at all."""
+    opaque, *_ = measures(d.image())
+    return opaque > 0.08
+
+
+def webp(im, quality):
+    buffer = io.BytesIO()
+    im.save(buffer, "WEBP", quality=quality, alpha_quality=60, method=6)
+    return buffer.getvalue()
+
+
+def check_names(entries):
+    count = Counter(n for names, _ in entries for n in names)
+    if twice := [n for n, c in count.items() if c > 1]:
+        sys.exit(f"a name stands for two entries: {', '.join(sorted(twice))}")
+
+
+def sheet(rows, path, across=10, cell=66):
+    """Rows of drawings with their names, on grey, to look at."""
+    out = Image.new("RGB", (150 + across * cell, len(rows) * cell), (140, 140, 140))
+    pen = ImageDraw.Draw(out)
+    for y, (name, images) in enumerate(rows):
+        pen.text((2, y * cell + 26), name[:24], fill=(0, 0, 0))
+        for x, im in enumerate(images[:across]):
+            im = im.convert("RGBA")
+            out.paste(im, (150 + x * cell, y * cell), im)
+    out.save(path)
+
+
+def main():
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    for n in ("candidates", "text", "out"):
+        ap.add_argument("--" + n, required=True)
+    ap.add_argument("--most", type=int, default=10, help="drawings of one thing")
+    ap.add_argument("--alike", type=float, default=0.86, help="how alike two drawings of one thing may be")
+    ap.add_argument("--quality", type=int, default=70)
+    ap.add_argument("--sheet", help="also write contact sheets PREFIX-NN.png")
+    a = ap.parse_args()
+    torch.set_num_threads(1)
+    things = read_things(os.path.join(HERE, "things.txt"))
+    candidates = load(a.candidates)
+    entries, kept = [], []
+    for (names, *_), found in zip(things, shown(things, candidates)):
+        chosen = choose([d for d in found if clean(d)], a.most, a.alike)
+        if not chosen:
+            print(f"no drawing: {names[0]}")
+            continue
+        entries.append((names, [d.image() for d in chosen]))
+        kept.append([d.key for d in chosen])
+    n = len(entries)
+    entries += places(candidates)
+    check_names(entries)
+    encoded = [[webp(im, a.quality) for im in images] for _, images in entries]
+    index = [dict(names=names, drawings=[len(b) for b in e]) for (names, _), e in zip(entries, encoded)]
+    os.makedirs(a.out, exist_ok=True)
+    with open(f"{a.out}/drawings.bin", "wb") as f:
+        f.writelines(b for e in encoded for b in e)
+    rows = ",\n".join(json.dumps(e) for e in index[:n]), ",\n".join(json.dumps(e) for e in index[n:])
+    with open(f"{a.out}/index.json", "w") as f:
+        f.write('{"size": 64, "things": [\n%s\n], "places": [\n%s\n]}\n' % rows)
+    said = [art(names[0]) for names, _ in entries[:n]] + [names[0] for names, _ in entries[n:]]
+    t = Texts(a.text).encode(said)
+    save_file({"embedding": torch.nn.functional.normalize(t, dim=-1).half()}, f"{a.out}/names.safetensors")
+    hands = Counter(key.split(":")[0] for keys in kept for key in keys)
+    amounts = Counter(len(keys) for keys in kept)
+    print(f"{n} things, {sum(map(len, kept))} drawings: {dict(hands.most_common())}")
+    print(f"{len(entries) - n} places, {sum(len(e[1]) for e in entries[n:])} pictures")
+    print(f"drawings a thing: {dict(sorted(amounts.items()))}; {sum(map(len, (b for e in encoded for b in e)))} bytes")
+    if a.sheet:
+        with open(a.sheet + "-keys.txt", "w") as f:
+            f.writelines(f"{names[0]}: {' '.join(keys)}\n" for (names, _), keys in zip(entries, kept))
+        rows = [(names[0], images) for names, images in entries]
+        rows = [(name if i == 0 else "", images[i : i + 10]) for name, images in rows for i in range(0, len(images), 10)]
+        for k in range(0, len(rows), 28):
+            half = rows[k : k + 28]
+            left, right = half[:14], half[14:]
+            sheet(left, f"{a.sheet}-{k // 28:02}a.png")
+            sheet(right, f"{a.sheet}-{k // 28:02}b.png") if right else None
+
+
+if __name__ == "__main__":
+    main()
