@@ -316,8 +316,8 @@ fn a_change_is_asked_of_the_picture_that_the_segment_started_from() {
         .edit(with_prompts(vec![directional()]))
         .expect("an edit");
     let tick = session.tick().expect("a step");
-    // of four towers, of which two are of prototypes and know of no change, the others see both pictures
-    assert_eq!((before, tick.cutouts), (4, 4));
+    // both towers see both pictures
+    assert_eq!((before, tick.cutouts), (2, 4));
     assert!(tick.loss.is_finite());
     // a restart that is taken back leaves the prompt its picture
     session

@@ -36,10 +36,10 @@ config! {
         /// How much the drawings count, over the time `t` from 0 to 1 that is left when the prompt or an edit of it begins. Near 1 they count
         /// about as much as the embedded CLIP.
         #[schemars(range(min = 0))]
-        pub weight: Schedule = Schedule::parse("max(0.1, 1.5 - 2.5 * t)").unwrap_or(1.0.into()),
+        pub weight: Schedule = Schedule::parse("max(0.6, 1.6 - 2 * t)").unwrap_or(1.0.into()),
         /// How much the ground counts beside the drawings, where the prompt does not ask for one: a plain colour that sets them off.
         #[schemars(range(min = 0))]
-        pub ground: Schedule = 0.2.into(),
+        pub ground: Schedule = 0.5.into(),
         /// The shorter side in pixels at which the picture is compared with the drawings. What is finer is left to CLIP.
         #[schemars(range(min = 8, max = 64))]
         pub resolution: usize = 48,

@@ -8,7 +8,7 @@ const PREFIX: &str = "embedded/";
 /// The CLIP that is part of the program, or one of its image towers with the text tower that they share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmbeddedModel {
-    /// All of it: both networks, and the prototypes.
+    /// All of it: both networks.
     #[default]
     Whole,
     /// The vision transformer.

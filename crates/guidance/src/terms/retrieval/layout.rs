@@ -14,7 +14,7 @@ const TURN: f64 = 10.0;
 /// The longer side of a single drawing, as shares of the picture's shorter side.
 const ALONE: [f64; 2] = [0.66, 0.92];
 /// The longer side of one of several, as shares of the side of its cell.
-const AMONG: [f64; 2] = [0.8, 0.98];
+const AMONG: [f64; 2] = [0.88, 1.0];
 
 /// How much lighter a plain ground is at one side than at the other.
 const SLOPE: f64 = 0.12;
@@ -70,10 +70,6 @@ impl Layout {
                 let scene =
                     bank.drawing(place, rng.random_range(0..bank.entries()[place].len()))?;
                 layout.fill(&scene, rng);
-                if request.things.is_empty() {
-                    // the scene is what is drawn
-                    layout.drawn.fill(1.0);
-                }
             }
             (None, Some(color)) => layout.shade(color, seamless, rng),
             (None, None) => layout.shade(setting_off(&drawings, rng), seamless, rng),
@@ -232,16 +228,14 @@ fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[
         .collect();
     if count == 2 && is_square {
         // two in a square are larger on a diagonal than side by side
-        let (own, down) = (0.58 * wide, 0.58 * high);
+        const SIDE: f64 = 0.6;
+        let (own, down, rest) = (SIDE * wide, SIDE * high, (1.0 - SIDE) * high);
         let (first, second) = if chance(rng, 0.5) {
-            (0.0, 0.42)
+            (0.0, rest)
         } else {
-            (0.42, 0.0)
+            (rest, 0.0)
         };
-        cells = vec![
-            [0.0, first * high, own, down],
-            [0.42 * wide, second * high, own, down],
-        ];
+        cells = vec![[0.0, first, own, down], [wide - own, second, own, down]];
     }
     cells
 }

@@ -36,10 +36,23 @@ pub struct Scene {
 struct Target {
     /// `[1, 3, height, width]` in 0..=1.
     colors: Tensor,
-    /// `[1, 1, height, width]`: where there are drawings, or a ground that is asked for.
-    drawn: Tensor,
-    /// `[1, 1, height, width]`: where there is a ground that nobody asked for.
+    /// `[1, 1, height, width]` in 0..=1: where there are drawings of things.
+    things: Tensor,
+    /// The same: where there is ground.
     ground: Tensor,
+    /// Whether the prompt asks for the ground.
+    is_ground_asked: bool,
+}
+
+/// A target that counts at a step.
+struct Present<'a> {
+    target: &'a Target,
+    /// How much its prompt does, 0..=1.
+    opacity: f64,
+    /// How much its things do.
+    things: f64,
+    /// How much its ground does.
+    ground: f64,
 }
 
 /// The retrieval prior.
@@ -112,15 +125,15 @@ impl RetrievalTerm {
         });
         let layout = Layout::draw(request, &self.bank, [wide, high], self.seamless, rng)?;
         let count = width * height;
-        let (mut colors, mut drawn, mut ground) =
+        let (mut colors, mut things, mut ground) =
             (vec![0.0; 3 * count], vec![0.0; count], vec![0.0; count]);
         for (index, (color, share)) in layout.colors.iter().zip(&layout.drawn).enumerate() {
             let pixel = (top + index / wide) * width + left + index % wide;
             for (channel, value) in color.iter().enumerate() {
                 colors[channel * count + pixel] = *value;
             }
-            drawn[pixel] = if layout.has_ground { 1.0 } else { *share };
-            ground[pixel] = 1.0 - drawn[pixel];
+            things[pixel] = *share;
+            ground[pixel] = 1.0 - share;
         }
         let map = |values: Vec<f32>| {
             let map = Tensor::from_vec(values, (1, 1, height, width), device)?;
@@ -131,13 +144,14 @@ impl RetrievalTerm {
         };
         Ok(Target {
             colors: Tensor::from_vec(colors, (1, 3, height, width), device)?,
-            drawn: map(drawn)?,
+            things: map(things)?,
             ground: map(ground)?,
+            is_ground_asked: layout.has_ground,
         })
     }
 
-    /// The targets that count at a step, each with how much its drawings and its ground do.
-    fn present(&self, at: StepContext) -> Vec<(&Target, f64, f64)> {
+    /// The targets that count at a step.
+    fn present(&self, at: StepContext) -> Vec<Present<'_>> {
         let mut present = vec![];
         for (scene, targets) in self.scenes.iter().zip(&self.targets.by_scene) {
             let weight = scene.schedule.at(at).max(0.0);
@@ -150,11 +164,40 @@ impl RetrievalTerm {
                 let start = (scene.schedule.start(at)).max(scene.prompt.text_start(text, at));
                 let last = at.steps.saturating_sub(1) as f64;
                 let t = ((at.step as f64 - start) / (last - start).max(1.0)).clamp(0.0, 1.0);
-                let weight = weight * share * self.weight.at(t);
-                present.push((target, weight, weight * self.ground.at(t)));
+                let opacity = weight * share;
+                let things = opacity * self.weight.at(t);
+                let ground = if target.is_ground_asked {
+                    things
+                } else {
+                    things * self.ground.at(t)
+                };
+                present.push(Present {
+                    target,
+                    opacity: opacity.min(1.0),
+                    things,
+                    ground,
+                });
             }
         }
         present
+    }
+
+    /// How much each pixel of a target counts, `[1, 1, height, width]`. The ground of one lies behind the things of all others.
+    fn weights(present: &[Present<'_>], index: usize) -> candle_core::Result<Tensor> {
+        let own = &present[index];
+        let mut ground = (&own.target.ground * own.ground)?;
+        for (
+            other,
+            Present {
+                target, opacity, ..
+            },
+        ) in present.iter().enumerate()
+        {
+            if other != index {
+                ground = (&ground * target.things.affine(-opacity, 1.0)?)?;
+            }
+        }
+        (&own.target.things * own.things)? + ground
     }
 }
 
@@ -172,12 +215,11 @@ impl Term for RetrievalTerm {
         let (small, back) = resample.vjp(image)?;
         let scale = STRENGTH / (3 * width * height) as f64;
         let (mut loss, mut grad) = (0.0, None);
-        for (target, drawn, ground) in present {
-            if drawn == 0.0 && ground == 0.0 {
+        for (index, Present { target, things, .. }) in present.iter().enumerate() {
+            if *things == 0.0 {
                 continue;
             }
-            let weights = ((&target.drawn * drawn)? + (&target.ground * ground)?)?;
-            let weights = weights.to_dtype(small.dtype())?;
+            let weights = Self::weights(&present, index)?.to_dtype(small.dtype())?;
             let apart = (&small - target.colors.to_dtype(small.dtype())?)?;
             let pull = apart.broadcast_mul(&weights)?;
             let sum = (&apart * &pull)?.sum_all()?.to_dtype(DType::F64)?;
