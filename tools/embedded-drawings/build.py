@@ -84,16 +84,20 @@ def check_names(entries):
         sys.exit(f"a name stands for two entries: {', '.join(sorted(twice))}")
 
 
-def sheet(rows, path, across=10, cell=66):
-    """Rows of drawings with their names, on grey, to look at."""
-    out = Image.new("RGB", (150 + across * cell, len(rows) * cell), (140, 140, 140))
-    pen = ImageDraw.Draw(out)
-    for y, (name, images) in enumerate(rows):
-        pen.text((2, y * cell + 26), name[:24], fill=(0, 0, 0))
-        for x, im in enumerate(images[:across]):
-            im = im.convert("RGBA")
-            out.paste(im, (150 + x * cell, y * cell), im)
-    out.save(path)
+def sheets(rows, prefix, cell=52, rows_a_sheet=18):
+    """Drawings with their names, two columns of rows of ten, on grey, to look at; by number, as its key list is."""
+    wide, of_both = 90 + 10 * cell, 2 * rows_a_sheet
+    for k in range(0, len(rows), of_both):
+        out = Image.new("RGB", (2 * wide, rows_a_sheet * cell), (140, 140, 140))
+        pen = ImageDraw.Draw(out)
+        for i, (name, images) in enumerate(rows[k : k + of_both]):
+            left, top = i // rows_a_sheet * wide, i % rows_a_sheet * cell
+            pen.text((left + 2, top + 20), name[:14], fill=(0, 0, 0))
+            for x, im in enumerate(images):
+                im = im.convert("RGBA")
+                im.thumbnail((cell - 2, cell - 2))
+                out.paste(im, (left + 90 + x * cell, top), im)
+        out.save(f"{prefix}-{k // of_both:02}.png")
 
 
 def main():
@@ -138,13 +142,8 @@ def main():
     if a.sheet:
         with open(a.sheet + "-keys.txt", "w") as f:
             f.writelines(f"{names[0]}: {' '.join(keys)}\n" for (names, _), keys in zip(entries, kept))
-        rows = [(names[0], images) for names, images in entries]
-        rows = [(name if i == 0 else "", images[i : i + 10]) for name, images in rows for i in range(0, len(images), 10)]
-        for k in range(0, len(rows), 28):
-            half = rows[k : k + 28]
-            left, right = half[:14], half[14:]
-            sheet(left, f"{a.sheet}-{k // 28:02}a.png")
-            sheet(right, f"{a.sheet}-{k // 28:02}b.png") if right else None
+        rows = [(names[0] if i == 0 else "", images[i : i + 10]) for names, images in entries for i in range(0, len(images), 10)]
+        sheets(rows, a.sheet)
 
 
 if __name__ == "__main__":

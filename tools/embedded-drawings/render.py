@@ -61,7 +61,7 @@ def cut(png):
 
 def draw(svg):
     try:
-        im = cut(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=4 * SIDE, skip_system_fonts=True)))
+        im = cut(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=4 * SIDE, dpi=96, skip_system_fonts=True)))
     except (ValueError, OSError):
         return None
     if im is None:
