@@ -7,15 +7,14 @@ use candle_core::Device;
 use image::RgbImage;
 
 use crate::clip::preprocess::{Preprocess, ResizeMode};
-use crate::clip::{Clip, ClipActivation, ClipChoice, Library, Unread, is_embedded, unit};
+use crate::clip::{Clip, ClipActivation, ClipChoice, Library, Unread, is_embedded};
 
-/// One CLIP. Its judging image towers count as one: their embeddings are concatenated, so that the inner product of a picture's vector and
-/// a text's is the mean of the towers' cosines.
+/// One CLIP, by its scoring tower.
 #[derive(Clone)]
 pub struct Encoder {
     clip: Arc<Clip>,
-    /// For each judging tower, which of the ensemble's preprocessings it needs.
-    preprocessing: Vec<usize>,
+    /// Which of the ensemble's preprocessings it needs.
+    preprocessing: usize,
 }
 
 impl Encoder {
@@ -24,14 +23,9 @@ impl Encoder {
         self.clip.name()
     }
 
-    /// How many image towers it judges by.
-    pub fn towers(&self) -> usize {
-        self.preprocessing.len()
-    }
-
     /// Length of its vectors.
     pub fn width(&self) -> usize {
-        self.clip.projection() * self.towers()
+        self.clip.projection()
     }
 
     /// What its cosines are multiplied by before a softmax.
@@ -50,23 +44,18 @@ impl Encoder {
     /// When nothing of the text can be read, or the model fails.
     pub fn embed_text(&self, text: &str) -> Result<(Vec<f32>, Unread)> {
         let embedding = self.clip.embed_text(text)?;
-        let vector = unit(embedding.vector.repeat(self.towers()));
-        self.check(&vector, &format!("\"{text}\""))?;
-        Ok((vector, embedding.unread))
+        self.check(&embedding.vector, &format!("\"{text}\""))?;
+        Ok((embedding.vector, embedding.unread))
     }
 
     /// Pictures as vectors of unit length, `[picture][width]`.
     fn embed(&self, pictures: &[Preprocessed], device: &Device) -> Result<Vec<Vec<f32>>> {
-        let mut vectors = vec![Vec::with_capacity(self.width()); pictures.len()];
-        for (tower, index) in self.clip.scoring_towers().zip(&self.preprocessing) {
-            let pictures: Vec<&RgbImage> = pictures.iter().map(|shown| &shown.0[*index]).collect();
-            let embeddings = (tower.embed_preprocessed(&pictures, device))
-                .with_context(|| format!("the CLIP `{}` failed", tower.name()))?;
-            for (vector, embedding) in vectors.iter_mut().zip(embeddings) {
-                vector.extend(embedding);
-            }
-        }
-        let vectors: Vec<Vec<f32>> = vectors.into_iter().map(unit).collect();
+        let pictures: Vec<&RgbImage> = (pictures.iter())
+            .map(|shown| &shown.0[self.preprocessing])
+            .collect();
+        let tower = self.clip.scoring_tower();
+        let vectors = (tower.embed_preprocessed(&pictures, device))
+            .with_context(|| format!("the CLIP `{}` failed", tower.name()))?;
         (vectors.iter()).try_for_each(|vector| self.check(vector, "a picture"))?;
         Ok(vectors)
     }
@@ -134,10 +123,7 @@ impl Ensemble {
         };
         let encoders = (clips.into_iter())
             .map(|clip| Encoder {
-                preprocessing: (clip
-                    .scoring_towers()
-                    .map(|tower| index_of(tower.preprocess())))
-                .collect(),
+                preprocessing: index_of(clip.scoring_tower().preprocess()),
                 clip,
             })
             .collect();

@@ -118,8 +118,7 @@ impl Scorer {
         let ensemble = Ensemble::load(&clips, options.activation, device)?;
         if let Some((head, index)) = &aesthetic {
             let encoder = &ensemble.encoders()[*index];
-            let towers = encoder.towers();
-            head.fits(encoder.name(), towers, encoder.width() / towers)?;
+            head.fits(encoder.name(), encoder.width())?;
         }
         let mut queries = EncodedQueries::default();
         if !options.queries.is_empty() || aesthetic.is_none() {

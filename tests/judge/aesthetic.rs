@@ -238,7 +238,7 @@ fn a_head_of_another_clip_is_refused_in_words() {
         "embedded",
         "grey.png",
     ];
-    assert_refused(&run(folder.path(), &args), 1, "has 2: name the CLIP");
+    assert_refused(&run(folder.path(), &args), 1, "gives 256: name the CLIP");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_recipe_may_guide_by_an_aesthetic_head() {
         "terms.aesthetic.clip=embedded",
         "--quiet",
     ];
-    assert_refused(&run(folder.path(), &args), 1, "has 2: name the CLIP");
+    assert_refused(&run(folder.path(), &args), 1, "gives 256: name the CLIP");
     // not here, and the command that brings it
     let args = [
         "render",

@@ -40,7 +40,7 @@ pub fn load(
         EmbeddedModel::ResNet => clip.towers = vec![resnet(dtypes, device)?],
         EmbeddedModel::Whole => {
             let resnet = resnet(dtypes, device)?;
-            clip.towers.push(resnet.guiding_alone(RESNET_WEIGHT));
+            clip.towers.push(resnet.with_weight(RESNET_WEIGHT));
         }
     }
     Ok(clip)

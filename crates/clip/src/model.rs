@@ -120,9 +120,9 @@ impl Clip {
         &self.towers
     }
 
-    /// Those of the towers that pictures are scored by, at least one.
-    pub fn scoring_towers(&self) -> impl Iterator<Item = &Tower> {
-        self.towers.iter().filter(|tower| tower.scores())
+    /// The tower that pictures are scored by, in metrics, when candidates are ranked, in classification and search: the first.
+    pub fn scoring_tower(&self) -> &Tower {
+        &self.towers[0]
     }
 
     /// Width of the joint space.

@@ -22,7 +22,6 @@ const MAX_BATCH: usize = 32;
 pub struct Tower {
     name: String,
     weight: f64,
-    scores: bool,
     preprocess: Preprocess,
     image_bytes: usize,
     normalize: Normalize,
@@ -62,7 +61,6 @@ impl Tower {
         Ok(Self {
             name: name.to_owned(),
             weight: 1.0,
-            scores: true,
             preprocess: config.preprocess,
             // counted in f32
             image_bytes: config.activation_bytes() * dtypes.compute.size_in_bytes() / 4,
@@ -71,13 +69,9 @@ impl Tower {
         })
     }
 
-    /// The same tower with another [`weight`](Self::weight), and without scoring.
-    pub(crate) fn guiding_alone(self, weight: f64) -> Self {
-        Self {
-            weight,
-            scores: false,
-            ..self
-        }
+    /// The same tower with another [`weight`](Self::weight).
+    pub(crate) fn with_weight(self, weight: f64) -> Self {
+        Self { weight, ..self }
     }
 
     /// Its name in messages.
@@ -88,11 +82,6 @@ impl Tower {
     /// How much it counts in guidance relative to the CLIP's other towers.
     pub fn weight(&self) -> f64 {
         self.weight
-    }
-
-    /// Whether pictures are scored by it: in metrics, when candidates are ranked, in classification and search.
-    pub fn scores(&self) -> bool {
-        self.scores
     }
 
     /// Side of its input in pixels.

@@ -140,18 +140,13 @@ impl Head {
         self.weight.len()
     }
 
-    /// Whether it fits a CLIP of that many image towers and that width of the joint space.
+    /// Whether it fits a CLIP of that width of the joint space.
     ///
     /// # Errors
     /// Where it does not.
-    pub fn fits(&self, clip: &str, towers: usize, projection: usize) -> Result<()> {
+    pub fn fits(&self, clip: &str, projection: usize) -> Result<()> {
         let (head, wanted) = (&self.name, self.width());
         let other = format!("name the CLIP that it was trained on; LAION's is {CLIP}");
-        if towers != 1 {
-            bail!(
-                "the head `{head}` scores the embedding of one image tower, and the CLIP `{clip}` has {towers}: {other}"
-            );
-        }
         if projection != wanted {
             bail!(
                 "the head `{head}` takes embeddings of {wanted} numbers, and the CLIP `{clip}` gives {projection}: {other}"
@@ -217,15 +212,11 @@ mod tests {
             weight: vec![0.0; 768],
             bias: 0.0,
         };
-        assert!(head.fits(CLIP, 1, 768).is_ok());
-        let error = head
-            .fits("ViT-B/32", 1, 512)
-            .expect_err("refused")
-            .to_string();
+        assert!(head.fits(CLIP, 768).is_ok());
+        let error = head.fits("ViT-B/32", 512).expect_err("refused").to_string();
         assert!(
             error.contains("768") && error.contains("512") && error.contains(CLIP),
             "{error}"
         );
-        assert!(head.fits("embedded", 2, 768).is_err());
     }
 }

@@ -298,8 +298,8 @@ impl ClipTerm {
                 prompt, embedding, ..
             } in prompts
             {
-                // metrics leave out what an edit has replaced
-                if !tower.scores() || prompt.schedule.is_fading_out() {
+                // metrics are of the scoring tower, and leave out what an edit has replaced
+                if index != 0 || prompt.schedule.is_fading_out() {
                     continue;
                 }
                 let plain = &embedding.plain[index];

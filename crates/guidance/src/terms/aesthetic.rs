@@ -67,11 +67,7 @@ impl TermConfig for Config {
             activation: self.activation,
         };
         let clip = context.clip(&self.clip, choice)?;
-        head.fits(
-            clip.name(),
-            clip.scoring_towers().count(),
-            clip.projection(),
-        )?;
+        head.fits(clip.name(), clip.projection())?;
         if self.weight.constant() == Some(0.0) {
             return Ok(None);
         }
@@ -110,7 +106,7 @@ impl AestheticTerm {
     }
 
     fn pass(&self, image: &Tensor, at: StepContext, pass: Pass) -> Result<TermOutput> {
-        let tower = &self.clip.towers()[0];
+        let tower = self.clip.scoring_tower();
         let cutouts = self.sampler.draw(image, tower, TOWER, None, at)?;
         let weight = self.weight.at(at.t());
         let total = cutouts.len() as f64;
