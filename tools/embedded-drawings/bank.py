@@ -10,7 +10,8 @@ from PIL import Image
 SIDE = 32  # of the comparison
 GREY = 140
 # hands in the order in which the first drawing is looked for
-HANDS = "noto fluent3d twemoji streamline fxemoji noto1 fluentflat openclipart flatcolor meteocons".split()
+HANDS = "noto fluent3d twemoji streamline fxemoji noto1 fluentflat openclipart stamps flatcolor meteocons game".split()
+KIN = {"noto1": "noto", "fluentflat": "fluent3d"}  # drawn over
 # what titles say that is no part of a name
 NOISE = re.compile(
     r"\b(the|a|an|clip ?art|cartoon|icon|drawing|simple|colou?red|cute|funny|little|small|big|svg|image|picture|of a|01|02|"
@@ -108,9 +109,9 @@ def measures(im):
     return float((inner > 0.5).mean()), float((rim > 0.9).mean()), float((span > 40).mean()), float(p.mean() / 255)
 
 
-def choose(drawings, most, alike):
+def choose(drawings, most, alike, alike_of_one):
     """Up to `most` of them, each unlike the others: the first is by the first hand there is, each next the one that is least
-    like those chosen, a new hand before a known one."""
+    like those chosen, a new hand before a known one. Two of one hand have to differ more: `alike_of_one`."""
     left = sorted(drawings, key=lambda d: (HANDS.index(d.hand), d.key))
     seen = {d.key: canvas(d.image()) for d in left}
     chosen, likest = [], {d.key: 0.0 for d in left}
@@ -118,7 +119,14 @@ def choose(drawings, most, alike):
         hands = {d.hand for d in chosen}
         best = left[0] if not chosen else min(left, key=lambda d: likest[d.key] + 0.1 * (d.hand in hands))
         chosen.append(best)
+        rest = []
         for d in left:
-            likest[d.key] = max(likest[d.key], likeness(seen[best.key], seen[d.key]))
-        left = [d for d in left if d is not best and likest[d.key] < alike]
+            if d is best:
+                continue
+            how = likeness(seen[best.key], seen[d.key])
+            likest[d.key] = max(likest[d.key], how)
+            one = KIN.get(d.hand, d.hand) == KIN.get(best.hand, best.hand) and d.hand not in ("openclipart", "stamps")
+            if how < (alike_of_one if one else alike):
+                rest.append(d)
+        left = rest
     return chosen

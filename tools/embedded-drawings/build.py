@@ -7,9 +7,11 @@ things.txt says what there is and which titles show it, picks.txt which clip art
 """
 
 import argparse
+import html
 import io
 import json
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 
@@ -38,30 +40,30 @@ def shown(things, drawings):
     by_title, by_key = defaultdict(list), {d.key: d for d in drawings}
     drop = set(lines("drop.txt"))
     for d in drawings:
-        if d.key in drop or d.hand == "openclipart":
+        if d.key in drop or d.hand in ("openclipart", "stamps", "game"):
             continue
         for form in titled(d.title):
             by_title[form].append(d)
     picks = defaultdict(list)
-    for line in lines("picks.txt"):
-        name, _, key = line.partition(": ")
-        key = "openclipart:" + key
+    shapes = [(name, "game:" + rest.split()[0]) for name, _, rest in (line.partition(": ") for line in lines("shapes.txt"))]
+    for name, key in [tuple(line.split(": ", 1)) for line in lines("picks.txt")] + shapes:
         if key not in by_key:
-            sys.exit(f"picks.txt: {key}: no such drawing among the candidates")
+            sys.exit(f"{name}: {key}: no such drawing among the candidates")
         if key not in drop:
             picks[name].append(by_key[key])
-    names = {n for thing in things for n in thing[0]}
     if unknown := set(picks) - {thing[0][0] for thing in things}:
-        sys.exit(f"picks.txt: not in things.txt: {', '.join(sorted(unknown))}")
+        sys.exit(f"not in things.txt: {', '.join(sorted(unknown))}")
     result = []
     for own, more, not_these in things:
         found = {}
-        for title in own + [t for t in more]:
+        for title in own + more:
             for d in by_title.get(title, []):
                 if d.key not in not_these and d.title not in not_these:
                     found[d.key] = d
+        plenty = len(found) + sum(d.hand != "game" for d in picks[own[0]]) > 2
         for d in picks[own[0]]:
-            found[d.key] = d
+            if d.hand != "game" or not plenty:  # of one colour: for things that little else shows
+                found[d.key] = d
         result.append(list(found.values()))
     return result
 
@@ -106,7 +108,9 @@ def main():
         ap.add_argument("--" + n, required=True)
     ap.add_argument("--most", type=int, default=10, help="drawings of one thing")
     ap.add_argument("--alike", type=float, default=0.86, help="how alike two drawings of one thing may be")
+    ap.add_argument("--alike-of-one", type=float, default=0.78, help="the same for two by one hand")
     ap.add_argument("--quality", type=int, default=70)
+    ap.add_argument("--artists", help="also write there the artists of the clip art that is in the bank, a name a line")
     ap.add_argument("--sheet", help="also write contact sheets PREFIX-NN.png")
     a = ap.parse_args()
     torch.set_num_threads(1)
@@ -114,7 +118,7 @@ def main():
     candidates = load(a.candidates)
     entries, kept = [], []
     for (names, *_), found in zip(things, shown(things, candidates)):
-        chosen = choose([d for d in found if clean(d)], a.most, a.alike)
+        chosen = choose([d for d in found if clean(d)], a.most, a.alike, a.alike_of_one)
         if not chosen:
             print(f"no drawing: {names[0]}")
             continue
@@ -139,6 +143,11 @@ def main():
     print(f"{n} things, {sum(map(len, kept))} drawings: {dict(hands.most_common())}")
     print(f"{len(entries) - n} places, {sum(len(e[1]) for e in entries[n:])} pictures")
     print(f"drawings a thing: {dict(sorted(amounts.items()))}; {sum(map(len, (b for e in encoded for b in e)))} bytes")
+    if a.artists:
+        named = lambda s: re.sub(r"[\[(]?\S*@\S*|http:\S*|HASH.*|\(.*?\)", "", html.unescape(s)).strip() or "anonymous"
+        author = {d.key: named(d.author) for d in candidates if d.hand in ("openclipart", "stamps")}
+        with open(a.artists, "w") as f:
+            f.writelines(f"{name}\n" for name in sorted({author[k] for keys in kept for k in keys if k in author}))
     if a.sheet:
         with open(a.sheet + "-keys.txt", "w") as f:
             f.writelines(f"{names[0]}: {' '.join(keys)}\n" for (names, _), keys in zip(entries, kept))

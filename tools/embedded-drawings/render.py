@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Every drawing that the bank may choose from: icon sets (npm packages @iconify-json/*) and Open Clip Art -> one file.
+"""Every drawing that the bank may choose from: icon sets (npm packages @iconify-json/*), Open Clip Art, stamps -> one file.
 
-    render.py --npm NODE_MODULES --openclipart usr/share/openclipart/svg --out candidates.npz
+    render.py --npm NODE_MODULES --openclipart usr/share/openclipart/svg --stamps usr/share/tuxpaint/stamps --out candidates.npz
 
 A drawing is cut to its own outline and a pixel, its longest side 64 pixels. Its key says where it is from: `noto:cat-face`,
 `openclipart:animals/mammals/cat.svg`. Its title is the emoji's label where the icon is one of an emoji, else the icon's name;
@@ -103,12 +103,25 @@ def icons(npm):
             yield f"{source}:{name}", label or plain.replace("-", " "), "", info["author"]["name"], svg
 
 
+def shapes(npm):
+    """The game icons of shapes.txt, each in its colour."""
+    icons = json.load(open(f"{npm}/@iconify-json/game-icons/icons.json"))
+    w = icons.get("width", 16)
+    for line in open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "shapes.txt"), encoding="utf-8"):
+        if line.strip() and not line.startswith("#"):
+            name, _, rest = line.strip().partition(": ")
+            icon, colour = rest.split()
+            body = icons["icons"][icon]["body"].replace("currentColor", "#" + colour)
+            svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {w}" width="{w}" height="{w}">{body}</svg>'
+            yield f"game:{icon}", name, "", "game-icons.net", svg
+
+
 def field(svg, name):
     found = re.search(rf"<dc:{name}>(.*?)</dc:{name}>", svg, re.S)
     return " ".join(re.sub(r"<[^>]*>", " ", found[1]).split()) if found else ""
 
 
-def clip_art(root):
+def clip_art(source, root):
     for folder, _, files in sorted(os.walk(root)):
         for file in sorted(files):
             path = os.path.join(folder, file)
@@ -121,16 +134,19 @@ def clip_art(root):
             # the last dc:title is often the publisher's: the first one is the work's
             title = field(svg, "title")
             words = ", ".join(w.strip().lower() for w in re.findall(r"<rdf:li>(.*?)</rdf:li>", svg, re.S))
-            yield f"openclipart:{name}", title.lower(), words, field(svg, "creator"), svg
+            yield f"{source}:{name}", title.lower(), words, field(svg, "creator"), svg
 
 
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument("--npm", required=True)
     ap.add_argument("--openclipart", help="left out if not given")
+    ap.add_argument("--stamps", help="Tux Paint's stamps, the same")
     ap.add_argument("--out", required=True)
     a = ap.parse_args()
-    works = list(icons(a.npm)) + (list(clip_art(a.openclipart)) if a.openclipart else [])
+    works = list(icons(a.npm)) + list(shapes(a.npm))
+    for source, root in (("openclipart", a.openclipart), ("stamps", a.stamps)):
+        works += clip_art(source, root) if root else []
     about, blobs, ends, late = [], [], [0], 0
     pool = multiprocessing.Pool(1)
     for i, (key, title, words, author, svg) in enumerate(works):

@@ -47,6 +47,7 @@ PLACES = [
      "fxemoji:nightwithstars", "city at night, city skyline at night, night city, skyline at night"),
     ("noto:bridge-at-night noto1:bridge-at-night twemoji:bridge-at-night fluent3d:bridge-at-night fluentflat:bridge-at-night "
      "fxemoji:bridgeatnight", "bridge at night, bridge, suspension bridge"),
+    ("noto:fireworks twemoji:fireworks fluent3d:fireworks fluentflat:fireworks fxemoji:fireworks", "fireworks, firework, fireworks in the night sky"),
     ("brick 8", "brick wall"),
     ("wood 8", "wooden table, wooden planks, wooden floor, wooden board"),
 ]
