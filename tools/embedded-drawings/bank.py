@@ -10,7 +10,7 @@ from PIL import Image
 SIDE = 32  # of the comparison
 GREY = 140
 # hands in the order in which the first drawing is looked for
-HANDS = "noto fluent3d twemoji streamline fxemoji noto1 fluentflat openclipart stamps flatcolor meteocons game".split()
+HANDS = "noto fluent3d twemoji streamline fxemoji noto1 fluentflat openclipart flatcolor meteocons game".split()
 KIN = {"noto1": "noto", "fluentflat": "fluent3d"}  # drawn over
 # what titles say that is no part of a name
 NOISE = re.compile(
@@ -125,7 +125,7 @@ def choose(drawings, most, alike, alike_of_one):
                 continue
             how = likeness(seen[best.key], seen[d.key])
             likest[d.key] = max(likest[d.key], how)
-            one = KIN.get(d.hand, d.hand) == KIN.get(best.hand, best.hand) and d.hand not in ("openclipart", "stamps")
+            one = KIN.get(d.hand, d.hand) == KIN.get(best.hand, best.hand) and d.hand != "openclipart"
             if how < (alike_of_one if one else alike):
                 rest.append(d)
         left = rest

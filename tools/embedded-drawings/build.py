@@ -40,7 +40,7 @@ def shown(things, drawings):
     by_title, by_key = defaultdict(list), {d.key: d for d in drawings}
     drop = set(lines("drop.txt"))
     for d in drawings:
-        if d.key in drop or d.hand in ("openclipart", "stamps", "game"):
+        if d.key in drop or d.hand in ("openclipart", "game"):
             continue
         for form in titled(d.title):
             by_title[form].append(d)
@@ -145,7 +145,7 @@ def main():
     print(f"drawings a thing: {dict(sorted(amounts.items()))}; {sum(map(len, (b for e in encoded for b in e)))} bytes")
     if a.artists:
         named = lambda s: re.sub(r"[\[(]?\S*@\S*|http:\S*|HASH.*|\(.*?\)", "", html.unescape(s)).strip() or "anonymous"
-        author = {d.key: named(d.author) for d in candidates if d.hand in ("openclipart", "stamps")}
+        author = {d.key: named(d.author) for d in candidates if d.hand == "openclipart"}
         with open(a.artists, "w") as f:
             f.writelines(f"{name}\n" for name in sorted({author[k] for keys in kept for k in keys if k in author}))
     if a.sheet:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Every drawing that the bank may choose from: icon sets (npm packages @iconify-json/*), Open Clip Art, stamps -> one file.
+"""Every drawing that the bank may choose from: icon sets (npm packages @iconify-json/*), Open Clip Art -> one file.
 
-    render.py --npm NODE_MODULES --openclipart usr/share/openclipart/svg --stamps usr/share/tuxpaint/stamps --out candidates.npz
+    render.py --npm NODE_MODULES --openclipart usr/share/openclipart/svg --out candidates.npz
 
 A drawing is cut to its own outline and a pixel, its longest side 64 pixels. Its key says where it is from: `noto:cat-face`,
 `openclipart:animals/mammals/cat.svg`. Its title is the emoji's label where the icon is one of an emoji, else the icon's name;
@@ -141,12 +141,10 @@ def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument("--npm", required=True)
     ap.add_argument("--openclipart", help="left out if not given")
-    ap.add_argument("--stamps", help="Tux Paint's stamps, the same")
     ap.add_argument("--out", required=True)
     a = ap.parse_args()
     works = list(icons(a.npm)) + list(shapes(a.npm))
-    for source, root in (("openclipart", a.openclipart), ("stamps", a.stamps)):
-        works += clip_art(source, root) if root else []
+    works += clip_art("openclipart", a.openclipart) if a.openclipart else []
     about, blobs, ends, late = [], [], [0], 0
     pool = multiprocessing.Pool(1)
     for i, (key, title, words, author, svg) in enumerate(works):
