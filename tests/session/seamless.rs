@@ -70,7 +70,7 @@ fn assert_seamless(what: &str, images: &[Tensor], every: usize) {
 /// The kinds that need no model, and a text that they paint in a minute of no effort.
 const OPTIMISED: [&str; 6] = [
     "{ kind: pyramid }",
-    "{ kind: pyramid, sides: all, gain: 1.0, squash: tanh }",
+    "{ kind: pyramid, sides: all, gain: 1.0, noise: 0.0, squash: tanh }",
     "{ kind: fft }",
     "{ kind: pixels }",
     "{ kind: pixels, palette: 5, noise: 0.2 }",
@@ -106,7 +106,7 @@ fn autoencoders_paint_no_seam() -> Result<()> {
             let generator = format!("{{ kind: {kind}, model: ./model, lr: 0.3, tile: {tile} }}");
             let recipe = format!(
                 "prompts: [a red apple]\nsize: [64, 64]\nsteps: 12\nseamless: true\ncutouts: {{ count: 1 }}\n\
-                 generator: {generator}\n"
+                 clip: embedded/transformer\ngenerator: {generator}\n"
             );
             let what = format!("{generator} of {name}");
             // random weights make edges between latents, and the picture's edge is one of these

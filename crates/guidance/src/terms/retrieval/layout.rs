@@ -16,6 +16,8 @@ const ALONE: [f64; 2] = [0.66, 0.92];
 /// The longer side of one of several, as shares of the side of its cell.
 const AMONG: [f64; 2] = [0.88, 1.0];
 
+/// How much of a cell is left free at either side where the picture repeats: no outline lies along the seam.
+const SEAM_MARGIN: f64 = 0.06;
 /// How much lighter a plain ground is at one side than at the other.
 const SLOPE: f64 = 0.12;
 
@@ -69,13 +71,25 @@ impl Layout {
             (Some(place), _) => {
                 let scene =
                     bank.drawing(place, rng.random_range(0..bank.entries()[place].len()))?;
-                layout.fill(&scene, rng);
+                layout.fill(&scene, seamless, rng);
             }
             (None, Some(color)) => layout.shade(color, seamless, rng),
             (None, None) => layout.shade(setting_off(&drawings, rng), seamless, rng),
         }
         let cells = cells(drawings.len(), [width, height], rng);
-        for (drawing, cell) in drawings.iter().zip(cells) {
+        let margins = seamless
+            .axes()
+            .map(|wraps| if wraps { SEAM_MARGIN } else { 0.0 });
+        let inner = |[left, top, wide, high]: [f64; 4]| {
+            let [y, x] = margins;
+            [
+                left + x * wide,
+                top + y * high,
+                (1.0 - 2.0 * x) * wide,
+                (1.0 - 2.0 * y) * high,
+            ]
+        };
+        for (drawing, cell) in drawings.iter().zip(cells.into_iter().map(inner)) {
             layout.put(
                 drawing,
                 &Place::within(cell, drawing, drawings.len() == 1, rng),
@@ -99,23 +113,32 @@ impl Layout {
     }
 
     /// A part of a scene over all of the picture.
-    fn fill(&mut self, scene: &Drawing, rng: &mut impl Rng) {
+    fn fill(&mut self, scene: &Drawing, seamless: Seamless, rng: &mut impl Rng) {
         let zoom = uniform(rng, 0.7, 1.0);
         let left = uniform(rng, 0.0, 1.0 - zoom);
         // the horizon stays about where it is
         let top = uniform(rng, 0.25, 0.75) * (1.0 - zoom);
         let is_mirrored = chance(rng, 0.5);
+        let [wraps_y, wraps_x] = seamless.axes();
         for y in 0..self.height {
             for x in 0..self.width {
                 let column = (x as f64 + 0.5) / self.width as f64;
                 let column = if is_mirrored { 1.0 - column } else { column };
                 let row = (y as f64 + 0.5) / self.height as f64;
-                let at = [
-                    (left + zoom * column) * scene.width as f64,
-                    (top + zoom * row) * scene.height as f64,
-                ];
-                let [r, g, b, _] = scene.sample(at, Edge::Repeated);
-                self.colors[y * self.width + x] = [r, g, b];
+                let mut color = [0f32; 3];
+                for (row, row_share) in blended(row, wraps_y) {
+                    for (column, column_share) in blended(column, wraps_x) {
+                        let at = [
+                            (left + zoom * column) * scene.width as f64,
+                            (top + zoom * row) * scene.height as f64,
+                        ];
+                        let found = scene.sample(at, Edge::Repeated);
+                        for (value, own) in color.iter_mut().zip(found) {
+                            *value += (row_share * column_share) as f32 * own;
+                        }
+                    }
+                }
+                self.colors[y * self.width + x] = color;
             }
         }
     }
@@ -238,6 +261,20 @@ fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[
         cells = vec![[0.0, first, own, down], [wide - own, second, own, down]];
     }
     cells
+}
+
+/// The positions, 0..=1, whose values are added up at one, each with its share: near an edge at which the picture repeats also the mirror image's,
+/// so that both edges are equal there.
+fn blended(position: f64, wraps: bool) -> [(f64, f64); 2] {
+    /// How far from the edge, as a share of the side.
+    const OVER: f64 = 1.0 / 8.0;
+    let distance = position.min(1.0 - position);
+    let share = if wraps {
+        0.5 * (1.0 - distance / OVER).max(0.0)
+    } else {
+        0.0
+    };
+    [(position, 1.0 - share), (1.0 - position, share)]
 }
 
 /// A ground that sets off drawings: of another lightness, and of a hue on the other side.
