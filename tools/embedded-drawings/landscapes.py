@@ -255,6 +255,65 @@ def sea(s):
     s.water(y, S, s.r.choice([(15, 75, 150), (10, 95, 150), (20, 60, 130)]), s.r.choice([(80, 165, 220), (100, 190, 215)]))
 
 
+# the sky from top to horizon, the sun, the water
+DUSK = [
+    ([(60, 30, 100), (190, 60, 100), (250, 130, 60), (255, 205, 90)], (255, 240, 150), (60, 30, 90)),
+    ([(30, 40, 100), (130, 60, 130), (240, 100, 80), (255, 180, 90)], (255, 220, 120), (30, 40, 100)),
+    ([(150, 30, 50), (225, 70, 40), (250, 140, 40), (255, 215, 80)], (255, 250, 190), (90, 25, 50)),
+    ([(90, 110, 190), (220, 150, 180), (255, 180, 120), (255, 225, 150)], (255, 120, 70), (60, 80, 150)),
+    ([(20, 20, 60), (80, 30, 90), (200, 60, 70), (255, 150, 60)], (255, 90, 50), (20, 20, 60)),
+]
+
+
+def sunset(s):
+    r = s.r
+    stops, sun, water = r.choice(DUSK)
+    horizon = r.uniform(120, 175)
+    t = np.clip(np.arange(S) / horizon, 0, 1) * (len(stops) - 1)
+    rows = np.stack([np.interp(t, range(len(stops)), [c[k] for c in stops]) for k in range(3)], -1)
+    s.im = Image.fromarray(np.repeat(rows[:, None].round().astype(np.uint8), S, 1))
+    s.d = ImageDraw.Draw(s.im)
+    for _ in range(r.randint(2, 5)):
+        y, x, w = r.uniform(20, horizon - 30), r.uniform(0, S), r.uniform(40, 110)
+        lit = mix(stops[-1], stops[1], r.uniform(0.2, 0.8))
+        for k in range(3):
+            a, b, h = x + r.uniform(-30, 30), y + 5 * k, r.uniform(3, 7)
+            s.d.ellipse((a - w * 0.7, b - h, a + w * 0.7, b + h), fill=lit)
+    x, rad = r.uniform(60, 196), r.uniform(24, 46)
+    y = horizon - rad * r.uniform(-0.2, 1.1)
+    for k in range(4, 0, -1):
+        s.sun(x, y, rad + 9 * k, mix(sun, stops[2], 0.3 + 0.15 * k))
+    s.sun(x, y, rad, sun)
+    for row in range(int(horizon), S):
+        s.d.line((0, row, S, row), fill=mix(mix(stops[2], water, 0.55), water, (row - horizon) / (S - horizon)))
+    for k in range(16):
+        q = horizon + 4 + k * (S - horizon) / 16
+        w = (0.5 + 0.06 * k) * rad * r.uniform(0.5, 1.3)
+        shift = r.uniform(-6, 6)
+        s.d.line((x - w + shift, q, x + w + shift, q), fill=mix(sun, stops[2], r.uniform(0, 0.6)), width=r.randint(3, 6))
+    kind = r.choice(["none", "hills", "boat", "island", "none"])
+    dark = mix(water, (10, 5, 20), 0.6)
+    if kind == "hills":
+        side = r.choice([0, S])
+        for k in range(3):
+            s.d.ellipse((side - 90 + 30 * k, horizon - 34 + 9 * k, side + 90 + 30 * k, horizon + 34 - 9 * k), fill=dark)
+        s.d.rectangle((0, horizon + 3, S, horizon + 36), fill=mix(stops[2], water, 0.6))
+        for k in range(4):
+            s.d.line((x - rad * 0.6, horizon + 8 + 8 * k, x + rad * 0.6, horizon + 8 + 8 * k), fill=sun, width=4)
+    elif kind == "boat":
+        u = x + r.choice([-1, 1]) * r.uniform(40, 70)
+        v, m = horizon + r.uniform(6, 20), r.uniform(26, 40)
+        s.d.polygon([(u - m * 0.6, v), (u + m * 0.6, v), (u + m * 0.4, v + m * 0.22), (u - m * 0.4, v + m * 0.22)], fill=dark)
+        s.d.polygon([(u, v - 3), (u, v - m * 1.3), (u + m * 0.5, v - 3)], fill=dark)
+        s.d.polygon([(u - 3, v - 3), (u - 3, v - m), (u - m * 0.4, v - 3)], fill=dark)
+    elif kind == "island":
+        u, w = r.choice([30, 226]), r.uniform(50, 80)
+        s.d.ellipse((u - w, horizon - 14, u + w, horizon + 16), fill=dark)
+        s.d.line((u, horizon - 8, u + 10, horizon - 70), fill=dark, width=6)
+        for a in (-2.9, -2.3, -1.6, -0.8, -0.2):
+            s.d.line((u + 10, horizon - 70, u + 10 + 34 * math.cos(a), horizon - 66 + 20 * math.sin(a)), fill=dark, width=6)
+
+
 def sunrise(s):
     s.sky(DAWN)
     y, x, rad = s.r.uniform(135, 165), s.r.uniform(70, 186), s.r.uniform(28, 44)

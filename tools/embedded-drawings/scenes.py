@@ -11,7 +11,7 @@ from synth import natural
 SIDE = 64
 # what draws a place (a kind of synth.py, a function of landscapes.py), how many pictures each, keys of icons; and its names
 PLACES = [
-    ("sunset_sea 12", "sunset over the sea, sunset, sunset over the ocean, sunset at sea, sunset over water, setting sun, sea at sunset"),
+    ("sunset 15, sunset_sea 1", "sunset over the sea, sunset, sunset over the ocean, sunset at sea, sunset over water, setting sun, sea at sunset"),
     ("sunrise 9, noto:sunrise-over-mountains noto:sunrise twemoji:sunrise-over-mountains twemoji:sunrise fluent3d:sunrise-over-mountains "
      "fluent3d:sunrise fxemoji:sunriseovermountains", "sunrise, rising sun, sunrise over the sea, sunrise over mountains"),
     ("noto:sunset noto:cityscape-at-dusk twemoji:sunset twemoji:cityscape-at-dusk fluent3d:sunset fluent3d:cityscape-at-dusk "

@@ -251,7 +251,7 @@ fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[
         .collect();
     if count == 2 && is_square {
         // two in a square are larger on a diagonal than side by side
-        const SIDE: f64 = 0.6;
+        const SIDE: f64 = 0.64;
         let (own, down, rest) = (SIDE * wide, SIDE * high, (1.0 - SIDE) * high);
         let (first, second) = if chance(rng, 0.5) {
             (0.0, rest)
