@@ -244,6 +244,8 @@ impl SessionBackend for RecipeBackend {
     }
 
     fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.append(&mut self.context.notes);
+        notes
     }
 }

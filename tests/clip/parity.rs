@@ -206,6 +206,7 @@ fn the_image_stack_follows_adam() -> Result<()> {
 fn direct_ascent_follows_plain_gradient_descent() -> Result<()> {
     let reference = tensors("guidance.safetensors")?;
     let config = pyramid::Config {
+        noise: 0.0,
         squash: pyramid::Squash::Tanh,
         momentum: 0.0,
         ..config(vec![1, 2, 3, 5, 8, 13, 29], 0.2)

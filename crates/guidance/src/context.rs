@@ -1,7 +1,7 @@
 //! What terms are built from.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -72,6 +72,10 @@ pub struct TermContext {
     pub device: Device,
     /// Warnings for the user about models and prompts.
     pub warnings: Vec<String>,
+    /// Information for the user.
+    pub notes: Vec<String>,
+    /// All notes so far.
+    noted: HashSet<String>,
 }
 
 /// The default cutouts, on the CPU.
@@ -102,6 +106,8 @@ impl TermContext {
             seamless: Seamless::No,
             device: device.clone(),
             warnings: vec![],
+            notes: vec![],
+            noted: HashSet::new(),
         }
     }
 
@@ -134,6 +140,13 @@ impl TermContext {
             context.warnings.extend(clip.warnings().iter().cloned());
             Ok(clip)
         })
+    }
+
+    /// Adds a note for the user, unless it was made before.
+    pub fn note(&mut self, note: String) {
+        if self.noted.insert(note.clone()) {
+            self.notes.push(note);
+        }
     }
 
     /// The recipe's seed.

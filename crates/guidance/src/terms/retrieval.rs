@@ -81,6 +81,12 @@ impl Config {
         if scenes.is_empty() {
             return Ok(None);
         }
+        let mut names: Vec<&str> = (scenes.iter().flat_map(|scene| &scene.requests))
+            .flat_map(Request::entries)
+            .map(|entry| bank.entries()[entry].name.as_str())
+            .collect();
+        names.dedup();
+        context.note(format!("drawings retrieved: {}", names.join(", ")));
         Ok(Some(Box::new(RetrievalTerm {
             bank,
             scenes,

@@ -169,6 +169,12 @@ impl Request {
         self.things.is_empty() && self.place.is_none()
     }
 
+    /// The entries of the bank that it asks for.
+    pub fn entries(&self) -> impl Iterator<Item = usize> {
+        let things = self.things.iter().map(|wanted| wanted.entry);
+        things.chain(self.place)
+    }
+
     /// Reads a prompt. `embed` gives a text's embedding of unit length, for words that are nobody's exact name.
     ///
     /// # Errors
