@@ -70,7 +70,7 @@ phantasia_core::config! {
         pub weight_decay: f64 = 0.0,
         /// Standard deviation of the noise that the layers start with.
         #[schemars(range(min = 0, max = 1e6))]
-        pub noise: f64 = 0.2,
+        pub noise: f64 = 0.1,
         /// The share of the render over which finer and finer layers are added; 0 has all from the start.
         #[schemars(range(min = 0, max = 1))]
         pub progressive: f64 = 0.0,
