@@ -21,7 +21,7 @@ use frozen::{Chain, Layer, Pullback};
 use phantasia_core::Seamless;
 use thiserror::Error;
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError, Scope};
-use weights::models::file_in;
+use weights::models::{EMBEDDED, file_in};
 
 pub use codebook::Codebook;
 pub use vqgan::VqganConfig;
@@ -171,6 +171,18 @@ impl Autoencoder {
             seamless.axes(),
             device,
         )
+    }
+
+    /// The VQGAN that is part of the program (8 x 8 pixels a latent, 1,024 codes), for pictures that repeat without a seam along these axes.
+    /// `tools/embedded-vqgan` trains it.
+    ///
+    /// # Errors
+    /// When candle cannot make the network.
+    pub fn embedded(seamless: Seamless, device: &Device) -> Result<Self, AutoencoderError> {
+        let mut checkpoint = Checkpoint::from_static(EMBEDDED, embedded_vqgan::WEIGHTS)?;
+        let config = Config::parse(EMBEDDED, embedded_vqgan::CONFIG)?;
+        let (config, axes) = (Some(&config), seamless.axes());
+        Self::read(&mut checkpoint, None, config, axes, device)
     }
 
     fn read(

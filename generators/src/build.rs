@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use phantasia_core::check::Checker;
 use phantasia_core::{Prompt, Schedule, Seamless};
+use weights::models::EMBEDDED;
 
 use crate::{Autoencoder, Generator, Guide, Progress};
 
@@ -156,14 +157,18 @@ impl<'a> BuildContext<'a> {
         self.models.context("models cannot be loaded here")
     }
 
-    /// Loads an autoencoder by its name. Its pictures are seamless as the context's.
+    /// Loads an autoencoder by its name, or the embedded one. Its pictures are seamless as the context's.
     ///
     /// # Errors
     /// When it is not on this machine, or cannot be read.
     pub fn autoencoder(&mut self, name: &str) -> anyhow::Result<Arc<Autoencoder>> {
-        let path = self.models()?.autoencoder(name)?;
-        let autoencoder = Autoencoder::open_seamless(&path, self.seamless, self.device)
-            .with_context(|| format!("cannot load the autoencoder in {}", path.display()))?;
+        let autoencoder = if name == EMBEDDED {
+            Autoencoder::embedded(self.seamless, self.device)?
+        } else {
+            let path = self.models()?.autoencoder(name)?;
+            Autoencoder::open_seamless(&path, self.seamless, self.device)
+                .with_context(|| format!("cannot load the autoencoder in {}", path.display()))?
+        };
         self.warnings.extend_from_slice(autoencoder.warnings());
         Ok(Arc::new(autoencoder))
     }

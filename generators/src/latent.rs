@@ -27,7 +27,7 @@ phantasia_core::config! {
     /// The latents of an autoencoder.
     #[schemars(rename = "LatentConfig")]
     pub struct Config {
-        /// A folder, a file, or the name of a known model.
+        /// `embedded`, a folder, a file, or the name of a known model.
         #[schemars(extend("format" = "model"))]
         pub model: String = "madebyollin/taesd".into(),
         /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures

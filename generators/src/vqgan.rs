@@ -15,7 +15,7 @@ phantasia_core::config! {
     /// The latents of a VQGAN.
     #[schemars(rename = "VqganConfig")]
     pub struct Config {
-        /// A folder, a file, or the name of a known model.
+        /// `embedded`, a folder, a file, or the name of a known model.
         #[schemars(extend("format" = "model"))]
         pub model: String = "vqgan-imagenet-f16-16384".into(),
         /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where

@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use phantasia::clip::files::ClipFiles;
 use phantasia::models::{
-    self, Cache, EmbeddedModel, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError,
-    Snapshot, is_embedded, resolve,
+    self, Cache, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError, Snapshot,
+    embedded_models, is_embedded, resolve,
 };
 use phantasia::recipe::{FileKind, Recipe};
 use serde::Serialize;
@@ -118,12 +118,13 @@ fn list(names: &[String], json: bool) -> Result<()> {
     let cache = Cache::from_env();
     let known = models::all().iter().map(|model| model.name.as_str());
     let named = names.iter().map(String::as_str);
-    let embedded = (EmbeddedModel::ALL.into_iter())
-        .filter(|model| names.is_empty() || names.iter().any(|name| name == model.name()));
+    let embedded = embedded_models()
+        .filter(|(model, ..)| names.is_empty() || names.iter().any(|name| name == model));
     let hub = (named.filter(|name| !is_embedded(name)))
         .chain(known.filter(|_| names.is_empty()))
         .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)));
-    let lines = (embedded.map(|model| Ok(embedded_line(model))).chain(hub))
+    let lines = (embedded.map(|(name, kind, about)| Ok(embedded_line(name, kind, about))))
+        .chain(hub)
         .collect::<Result<Vec<Line<'_>>>>()?;
     if json {
         return print_json(&json!({ "models": lines }));
@@ -173,17 +174,17 @@ fn details(line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
-fn embedded_line(model: EmbeddedModel) -> Line<'static> {
+fn embedded_line(name: &'static str, kind: ModelKind, about: &'static str) -> Line<'static> {
     Line {
-        name: model.name(),
+        name,
         aliases: &[],
-        kind: ModelKind::Clip.name(),
+        kind: kind.name(),
         embedded: true,
         repository: None,
         revision: None,
         megabytes: None,
         licence: None,
-        about: model.about(),
+        about,
         path: None,
         note: None,
         snapshots: vec![],
@@ -267,6 +268,7 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
             // loading it reports this in more detail
             Err(
                 ResolveError::Unknown { .. }
+                | ResolveError::OtherKind { .. }
                 | ResolveError::Revision { .. }
                 | ResolveError::Embedded { .. },
             ) => {}

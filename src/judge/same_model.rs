@@ -61,13 +61,20 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
 }
 
 /// The models of a recipe that have an image tower in common with this one, which therefore takes part in guiding it: CLIPs, and the models of
-/// terms.
+/// terms. What a generator paints with guides nothing, even where it is called `embedded` too.
 ///
 /// # Errors
 /// When a path in the recipe is not UTF-8.
 pub(super) fn guides_like(recipe: &Recipe, model: &str) -> Result<Vec<NamedFile>, RecipeError> {
     let models = (recipe.files()?.into_iter()).filter(|file| file.kind == FileKind::Model);
-    Ok(models.filter(|file| overlap(&file.name, model)).collect())
+    let guides = models.filter(|file| !is_of_generator(&file.path));
+    Ok(guides.filter(|file| overlap(&file.name, model)).collect())
+}
+
+/// Whether the path of a setting is that of a generator's own, and not of the terms of its stage.
+fn is_of_generator(path: &str) -> bool {
+    let own = path.strip_prefix("generator.");
+    own.is_some_and(|own| !own.contains("terms."))
 }
 
 #[cfg(test)]
@@ -124,6 +131,8 @@ mod tests {
         };
         assert_eq!(like(&recipe, "embedded/resnet"), ["clip.0.model"]);
         assert_eq!(like(&recipe, "ViT-L/14"), [""; 0]);
+        (recipe.set("generator={ kind: vqgan, model: embedded }")).expect("a recipe");
+        assert_eq!(like(&recipe, "embedded"), ["clip.0.model"]);
         let terms = || Terms {
             aesthetic: Some(Box::default()),
             ..Terms::default()

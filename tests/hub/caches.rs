@@ -178,6 +178,12 @@ fn models_list_and_path_answer_for_every_name() {
         let row = format!("\n{name} ");
         assert!(table.contains(&row), "{table}");
     }
+    let rows: Vec<Vec<&str>> = (table.lines())
+        .map(|row| row.split_whitespace().take(3).collect())
+        .collect();
+    for kind in ["clip", "vqgan"] {
+        assert!(rows.contains(&vec!["embedded", kind, "here"]), "{table}");
+    }
     let output = models(&["path", "me/pinned/"]);
     assert!(text(&output.stdout).trim().ends_with(A));
     assert!(text(&output.stderr).contains("me/pinned@"));

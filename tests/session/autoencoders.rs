@@ -125,6 +125,32 @@ fn every_kind_of_network_takes_steps() -> Result<()> {
 }
 
 #[test]
+fn the_embedded_vqgan_needs_no_files_and_keeps_colours() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for kind in ["vqgan", "latent"] {
+        let generator = format!("generator: {{ kind: {kind}, model: embedded, lr: 0.5 }}");
+        let rest = format!("size: [40, 24]\nsteps: 2\nseamless: true\n{generator}");
+        let mut session = session(&folder, &rest)?;
+        assert_eq!(session.take_warnings(), [""; 0]);
+        let before = values(&mut session)?;
+        while !session.tick()?.finished {}
+        assert_ne!(before, values(&mut session)?, "{kind}");
+    }
+    for color in [[230, 30, 40], [30, 160, 60], [40, 60, 200], [240, 240, 240]] {
+        let init = folder.path().join("init.png");
+        RgbImage::from_pixel(64, 64, image::Rgb(color)).save(&init)?;
+        let rest =
+            "size: [64, 64]\nsteps: 0\ninit: init.png\ngenerator: { kind: vqgan, model: embedded }";
+        let painted = session(&folder, rest)?.image()?.mean((2, 3))?;
+        for (painted, expected) in painted.flatten_all()?.to_vec1::<f32>()?.iter().zip(color) {
+            let expected = f32::from(expected) / 255.0;
+            assert!((painted - expected).abs() < 0.15, "{color:?}: {painted}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_best_of_several_starts_says_each_warning_once() -> Result<()> {
     let folder = folder("taming");
     let rest = "size: [33, 24]\nsteps: 2\ngenerator: { kind: vqgan, model: ./model, starts: 3 }";
@@ -200,6 +226,18 @@ fn mistakes_are_told_with_what_to_do() {
         (
             "generator: { kind: latent, model: nobody/nothing }",
             "models fetch nobody/nothing",
+        ),
+        (
+            "generator: { kind: vqgan, model: vqgan-imagenet-f16-1024@none }",
+            "or take `embedded`",
+        ),
+        (
+            "generator: { kind: vqgan, model: embedded/resnet }",
+            "a model of the kind `latent`",
+        ),
+        (
+            "generator: { kind: diffusion, model: embedded }",
+            "a model of the kind `diffusion`",
         ),
     ] {
         let error = error(&folder, rest);

@@ -168,6 +168,15 @@ fn a_chain_stops_in_any_stage_and_between_two() {
 }
 
 #[test]
+fn the_embedded_vqgan_stops_replays_and_resumes() {
+    let chain = format!(
+        "{BALL}generator:\n  - {{ kind: pyramid, steps: 2, size: [24, 24] }}\n  \
+         - {{ kind: vqgan, model: embedded, steps: 4 }}\n"
+    );
+    assert_stops(&Harness::default(), &chain, 4, &[]);
+}
+
+#[test]
 fn later_edits_of_the_timeline_wait_after_the_stop() {
     let timeline = format!("{BALL}timeline: [{{ step: 8, prompts: [a green leaf], fade: 2 }}]\n");
     let folder = folder(&timeline);

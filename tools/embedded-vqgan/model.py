@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from diffusers import VQModel
+from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import load_file
 
 HERE = Path(__file__).resolve().parent
@@ -19,12 +20,12 @@ DEFAULT = dict(
     out_channels=3,
     down_block_types=["DownEncoderBlock2D"] * 4,
     up_block_types=["UpDecoderBlock2D"] * 4,
-    block_out_channels=[24, 48, 80, 112],
+    block_out_channels=[24, 48, 96, 128],
     layers_per_block=1,
     latent_channels=8,
-    num_vq_embeddings=2048,
+    num_vq_embeddings=1024,
     vq_embed_dim=8,
-    norm_num_groups=8,
+    norm_num_groups=2,  # a norm of few channels forgets how bright and saturated a flat picture is
     mid_block_add_attention=False,
 )
 
@@ -82,7 +83,38 @@ def network(config=None):
     torch.manual_seed(0)
     m = VQModel(**(config or DEFAULT)).to(memory_format=torch.channels_last)
     m.quantize.requires_grad_(False)
+    for block in m.modules():
+        if isinstance(block, ResnetBlock2D):  # begins as its shortcut
+            nn.init.zeros_(block.conv2.weight), nn.init.zeros_(block.conv2.bias)
     return m
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum made orthogonal (Jordan et al. 2024) for convolutions, scaled to the size of Adam's updates (Liu et al. 2025)."""
+
+    def __init__(self, params, lr, momentum=0.95):
+        super().__init__(params, dict(lr=lr, momentum=momentum))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if "speed" not in self.state[p]:
+                    self.state[p]["speed"] = torch.zeros_like(p)
+                speed = self.state[p]["speed"].lerp_(p.grad, 1 - group["momentum"])
+                u = p.grad.lerp(speed, group["momentum"]).flatten(1)
+                p.add_(orthogonal(u).view_as(p), alpha=-group["lr"] * 0.2 * max(u.shape) ** 0.5)
+
+
+def orthogonal(u):
+    """Five Newton-Schulz steps towards the nearest matrix with singular values of about 1."""
+    wide = u.shape[0] <= u.shape[1]
+    x = u if wide else u.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+    return x if wide else x.T
 
 
 class Tower(nn.Module):

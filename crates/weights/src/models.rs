@@ -15,7 +15,7 @@ mod resolve;
 mod table;
 
 pub use cache::{Cache, Snapshot};
-pub use embedded::{EMBEDDED, EmbeddedModel, is_embedded};
+pub use embedded::{EMBEDDED, EmbeddedModel, embedded_models, is_embedded};
 pub use files::{file_in, only_weights};
 pub use hub::{DownloadProgress, FetchError, Fetched, Hub};
 pub use model_ref::{HubModel, ModelRef, ResolveError};

@@ -1,6 +1,8 @@
-//! The CLIPs that are part of the program.
+//! The models that are part of the program: a CLIP, and a VQGAN to paint with. Both are called `embedded`, each where its kind is asked for.
 
-/// The name of the CLIP that is part of the program.
+use super::table::ModelKind;
+
+/// The name of the CLIP that is part of the program, and of the VQGAN in `kind: vqgan` and `kind: latent`.
 pub const EMBEDDED: &str = "embedded";
 /// What the names of its parts begin with.
 const PREFIX: &str = "embedded/";
@@ -50,7 +52,16 @@ impl EmbeddedModel {
     }
 }
 
-/// Whether a name is that of the embedded CLIP or of a part of it.
+/// The name of each model that is part of the program, its kind, and what it is in a few words.
+pub fn embedded_models() -> impl Iterator<Item = (&'static str, ModelKind, &'static str)> {
+    let clips = EmbeddedModel::ALL
+        .into_iter()
+        .map(|model| (model.name(), ModelKind::Clip, model.about()));
+    let about = "part of the program, for the kinds vqgan and latent";
+    clips.chain([(EMBEDDED, ModelKind::Vqgan, about)])
+}
+
+/// Whether a name is that of a model that is part of the program, or of a part of the CLIP.
 pub fn is_embedded(name: &str) -> bool {
     EmbeddedModel::parse(name).is_some()
 }

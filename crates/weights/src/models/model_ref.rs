@@ -6,20 +6,22 @@ use thiserror::Error;
 
 use super::embedded::{EmbeddedModel, is_misnamed, meant};
 use super::names::{HOSTS, is_repository, is_revision};
-use super::table::{self, FileSet, Model};
+use super::table::{self, FileSet, Model, ModelKind};
 
 /// Why a name does not lead to a model on this machine.
 #[derive(Debug, Error)]
 pub enum ResolveError {
     /// The model is not on this machine, but can be downloaded.
     #[error(
-        "`{name}` is not on this machine: `phantasia models fetch {name}` downloads it{size}; or give a folder or file that holds it{cached}"
+        "`{name}` is not on this machine: `phantasia models fetch {name}` downloads it{size}; or give a folder or file that holds it{instead}{cached}"
     )]
     Missing {
         /// The name.
         name: String,
         /// Its size, or a similar name, as part of the sentence.
         size: String,
+        /// The embedded model that can take its place, as part of the sentence.
+        instead: &'static str,
         /// The cached snapshots of its repository, as part of the sentence.
         cached: String,
     },
@@ -44,6 +46,19 @@ pub enum ResolveError {
     Embedded {
         /// The name.
         name: String,
+    },
+    /// It is part of the program, but of another kind.
+    #[error(
+        "`{name}` is part of the program, but cannot be used here, where a model of the kind `{}` is named: `{}` is a CLIP, and a VQGAN where \
+         `kind: vqgan` or `kind: latent` names its model; `phantasia models list` lists others",
+        kind.name(),
+        EmbeddedModel::Whole.name()
+    )]
+    OtherKind {
+        /// The name.
+        name: String,
+        /// The kind that was asked for.
+        kind: ModelKind,
     },
     /// The text after the `@` is not a valid revision.
     #[error(

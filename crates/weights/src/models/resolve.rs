@@ -12,7 +12,7 @@ use super::table::{self, Model, ModelKind};
 pub struct ResolvedModel {
     /// Its name in the recipe or command.
     pub name: String,
-    /// A folder or a single file; none for the embedded CLIP, which has no files.
+    /// A folder or a single file; none for an embedded model, which has no files.
     pub path: Option<PathBuf>,
     /// Its entry in the table of known models.
     pub model: Option<&'static Model>,
@@ -20,7 +20,7 @@ pub struct ResolvedModel {
     pub note: Option<String>,
 }
 
-/// Finds the files that a name means: the embedded CLIP, a folder or a file, or what the cache holds of a known model or of any repository, at the
+/// Finds the files that a name means: an embedded model, a folder or a file, or what the cache holds of a known model or of any repository, at the
 /// revision after an `@`, if there is one. Of repositories outside the table, those count that have weights of this `kind`, or of any.
 ///
 /// # Errors
@@ -48,6 +48,12 @@ pub fn resolve(
                 || table::nearest(&hub.repository),
                 |model| format!(" ({})", megabytes(model.megabytes)),
             ),
+            instead: match hub.model {
+                Some(model) if model.kind == ModelKind::Vqgan => {
+                    ", or take `embedded`, a small VQGAN that is part of the program"
+                }
+                _ => "",
+            },
             cached: describe_cached(&cache, &hub),
         })
 }
@@ -55,13 +61,13 @@ pub fn resolve(
 /// The folder or file of a model that is not part of the program, as [`resolve`] finds it.
 ///
 /// # Errors
-/// As [`resolve`].
+/// As [`resolve`], and if the model is part of the program.
 pub fn resolve_path(name: &str, kind: ModelKind) -> Result<PathBuf, ResolveError> {
     resolve(name, kind)?
         .path
-        .ok_or_else(|| ResolveError::Unknown {
+        .ok_or_else(|| ResolveError::OtherKind {
             name: name.to_owned(),
-            nearest: String::new(),
+            kind,
         })
 }
 
