@@ -73,7 +73,8 @@ pub struct RetrievalTerm {
 #[derive(Default)]
 pub(super) struct Targets {
     size: [usize; 2],
-    by_scene: Vec<Vec<Target>>,
+    /// None where a text names no drawing.
+    by_scene: Vec<Vec<Option<Target>>>,
 }
 
 impl RetrievalTerm {
@@ -97,7 +98,11 @@ impl RetrievalTerm {
         let targets = self.scenes.iter().map(|scene| {
             let requests = scene.requests.iter().enumerate();
             requests
-                .map(|(text, request)| self.target(scene, text, request, size, image))
+                .map(|(text, request)| {
+                    let is_silent = request.is_empty();
+                    let target = || self.target(scene, text, request, size, image);
+                    (!is_silent).then(target).transpose()
+                })
                 .collect::<Result<Vec<_>>>()
         });
         let by_scene = targets.collect::<Result<_>>()?;
@@ -157,7 +162,8 @@ impl RetrievalTerm {
             let weight = scene.schedule.at(at).max(0.0);
             let (index, share) = scene.prompt.text_position(at);
             for (text, share) in [(index, 1.0 - share), (index + 1, share)] {
-                let Some(target) = targets.get(text).filter(|_| share * weight > 0.0) else {
+                let target = targets.get(text).and_then(Option::as_ref);
+                let Some(target) = target.filter(|_| share * weight > 0.0) else {
                     continue;
                 };
                 // an edit or a keyframe has a beginning of its own
