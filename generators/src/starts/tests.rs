@@ -148,14 +148,14 @@ fn a_choice_among_equal_starts_is_refused() {
         !checker.is_empty()
     };
     for wrong in [
-        r#"{ "kind": "pyramid", "starts": 4 }"#,
+        r#"{ "kind": "pyramid", "starts": 4, "noise": 0 }"#,
         r#"{ "kind": "pixels", "starts": 4, "noise": 0 }"#,
         r#"{ "kind": "latent", "starts": 4, "noise": 0 }"#,
     ] {
         assert!(is_refused(wrong), "{wrong}");
     }
     for right in [
-        r#"{ "kind": "pyramid", "starts": 4, "noise": 0.1 }"#,
+        r#"{ "kind": "pyramid", "starts": 4 }"#,
         r#"{ "kind": "pixels", "starts": 4, "noise": 0, "palette": 4 }"#,
         r#"{ "kind": "fft", "starts": 4 }"#,
         r#"{ "kind": "vqgan", "starts": 4 }"#,

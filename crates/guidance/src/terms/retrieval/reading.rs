@@ -7,6 +7,8 @@ use super::colors::Color;
 
 /// At most so many drawings are placed for one prompt.
 const MOST: usize = 4;
+/// So many words of a prompt are read: about as many as a CLIP reads of it.
+const WORDS: usize = 77;
 /// The longest name in words.
 const LONGEST: usize = 4;
 /// The cosine of a word's embedding to a drawing's name from which on it names the drawing.
@@ -295,6 +297,7 @@ fn words(text: &str) -> Vec<String> {
         .map(|word| word.trim_end_matches("'s").trim_end_matches("’s"))
         .map(|word| word.trim_matches(['\'', '’']).to_owned())
         .filter(|word| !word.is_empty())
+        .take(WORDS)
         .collect()
 }
 
@@ -409,6 +412,8 @@ mod tests {
             ("a house without a tree", "house", "", false),
             ("the categorical imperative", "", "", false),
             ("joy", "", "", false),
+            ("!?… 🦄 ´`' -- ' s", "", "", false),
+            (&format!("{}a cat", "so ".repeat(100)), "", "", false),
         ])
     }
 
