@@ -81,75 +81,10 @@ impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entr
 #[macro_export]
 macro_rules! or_weight {
     ($config:ty, $expected:literal) => {
-        impl ::serde::Serialize for $config {
-            fn serialize<S: ::serde::Serializer>(
-                &self,
-                serializer: S,
-            ) -> ::std::result::Result<S::Ok, S::Error> {
-                <$config>::serialize(self, serializer)
-            }
-        }
-
-        impl<'de> ::serde::Deserialize<'de> for $config {
-            fn deserialize<D: ::serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> ::std::result::Result<Self, D::Error> {
-                struct ConfigVisitor;
-
-                fn weighted<'de, E: ::serde::de::Error>(
-                    weight: impl ::serde::de::IntoDeserializer<'de, E>,
-                ) -> ::std::result::Result<$config, E> {
-                    let weight = ::serde::Deserialize::deserialize(weight.into_deserializer())?;
-                    Ok(<$config>::weighted(weight))
-                }
-
-                impl<'de> ::serde::de::Visitor<'de> for ConfigVisitor {
-                    type Value = $config;
-
-                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_f64<E: ::serde::de::Error>(
-                        self,
-                        weight: f64,
-                    ) -> ::std::result::Result<$config, E> {
-                        weighted(weight)
-                    }
-
-                    fn visit_i64<E: ::serde::de::Error>(
-                        self,
-                        weight: i64,
-                    ) -> ::std::result::Result<$config, E> {
-                        weighted(weight)
-                    }
-
-                    fn visit_u64<E: ::serde::de::Error>(
-                        self,
-                        weight: u64,
-                    ) -> ::std::result::Result<$config, E> {
-                        weighted(weight)
-                    }
-
-                    fn visit_str<E: ::serde::de::Error>(
-                        self,
-                        weight: &str,
-                    ) -> ::std::result::Result<$config, E> {
-                        weighted(weight)
-                    }
-
-                    fn visit_map<A: ::serde::de::MapAccess<'de>>(
-                        self,
-                        map: A,
-                    ) -> ::std::result::Result<$config, A::Error> {
-                        let map = ::serde::de::value::MapAccessDeserializer::new(map);
-                        <$config>::deserialize(map)
-                    }
-                }
-
-                deserializer.deserialize_any(ConfigVisitor)
-            }
-        }
+        $crate::or_scalar!($config, $expected, deserialize_any, |weight| {
+            let weight = ::serde::de::IntoDeserializer::into_deserializer(weight);
+            ::serde::Deserialize::deserialize(weight).map(<$config>::weighted)
+        }, visit_f64: f64, visit_i64: i64, visit_u64: u64, visit_str: &str);
     };
 }
 
@@ -158,6 +93,15 @@ macro_rules! or_weight {
 #[macro_export]
 macro_rules! or_text {
     ($config:ty, $expected:literal) => {
+        $crate::or_scalar!($config, $expected, deserialize_str, |text| { Ok(text.into()) }, visit_str: &str);
+    };
+}
+
+/// What [`or_weight`](crate::or_weight) and [`or_text`](crate::or_text) share: a visitor that takes a map, or one of the types that are listed.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! or_scalar {
+    ($config:ty, $expected:literal, $hint:ident, |$value:ident| $body:block, $($visit:ident: $type:ty),*) => {
         impl ::serde::Serialize for $config {
             fn serialize<S: ::serde::Serializer>(
                 &self,
@@ -180,12 +124,12 @@ macro_rules! or_text {
                         f.write_str($expected)
                     }
 
-                    fn visit_str<E: ::serde::de::Error>(
+                    $(fn $visit<E: ::serde::de::Error>(
                         self,
-                        text: &str,
+                        $value: $type,
                     ) -> ::std::result::Result<$config, E> {
-                        Ok(text.into())
-                    }
+                        $body
+                    })*
 
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(
                         self,
@@ -196,7 +140,7 @@ macro_rules! or_text {
                     }
                 }
 
-                deserializer.deserialize_str(ConfigVisitor)
+                deserializer.$hint(ConfigVisitor)
             }
         }
     };

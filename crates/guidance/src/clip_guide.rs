@@ -248,7 +248,6 @@ impl ClipGuide {
             let label = unique_label(prompt.label(), |label| {
                 encoded.iter().any(|other| other.label == label)
             });
-            let region = prompt.region.as_ref();
             encoded.push(EncodedPrompt {
                 label,
                 prompt: prompt.clone(),
@@ -256,7 +255,7 @@ impl ClipGuide {
                 source,
                 stop: prompt.stop,
                 schedule: PromptSchedule::of(prompt),
-                region: (region.map(|region| PromptRegion::new(region, context))).transpose()?,
+                region: PromptRegion::of(prompt, context)?,
             });
         }
         Ok(encoded)

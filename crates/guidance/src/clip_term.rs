@@ -29,7 +29,7 @@ pub struct ClipTerm {
     guides: Vec<ClipGuide>,
     distance: Distance,
     select: Select,
-    /// The groups of the last step, whose masks are used again.
+    /// The groups of the last step, kept so that their masks are not computed again.
     groups: Vec<Group>,
     base: BasePicture,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use frozen::resize_to_fill;
-use phantasia_core::{Region, picture};
+use phantasia_core::{Prompt, Region, picture};
 
 use crate::context::TermContext;
 use crate::region_mask::RegionMask;
@@ -30,6 +30,15 @@ impl PartialEq for PromptRegion {
 struct RegionImage(Tensor);
 
 impl PromptRegion {
+    /// The region of a prompt, if it has one.
+    ///
+    /// # Errors
+    /// As [`PromptRegion::new`].
+    pub fn of(prompt: &Prompt, context: &mut TermContext) -> Result<Option<Self>> {
+        let region = prompt.region.as_ref();
+        (region.map(|region| Self::new(region, context))).transpose()
+    }
+
     /// Reads the region's image, if it is one.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clip::{ClipChoice, EMBEDDED};
-use phantasia_core::{Prompt, Schedule, config, schema};
+use phantasia_core::{Schedule, config, schema};
 
 use self::bank::Bank;
 use self::reading::Request;
@@ -129,7 +129,7 @@ fn scenes(bank: &Bank, context: &mut TermContext) -> Result<Vec<Scene>> {
             .filter(|scene| scene.schedule.is_simultaneous(&schedule))
             .count();
         scenes.push(Scene {
-            region: region(&prompt, context)?,
+            region: PromptRegion::of(&prompt, context)?,
             schedule,
             prompt,
             requests,
@@ -137,11 +137,6 @@ fn scenes(bank: &Bank, context: &mut TermContext) -> Result<Vec<Scene>> {
         });
     }
     Ok(scenes)
-}
-
-fn region(prompt: &Prompt, context: &mut TermContext) -> Result<Option<PromptRegion>> {
-    let region = prompt.region.as_ref();
-    (region.map(|region| PromptRegion::new(region, context))).transpose()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ struct Place {
 }
 
 impl Layout {
-    /// Draws a request for a picture of that width and height.
+    /// Draws what a request asks for, as the target of a picture of this width and height.
     ///
     /// # Errors
     /// Only if the bank is damaged.

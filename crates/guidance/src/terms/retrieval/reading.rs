@@ -177,7 +177,7 @@ impl Request {
         things.chain(self.place)
     }
 
-    /// Reads a prompt. `embed` gives a text's embedding of unit length, for words that are nobody's exact name.
+    /// Reads a prompt. `embed` gives a text's embedding of unit length, for words that are not exactly a name in the bank.
     ///
     /// # Errors
     /// When `embed` fails.
@@ -196,7 +196,7 @@ impl Request {
             let word = words[at].as_str();
             let is_passed = STYLES.contains(&word) || PASSED.contains(&word);
             let named = span(&words[at..], bank, color.is_some());
-            // a light bulb is a thing, light is none
+            // `light bulb` names a thing, `light` alone does not
             if let Some((length, entry)) = named.filter(|(length, _)| *length > 1 || !is_passed) {
                 // `green field` is also a scene
                 let color = color
@@ -419,7 +419,7 @@ mod tests {
 
     /// The text tower takes words of similar letters for similar ones, so that only what is nearly the same is looked up.
     #[test]
-    fn what_is_nobodys_exact_name_is_looked_up_by_its_embedding() -> Result<()> {
+    fn what_is_not_exactly_a_name_is_looked_up_by_its_embedding() -> Result<()> {
         let bank = Bank::embedded()?;
         let clip = Clip::embedded(&Device::Cpu)?;
         let car = bank.named("car").expect("a car");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use frozen::{Filter, Layer, Resample, add_to};
 use phantasia_core::random::{self, Purpose};
@@ -215,6 +215,10 @@ impl Term for RetrievalTerm {
     fn evaluate(&mut self, image: &Tensor, at: StepContext) -> Result<TermOutput> {
         self.prepare(image)?;
         let present = self.present(at);
+        if present.iter().all(|own| own.things == 0.0) {
+            // nothing counts at this step
+            return Ok(TermOutput::new(0.0, image.zeros_like()?));
+        }
         let [width, height] = self.targets.size;
         let resample =
             Resample::new(height, width, Filter::Bilinear, true)?.wrapping(self.seamless.axes());
@@ -232,10 +236,7 @@ impl Term for RetrievalTerm {
             loss += scale * sum.to_scalar::<f64>()?;
             add_to(&mut grad, (pull * (2.0 * scale))?)?;
         }
-        let grad = match grad {
-            None => image.zeros_like()?,
-            Some(grad) => back(&grad)?,
-        };
-        Ok(TermOutput::new(loss, grad))
+        let grad = grad.context("no drawing counts")?;
+        Ok(TermOutput::new(loss, back(&grad)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The retrieval prior as a term: its gradient, what the seed decides, edits, regions, and when it is on.
 
 use candle_core::{Device, Tensor};
-use phantasia_core::{Fade, NamedRegion, PromptSchedule, Region, StepContext};
+use phantasia_core::{Fade, NamedRegion, Prompt, PromptSchedule, Region, StepContext};
 
 use super::*;
 use crate::context::Guides;
