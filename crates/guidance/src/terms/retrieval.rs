@@ -42,7 +42,7 @@ config! {
         pub ground: Schedule = 0.5.into(),
         /// The shorter side in pixels at which the picture is compared with the drawings. What is finer is left to CLIP.
         #[schemars(range(min = 8, max = 64))]
-        pub resolution: usize = 48,
+        pub resolution: usize = 64,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::term::{Term, TermOutput};
 /// What the mean squared distance is multiplied by: at the start, in the middle of a drawing, the gradient is then about as large as that of the
 /// embedded CLIP.
 const STRENGTH: f64 = 20.0;
+/// How much more several drawings in one picture count than one alone: CLIP compares all that it sees with the whole prompt, and blends them.
+const SEVERAL: f64 = 1.6;
 
 /// Drawings that come and go together.
 pub struct Scene {
@@ -42,6 +44,8 @@ struct Target {
     ground: Tensor,
     /// Whether the prompt asks for the ground.
     is_ground_asked: bool,
+    /// How much it counts relative to that of a single thing.
+    emphasis: f64,
 }
 
 /// A target that counts at a step.
@@ -152,6 +156,11 @@ impl RetrievalTerm {
             things: map(things)?,
             ground: map(ground)?,
             is_ground_asked: layout.has_ground,
+            emphasis: if request.things.len() > 1 {
+                SEVERAL
+            } else {
+                1.0
+            },
         })
     }
 
@@ -171,7 +180,7 @@ impl RetrievalTerm {
                 let last = at.steps.saturating_sub(1) as f64;
                 let t = ((at.step as f64 - start) / (last - start).max(1.0)).clamp(0.0, 1.0);
                 let opacity = weight * share;
-                let things = opacity * self.weight.at(t);
+                let things = opacity * target.emphasis * self.weight.at(t);
                 let ground = if target.is_ground_asked {
                     things
                 } else {
