@@ -4,10 +4,13 @@ mod hugging_face;
 mod open_clip;
 mod preprocessor;
 mod section;
+mod timm;
 
 use frozen::Activation;
 
 use crate::preprocess::{CropRounding, Preprocess};
+
+pub use timm::{TimmConfig, TimmHead};
 
 /// The mean of CLIP's training images by channel, which its input is normalised with.
 pub const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
@@ -65,6 +68,8 @@ pub enum VisionKind {
         /// Heads of the attention pooling.
         heads: usize,
     },
+    /// A network from timm.
+    Timm(TimmConfig),
 }
 
 /// The shape of a vision transformer.
@@ -246,6 +251,12 @@ impl ClipConfig {
                     ));
                 }
             }
+            // its sizes are those of its tensors
+            VisionKind::Timm(_) => {
+                if size == 0 {
+                    return Err("has an image size of 0".to_owned());
+                }
+            }
             VisionKind::ResNet { width, heads, .. } => {
                 if size == 0 || !size.is_multiple_of(32) {
                     return Err(format!(
@@ -282,31 +293,11 @@ impl ClipConfig {
         Ok(self)
     }
 
-    /// Changes the nonlinearity of the towers' transformers, but not that of a ResNet image tower.
+    /// Changes the nonlinearity of the towers' transformers, but not that of a ResNet image tower or one from timm.
     pub(super) fn use_activation(&mut self, activation: Activation) {
         self.text.stack.activation = activation;
         if let VisionKind::Transformer(vit) = &mut self.vision.kind {
             vit.stack.activation = activation;
         }
-    }
-
-    /// About how many bytes one image takes in the image tower while its gradient is computed: an upper estimate, to size
-    /// micro-batches with.
-    pub fn activation_bytes(&self) -> usize {
-        let size = self.vision.image_size;
-        let floats = match &self.vision.kind {
-            VisionKind::Transformer(VitConfig { patch, stack, .. }) => {
-                let tokens = (size / patch).pow(2) + 1;
-                let scores = stack.heads * tokens * tokens;
-                let block = tokens * (8 * stack.width + 3 * stack.hidden) + scores;
-                stack.layers * block + 6 * size * size
-            }
-            VisionKind::ResNet { layers, width, .. } => {
-                let pixels = (size / 4).pow(2);
-                let blocks = layers.iter().sum::<usize>();
-                8 * width * pixels * 4 + 14 * width * pixels * blocks
-            }
-        };
-        4 * floats
     }
 }

@@ -7,7 +7,7 @@ use weights::checkpoint::Checkpoint;
 use weights::models::{Cache, Model, ModelKind, all, file_in, only_weights};
 
 use crate::activation::ClipActivation;
-use crate::config::{ClipConfig, Layout};
+use crate::config::{ClipConfig, Layout, VisionKind};
 use crate::error::ClipError;
 use crate::preprocess::ResizeMode;
 use crate::{derive, unsupported};
@@ -255,8 +255,8 @@ impl ClipFiles {
     /// # Errors
     /// If the files are of another kind of model, or ask for something that is not supported.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
-        let other = || {
-            let kind = unsupported::of_weights(checkpoint);
+        let other = |timm: bool| {
+            let kind = unsupported::of_weights(checkpoint, timm);
             kind.map_or(Ok(()), |kind| {
                 Err(ClipError::Unsupported(
                     self.weights.display().to_string(),
@@ -266,7 +266,7 @@ impl ClipFiles {
         };
         let mut config = match &self.config {
             None => {
-                other()?;
+                other(false)?;
                 derive::config(checkpoint).map_err(|what| ClipError::config(&self.weights, what))?
             }
             Some((file, layout)) => {
@@ -276,7 +276,7 @@ impl ClipFiles {
                 };
                 let config = config.map_err(|what| file.error(what))?;
                 // the weights may show what the configuration does not
-                other()?;
+                other(matches!(config.vision.kind, VisionKind::Timm(_)))?;
                 config
             }
         };

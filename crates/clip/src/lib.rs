@@ -30,6 +30,7 @@ mod options;
 pub mod preprocess;
 mod resnet;
 mod text;
+mod timm;
 mod token_rules;
 mod tokenizer;
 mod tower;

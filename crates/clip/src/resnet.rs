@@ -57,7 +57,9 @@ pub fn modified_resnet(
     chain.push(Box::new(AttentionPool::read(
         weights, grid, inputs, heads, projection,
     )?));
-    Ok(Trunk::new(chain, LayerKind::Stage, ends))
+    let pixels = (size / 4).pow(2);
+    let floats = width * pixels * (32 + 14 * layers.iter().sum::<usize>());
+    Ok(Trunk::new(chain, LayerKind::Stage, ends, floats))
 }
 
 /// A convolution without bias and the batch norm behind it, as one.

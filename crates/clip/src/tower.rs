@@ -11,7 +11,7 @@ use crate::error::ClipError;
 use crate::preprocess::{Preprocess, stack};
 use crate::trunk::{LayerKind, Tap};
 use crate::vector::unit;
-use crate::{resnet, vision};
+use crate::{resnet, timm, vision};
 
 /// Pictures that are embedded at once take about this many bytes, most of which are freed after every layer.
 const BATCH_BYTES: usize = 2 << 30;
@@ -52,7 +52,9 @@ impl Tower {
                 width,
                 heads,
             } => resnet::modified_resnet(weights, size, layers, *width, *heads, config.projection)?,
+            VisionKind::Timm(timm) => timm::tower(weights, timm, size, config.projection)?,
         };
+        let image_bytes = net.floats() * dtypes.compute.size_in_bytes();
         let net = Cast {
             net,
             dtype: dtypes.compute,
@@ -62,8 +64,7 @@ impl Tower {
             name: name.to_owned(),
             weight: 1.0,
             preprocess: config.preprocess,
-            // counted in f32
-            image_bytes: config.activation_bytes() * dtypes.compute.size_in_bytes() / 4,
+            image_bytes,
             normalize,
             net,
         })

@@ -31,16 +31,25 @@ pub struct Trunk {
     /// Where the class token is taken out before the last layer's last part, because no other token of it reaches the embedding: the index in
     /// the chain.
     narrows: Option<usize>,
+    /// About how many numbers one image takes while its gradient is computed: an upper estimate.
+    floats: usize,
 }
 
 impl Trunk {
-    /// A chain whose numbered layers end after so many of its layers each.
-    pub fn new(layers: Vec<Box<dyn Layer>>, kind: LayerKind, ends: Vec<usize>) -> Self {
+    /// A chain whose numbered layers end after so many of its layers each. `floats` is about how many numbers one image takes while its
+    /// gradient is computed, an upper estimate to size micro-batches with.
+    pub fn new(
+        layers: Vec<Box<dyn Layer>>,
+        kind: LayerKind,
+        ends: Vec<usize>,
+        floats: usize,
+    ) -> Self {
         Self {
             chain: Chain::new(layers),
             kind,
             ends,
             narrows: None,
+            floats,
         }
     }
 
@@ -51,6 +60,11 @@ impl Trunk {
             narrows: Some(index),
             ..self
         }
+    }
+
+    /// About how many numbers one image takes while its gradient is computed.
+    pub fn floats(&self) -> usize {
+        self.floats
     }
 
     /// How many numbered layers it has.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use weights::checkpoint::Checkpoint;
 
 /// The supported models, as a clause.
-pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN)";
+pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and some of timm's image towers beside their open_clip_config.json";
 
 /// The supported values of `model_type`.
 pub(crate) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
@@ -61,7 +61,8 @@ pub(super) fn hugging_face(
 }
 
 /// The model that the weights belong to, if it is not a supported CLIP.
-pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
+/// `timm`: whether the configuration names an image tower of timm's.
+pub(super) fn of_weights(checkpoint: &Checkpoint, timm: bool) -> Option<String> {
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| checkpoint.keys().any(|key| key.starts_with(prefix));
     let bias = if has("logit_bias") {
@@ -74,7 +75,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint) -> Option<String> {
         "a CoCa (`text_decoder.`)"
     } else if any("visual.attn_pool.") {
         "a CoCa (`visual.attn_pool.`)"
-    } else if any("visual.trunk.") {
+    } else if any("visual.trunk.") && !timm {
         let pool = has("visual.trunk.attn_pool.latent");
         let what = match (pool, bias.is_empty()) {
             (_, false) => "a SigLIP",

@@ -63,15 +63,36 @@ pub fn vision_transformer(
     layers.push(Box::new(transformer::projection(
         weights, layout, name, d, projection,
     )?));
-    let trunk = Trunk::new(layers, LayerKind::Block, ends);
+    let floats = transformer_floats(
+        size,
+        grid * grid + 1,
+        d,
+        stack.hidden,
+        stack.heads,
+        stack.layers,
+    );
+    let trunk = Trunk::new(layers, LayerKind::Block, ends, floats);
     Ok(match narrows {
         Some(index) => trunk.narrowing(index),
         None => trunk,
     })
 }
 
+/// About how many numbers one image of `size` pixels takes in a vision transformer while its gradient is computed.
+pub fn transformer_floats(
+    size: usize,
+    tokens: usize,
+    width: usize,
+    hidden: usize,
+    heads: usize,
+    layers: usize,
+) -> usize {
+    let block = tokens * (8 * width + 3 * hidden) + heads * tokens * tokens;
+    layers * block + 6 * size * size
+}
+
 /// Flattens patches `[batch, width, rows, columns]`, prepends the class token and adds the position embeddings: `[batch, 1 + rows * columns, width]`.
-struct Tokens {
+pub struct Tokens {
     /// The class token with its position, `[1, 1, width]`.
     class: Tensor,
     /// The positions of the patches, `[1, rows * columns, width]`.
@@ -79,7 +100,8 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn new(class: &Tensor, positions: &Tensor) -> CandleResult<Self> {
+    /// The class token `[width]`, and the positions `[1 + rows * columns, width]` of all tokens.
+    pub fn new(class: &Tensor, positions: &Tensor) -> CandleResult<Self> {
         let count = positions.dim(0)?;
         let first = positions.narrow(0, 0, 1)?;
         Ok(Self {

@@ -209,6 +209,24 @@ impl Checkpoint {
             .map(|entry| entry.shape.as_slice())
     }
 
+    /// The sizes of a tensor that has so many of them, none of which is 0: for networks whose shape is that of their tensors.
+    ///
+    /// # Errors
+    /// If it is missing, has another number of dimensions, or is empty.
+    pub fn dims<const N: usize>(&self, key: &str) -> Result<[usize; N], CheckpointError> {
+        let Some(entry) = self.entries.get(&self.full(key)) else {
+            return Err(self.absent(self.full(key)));
+        };
+        let dims =
+            (entry.shape.as_slice().try_into().ok()).filter(|dims: &[usize; N]| !dims.contains(&0));
+        dims.ok_or_else(|| CheckpointError::Rank {
+            origin: self.origin.clone(),
+            key: self.full(key),
+            found: entry.shape.clone(),
+            rank: N,
+        })
+    }
+
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -224,18 +242,7 @@ impl Checkpoint {
         let key = self.full(key);
         let origin = self.origin.clone();
         let Some(entry) = self.entries.get(&key) else {
-            return Err(match self.unreadable.get(&key) {
-                Some(unreadable) => CheckpointError::Unreadable {
-                    origin,
-                    key,
-                    what: unreadable.what.clone(),
-                },
-                None => CheckpointError::Missing {
-                    origin,
-                    nearest: self.nearest(&key),
-                    key,
-                },
-            });
+            return Err(self.absent(key));
         };
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(key.clone());
@@ -269,6 +276,23 @@ impl Checkpoint {
         let bytes = bytes.map_err(|source| CheckpointError::Read(part.origin.clone(), source))?;
         let strides = entry.strides.as_deref();
         Ok(values::tensor(&bytes, &entry.dtype, shape, strides)?)
+    }
+
+    /// The error for a full name that is not a tensor's.
+    fn absent(&self, key: String) -> CheckpointError {
+        let origin = self.origin.clone();
+        match self.unreadable.get(&key) {
+            Some(unreadable) => CheckpointError::Unreadable {
+                origin,
+                key,
+                what: unreadable.what.clone(),
+            },
+            None => CheckpointError::Missing {
+                origin,
+                nearest: self.nearest(&key),
+                key,
+            },
+        }
     }
 
     fn nearest(&self, key: &str) -> String {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::section::{Section, channels, square};
 use super::{
     ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextCleaning, TextConfig, TextPool,
-    TextProjection, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+    TextProjection, TimmConfig, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::preprocess::{Interpolation, ResizeMode};
 use crate::unsupported;
 
 /// Keys that add tensors to a tower's blocks. No published weights use them.
-const CUSTOM_BLOCKS: [&str; 6] = [
+pub(super) const CUSTOM_BLOCKS: [&str; 6] = [
     "qk_norm",
     "scaled_cosine_attn",
     "scale_heads",
@@ -105,19 +105,8 @@ fn refuse_other_kinds(
     text: &mut Section,
 ) -> Result<(), ConfigError> {
     let of = |what: String| Err(format!("describes {what}; {}", unsupported::SUPPORTED));
-    let custom = if model.has("custom_text") {
-        ", with the text tower of a CustomTextCLIP (`custom_text`)"
-    } else {
-        ""
-    };
     if model.has("multimodal_cfg") {
         return of("a CoCa (`multimodal_cfg`)".to_owned());
-    }
-    if let Some(name) = name(vision, "timm_model_name")? {
-        let family = unsupported::timm_family(&name);
-        return of(format!(
-            "{family}: its image tower is timm's `{name}` (`timm_model_name`){custom}"
-        ));
     }
     if let Some(name) = name(text, "hf_model_name")? {
         return of(format!(
@@ -140,6 +129,13 @@ fn name(section: &mut Section, key: &str) -> Result<Option<String>, ConfigError>
 }
 
 fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, ConfigError> {
+    if let Some(name) = name(&mut section, "timm_model_name")? {
+        // open_clip never uses QuickGELU in them
+        return Ok(VisionConfig {
+            image_size: square(&mut section, "image_size", 224)?,
+            kind: VisionKind::Timm(TimmConfig::read(name, section)?),
+        });
+    }
     let layers = section.take_or("layers", Layers::Blocks(12))?;
     let width: usize = section.take_or("width", 768)?;
     let head_width: usize = section.take_or("head_width", 64)?;

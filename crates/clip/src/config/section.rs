@@ -81,6 +81,11 @@ impl Section {
         self.entries.get(key).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether the key is present and null.
+    pub(super) fn is_null(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(Value::is_null)
+    }
+
     /// Takes keys that do not change the result here.
     pub(super) fn ignore(&mut self, keys: &[&str]) {
         for key in keys {

@@ -40,6 +40,11 @@ impl<'a> Branch<'a> {
         Ok(tensor.to_device(self.device)?)
     }
 
+    /// The sizes of the tensor of that full name, if it has so many of them.
+    pub fn dims<const N: usize>(&self, key: &str) -> Result<[usize; N], CheckpointError> {
+        self.checkpoint.dims(key)
+    }
+
     /// Whether there is a tensor of that name.
     pub fn has(&self, key: &str) -> bool {
         self.checkpoint.has(key)

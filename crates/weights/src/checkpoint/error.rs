@@ -41,6 +41,18 @@ pub enum CheckpointError {
         /// The required shape.
         expected: Vec<usize>,
     },
+    /// A tensor whose sizes are those of a part of the network has another number of them, or is empty.
+    #[error("`{key}` in {origin} has shape {found:?}, and {rank} sizes above 0 are needed")]
+    Rank {
+        /// The file.
+        origin: String,
+        /// The tensor's name.
+        key: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// How many sizes it should have.
+        rank: usize,
+    },
     /// A tensor has an unsupported type.
     #[error(
         "`{key}` in {origin} has type {dtype}; supported are f32, f64, f16, bf16, signed integers, u8 and booleans"

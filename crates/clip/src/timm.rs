@@ -1,0 +1,62 @@
+//! Image towers from timm, as open_clip wraps them: `visual.trunk.` is the network, `visual.head.` the projection, if it has one of its own.
+
+pub mod models;
+mod vit;
+
+use frozen::{Activation, Layer};
+use weights::checkpoint::{Branch, CheckpointError};
+
+use crate::config::{TimmConfig, TimmHead};
+use crate::transformer::linear;
+use crate::trunk::Trunk;
+use models::Family;
+
+/// Reads a tower: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
+pub fn tower(
+    weights: Branch<'_>,
+    config: &TimmConfig,
+    size: usize,
+    projection: usize,
+) -> Result<Trunk, CheckpointError> {
+    match &config.family {
+        Family::Vit(traits) => vit::read(weights, config, traits, size, projection),
+    }
+}
+
+/// The layers that take a tower's features `[batch, features]` to embeddings `[batch, projection]`. `classifier` is the name of the tower's own
+/// last layer.
+fn head(
+    weights: Branch<'_>,
+    config: &TimmConfig,
+    classifier: &str,
+    features: usize,
+    projection: usize,
+) -> Result<Vec<Box<dyn Layer>>, CheckpointError> {
+    let name = |part: &str| format!("visual.head.{part}");
+    Ok(match config.head {
+        TimmHead::None => vec![],
+        TimmHead::Classifier => {
+            let layer = linear(weights, classifier, features, projection, true)?;
+            vec![Box::new(layer)]
+        }
+        TimmHead::Linear { bias } => {
+            let layer = linear(weights, &name("proj"), features, projection, bias)?;
+            vec![Box::new(layer)]
+        }
+        TimmHead::Mlp { bias } => {
+            let hidden = 2 * projection;
+            vec![
+                Box::new(linear(weights, &name("mlp.fc1"), features, hidden, true)?),
+                Box::new(Activation::Gelu),
+                Box::new(linear(weights, &name("mlp.fc2"), hidden, projection, bias)?),
+            ]
+        }
+    })
+}
+
+/// How many tensors there are whose names differ in a number that counts from 0.
+fn count(weights: Branch<'_>, name: impl Fn(usize) -> String) -> usize {
+    (0..1000)
+        .take_while(|index| weights.has(&name(*index)))
+        .count()
+}

@@ -1,0 +1,44 @@
+//! The image towers that are known by their names in timm.
+//!
+//! A configuration of open_clip's names the tower alone. What cannot be seen in the weights stands here, under that name: the kind of network,
+//! its nonlinearity, its heads. Widths, depths and hidden sizes are those of the tensors.
+
+pub mod vit;
+
+use vit::VitTraits;
+
+/// A kind of network, with what its weights do not show.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Family {
+    /// A vision transformer.
+    Vit(VitTraits),
+}
+
+/// The pooling of a tower's features: open_clip's `timm_pool`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The class token.
+    Token,
+}
+
+impl Family {
+    /// The values of `timm_pool` that a tower of this family supports.
+    pub fn pools(&self) -> &'static [(&'static str, Pool)] {
+        match self {
+            Self::Vit(vit) => vit.pools(),
+        }
+    }
+}
+
+/// The tower of that name in timm.
+pub fn find(name: &str) -> Option<Family> {
+    let vit = vit::MODELS.iter();
+    vit.map(|(known, traits)| (*known, Family::Vit(*traits)))
+        .find(|(known, _)| *known == name)
+        .map(|(_, family)| family)
+}
+
+/// The names of all known towers.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    vit::MODELS.iter().map(|(name, _)| *name)
+}
