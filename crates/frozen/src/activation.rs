@@ -44,7 +44,7 @@ pub(crate) fn swish<T: Real>(x: T, a: T) -> (T, T) {
 }
 
 /// The curve of each activation, under its name.
-mod curves {
+pub(crate) mod curves {
     use super::*;
 
     #[derive(Clone, Copy)]
@@ -109,37 +109,38 @@ mod curves {
     }
 }
 
+/// Calls a function generic over curves with that of an activation in front of its arguments.
+macro_rules! of_curve {
+    ($activation:expr, $f:ident($($arg:expr),*)) => {{
+        use $crate::activation::{Activation, curves};
+        match $activation {
+            Activation::Gelu => $f(curves::Gelu, $($arg),*),
+            Activation::GeluTanh => $f(curves::GeluTanh, $($arg),*),
+            Activation::QuickGelu => $f(curves::QuickGelu, $($arg),*),
+            Activation::Silu => $f(curves::Silu, $($arg),*),
+            Activation::Relu => $f(curves::Relu, $($arg),*),
+        }
+    }};
+}
+pub(crate) use of_curve;
+
 impl Activation {
     fn value<T: Real>(self, x: &Tensor) -> Result<Tensor> {
         let shape = x.shape().clone();
         let x = x.contiguous()?;
         let x = Slice::<T>::new(&x)?;
-        let y = match self {
-            Self::Gelu => curve(curves::Gelu, &x),
-            Self::GeluTanh => curve(curves::GeluTanh, &x),
-            Self::QuickGelu => curve(curves::QuickGelu, &x),
-            Self::Silu => curve(curves::Silu, &x),
-            Self::Relu => curve(curves::Relu, &x),
-        };
-        host::tensor(y, shape)
+        host::tensor(of_curve!(self, curve(&x)), shape)
     }
 
     fn pull<T: Real>(self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let shape = x.shape().clone();
         let grad = grad.contiguous()?;
         let (x, g) = (Slice::<T>::new(x)?, Slice::<T>::new(&grad)?);
-        let y = match self {
-            Self::Gelu => slope(curves::Gelu, &x, &g),
-            Self::GeluTanh => slope(curves::GeluTanh, &x, &g),
-            Self::QuickGelu => slope(curves::QuickGelu, &x, &g),
-            Self::Silu => slope(curves::Silu, &x, &g),
-            Self::Relu => slope(curves::Relu, &x, &g),
-        };
-        host::tensor(y, shape)
+        host::tensor(of_curve!(self, slope(&x, &g)), shape)
     }
 
     /// The value, and with `slope` the derivative, of candle's operations.
-    fn composed(self, x: &Tensor, slope: bool) -> Result<Tensor> {
+    pub(crate) fn composed(self, x: &Tensor, slope: bool) -> Result<Tensor> {
         let sigmoid = |x: &Tensor| (x.neg()?.exp()? + 1.0)?.recip();
         match self {
             Self::Gelu => {

@@ -1,12 +1,10 @@
-//! Scaled dot-product attention (Vaswani et al. 2017), alone and with its projections.
+//! Scaled dot-product attention (Vaswani et al. 2017).
 
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::gemm::{Mat, MatMut, Threads, blocks, gemm, zeros};
-use crate::host::{self, Kernel, Slice, fused};
-use crate::layer::{Layer, Pullback};
-use crate::linear::Linear;
+use crate::host::{self, Slice, fused};
 use crate::real::{Real, max, simd, sum, sum2};
 
 /// Takes the gradient of an attention's output to those of q, k and v.
@@ -61,144 +59,6 @@ fn check_heads(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<()> {
     }
     host::check_kind("attention", k, q)?;
     host::check_kind("attention", v, q)
-}
-
-/// Self-attention with its projections: [b, n, d] to [b, n, d].
-#[derive(Clone, Debug)]
-pub struct SelfAttention {
-    qkv: Linear,
-    out: Linear,
-    heads: usize,
-    causal: bool,
-}
-
-impl SelfAttention {
-    /// `q`, `k` and `v` take d to heads x dh, and `out` takes heads x dh back; they are fused to one product.
-    ///
-    /// # Errors
-    /// Where the projections do not fit together.
-    pub fn new(
-        q: Linear,
-        k: Linear,
-        v: Linear,
-        out: Linear,
-        heads: usize,
-        causal: bool,
-    ) -> Result<Self> {
-        let parts = [&q, &k, &v];
-        let weight = Tensor::cat(&parts.map(Linear::weight), 0)?;
-        let bias = if parts.iter().any(|part| part.bias().is_some()) {
-            let bias = |part: &Linear| match part.bias() {
-                Some(bias) => Ok(bias.clone()),
-                None => Tensor::zeros(part.output_size(), weight.dtype(), weight.device()),
-            };
-            Some(Tensor::cat(&[bias(&q)?, bias(&k)?, bias(&v)?], 0)?)
-        } else {
-            None
-        };
-        if k.output_size() != q.output_size() || v.output_size() != q.output_size() {
-            bail!(
-                "SelfAttention: q, k and v must have one output size, found {}, {}, {}",
-                q.output_size(),
-                k.output_size(),
-                v.output_size()
-            );
-        }
-        Self::fused(weight, bias, out, heads, causal)
-    }
-
-    /// `qkv_weight` is [3 heads dh, d]: the rows of q, then of k, then of v. `qkv_bias` is [3 heads dh].
-    ///
-    /// # Errors
-    /// Where the projections do not fit together.
-    pub fn fused(
-        qkv_weight: Tensor,
-        qkv_bias: Option<Tensor>,
-        out: Linear,
-        heads: usize,
-        causal: bool,
-    ) -> Result<Self> {
-        let qkv = Linear::new(qkv_weight, qkv_bias)?;
-        let (rows, inner) = (qkv.output_size(), out.input_size());
-        if rows != 3 * inner || inner == 0 {
-            bail!(
-                "SelfAttention: the q, k, v projection has {rows} rows, the output's input is {inner}"
-            );
-        }
-        if heads == 0 || inner % heads != 0 {
-            bail!("SelfAttention: {inner} channels do not divide into {heads} heads");
-        }
-        host::check_kind("SelfAttention", out.weight(), qkv.weight())?;
-        Ok(Self {
-            qkv,
-            out,
-            heads,
-            causal,
-        })
-    }
-
-    /// q, k and v of [b, n, 3 heads dh] as [b, heads, n, dh] windows on it.
-    fn parts(&self, qkv: &Tensor) -> Result<[Tensor; 3]> {
-        let (b, n, _) = qkv.dims3()?;
-        let all = qkv.reshape((b, n, 3, self.heads, ()))?;
-        let part = |i| all.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2);
-        Ok([part(0)?, part(1)?, part(2)?])
-    }
-
-    fn check(&self, x: &Tensor) -> Result<()> {
-        if x.rank() != 3 || x.dims()[1] == 0 {
-            bail!(
-                "SelfAttention: expected [batch, n, {}], found {:?}",
-                self.qkv.input_size(),
-                x.shape()
-            );
-        }
-        Ok(())
-    }
-
-    /// Attention over the projected input: [b, n, 3 heads dh] to [b, n, heads dh].
-    fn attend(&self, qkv: &Tensor) -> Result<Tensor> {
-        let [q, k, v] = self.parts(qkv)?;
-        let y = fused!(
-            qkv,
-            attend(&q, &k, &v, self.causal),
-            composed(&q, &k, &v, self.causal)
-        )?;
-        y.transpose(1, 2)?.flatten_from(2)
-    }
-
-    fn pull(&self, qkv: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let (b, n, inner) = grad.dims3()?;
-        let grad = grad
-            .reshape((b, n, self.heads, inner / self.heads))?
-            .transpose(1, 2)?;
-        let [q, k, v] = self.parts(qkv)?;
-        match Kernel::of(qkv) {
-            Kernel::F32 => pull_fused::<f32>(&q, &k, &v, &grad, self.causal),
-            Kernel::F64 => pull_fused::<f64>(&q, &k, &v, &grad, self.causal),
-            Kernel::Composed => {
-                let (q, k, v) = pull_composed(&q, &k, &v, &grad, self.causal)?;
-                let flat = |x: Tensor| x.transpose(1, 2)?.flatten_from(2);
-                Tensor::cat(&[flat(q)?, flat(k)?, flat(v)?], D::Minus1)
-            }
-        }
-    }
-}
-
-impl Layer for SelfAttention {
-    fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        self.check(x)?;
-        self.out.eval(&self.attend(&self.qkv.eval(x)?)?)
-    }
-
-    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        self.check(x)?;
-        let (qkv, to_x) = self.qkv.vjp(x)?;
-        let (y, to_heads) = self.out.vjp(&self.attend(&qkv)?)?;
-        let layer = self.clone();
-        let pullback = move |grad: &Tensor| to_x(&layer.pull(&qkv, &to_heads(grad)?)?);
-        Ok((y, Box::new(pullback)))
-    }
 }
 
 /// A [batch, heads, rows, cols] tensor as matrices, in whatever layout it has.
@@ -312,7 +172,7 @@ fn weights<T: Real>(
 }
 
 /// The value, as a [b, heads, n, dv] window on a contiguous [b, n, heads, dv].
-fn attend<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
+pub(crate) fn attend<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
     let (qh, kh, vh) = (
         Heads::<T>::new(q)?,
         Heads::<T>::new(k)?,
@@ -398,7 +258,7 @@ fn pull<T: Real>(
 }
 
 /// The three gradients side by side, [b, n, 3 heads dh].
-fn pull_fused<T: Real>(
+pub(crate) fn pull_fused<T: Real>(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -451,12 +311,12 @@ fn weights_composed(q: &Tensor, k: &Tensor, causal: bool) -> Result<Tensor> {
 }
 
 /// The value of candle's operations, in the layout of the fused kernel's.
-fn composed(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
+pub(crate) fn composed(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
     let y = weights_composed(q, k, causal)?.matmul(&v.contiguous()?)?;
     y.transpose(1, 2)?.contiguous()?.transpose(1, 2)
 }
 
-fn pull_composed(
+pub(crate) fn pull_composed(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,

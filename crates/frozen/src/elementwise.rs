@@ -72,3 +72,31 @@ pub(crate) fn add<T: Real>(x: &[T], y: &[T]) -> Vec<T> {
         }
     })
 }
+
+/// A curve's value at the first half of each row of 2 `h` elements, times the second half.
+pub(crate) fn gate<C: Curve, T: Real>(_: C, x: &[T], h: usize) -> Vec<T> {
+    build(x.len() / 2, h, |i, out| {
+        let (gate, value) = x[2 * i * h..][..2 * h].split_at(h);
+        values::<C, T>(gate, out);
+        for (out, &value) in out.iter_mut().zip(value) {
+            *out *= value;
+        }
+    })
+}
+
+/// The gradient of [`gate`], given that of its values.
+pub(crate) fn gate_slope<C: Curve, T: Real>(_: C, x: &[T], g: &[T], h: usize) -> Vec<T> {
+    build(x.len(), 2 * h, |i, out| {
+        let (gate, value) = x[2 * i * h..][..2 * h].split_at(h);
+        let (to_gate, to_value) = out.split_at_mut(h);
+        let g = &g[i * h..][..h];
+        slopes::<C, T>(gate, g, to_gate);
+        for (out, &value) in to_gate.iter_mut().zip(value) {
+            *out *= value;
+        }
+        values::<C, T>(gate, to_value);
+        for (out, &g) in to_value.iter_mut().zip(g) {
+            *out *= g;
+        }
+    })
+}

@@ -14,9 +14,11 @@ mod attention;
 mod conv;
 mod elementwise;
 mod embedding;
+mod gate;
 mod gemm;
 mod host;
 pub mod kernel;
+mod latent_pool;
 pub mod layer;
 mod linear;
 mod norm;
@@ -24,12 +26,16 @@ mod pad;
 mod pool;
 mod real;
 pub mod resample;
+mod rope;
+mod self_attention;
 mod warp;
 
 pub use activation::Activation;
-pub use attention::{AttentionPullback, SelfAttention, scaled_dot_product};
+pub use attention::{AttentionPullback, scaled_dot_product};
 pub use conv::{Conv2d, Conv2dOptions};
 pub use embedding::Embedding;
+pub use gate::Gate;
+pub use latent_pool::LatentPool;
 pub use layer::{
     Chain, Layer, Parallel, Pullback, Residual, TapsPullback, add_to, attach, only_tap, vjp_taps,
 };
@@ -38,4 +44,6 @@ pub use norm::{GroupNorm, LayerNorm};
 pub use pad::Pad;
 pub use pool::{AvgPool2d, UpsampleNearest};
 pub use resample::{Border, Crop, Crops, Filter, Resample, resize_to_fill};
+pub use rope::Rope;
+pub use self_attention::SelfAttention;
 pub use warp::Warp;

@@ -187,6 +187,11 @@ fn warp(border: Border) -> Result<Warp> {
     Warp::new(vec![turn, far], border)
 }
 
+fn rope(tokens: usize, pairs: usize, like: &Tensor) -> Result<Rope> {
+    let angles: Vec<f64> = (0..tokens * pairs).map(|i| i as f64 * 0.7).collect();
+    Rope::new(&angles, pairs, like)
+}
+
 layers! {
     linear: [2, 3, 5], |t| Linear::new(t(&[7, 5]), Some(t(&[7])))?;
     linear_plain: [5], |t| Linear::new(t(&[3, 5]), None)?;
@@ -221,6 +226,15 @@ layers! {
         let part = |bias: bool| Linear::new(t(&[8, 5]), bias.then(|| t(&[8])));
         SelfAttention::new(part(true)?, part(false)?, part(true)?, Linear::new(t(&[5, 8]), Some(t(&[5])))?, 2, false)?
     };
+    self_attention_rope: [2, 4, 6], |t| SelfAttention::fused(t(&[24, 6]), Some(t(&[24])), Linear::new(t(&[6, 8]), None)?, 2, false)?
+        .rotating(rope(4, 2, &t(&[1]))?);
+    self_attention_norm: [2, 4, 6], |t| SelfAttention::fused(t(&[24, 6]), None, Linear::new(t(&[6, 8]), None)?, 2, true)?
+        .rotating(rope(4, 2, &t(&[1]))?)
+        .normalizing(LayerNorm::new(t(&[8]), Some(t(&[8])), 1e-3)?);
+    latent_pool: [2, 5, 6], |t| LatentPool::new(&t(&[4]), &t(&[4, 6]), &t(&[8, 6]), Some(&t(&[8])), 2)?;
+    latent_pool_plain: [1, 3, 4], |t| LatentPool::new(&t(&[4]), &t(&[4, 4]), &t(&[4, 4]), None, 4)?;
+    gate_silu: [2, 3, 10], |t| Gate(Activation::Silu);
+    gate_gelu: [3, 2], |t| Gate(Activation::Gelu);
     gelu: [3, 7], |t| Activation::Gelu;
     gelu_tanh: [3, 7], |t| Activation::GeluTanh;
     quick_gelu: [3, 7], |t| Activation::QuickGelu;

@@ -1,4 +1,5 @@
-//! Values and input gradients as PyTorch computes them: fixtures/parity.safetensors, made by fixtures/make.py.
+//! Values and input gradients as PyTorch computes them: fixtures/parity.safetensors, made by fixtures/make.py, and fixtures/vit.safetensors, made
+//! by fixtures/make_vit.py.
 
 mod common;
 
@@ -10,11 +11,10 @@ use common::frozen::*;
 use common::{distance, gradient, numbers};
 
 static FIXTURE: LazyLock<HashMap<String, Tensor>> = LazyLock::new(|| {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/parity.safetensors"
-    );
-    candle_core::safetensors::load(path, &Device::Cpu).expect("the fixture")
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let files = ["parity", "vit"].map(|name| format!("{folder}/{name}.safetensors"));
+    let load = |file| candle_core::safetensors::load(file, &Device::Cpu).expect("a fixture");
+    files.into_iter().flat_map(load).collect()
 });
 
 /// The tensors of one case.
@@ -77,6 +77,25 @@ fn attend(case: &Case, causal: bool) -> Result<SelfAttention> {
     SelfAttention::new(part(0)?, part(1)?, part(2)?, out, 3, causal)
 }
 
+fn turning(case: &Case) -> Result<SelfAttention> {
+    let angles = numbers(&case.get("angles"));
+    let weight = case.get("qkv_weight");
+    let rope = Rope::new(&angles, 2, &weight)?;
+    let out = Linear::new(case.get("out_weight"), case.find("out_bias"))?;
+    let layer = SelfAttention::fused(weight, case.find("qkv_bias"), out, 3, false)?.rotating(rope);
+    match case.find("norm_weight") {
+        Some(weight) => {
+            Ok(layer.normalizing(LayerNorm::new(weight, case.find("norm_bias"), 1e-6)?))
+        }
+        None => Ok(layer),
+    }
+}
+
+fn pooling(case: &Case) -> Result<LatentPool> {
+    let [query, key, value] = ["query", "key", "value"].map(|part| case.get(part));
+    LatentPool::new(&query, &key, &value, case.find("bias").as_ref(), 3)
+}
+
 fn resample(h: usize, w: usize, filter: Filter, antialias: bool) -> Result<Resample> {
     Resample::new(h, w, filter, antialias)
 }
@@ -136,6 +155,11 @@ parity! {
     group_norm_flat: |case| GroupNorm::new(3, case.get("weight"), case.get("bias"), 1e-6)?;
     self_attention: |case| attend(&case, false)?;
     self_attention_causal: |case| attend(&case, true)?;
+    rope: |case| turning(&case)?;
+    rope_norm: |case| turning(&case)?;
+    latent_pool: |case| pooling(&case)?;
+    gate_silu: |case| Gate(Activation::Silu);
+    gate_gelu: |case| Gate(Activation::Gelu);
     gelu: |case| Activation::Gelu;
     gelu_tanh: |case| Activation::GeluTanh;
     quick_gelu: |case| Activation::QuickGelu;
