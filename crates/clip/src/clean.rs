@@ -38,6 +38,16 @@ pub(super) fn canonical(text: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// transformers' `SiglipTokenizer.canonicalize_text`: lower case without ASCII punctuation. Unlike [`canonical`], it does not repair the text, and
+/// an underscore separates nothing.
+pub(super) fn siglip(text: &str) -> String {
+    let words: String = (text.to_lowercase().chars())
+        .filter(|c| !c.is_ascii_punctuation())
+        .collect();
+    let words = words.split(is_space).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Whether Python's `str.split` treats a character as white space.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)

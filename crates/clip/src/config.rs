@@ -162,9 +162,24 @@ pub struct TokenRules {
     pub own_tokenizer: bool,
     /// Whether the separator token is replaced by 0.
     pub strip_separator: bool,
+    /// Whether texts are framed as in the training of SigLIP, whatever the tokenizer's files say: nothing before a text, its `eos_token` behind it,
+    /// padding after that. The files of a re-saved tokenizer may lack the end, add a beginning, or pad on the left.
+    pub only_end: bool,
 }
 
-/// How a text is cleaned before tokenization: open_clip's `clean`.
+impl TokenRules {
+    /// The rules of SigLIP and SigLIP 2, whose texts are cleaned so.
+    pub fn siglip(cleaning: TextCleaning) -> Self {
+        Self {
+            cleaning,
+            own_tokenizer: true,
+            strip_separator: false,
+            only_end: true,
+        }
+    }
+}
+
+/// How a text is cleaned before tokenization: open_clip's `clean`, or what a tokenizer of transformers does that its file does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextCleaning {
     /// The default of the tokenizer's class.
@@ -176,6 +191,10 @@ pub enum TextCleaning {
     Lower,
     /// [`TextCleaning::Lower`] without ASCII punctuation.
     Canonicalize,
+    /// transformers' `SiglipTokenizer`: lower case, no ASCII punctuation, single spaces.
+    Siglip,
+    /// transformers' `Siglip2Tokenizer`: lower case.
+    Siglip2,
 }
 
 /// The shape of a transformer's stack.

@@ -8,6 +8,8 @@ use crate::files::tokenizer_setting;
 /// The usual names of the padding token, for tokenizers whose files do not name it.
 const PADDINGS: [&str; 2] = ["[PAD]", "<pad>"];
 const SEPARATOR: &str = "[SEP]";
+/// The usual names of the token that ends texts.
+const ENDS: [&str; 2] = ["</s>", "<eos>"];
 
 /// A text tower's [`super::config::TokenRules`], with the ids of its tokenizer.
 #[derive(Default)]
@@ -16,6 +18,8 @@ pub(super) struct Rules {
     padding: Option<(usize, u32)>,
     /// The id that is replaced by 0.
     separator: Option<u32>,
+    /// The token that every text ends with, where nothing else may frame texts.
+    pub(super) only_end: Option<(String, u32)>,
 }
 
 impl Rules {
@@ -51,6 +55,7 @@ impl Rules {
         };
         if padding.is_some()
             && rules.own_tokenizer
+            && !rules.only_end
             && let Some(side) = setting("padding_side")?
             && side != "right"
         {
@@ -60,7 +65,18 @@ impl Rules {
         }
         let separator = (rules.strip_separator).then(|| token("sep_token", &[SEPARATOR]));
         let separator = separator.transpose()?;
-        Ok(Self { padding, separator })
+        let mut only_end = None;
+        if rules.only_end {
+            let named = setting("eos_token")?.into_iter();
+            let names = named.chain(ENDS.map(str::to_owned));
+            // a tokenizer without such a token frames texts as its file says
+            only_end = names.filter_map(|name| Some((id(&name)?, name))).next();
+        }
+        Ok(Self {
+            padding,
+            separator,
+            only_end: only_end.map(|(id, name)| (name, id)),
+        })
     }
 
     /// Applies the rules to a text's tokens.

@@ -243,7 +243,30 @@ impl Tokenizer {
         if text.tokens.own_tokenizer {
             tokenizer.cleaning = Cleaning::Whitespace;
         }
+        (tokenizer.follow_rules()).map_err(|error| failed(error.to_string()))?;
         Ok(tokenizer)
+    }
+
+    /// Changes the steps that its file describes where the rules of the model differ.
+    fn follow_rules(&mut self) -> tokenizers::Result<()> {
+        if self.clean == TextCleaning::Siglip2 {
+            // as transformers does it: after special tokens have been found, and each character by itself
+            let mut steps = vec![NormalizerWrapper::Lowercase(Lowercase)];
+            steps.extend(self.inner.get_normalizer().cloned());
+            self.inner.with_normalizer(Some(Sequence::new(steps)))?;
+        }
+        let frame = self.inner.post_process(Encoding::default(), None, true)?;
+        if let Some((name, id)) = &self.rules.only_end
+            && frame.get_ids() != [*id]
+        {
+            let template = TemplateProcessing::builder()
+                .try_single(format!("$A {name}"))?
+                .special_tokens(vec![(name.clone(), *id)])
+                .build()?;
+            self.inner.with_post_processor(Some(template));
+            self.vocabulary = Vocabulary::of(self.inner.get_model(), &[*id]);
+        }
+        Ok(())
     }
 
     /// The tokens of a text for `model`, padded if its text tower reads the padding.
@@ -272,7 +295,8 @@ impl Tokenizer {
     /// If the tokenizer's file contains rules that cannot be applied. No text causes an error.
     pub fn encode(&self, text: &str) -> Result<Tokens, String> {
         let cleaned = match (&self.cleaning, self.clean) {
-            (Cleaning::Own, _) => text.to_owned(),
+            (_, TextCleaning::Siglip) => clean::siglip(text),
+            (Cleaning::Own, _) | (_, TextCleaning::Siglip2) => text.to_owned(),
             (_, TextCleaning::Canonicalize) => clean::canonical(text),
             (_, TextCleaning::Lower) | (Cleaning::OpenClip { .. }, TextCleaning::Tokenizer) => {
                 clean::lower(text)

@@ -283,7 +283,7 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
             TextCleaning::Tokenizer
         },
         own_tokenizer: own,
-        strip_separator: false,
+        ..TokenRules::default()
     };
     let Some(mut section) = text.section("tokenizer_kwargs")? else {
         return Ok(rules);
@@ -299,6 +299,8 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
     rules.cleaning = section.choice("clean", rules.cleaning, &choices)?;
     if own {
         rules.strip_separator = section.take_or("strip_sep_token", false)?;
+        // all SigLIPs, and only they, are canonicalized
+        rules.only_end = rules.cleaning == TextCleaning::Canonicalize;
     }
     section.only("reduction_mask", json!(""))?;
     section.finish()?;
