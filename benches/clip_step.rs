@@ -47,6 +47,8 @@ fn config(
             kind: VisionKind::Transformer(VitConfig {
                 patch,
                 stack,
+                class_token: true,
+                patch_bias: false,
                 pre_norm: true,
                 pool: VisionPool::ClassToken,
             }),

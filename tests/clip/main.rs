@@ -14,3 +14,4 @@ mod parity;
 mod precision;
 mod taps;
 mod text;
+mod towers;

@@ -79,6 +79,10 @@ pub struct VitConfig {
     pub patch: usize,
     /// The stack.
     pub stack: StackConfig,
+    /// Whether a class token precedes the patches, as in CLIP.
+    pub class_token: bool,
+    /// Whether patches have a bias; CLIP's have none.
+    pub patch_bias: bool,
     /// Whether tokens are normalised before the first block, as CLIP's are.
     pub pre_norm: bool,
     /// Which of the last block's tokens are projected.
@@ -94,6 +98,8 @@ pub enum VisionPool {
     MeanOfNormalized,
     /// The normalised mean of the patch tokens, as in CLIPA.
     NormalizedMean,
+    /// Attention of a learned query to the normalised tokens, then an MLP, as in SigLIP. The result is the embedding: there is no projection.
+    Map,
 }
 
 /// The shape of a text tower.
@@ -261,12 +267,22 @@ impl ClipConfig {
         let size = self.vision.image_size;
         match &self.vision.kind {
             VisionKind::Transformer(VitConfig {
-                patch, stack: s, ..
+                patch,
+                stack: s,
+                pool,
+                ..
             }) => {
                 stack("image tower", s)?;
-                if *patch == 0 || size == 0 || !size.is_multiple_of(*patch) {
+                // pixels that fill no patch are not seen
+                if *patch == 0 || *patch > size {
                     return Err(format!(
-                        "has patches of {patch} pixels in an image of {size}, which they do not divide"
+                        "has patches of {patch} pixels in an image of {size}"
+                    ));
+                }
+                if *pool == VisionPool::Map && s.width != self.projection {
+                    return Err(format!(
+                        "has an image tower of width {} without a projection, which does not match the joint space of {}",
+                        s.width, self.projection
                     ));
                 }
             }

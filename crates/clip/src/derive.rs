@@ -86,6 +86,8 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
             kind: VisionKind::Transformer(VitConfig {
                 patch: conv[3],
                 stack: stack("visual.", conv[0], head)?,
+                class_token: true,
+                patch_bias: false,
                 pre_norm: true,
                 pool: VisionPool::ClassToken,
             }),

@@ -7,7 +7,7 @@ use weights::checkpoint::Checkpoint;
 use weights::models::{Cache, Model, ModelKind, all, file_in, only_weights};
 
 use crate::activation::ClipActivation;
-use crate::config::{ClipConfig, Layout, VisionKind};
+use crate::config::{ClipConfig, Layout, VisionKind, VisionPool};
 use crate::error::ClipError;
 use crate::preprocess::ResizeMode;
 use crate::{derive, unsupported};
@@ -17,6 +17,7 @@ use crate::{derive, unsupported};
 const MARKS: &[&str] = &[
     "visual.conv1.weight",
     "visual.trunk.patch_embed.proj.weight",
+    "visual.trunk.patch_embed.backbone.0.conv.weight",
     "visual.trunk.stem.0.weight",
     "vision_model.embeddings.patch_embedding.weight",
 ];
@@ -255,8 +256,8 @@ impl ClipFiles {
     /// # Errors
     /// If the files are of another kind of model, or ask for something that is not supported.
     pub fn config(&self, checkpoint: &Checkpoint) -> Result<ClipConfig, ClipError> {
-        let other = |timm: bool| {
-            let kind = unsupported::of_weights(checkpoint, timm);
+        let other = |expected: &[&str]| {
+            let kind = unsupported::of_weights(checkpoint, expected);
             kind.map_or(Ok(()), |kind| {
                 Err(ClipError::Unsupported(
                     self.weights.display().to_string(),
@@ -266,7 +267,7 @@ impl ClipFiles {
         };
         let mut config = match &self.config {
             None => {
-                other(false)?;
+                other(&[])?;
                 derive::config(checkpoint).map_err(|what| ClipError::config(&self.weights, what))?
             }
             Some((file, layout)) => {
@@ -276,7 +277,13 @@ impl ClipFiles {
                 };
                 let config = config.map_err(|what| file.error(what))?;
                 // the weights may show what the configuration does not
-                other(matches!(config.vision.kind, VisionKind::Timm(_)))?;
+                other(match &config.vision.kind {
+                    VisionKind::Timm(_) => &["visual.trunk."],
+                    VisionKind::Transformer(vit) if vit.pool == VisionPool::Map => {
+                        &["vision_model.head."]
+                    }
+                    _ => &[],
+                })?;
                 config
             }
         };

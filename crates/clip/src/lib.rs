@@ -24,6 +24,7 @@ mod encoder;
 mod error;
 pub mod files;
 mod library;
+mod map_head;
 mod model;
 mod names;
 mod options;

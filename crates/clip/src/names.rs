@@ -19,6 +19,8 @@ impl Name {
 /// The prefix of the image tower.
 pub const VISION: Name = Name("vision_model", "visual");
 pub const PATCHES: Name = Name("embeddings.patch_embedding.weight", "conv1.weight");
+/// OpenCLIP's own towers have none.
+pub const PATCH_BIAS: Name = Name("embeddings.patch_embedding.bias", "conv1.bias");
 pub const CLASS: Name = Name("embeddings.class_embedding", "class_embedding");
 pub const POSITIONS: Name = Name(
     "embeddings.position_embedding.weight",

@@ -84,6 +84,10 @@ impl TextTower {
         let d = config.stack.width;
         let prefix = prefix(weights.checkpoint(), layout);
         let name = match layout {
+            // SigLIP's
+            Layout::HuggingFace if config.projection == TextProjection::Linear => {
+                under(prefix, "head")
+            }
             Layout::HuggingFace => "text_projection".to_owned(),
             Layout::OpenClip => under(prefix, "text_projection"),
         };

@@ -105,6 +105,11 @@ impl Tower {
         (self.net.net.len(), self.net.net.kind())
     }
 
+    /// Whether the first token of what a block gives is a class token, which has no position.
+    pub fn has_class_token(&self) -> bool {
+        self.net.net.has_class_token()
+    }
+
     /// What the network's layers make of images `[n, 3, size, size]` in 0..=1, and the function that takes the gradients of all of these values
     /// back to the images. Layers beyond the last of the taps are not computed.
     ///

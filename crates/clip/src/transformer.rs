@@ -1,7 +1,7 @@
 //! The residual attention blocks that both of CLIP's transformers are stacks of.
 
 use candle_core::{Result as CandleResult, Tensor};
-use frozen::{Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
+use frozen::{Activation, Chain, Layer, LayerNorm, Linear, Pullback, Residual, SelfAttention};
 
 use crate::config::{Layout, StackConfig};
 use crate::names::{self, Name, under};
@@ -66,6 +66,22 @@ pub fn block(
             Box::new(last(names::DOWN.of(layout), hidden, "ls_2")?),
         ])),
     ])
+}
+
+/// The residual MLP whose norm and linear layers, from `d` to `hidden` and back, have these names.
+pub fn mlp(
+    weights: Branch<'_>,
+    [norm, up, down]: [&str; 3],
+    [d, hidden]: [usize; 2],
+    activation: Activation,
+    eps: f64,
+) -> Result<Residual<Chain>, CheckpointError> {
+    Ok(Residual(Chain::new(vec![
+        Box::new(layer_norm(weights, norm, d, eps)?),
+        Box::new(linear(weights, up, d, hidden, true)?),
+        Box::new(activation),
+        Box::new(linear(weights, down, hidden, d, true)?),
+    ])))
 }
 
 /// `[batch, 1 + patches, width]` to the mean of all tokens but the first, `[batch, width]`.

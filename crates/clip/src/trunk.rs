@@ -6,8 +6,8 @@ use frozen::{Chain, Layer, Pullback, TapsPullback, only_tap, vjp_taps};
 /// What a tower computes on the way from pixels to an embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tap {
-    /// The activations after a numbered layer: `[batch, 1 + patches, width]`, the class token first, after a block of a transformer;
-    /// `[batch, channels, rows, columns]` after a stage of a ResNet.
+    /// The activations after a numbered layer: `[batch, 1 + patches, width]` after a block of a transformer, the class token first, or
+    /// `[batch, patches, width]` where it has none; `[batch, channels, rows, columns]` after a stage of a convolutional network.
     Layer(usize),
     /// The embedding `[batch, projection]`, not yet of unit length.
     Embedding,
@@ -18,7 +18,7 @@ pub enum Tap {
 pub enum LayerKind {
     /// The blocks of a transformer.
     Block,
-    /// The four stages of a ResNet.
+    /// The stages of a convolutional network.
     Stage,
 }
 
@@ -33,6 +33,8 @@ pub struct Trunk {
     narrows: Option<usize>,
     /// About how many numbers one image takes while its gradient is computed: an upper estimate.
     floats: usize,
+    /// Whether the first token of a block's is a class token.
+    class_token: bool,
 }
 
 impl Trunk {
@@ -50,6 +52,7 @@ impl Trunk {
             ends,
             narrows: None,
             floats,
+            class_token: kind == LayerKind::Block,
         }
     }
 
@@ -60,6 +63,19 @@ impl Trunk {
             narrows: Some(index),
             ..self
         }
+    }
+
+    /// The same for a transformer without a class token.
+    pub fn without_class_token(self) -> Self {
+        Self {
+            class_token: false,
+            ..self
+        }
+    }
+
+    /// Whether the first token of a block's is a class token.
+    pub fn has_class_token(&self) -> bool {
+        self.class_token
     }
 
     /// About how many numbers one image takes while its gradient is computed.

@@ -7,7 +7,7 @@ use weights::checkpoint::Checkpoint;
 pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and some of timm's image towers beside their open_clip_config.json";
 
 /// The supported values of `model_type`.
-pub(crate) const MODEL_TYPES: [&str; 2] = ["clip", "metaclip_2"];
+pub(crate) const MODEL_TYPES: [&str; 3] = ["clip", "metaclip_2", "siglip"];
 
 /// The family of a CLIP by the name of its image tower in timm.
 pub(super) fn timm_family(name: &str) -> &'static str {
@@ -40,13 +40,16 @@ pub(super) fn hugging_face(
         ));
     };
     if MODEL_TYPES.contains(&model_type) {
-        const PARTS: [&str; 6] = [
+        const PARTS: [&str; 9] = [
             "CLIPTextModel",
             "CLIPTextModelWithProjection",
             "CLIPVisionModel",
             "CLIPVisionModelWithProjection",
             "CLIPForImageClassification",
             "CLIPSegForImageSegmentation",
+            "SiglipTextModel",
+            "SiglipVisionModel",
+            "SiglipForImageClassification",
         ];
         let class = get("architectures")[0].as_str();
         let part = class.filter(|class| PARTS.contains(class))?;
@@ -55,16 +58,21 @@ pub(super) fn hugging_face(
     let naflex = !get("vision_config")["num_patches"].is_null();
     Some(match model_type {
         "siglip2" if naflex => "a NaFlex SigLIP 2 (`model_type`: siglip2)".to_owned(),
-        "siglip" | "siglip2" => format!("a SigLIP (`model_type`: {model_type})"),
+        "siglip2" => {
+            "a SigLIP 2 (`model_type`: siglip2) that is not of fixed resolution".to_owned()
+        }
         _ => format!("a `{model_type}`, not a `clip`"),
     })
 }
 
 /// The model that the weights belong to, if it is not a supported CLIP.
-/// `timm`: whether the configuration names an image tower of timm's.
-pub(super) fn of_weights(checkpoint: &Checkpoint, timm: bool) -> Option<String> {
+/// `expected` are beginnings of names that the configuration
+/// accounts for.
+pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<String> {
     let has = |key: &str| checkpoint.shape(key).is_some();
-    let any = |prefix: &str| checkpoint.keys().any(|key| key.starts_with(prefix));
+    let any = |prefix: &str| {
+        !expected.contains(&prefix) && checkpoint.keys().any(|key| key.starts_with(prefix))
+    };
     let bias = if has("logit_bias") {
         " and `logit_bias`"
     } else {
@@ -75,7 +83,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, timm: bool) -> Option<String> 
         "a CoCa (`text_decoder.`)"
     } else if any("visual.attn_pool.") {
         "a CoCa (`visual.attn_pool.`)"
-    } else if any("visual.trunk.") && !timm {
+    } else if any("visual.trunk.") {
         let pool = has("visual.trunk.attn_pool.latent");
         let what = match (pool, bias.is_empty()) {
             (_, false) => "a SigLIP",

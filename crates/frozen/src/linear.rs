@@ -38,6 +38,19 @@ impl Linear {
         })
     }
 
+    /// Both layers as one: the outputs of this one, then those of the other.
+    ///
+    /// # Errors
+    /// Where their inputs, types or devices differ, or only one of them has a bias.
+    pub fn beside(&self, other: &Self) -> Result<Self> {
+        let bias = match (&self.bias, &other.bias) {
+            (Some(a), Some(b)) => Some(Tensor::cat(&[a, b], 0)?),
+            (None, None) => None,
+            _ => bail!("Linear: of two layers side by side only one has a bias"),
+        };
+        Self::new(Tensor::cat(&[&self.weight, &other.weight], 0)?, bias)
+    }
+
     /// The size of the input's last dimension.
     pub fn input_size(&self) -> usize {
         self.weight.dims()[1]

@@ -122,7 +122,7 @@ impl Features {
         let (values, _) = (tower.vjp_taps(x, taps)).with_context(|| failed(tower))?;
         Ok(values
             .iter()
-            .map(at_positions)
+            .map(|value| at_positions(value, tower))
             .collect::<candle_core::Result<_>>()?)
     }
 
@@ -150,14 +150,14 @@ impl Features {
             let (x, back_to_image) = layer.vjp(image)?;
             let (values, back_to_cutouts) =
                 (tower.vjp_taps(&x, taps)).with_context(|| failed(tower))?;
-            let positions = values.iter().map(at_positions);
+            let positions = values.iter().map(|value| at_positions(value, tower));
             let grads = loss(
                 &layer,
                 &weights,
                 &positions.collect::<candle_core::Result<Vec<_>>>()?,
             )?;
             let grads = (values.iter().zip(&grads))
-                .map(|(value, grad)| from_positions(grad, value))
+                .map(|(value, grad)| from_positions(grad, value, tower))
                 .collect::<candle_core::Result<Vec<_>>>()?;
             add_to(&mut sum, back_to_image(&back_to_cutouts(&grads)?)?)?;
         }
@@ -187,17 +187,19 @@ fn numbered(layer: i64, tower: &Tower, kind: LayerKind, count: usize) -> Result<
 }
 
 /// Activations of a layer as `[batch, positions, channels]`. A transformer's class token is left out: it has no position.
-fn at_positions(value: &Tensor) -> candle_core::Result<Tensor> {
+fn at_positions(value: &Tensor, tower: &Tower) -> candle_core::Result<Tensor> {
     match value.rank() {
         4 => value.flatten_from(2)?.transpose(1, 2)?.contiguous(),
+        _ if !tower.has_class_token() => Ok(value.clone()),
         _ => value.narrow(1, 1, value.dim(1)? - 1)?.contiguous(),
     }
 }
 
 /// The gradient of activations, given that of their positions.
-fn from_positions(grad: &Tensor, value: &Tensor) -> candle_core::Result<Tensor> {
+fn from_positions(grad: &Tensor, value: &Tensor, tower: &Tower) -> candle_core::Result<Tensor> {
     match value.rank() {
         4 => grad.transpose(1, 2)?.contiguous()?.reshape(value.shape()),
+        _ if !tower.has_class_token() => Ok(grad.clone()),
         _ => grad.pad_with_zeros(1, 1, 0),
     }
 }

@@ -1,13 +1,14 @@
-//! `config.json` of transformers' CLIPModel and CLIPTextModel.
+//! `config.json` of transformers' CLIPModel, CLIPTextModel and SiglipModel.
 
 use frozen::Activation;
 use serde_json::json;
 
 use super::section::{Section, square};
 use super::{
-    ClipConfig, ConfigError, Layout, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
-    VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, ConfigError, Layout, StackConfig, TextCleaning, TextConfig, TextPool,
+    TextProjection, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
+use crate::preprocess::ResizeMode;
 use crate::unsupported;
 
 /// The supported values of `hidden_act`.
@@ -25,7 +26,7 @@ const ACTIVATIONS: [(&str, Activation); 7] = [
 const LEGACY_END: u32 = 2;
 
 impl ClipConfig {
-    /// From `config.json` of a Hugging Face CLIPModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
+    /// From `config.json` of a Hugging Face CLIPModel or SiglipModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
     ///
     /// # Errors
     /// If it describes another kind of model, or a key has an unsupported value. Keys that transformers' CLIP ignores are ignored here too.
@@ -36,6 +37,9 @@ impl ClipConfig {
             return Err(format!("describes {what}; {}", unsupported::SUPPORTED));
         }
         not_quantized(&mut file)?;
+        if kind.as_deref() == Some("siglip") {
+            return siglip(&mut file);
+        }
         let mut text = text_tower(tower(&mut file, "text_config")?)?;
         // MetaCLIP 2 has no files from before 2023, and its texts do end with token 2
         if kind.as_deref() != Some("metaclip_2") && text.pool == TextPool::Token(LEGACY_END) {
@@ -91,6 +95,48 @@ fn tower(file: &mut Section, key: &str) -> Result<Section, ConfigError> {
     older.or(section).map_or_else(|| Section::root("{}"), Ok)
 }
 
+/// SigLIP's model: class-less tokens with attention pooling, and texts without a causal mask whose last token counts, padding or not.
+fn siglip(file: &mut Section) -> Result<ClipConfig, ConfigError> {
+    let mut text = tower(file, "text_config")?;
+    let mut vision = tower(file, "vision_config")?;
+    vision.only("vision_use_head", json!(true))?;
+    let vision = VisionConfig {
+        image_size: image_size(&mut vision)?,
+        kind: VisionKind::Transformer(VitConfig {
+            patch: square(&mut vision, "patch_size", 16)?,
+            stack: stack(&mut vision, &SIGLIP)?,
+            class_token: false,
+            patch_bias: true,
+            pre_norm: false,
+            pool: VisionPool::Map,
+        }),
+    };
+    let vocabulary = text.take_or("vocab_size", 32000)?;
+    let stack = stack(&mut text, &SIGLIP)?;
+    // the two generations differ in their tokenizers alone, which have classes of their own
+    let cleaning = match vocabulary {
+        SIGLIP_2 => TextCleaning::Siglip2,
+        _ => TextCleaning::Siglip,
+    };
+    let projection = text.take_or("projection_size", stack.width)?;
+    let text = TextConfig {
+        vocabulary,
+        context: text.take_or("max_position_embeddings", 64)?,
+        stack,
+        causal: false,
+        pool: TextPool::Last,
+        projection: TextProjection::Linear,
+        tokens: TokenRules::siglip(cleaning),
+    };
+    let mut config = ClipConfig::new(Layout::HuggingFace, projection, vision, text);
+    (config.mean, config.std) = ([0.5; 3], [0.5; 3]);
+    config.preprocess.resize_mode = ResizeMode::Squash;
+    config.checked()
+}
+
+/// The number of tokens of SigLIP 2.
+const SIGLIP_2: usize = 256_000;
+
 // The defaults are those of transformers' CLIPTextConfig and CLIPVisionConfig: configurations leave out what equals them.
 
 fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
@@ -99,7 +145,7 @@ fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
     Ok(TextConfig {
         vocabulary: section.take_or("vocab_size", 49408)?,
         context: section.take_or("max_position_embeddings", 77)?,
-        stack: stack(&mut section, [512, 2048, 8])?,
+        stack: stack(&mut section, &CLIP_TEXT)?,
         causal: true,
         pool: TextPool::Token(section.take_or("eos_token_id", 49407)?),
         projection: TextProjection::Matrix,
@@ -108,31 +154,59 @@ fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
 }
 
 fn vision_tower(mut section: Section) -> Result<VisionConfig, ConfigError> {
-    let channels: usize = section.take_or("num_channels", 3)?;
-    if channels != 3 {
-        return Err(format!("has {channels} channels; only 3 are supported"));
-    }
     Ok(VisionConfig {
-        image_size: square(&mut section, "image_size", 224)?,
+        image_size: image_size(&mut section)?,
         kind: VisionKind::Transformer(VitConfig {
             patch: square(&mut section, "patch_size", 32)?,
-            stack: stack(&mut section, [768, 3072, 12])?,
+            stack: stack(&mut section, &CLIP_VISION)?,
+            class_token: true,
+            patch_bias: false,
             pre_norm: true,
             pool: VisionPool::ClassToken,
         }),
     })
 }
 
-/// `defaults`: the width, that of the hidden layer, and the heads.
-fn stack(section: &mut Section, defaults: [usize; 3]) -> Result<StackConfig, ConfigError> {
-    let [width, hidden, heads] = defaults;
+/// The side of the input, which has three channels.
+fn image_size(section: &mut Section) -> Result<usize, ConfigError> {
+    let channels: usize = section.take_or("num_channels", 3)?;
+    if channels != 3 {
+        return Err(format!("has {channels} channels; only 3 are supported"));
+    }
+    square(section, "image_size", 224)
+}
+
+/// The stacks of transformers' configurations, for keys that are left out.
+const CLIP_TEXT: StackConfig = StackConfig {
+    width: 512,
+    hidden: 2048,
+    layers: 12,
+    heads: 8,
+    activation: Activation::QuickGelu,
+    eps: 1e-5,
+    layer_scale: false,
+};
+const CLIP_VISION: StackConfig = StackConfig {
+    width: 768,
+    hidden: 3072,
+    heads: 12,
+    ..CLIP_TEXT
+};
+/// Of both towers.
+const SIGLIP: StackConfig = StackConfig {
+    activation: Activation::GeluTanh,
+    eps: 1e-6,
+    ..CLIP_VISION
+};
+
+fn stack(section: &mut Section, defaults: &StackConfig) -> Result<StackConfig, ConfigError> {
     Ok(StackConfig {
-        width: section.take_or("hidden_size", width)?,
-        hidden: section.take_or("intermediate_size", hidden)?,
-        layers: section.take_or("num_hidden_layers", 12)?,
-        heads: section.take_or("num_attention_heads", heads)?,
-        activation: section.choice("hidden_act", Activation::QuickGelu, &ACTIVATIONS)?,
-        eps: section.take_or("layer_norm_eps", 1e-5)?,
+        width: section.take_or("hidden_size", defaults.width)?,
+        hidden: section.take_or("intermediate_size", defaults.hidden)?,
+        layers: section.take_or("num_hidden_layers", defaults.layers)?,
+        heads: section.take_or("num_attention_heads", defaults.heads)?,
+        activation: section.choice("hidden_act", defaults.activation, &ACTIVATIONS)?,
+        eps: section.take_or("layer_norm_eps", defaults.eps)?,
         layer_scale: false,
     })
 }

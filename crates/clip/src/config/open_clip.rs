@@ -207,6 +207,8 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
     let vit = VitConfig {
         patch,
         stack,
+        class_token: true,
+        patch_bias: false,
         pre_norm: !section.take_or("no_ln_pre", false)?,
         pool,
     };

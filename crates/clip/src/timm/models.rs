@@ -19,6 +19,8 @@ pub enum Family {
 pub enum Pool {
     /// The class token.
     Token,
+    /// Attention pooling.
+    Map,
 }
 
 impl Family {

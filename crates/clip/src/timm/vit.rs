@@ -1,15 +1,24 @@
 //! timm's vision transformers.
 
-use frozen::{Chain, Conv2d, Conv2dOptions, Layer, Residual, SelfAttention};
+use candle_core::Tensor;
+use frozen::{
+    Activation, Chain, Conv2d, Conv2dOptions, Gate, Layer, Linear, Residual, Rope, SelfAttention,
+};
 use weights::checkpoint::{Branch, CheckpointError};
 
 use super::models::Pool;
-use super::models::vit::VitTraits;
+use super::models::vit::{Block, ClassToken, RopeTraits, Stem, VitTraits};
 use super::{count, head};
 use crate::config::TimmConfig;
-use crate::transformer::{FirstToken, layer_norm, linear};
+use crate::map_head::map_head;
+use crate::transformer::{FirstToken, layer_norm, linear, mlp};
 use crate::trunk::{LayerKind, Trunk};
 use crate::vision::{Tokens, transformer_floats};
+
+/// The epsilon of torch's BatchNorm2d.
+const BATCH_NORM_EPS: f64 = 1e-5;
+/// The base of the frequencies of rotary positions.
+const TEMPERATURE: f64 = 10_000.0;
 
 /// Reads a tower: normalised pixels `[batch, 3, size, size]` to embeddings `[batch, projection]`, not yet of unit length.
 pub fn read(
@@ -20,84 +29,309 @@ pub fn read(
     projection: usize,
 ) -> Result<Trunk, CheckpointError> {
     let name = |part: &str| format!("visual.trunk.{part}");
-    let [d, _, patch, _] = weights.dims(&name("patch_embed.proj.weight"))?;
+    let norm = |part: &str, d| layer_norm(weights, &name(part), d, traits.eps);
+    let (mut layers, patch) = stem(weights, traits.stem)?;
+    let [_, _, d] = weights.dims(&name("pos_embed"))?;
     let grid = size / patch;
-    let patches = weights.get(&name("patch_embed.proj.weight"), &[d, 3, patch, patch])?;
-    let bias = (!traits.pre_norm).then(|| weights.get(&name("patch_embed.proj.bias"), &[d]));
-    let options = Conv2dOptions {
-        stride: patch,
-        ..Conv2dOptions::default()
-    };
-    let class = weights.get(&name("cls_token"), &[1, 1, d])?;
-    let positions = weights.get(&name("pos_embed"), &[1, grid * grid + 1, d])?;
-    let mut layers: Vec<Box<dyn Layer>> = vec![
-        Box::new(Conv2d::new(patches, bias.transpose()?, options)?),
-        Box::new(Tokens::new(&class.flatten_all()?, &positions.squeeze(0)?)?),
-    ];
-    let norm = |part: &str| layer_norm(weights, &name(part), d, traits.eps);
+    let tokens = tokens(weights, traits.class, grid, d)?;
+    let count_of_tokens = tokens.count();
+    layers.push(Box::new(tokens));
     if traits.pre_norm {
-        layers.push(Box::new(norm("norm_pre")?));
+        layers.push(Box::new(norm("norm_pre", d)?));
     }
     let blocks = count(weights, |index| {
         name(&format!("blocks.{index}.norm1.weight"))
     });
-    let [hidden, _] = weights.dims(&name("blocks.0.mlp.fc1.weight"))?;
+    let up = match traits.block {
+        Block::Eva02 => "blocks.0.mlp.fc1_x.weight",
+        Block::Plain | Block::Eva { .. } => "blocks.0.mlp.fc1.weight",
+    };
+    let [hidden, _] = weights.dims(&name(up))?;
+    let rope = match &traits.rope {
+        None => None,
+        Some(rope) => {
+            let like = weights.get(&name("norm.weight"), &[d])?;
+            let class = traits.class != ClassToken::None;
+            Some(rotation(rope, grid, d / traits.heads, class, &like)?)
+        }
+    };
     let mut ends = vec![];
     let mut narrows = None;
     for index in 0..blocks {
-        let [attention, mlp] = block(
+        let block = BlockReader {
             weights,
             traits,
-            &name(&format!("blocks.{index}")),
+            at: name(&format!("blocks.{index}")),
             d,
             hidden,
-        )?;
-        layers.push(Box::new(attention));
+            rope: rope.as_ref(),
+        };
+        layers.push(Box::new(block.attention()?));
         // of the last block's output only the class token is used
         if index + 1 == blocks && config.pool == Pool::Token {
             narrows = Some(layers.len());
             layers.push(Box::new(FirstToken));
         }
-        layers.push(Box::new(mlp));
+        layers.push(Box::new(block.mlp()?));
         ends.push(layers.len());
     }
-    layers.push(Box::new(norm("norm")?));
+    layers.push(Box::new(norm("norm", d)?));
+    if let (Pool::Map, Some(heads)) = (config.pool, traits.pool_heads) {
+        layers.extend(pool(weights, traits, heads, d)?);
+    }
     layers.extend(head(weights, config, &name("head"), d, projection)?);
-    let floats = transformer_floats(size, grid * grid + 1, d, hidden, traits.heads, blocks);
+    let floats = transformer_floats(size, count_of_tokens, d, hidden, traits.heads, blocks);
     let trunk = Trunk::new(layers, LayerKind::Block, ends, floats);
+    let trunk = match traits.class {
+        ClassToken::None => trunk.without_class_token(),
+        ClassToken::WithPosition | ClassToken::WithoutPosition => trunk,
+    };
     Ok(match narrows {
         Some(index) => trunk.narrowing(index),
         None => trunk,
     })
 }
 
-/// The attention and the MLP of a block, both residual, `[batch, tokens, d]` in and out.
-fn block(
+/// The layers from pixels to patches `[batch, d, grid, grid]`, and the side of a patch in pixels.
+fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize), CheckpointError> {
+    let name = |part: &str| format!("visual.trunk.patch_embed.{part}");
+    // a convolution as wide as its stride
+    let kernel = |part: &str, inputs: usize| {
+        let [outputs, _, side, _] = weights.dims(&name(part))?;
+        let weight = weights.get(&name(part), &[outputs, inputs, side, side])?;
+        let options = Conv2dOptions {
+            stride: side,
+            ..Conv2dOptions::default()
+        };
+        Ok::<_, CheckpointError>((weight, outputs, options))
+    };
+    match stem {
+        Stem::Patches { bias } => {
+            let (weight, d, options) = kernel("proj.weight", 3)?;
+            let bias = bias.then(|| weights.get(&name("proj.bias"), &[d]));
+            let conv = Conv2d::new(weight, bias.transpose()?, options)?;
+            Ok((vec![Box::new(conv)], options.stride))
+        }
+        Stem::Convolutions => {
+            let mut layers: Vec<Box<dyn Layer>> = vec![];
+            let (mut channels, mut patch) = (3, 1);
+            for index in 0..2 {
+                let (weight, outputs, options) =
+                    kernel(&format!("backbone.{index}.conv.weight"), channels)?;
+                let norm = |part: &str| {
+                    weights.get(&name(&format!("backbone.{index}.bn.{part}")), &[outputs])
+                };
+                layers.push(Box::new(Conv2d::folded(
+                    weight,
+                    None,
+                    &norm("weight")?,
+                    &norm("bias")?,
+                    &norm("running_mean")?,
+                    &norm("running_var")?,
+                    BATCH_NORM_EPS,
+                    options,
+                )?));
+                layers.push(Box::new(Activation::Gelu));
+                channels = outputs;
+                patch *= options.stride;
+            }
+            let (weight, d, options) = kernel("backbone.2.conv.weight", channels)?;
+            let bias = weights.get(&name("backbone.2.conv.bias"), &[d])?;
+            layers.push(Box::new(Conv2d::new(weight, Some(bias), options)?));
+            Ok((layers, patch * options.stride))
+        }
+    }
+}
+
+/// From patches to tokens with their learned positions.
+fn tokens(
+    weights: Branch<'_>,
+    class: ClassToken,
+    grid: usize,
+    d: usize,
+) -> Result<Tokens, CheckpointError> {
+    let extra = usize::from(class == ClassToken::WithPosition);
+    let positions = weights.get("visual.trunk.pos_embed", &[1, grid * grid + extra, d])?;
+    let positions = positions.squeeze(0)?;
+    if class == ClassToken::None {
+        return Ok(Tokens::without_class(&positions)?);
+    }
+    let token = weights.get("visual.trunk.cls_token", &[1, 1, d])?;
+    let token = token.flatten_all()?;
+    Ok(match class {
+        ClassToken::WithPosition => Tokens::new(&token, &positions)?,
+        _ => Tokens::with_class(&token, &positions)?,
+    })
+}
+
+/// Attention pooling, `[batch, tokens, d]` to `[batch, d]`.
+fn pool(
     weights: Branch<'_>,
     traits: &VitTraits,
-    at: &str,
+    heads: usize,
+    d: usize,
+) -> Result<Vec<Box<dyn Layer>>, CheckpointError> {
+    let name = |part: &str| format!("visual.trunk.attn_pool.{part}");
+    let latent = weights.get(&name("latent"), &[1, 1, d])?;
+    let linear = |part: &str, outputs| linear(weights, &name(part), d, outputs, true);
+    let [hidden, _] = weights.dims(&name("mlp.fc1.weight"))?;
+    let kv = (
+        weights.get(&name("kv.weight"), &[2 * d, d])?,
+        weights.get(&name("kv.bias"), &[2 * d])?,
+    );
+    let mlp = mlp(
+        weights,
+        [&name("norm"), &name("mlp.fc1"), &name("mlp.fc2")],
+        [d, hidden],
+        traits.activation,
+        traits.eps,
+    )?;
+    let query = linear("q", d)?.eval(&latent.squeeze(0)?)?.squeeze(0)?;
+    Ok(map_head(
+        &query,
+        &kv.0,
+        &kv.1,
+        heads,
+        linear("proj", d)?,
+        mlp,
+    )?)
+}
+
+/// Reads a block.
+struct BlockReader<'a> {
+    weights: Branch<'a>,
+    traits: &'a VitTraits,
+    /// What the names of its tensors begin with.
+    at: String,
     d: usize,
     hidden: usize,
-) -> Result<[Residual<Chain>; 2], CheckpointError> {
-    let name = |part: &str| format!("{at}.{part}");
-    let norm = |part: &str| layer_norm(weights, &name(part), d, traits.eps);
-    let attention = SelfAttention::fused(
-        weights.get(&name("attn.qkv.weight"), &[3 * d, d])?,
-        Some(weights.get(&name("attn.qkv.bias"), &[3 * d])?),
-        linear(weights, &name("attn.proj"), d, d, true)?,
-        traits.heads,
-        false,
-    )?;
-    Ok([
-        Residual(Chain::new(vec![
-            Box::new(norm("norm1")?),
-            Box::new(attention),
-        ])),
-        Residual(Chain::new(vec![
-            Box::new(norm("norm2")?),
-            Box::new(linear(weights, &name("mlp.fc1"), d, hidden, true)?),
-            Box::new(traits.activation),
-            Box::new(linear(weights, &name("mlp.fc2"), hidden, d, true)?),
-        ])),
-    ])
+    rope: Option<&'a Rope>,
+}
+
+impl BlockReader<'_> {
+    fn name(&self, part: &str) -> String {
+        format!("{}.{part}", self.at)
+    }
+
+    fn linear(&self, part: &str, inputs: usize, outputs: usize) -> Result<Linear, CheckpointError> {
+        linear(self.weights, &self.name(part), inputs, outputs, true)
+    }
+
+    fn norm(&self, part: &str, width: usize) -> Result<frozen::LayerNorm, CheckpointError> {
+        layer_norm(self.weights, &self.name(part), width, self.traits.eps)
+    }
+
+    /// The residual attention, `[batch, tokens, d]` in and out.
+    fn attention(&self) -> Result<Residual<Chain>, CheckpointError> {
+        let (d, heads) = (self.d, self.traits.heads);
+        let get = |part: &str, shape: &[usize]| self.weights.get(&self.name(part), shape);
+        let out = self.linear("attn.proj", d, d)?;
+        let mut attention = match self.traits.block {
+            Block::Plain => SelfAttention::fused(
+                get("attn.qkv.weight", &[3 * d, d])?,
+                Some(get("attn.qkv.bias", &[3 * d])?),
+                out,
+                heads,
+                false,
+            )?,
+            Block::Eva { .. } => {
+                let (q, v) = (get("attn.q_bias", &[d])?, get("attn.v_bias", &[d])?);
+                let bias = Tensor::cat(&[&q, &q.zeros_like()?, &v], 0)?;
+                let weight = get("attn.qkv.weight", &[3 * d, d])?;
+                SelfAttention::fused(weight, Some(bias), out, heads, false)?
+            }
+            Block::Eva02 => {
+                let part = |part: &str, bias| linear(self.weights, &self.name(part), d, d, bias);
+                SelfAttention::new(
+                    part("attn.q_proj", true)?,
+                    part("attn.k_proj", false)?,
+                    part("attn.v_proj", true)?,
+                    out,
+                    heads,
+                    false,
+                )?
+                .normalizing(self.norm("attn.norm", d)?)
+            }
+        };
+        if let Some(rope) = self.rope {
+            attention = attention.rotating(rope.clone());
+        }
+        let norm = Box::new(self.norm("norm1", d)?);
+        Ok(self.residual(norm, vec![Box::new(attention)]))
+    }
+
+    /// The residual MLP.
+    fn mlp(&self) -> Result<Residual<Chain>, CheckpointError> {
+        let (d, hidden) = (self.d, self.hidden);
+        let norm = Box::new(self.norm("norm2", d)?);
+        let layers: Vec<Box<dyn Layer>> = match self.traits.block {
+            Block::Plain | Block::Eva { .. } => vec![
+                Box::new(self.linear("mlp.fc1", d, hidden)?),
+                Box::new(self.traits.activation),
+                Box::new(self.linear("mlp.fc2", hidden, d)?),
+            ],
+            Block::Eva02 => vec![
+                Box::new(self.linear("mlp.fc1_g", d, hidden)?.beside(&self.linear(
+                    "mlp.fc1_x",
+                    d,
+                    hidden,
+                )?)?),
+                Box::new(Gate(Activation::Silu)),
+                Box::new(self.norm("mlp.norm", hidden)?),
+                Box::new(self.linear("mlp.fc2", hidden, d)?),
+            ],
+        };
+        Ok(self.residual(norm, layers))
+    }
+
+    /// A residual branch with its norm before or after the other layers.
+    fn residual(&self, norm: Box<dyn Layer>, mut layers: Vec<Box<dyn Layer>>) -> Residual<Chain> {
+        match self.traits.block {
+            Block::Eva { post_norm: true } => layers.push(norm),
+            _ => layers.insert(0, norm),
+        }
+        Residual(Chain::new(layers))
+    }
+}
+
+/// Rotary positions for heads of so many channels, in the type and on the device of `like`.
+fn rotation(
+    rope: &RopeTraits,
+    grid: usize,
+    channels: usize,
+    class: bool,
+    like: &Tensor,
+) -> candle_core::Result<Rope> {
+    if channels == 0 || channels % 4 != 0 {
+        candle_core::bail!(
+            "heads of {channels} channels have no rotary positions: 4 does not divide them"
+        );
+    }
+    let pairs = channels / 2;
+    Rope::new(&angles(rope, grid, pairs, class), pairs, like)
+}
+
+/// The angles of rotary positions, token by token, the class token's first, which is not turned.
+///
+/// The first half of a head's `pairs` turns with one coordinate, the second half with the other, the k-th of n by the position times `10000^(-k/n)`.
+fn angles(rope: &RopeTraits, grid: usize, pairs: usize, class: bool) -> Vec<f64> {
+    let bands = pairs / 2;
+    let position =
+        |index: usize| (index as f64 + rope.offset) / grid as f64 * rope.reference as f64;
+    let band = |k: usize| TEMPERATURE.powf(-((k % bands) as f64) / bands as f64);
+    let mut angles = vec![0.0; if class { pairs } else { 0 }];
+    for row in 0..grid {
+        for column in 0..grid {
+            let [first, second] = if rope.column_first {
+                [column, row]
+            } else {
+                [row, column]
+            };
+            angles.extend((0..pairs).map(|k| {
+                let index = if k < bands { first } else { second };
+                position(index) * band(k)
+            }));
+        }
+    }
+    angles
 }
