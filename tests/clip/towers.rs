@@ -2,19 +2,20 @@
 //!
 //! Models and references are in `tests/fixtures/timm`; see `tests/fixtures/make_timm.py`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use frozen::Layer;
 use phantasia::clip::config::ClipConfig;
-use phantasia::clip::{Clip, LayerKind, Tap};
+use phantasia::clip::{Clip, Tap};
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Select};
 use serde_json::{Value, json};
 
-use crate::common::clips::{error, tensors};
+use crate::common::clips::{error, load_error, tensors};
 use crate::common::{self};
 
 fn fixture(name: &str) -> PathBuf {
@@ -85,7 +86,10 @@ fn agrees_on_both_paths(name: &str) -> Result<()> {
 #[test]
 fn siglip_agrees_with_open_clip() -> Result<()> {
     agrees_on_both_paths("ViT-SO400M-16-SigLIP-i18n-256")?;
-    agrees_on_both_paths("ViT-B-16-SigLIP2")
+    agrees_on_both_paths("ViT-B-16-SigLIP2")?;
+    let clip = Clip::from_folder("tiny", &fixture("ViT-B-16-SigLIP2"), &Device::Cpu)?;
+    assert_eq!(clip.logit_bias(), Some(-10.0));
+    Ok(())
 }
 
 #[test]
@@ -110,4 +114,178 @@ fn eva_agrees_with_open_clip() -> Result<()> {
 fn mobileclip_s_transformers_agree_with_open_clip() -> Result<()> {
     agrees_on_both_paths("MobileCLIP-B")?;
     agrees_on_both_paths("MobileCLIP2-L-14")
+}
+
+/// A model's configuration.
+fn config(name: &str) -> Value {
+    let file = fs::read_to_string(fixture(name).join("open_clip_config.json"));
+    serde_json::from_str(&file.expect("a configuration")).expect("JSON")
+}
+
+#[test]
+fn keys_of_timm_s_towers_count_or_are_refused_by_name() {
+    for (name, key, value, words) in [
+        (
+            "ViT-B-16-SigLIP2",
+            "timm_pool",
+            json!("avg"),
+            "supported for `vit_base_patch16_siglip_224`: `map`",
+        ),
+        (
+            "ViT-B-16-SigLIP2",
+            "timm_pool",
+            json!("abs_attn"),
+            "timm_pool` = `abs_attn`",
+        ),
+        (
+            "ViT-B-16-SigLIP2",
+            "timm_proj",
+            json!("conv"),
+            "timm_proj` = `conv`; supported: linear, mlp, none",
+        ),
+        (
+            "EVA01-g-14",
+            "timm_pool",
+            json!("map"),
+            "`eva_giant_patch14_224`: `token`",
+        ),
+        (
+            "EVA01-g-14",
+            "timm_model_name",
+            json!("eva_giant_patch14_560"),
+            "an EVA-CLIP: its image tower is timm's `eva_giant_patch14_560`",
+        ),
+        (
+            "EVA01-g-14",
+            "timm_model_name",
+            json!("vit_naflexclip"),
+            "known are vit_base_patch16_siglip_224, ",
+        ),
+        (
+            "EVA01-g-14",
+            "timm_mode",
+            json!(1),
+            "timm_mode`, which is unknown",
+        ),
+        ("EVA01-g-14", "image_size", json!(0), "image size of 0"),
+    ] {
+        let mut config = config(name);
+        config["model_cfg"]["vision_cfg"][key] = value;
+        let refused = ClipConfig::open_clip(&config.to_string()).expect_err(words);
+        assert!(refused.contains(words), "{key}: {refused}");
+    }
+    // open_clip passes none of these to timm
+    let plain = ClipConfig::open_clip(&config("EVA01-g-14").to_string());
+    for (key, value) in [
+        ("layers", json!(3)),
+        ("timm_drop", json!(0.5)),
+        ("patch_dropout", json!(0.5)),
+    ] {
+        let mut config = config("EVA01-g-14");
+        config["model_cfg"]["vision_cfg"][key] = value;
+        assert_eq!(ClipConfig::open_clip(&config.to_string()), plain, "{key}");
+    }
+}
+
+#[test]
+fn keys_of_transformers_siglip_count_or_are_refused_by_name() {
+    let file = fs::read_to_string(fixture("siglip-transformers").join("config.json"));
+    let plain: Value = serde_json::from_str(&file.expect("a configuration")).expect("JSON");
+    for (place, value, words) in [
+        (
+            "/vision_config/vision_use_head",
+            json!(false),
+            "vision_use_head",
+        ),
+        (
+            "/vision_config/hidden_act",
+            json!("mish"),
+            "hidden_act` = `mish`",
+        ),
+        (
+            "/vision_config/num_attention_heads",
+            json!(5),
+            "5 heads for a width of 24",
+        ),
+        (
+            "/vision_config/patch_size",
+            json!(99),
+            "patches of 99 pixels",
+        ),
+        (
+            "/text_config/projection_size",
+            json!(20),
+            "joint space of 20",
+        ),
+        (
+            "/architectures",
+            json!(["SiglipVisionModel"]),
+            "SiglipVisionModel",
+        ),
+    ] {
+        let mut config = plain.clone();
+        let (parent, key) = place.rsplit_once('/').expect("a place");
+        config.pointer_mut(parent).expect("an object")[key] = value;
+        let refused = ClipConfig::hugging_face(&config.to_string()).expect_err(place);
+        assert!(refused.contains(words), "{place}: {refused}");
+    }
+}
+
+#[test]
+fn weights_of_other_shapes_are_refused_with_the_tensor_s_name() -> Result<()> {
+    let name = "EVA02-B-16";
+    let file = fixture(name).join("open_clip_model.safetensors");
+    let weights = candle_core::safetensors::load(&file, &Device::Cpu)?;
+    let trunk = |part: &str| format!("visual.trunk.{part}");
+    let refused = |change: &dyn Fn(&mut HashMap<String, Tensor>) -> Result<()>| {
+        let files = ["open_clip_config.json", "tokenizer.json"];
+        let folder = common::copies(&files.map(|file| (fixture(name).join(file), file)));
+        let mut weights = weights.clone();
+        change(&mut weights)?;
+        candle_core::safetensors::save(
+            &weights,
+            folder.path().join("open_clip_model.safetensors"),
+        )?;
+        anyhow::Ok(load_error(folder.path()))
+    };
+    for (part, shape, words) in [
+        (
+            "patch_embed.proj.weight",
+            vec![48, 3, 4, 5],
+            "has shape [48, 3, 4, 5]",
+        ),
+        (
+            "patch_embed.proj.weight",
+            vec![48, 48],
+            "4 sizes above 0 are needed",
+        ),
+        ("pos_embed", vec![1, 9, 48], "has shape [1, 9, 48]"),
+        ("pos_embed", vec![1, 17, 40], "`visual.trunk."),
+        ("blocks.0.mlp.fc1_x.weight", vec![0, 48], "2 sizes above 0"),
+        ("blocks.0.attn.k_proj.weight", vec![47, 48], "k_proj.weight"),
+        ("head.bias", vec![13], "head.bias"),
+    ] {
+        let said = refused(&|weights| {
+            let like = Tensor::zeros(shape.clone(), DType::F16, &Device::Cpu)?;
+            weights.insert(trunk(part), like);
+            Ok(())
+        })?;
+        assert!(said.contains(words), "{part}: {said}");
+    }
+    let said = refused(&|weights| {
+        weights.remove(&trunk("blocks.0.attn.norm.weight"));
+        Ok(())
+    })?;
+    assert!(
+        said.contains("no tensor `visual.trunk.blocks.0.attn.norm.weight`"),
+        "{said}"
+    );
+    // no block is left out because another is missing
+    let said = refused(&|weights| {
+        let norm = weights[&trunk("blocks.0.norm1.weight")].clone();
+        weights.insert(trunk("blocks.2.norm1.weight"), norm);
+        Ok(())
+    })?;
+    assert!(said.contains("no part of this model uses it"), "{said}");
+    Ok(())
 }

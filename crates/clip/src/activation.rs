@@ -10,7 +10,8 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use serde::{Deserialize, Serialize};
 
-/// The nonlinearity of a CLIP's transformers. ResNet image towers always use ReLU.
+/// The nonlinearity of a CLIP's transformers. ResNet image towers always use ReLU, and those from timm what timm
+/// gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClipActivation {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use weights::checkpoint::Checkpoint;
 
 /// The supported models, as a clause.
-pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and some of timm's image towers beside their open_clip_config.json";
+pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and, next to their configuration, SigLIP, SigLIP 2, EVA-CLIP, the Perception Encoder and MobileCLIP";
 
 /// The supported values of `model_type`.
 pub(crate) const MODEL_TYPES: [&str; 3] = ["clip", "metaclip_2", "siglip"];
