@@ -80,7 +80,12 @@ pub fn read(
         layers.extend(pool(weights, traits, heads, d)?);
     }
     layers.extend(head(weights, config, &name("head"), d, projection)?);
-    let floats = transformer_floats(size, count_of_tokens, d, hidden, traits.heads, blocks);
+    // a gate, what it lets through, and their norm take the room of two hidden layers
+    let wide = match traits.block {
+        Block::Eva02 => 2 * hidden,
+        Block::Plain | Block::Eva { .. } => hidden,
+    };
+    let floats = transformer_floats(size, count_of_tokens, d, wide, traits.heads, blocks);
     let trunk = Trunk::new(layers, LayerKind::Block, ends, floats);
     let trunk = match traits.class {
         ClassToken::None => trunk.without_class_token(),
