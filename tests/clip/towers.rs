@@ -339,3 +339,31 @@ fn weights_of_other_shapes_are_refused_with_the_tensor_s_name() -> Result<()> {
     assert!(said.contains("no part of this model uses it"), "{said}");
     Ok(())
 }
+
+#[test]
+fn weights_under_their_authors_names_are_refused_by_name() -> Result<()> {
+    for (tensor, words) in [
+        (
+            "visual.attn_pool.probe",
+            "a Perception Encoder under its authors' names",
+        ),
+        (
+            "visual.blocks.0.attn.q_bias",
+            "an EVA-CLIP under its authors' names",
+        ),
+        (
+            "image_encoder.model.patch_emb.0.block.conv.weight",
+            "a MobileCLIP under its authors' names",
+        ),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let weights = HashMap::from([(tensor, Tensor::zeros(3, DType::F32, &Device::Cpu)?)]);
+        candle_core::safetensors::save(
+            &weights,
+            folder.path().join("open_clip_model.safetensors"),
+        )?;
+        let said = load_error(folder.path());
+        assert!(said.contains(words), "{tensor}: {said}");
+    }
+    Ok(())
+}

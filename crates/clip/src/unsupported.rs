@@ -65,9 +65,7 @@ pub(super) fn hugging_face(
     })
 }
 
-/// The model that the weights belong to, if it is not a supported CLIP.
-/// `expected` are beginnings of names that the configuration
-/// accounts for.
+/// The model that the weights belong to, if it is not a supported CLIP. `expected` are beginnings of names that the configuration accounts for.
 pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<String> {
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| {
@@ -81,6 +79,12 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<S
     let patches = checkpoint.shape("vision_model.embeddings.patch_embedding.weight");
     let what = if any("text_decoder.") {
         "a CoCa (`text_decoder.`)"
+    } else if has("visual.attn_pool.probe") {
+        "a Perception Encoder under its authors' names (`visual.attn_pool.probe`) instead of timm's"
+    } else if any("visual.blocks.") {
+        "an EVA-CLIP under its authors' names (`visual.blocks.`) instead of timm's"
+    } else if any("image_encoder.model.") {
+        "a MobileCLIP under its authors' names (`image_encoder.model.`) instead of timm's"
     } else if any("visual.attn_pool.") {
         "a CoCa (`visual.attn_pool.`)"
     } else if any("visual.trunk.") {
@@ -105,7 +109,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<S
         &format!("a SigLIP (`vision_model.head.`{bias})")
     } else if has("patch_embed.proj.weight") || has("stem.0.weight") {
         "an image tower from timm without a text tower"
-    } else if any("trunk.") || any("image_encoder.model.") {
+    } else if any("trunk.") {
         "a CLIP whose tensors are not named as OpenAI's, OpenCLIP's or transformers'"
     } else {
         return None;

@@ -25,6 +25,9 @@ const ACTIVATIONS: [(&str, Activation); 7] = [
 /// `eos_token_id` in configurations from before 2023, which was never the id of the token that ends texts.
 const LEGACY_END: u32 = 2;
 
+/// The vocabulary of SigLIP 2.
+const SIGLIP_2: usize = 256_000;
+
 impl ClipConfig {
     /// From `config.json` of a Hugging Face CLIPModel or SiglipModel, with CLIP's usual preprocessing; see [`ClipConfig::with_preprocessor`].
     ///
@@ -133,9 +136,6 @@ fn siglip(file: &mut Section) -> Result<ClipConfig, ConfigError> {
     config.preprocess.resize_mode = ResizeMode::Squash;
     config.checked()
 }
-
-/// The number of tokens of SigLIP 2.
-const SIGLIP_2: usize = 256_000;
 
 // The defaults are those of transformers' CLIPTextConfig and CLIPVisionConfig: configurations leave out what equals them.
 
