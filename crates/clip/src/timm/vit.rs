@@ -307,7 +307,7 @@ fn rotation(
     class: bool,
     like: &Tensor,
 ) -> candle_core::Result<Rope> {
-    if channels == 0 || channels % 4 != 0 {
+    if channels == 0 || !channels.is_multiple_of(4) {
         candle_core::bail!(
             "heads of {channels} channels have no rotary positions: 4 does not divide them"
         );
