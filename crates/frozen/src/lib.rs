@@ -11,7 +11,9 @@
 
 mod activation;
 mod attention;
+mod channels_last;
 mod conv;
+mod depthwise;
 mod elementwise;
 mod embedding;
 mod gate;
@@ -28,11 +30,14 @@ mod real;
 pub mod resample;
 mod rope;
 mod self_attention;
+mod squeeze_excite;
 mod warp;
 
 pub use activation::Activation;
 pub use attention::{AttentionPullback, scaled_dot_product};
+pub use channels_last::{ChannelsFirst, ChannelsLast, GlobalAvgPool, SpaceToDepth};
 pub use conv::{Conv2d, Conv2dOptions};
+pub use depthwise::DepthwiseConv2d;
 pub use embedding::Embedding;
 pub use gate::Gate;
 pub use latent_pool::LatentPool;
@@ -46,4 +51,5 @@ pub use pool::{AvgPool2d, UpsampleNearest};
 pub use resample::{Border, Crop, Crops, Filter, Resample, resize_to_fill};
 pub use rope::Rope;
 pub use self_attention::SelfAttention;
+pub use squeeze_excite::SqueezeExcite;
 pub use warp::Warp;

@@ -22,6 +22,8 @@ pub trait Real: WithDType + Default + std::iter::Sum {
     fn of(x: f64) -> Self;
     /// The square root.
     fn sqrt(self) -> Self;
+    /// `self * factor + summand`, rounded once; to be called in a block for the machine's vector unit.
+    fn fma(self, factor: Self, summand: Self) -> Self;
     /// The exponential; to be called in a block for the machine's vector unit.
     fn exp(self) -> Self;
     /// The standard normal distribution function at `x`, and exp(-x^2 / 2); to be called likewise.
@@ -37,6 +39,11 @@ impl Real for f32 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Self, summand: Self) -> Self {
+        self.mul_add(factor, summand)
     }
 
     #[inline(always)]
@@ -92,6 +99,11 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
+    }
+
+    #[inline(always)]
+    fn fma(self, factor: Self, summand: Self) -> Self {
+        self.mul_add(factor, summand)
     }
 
     fn exp(self) -> Self {

@@ -46,6 +46,21 @@ fn shapes_that_do_not_fit_are_named() -> Result<()> {
         scaled_dot_product(&q, &k, &k, false),
         &["attention", "[1, 2, 3, 4]", "[1, 2, 5, 6]"],
     );
+    let depthwise = DepthwiseConv2d::new(t(&[4, 1, 3, 3]), None, 2, 1)?;
+    refused(
+        depthwise.eval(&t(&[1, 5, 5, 4])),
+        &["DepthwiseConv2d", "width, 2]", "[1, 5, 5, 4]"],
+    );
+    refused(
+        SpaceToDepth::new(4)?.eval(&t(&[1, 9, 3, 2])),
+        &["SpaceToDepth", "9 x 3"],
+    );
+    let (reduce, expand) = (t(&[2, 6]), t(&[6, 2]));
+    let (reduce, expand) = (Linear::new(reduce, None)?, Linear::new(expand, None)?);
+    refused(
+        SqueezeExcite::new(reduce, expand)?.eval(&t(&[1, 3, 3, 4])),
+        &["SqueezeExcite", "width, 6]", "[1, 3, 3, 4]"],
+    );
     refused(
         UpsampleNearest::new(2)?.eval(&t(&[2, 3])),
         &["UpsampleNearest", "[2, 3]"],
@@ -100,6 +115,26 @@ fn weights_that_do_not_fit_are_refused() -> Result<()> {
         Conv2d::new(t(&[4, 3, 1, 1]), None, options(1, 3)),
         &["Conv2d", "3 groups"],
     );
+    refused(
+        DepthwiseConv2d::new(t(&[4, 2, 3, 3]), None, 1, 1),
+        &["DepthwiseConv2d", "[4, 2, 3, 3]"],
+    );
+    let even = t(&[4, 1, 2, 2]);
+    refused(
+        DepthwiseConv2d::new(even, None, 1, 1),
+        &["DepthwiseConv2d", "[4, 1, 2, 2]"],
+    );
+    let depthwise =
+        |multiplier, stride| DepthwiseConv2d::new(t(&[4, 1, 3, 3]), None, multiplier, stride);
+    refused(depthwise(3, 1), &["DepthwiseConv2d", "4 output", "3 for"]);
+    refused(depthwise(0, 1), &["DepthwiseConv2d", "0 for"]);
+    refused(depthwise(1, 3), &["DepthwiseConv2d", "stride", "3"]);
+    let (reduce, expand) = (t(&[2, 6]), t(&[5, 2]));
+    refused(
+        SqueezeExcite::new(Linear::new(reduce, None)?, Linear::new(expand, None)?),
+        &["SqueezeExcite", "6 to 2", "2 to 5"],
+    );
+    refused(SpaceToDepth::new(0), &["SpaceToDepth"]);
     refused(
         LayerNorm::new(t(&[4]), Some(t(&[5])), 1e-5),
         &["LayerNorm", "[4]", "[5]"],

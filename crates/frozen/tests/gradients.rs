@@ -164,6 +164,22 @@ fn conv(
     Conv2d::new(t(&weight), Some(t(&weight[..1])), options)
 }
 
+fn depthwise(
+    t: impl Fn(&[usize]) -> Tensor,
+    weight: [usize; 3],
+    multiplier: usize,
+    stride: usize,
+) -> Result<DepthwiseConv2d> {
+    let [channels, rows, columns] = weight;
+    let bias = t(&weight[..1]);
+    DepthwiseConv2d::new(
+        t(&[channels, 1, rows, columns]),
+        Some(bias),
+        multiplier,
+        stride,
+    )
+}
+
 fn crops(border: Border) -> Result<Crops> {
     let crop = |top, left, height, width, flip| Crop {
         top,
@@ -207,6 +223,18 @@ layers! {
     conv_wrap: [2, 3, 5, 6], |t| conv(t, [4, 3, 3, 3], 1, 1, 1)?.wrapping([true, true]);
     conv_wrap_x: [2, 3, 5, 6], |t| conv(t, [4, 3, 3, 3], 1, 1, 1)?.wrapping([false, true]);
     conv_wrap_y_down: [1, 4, 7, 6], |t| conv(t, [6, 2, 3, 3], 2, 1, 2)?.wrapping([true, false]);
+    depthwise_3: [2, 5, 9, 3], |t| depthwise(t, [3, 3, 3], 1, 1)?;
+    depthwise_3_down: [2, 5, 6, 3], |t| depthwise(t, [3, 3, 3], 1, 2)?;
+    depthwise_3_double: [1, 3, 5, 3], |t| depthwise(t, [6, 3, 3], 2, 1)?;
+    depthwise_7: [1, 4, 9, 17], |t| depthwise(t, [17, 7, 7], 1, 1)?;
+    depthwise_7_down: [1, 7, 8, 2], |t| depthwise(t, [2, 7, 7], 1, 2)?;
+    depthwise_7_double_down: [2, 8, 5, 2], |t| depthwise(t, [4, 7, 7], 2, 2)?;
+    depthwise_plain: [1, 4, 3, 2], |t| DepthwiseConv2d::new(t(&[2, 1, 1, 1]), None, 1, 2)?;
+    channels_last: [2, 3, 4, 5], |t| ChannelsLast;
+    channels_first: [2, 3, 4, 5], |t| ChannelsFirst;
+    space_to_depth: [2, 5, 4, 3], |t| SpaceToDepth::new(2)?;
+    global_avg_pool: [2, 3, 4, 5], |t| GlobalAvgPool;
+    squeeze_excite: [2, 3, 4, 6], |t| SqueezeExcite::new(Linear::new(t(&[4, 6]), Some(t(&[4])))?, Linear::new(t(&[6, 4]), Some(t(&[6])))?)?;
     pad: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, false]);
     pad_wrap: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, true]);
     layer_norm: [2, 3, 37], |t| LayerNorm::new(t(&[37]), Some(t(&[37])), 1e-5)?;

@@ -79,6 +79,30 @@ fn large() -> Result<Vec<Case>> {
             )?),
             t(&[4, 70, 48]),
         ),
+        (
+            "depthwise",
+            Box::new(DepthwiseConv2d::new(
+                t(&[40, 1, 7, 7]),
+                Some(t(&[40])),
+                1,
+                1,
+            )?),
+            t(&[2, 21, 23, 40]),
+        ),
+        (
+            "depthwise down",
+            Box::new(DepthwiseConv2d::new(t(&[40, 1, 3, 3]), None, 2, 2)?),
+            t(&[2, 41, 40, 20]),
+        ),
+        ("channels last", Box::new(ChannelsLast), image.clone()),
+        (
+            "squeeze and excite",
+            Box::new(SqueezeExcite::new(
+                Linear::new(t(&[8, 40]), Some(t(&[8])))?,
+                Linear::new(t(&[40, 8]), Some(t(&[40])))?,
+            )?),
+            t(&[2, 21, 23, 40]),
+        ),
         ("gelu", Box::new(Activation::Gelu), image.clone()),
         (
             "upsample",
@@ -158,6 +182,9 @@ fn images_do_not_depend_on_the_number_of_threads() -> Result<()> {
             "warp",
             "upsample",
             "pool",
+            "depthwise",
+            "depthwise down",
+            "channels last",
             "gelu",
             "group norm",
         ]
