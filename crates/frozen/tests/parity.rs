@@ -1,5 +1,5 @@
-//! Values and input gradients as PyTorch computes them: fixtures/parity.safetensors, made by fixtures/make.py, and fixtures/vit.safetensors, made
-//! by fixtures/make_vit.py.
+//! Values and input gradients as PyTorch computes them: fixtures/parity.safetensors, made by fixtures/make.py, fixtures/vit.safetensors, made by
+//! fixtures/make_vit.py, and fixtures/conv.safetensors, made by fixtures/make_conv.py. Both ways of computing are compared.
 
 mod common;
 
@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use candle_core::{DType, Device, Result, Tensor};
-use common::frozen::*;
+use common::frozen::{self, *};
 use common::{distance, gradient, numbers};
 
 static FIXTURE: LazyLock<HashMap<String, Tensor>> = LazyLock::new(|| {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-    let files = ["parity", "vit"].map(|name| format!("{folder}/{name}.safetensors"));
+    let files = ["parity", "vit", "conv"].map(|name| format!("{folder}/{name}.safetensors"));
     let load = |file| candle_core::safetensors::load(file, &Device::Cpu).expect("a fixture");
     files.into_iter().flat_map(load).collect()
 });
@@ -32,9 +32,14 @@ impl Case {
 }
 
 fn check(case: &Case, layer: impl Layer) -> Result<()> {
+    agrees(case, &layer)?;
+    frozen::kernel::composed(|| agrees(case, &layer))
+}
+
+fn agrees(case: &Case, layer: &dyn Layer) -> Result<()> {
     let (x, g) = (case.get("x"), case.get("g"));
     let value = distance(&layer.eval(&x)?, &case.get("y"));
-    let slope = distance(&gradient(&layer, &x, &g)?, &case.get("dx"));
+    let slope = distance(&gradient(layer, &x, &g)?, &case.get("dx"));
     assert!(
         value < 2e-6 && slope < 2e-6,
         "{}: value {value:e}, gradient {slope:e}",
@@ -94,6 +99,27 @@ fn turning(case: &Case) -> Result<SelfAttention> {
 fn pooling(case: &Case) -> Result<LatentPool> {
     let [query, key, value] = ["query", "key", "value"].map(|part| case.get(part));
     LatentPool::new(&query, &key, &value, case.find("bias").as_ref(), 3)
+}
+
+fn depthwise(case: &Case, multiplier: usize, stride: usize) -> Result<DepthwiseConv2d> {
+    DepthwiseConv2d::new(case.get("weight"), case.find("bias"), multiplier, stride)
+}
+
+fn excite(case: &Case) -> Result<SqueezeExcite> {
+    let part = |name: &str| {
+        let weight = case.get(&format!("{name}_weight"));
+        Linear::new(weight.flatten_from(1)?, case.find(&format!("{name}_bias")))
+    };
+    SqueezeExcite::new(part("fc1")?, part("fc2")?)
+}
+
+/// A convolution whose stride is its size.
+fn squares(case: &Case) -> Result<Chain> {
+    let weight = case.get("weight").permute((0, 2, 3, 1))?.contiguous()?;
+    Ok(Chain::new(vec![
+        Box::new(SpaceToDepth::new(2)?),
+        Box::new(Linear::new(weight.flatten_from(1)?, case.find("bias"))?),
+    ]))
 }
 
 fn resample(h: usize, w: usize, filter: Filter, antialias: bool) -> Result<Resample> {
@@ -160,6 +186,18 @@ parity! {
     latent_pool: |case| pooling(&case)?;
     gate_silu: |case| Gate(Activation::Silu);
     gate_gelu: |case| Gate(Activation::Gelu);
+    depthwise_3_1_1: |case| depthwise(&case, 1, 1)?;
+    depthwise_3_1_2: |case| depthwise(&case, 2, 1)?;
+    depthwise_3_2_1: |case| depthwise(&case, 1, 2)?;
+    depthwise_3_2_2: |case| depthwise(&case, 2, 2)?;
+    depthwise_7_1_1: |case| depthwise(&case, 1, 1)?;
+    depthwise_7_1_2: |case| depthwise(&case, 2, 1)?;
+    depthwise_7_2_1: |case| depthwise(&case, 1, 2)?;
+    depthwise_7_2_2: |case| depthwise(&case, 2, 2)?;
+    channel_norm: |case| LayerNorm::new(case.get("weight"), case.find("bias"), 1e-6)?;
+    squeeze_excite: |case| excite(&case)?;
+    mean_of_pixels: |case| GlobalAvgPool;
+    conv_2_2: |case| squares(&case)?;
     gelu: |case| Activation::Gelu;
     gelu_tanh: |case| Activation::GeluTanh;
     quick_gelu: |case| Activation::QuickGelu;

@@ -32,8 +32,7 @@ pub(super) enum Direction {
 /// The sizes of a correlation of a padded image with a stride.
 struct Geometry {
     direction: Direction,
-    /// Size of the image in memory.
-    h: usize,
+    /// Width of the image in memory.
     w: usize,
     /// Pixels between its neighbours once it is padded.
     spread: usize,
@@ -70,7 +69,6 @@ pub(super) fn correlate<T: Real>(
     };
     let geometry = Geometry {
         direction,
-        h,
         w,
         spread,
         padded: (reach(size.0, 1, h), reach(size.1, RUN, w)),
