@@ -6,6 +6,7 @@ mod common;
 mod activation;
 mod candle;
 mod checkpoints;
+mod convnets;
 mod embedded;
 mod found;
 mod keys;

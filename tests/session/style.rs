@@ -204,7 +204,7 @@ fn a_layer_that_a_model_does_not_have_is_refused_by_name() {
         (
             "embedded",
             5,
-            "`embedded/resnet` has no layer 5: its layers are 0 to 3, the stages of its ResNet",
+            "`embedded/resnet` has no layer 5: its layers are 0 to 3, the stages of its convolutional network",
         ),
         (
             "embedded",

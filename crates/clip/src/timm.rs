@@ -1,5 +1,6 @@
 //! Image towers from timm, as open_clip wraps them: `visual.trunk.` is the network, `visual.head.` the projection, if it has one of its own.
 
+mod convnext;
 pub mod models;
 mod vit;
 
@@ -20,6 +21,7 @@ pub fn tower(
 ) -> Result<Trunk, CheckpointError> {
     match &config.family {
         Family::Vit(traits) => vit::read(weights, config, traits, size, projection),
+        Family::ConvNext(traits) => convnext::read(weights, config, traits, size, projection),
     }
 }
 
@@ -52,6 +54,15 @@ fn head(
             ]
         }
     })
+}
+
+/// Refuses an image of which the strides of a network leave no pixel.
+fn check_side(size: usize, left: usize) -> Result<(), CheckpointError> {
+    if left == 0 {
+        let what = format!("an image size of {size} is too small for its image tower");
+        return Err(candle_core::Error::Msg(what).into());
+    }
+    Ok(())
 }
 
 /// How many tensors there are whose names differ in a number that counts from 0.

@@ -150,7 +150,7 @@ pub fn projection(
 }
 
 /// The linear layer of that name, with a bias. Its outputs are multiplied by the tensor `scale`, one number for each, if there is one.
-fn scaled_linear(
+pub fn scaled_linear(
     weights: Branch<'_>,
     name: &str,
     inputs: usize,

@@ -177,7 +177,7 @@ fn numbered(layer: i64, tower: &Tower, kind: LayerKind, count: usize) -> Result<
     }
     let what = match kind {
         LayerKind::Block => "the blocks of its transformer",
-        LayerKind::Stage => "the stages of its ResNet",
+        LayerKind::Stage => "the stages of its convolutional network",
     };
     bail!(
         "the CLIP `{}` has no layer {layer}: its layers are 0 to {last}, {what}, or -{count} to -1 counted from the end",

@@ -3,8 +3,10 @@
 //! A configuration of open_clip's names the tower alone. What cannot be seen in the weights stands here, under that name: the kind of network,
 //! its nonlinearity, its heads. Widths, depths and hidden sizes are those of the tensors.
 
+pub mod convnext;
 pub mod vit;
 
+use convnext::ConvNextTraits;
 use vit::VitTraits;
 
 /// A kind of network, with what its weights do not show.
@@ -12,6 +14,8 @@ use vit::VitTraits;
 pub enum Family {
     /// A vision transformer.
     Vit(VitTraits),
+    /// A ConvNeXt.
+    ConvNext(ConvNextTraits),
 }
 
 /// The pooling of a tower's features: open_clip's `timm_pool`.
@@ -19,6 +23,8 @@ pub enum Family {
 pub enum Pool {
     /// The class token.
     Token,
+    /// The mean of all pixels.
+    Average,
     /// Attention pooling.
     Map,
 }
@@ -28,6 +34,7 @@ impl Family {
     pub fn pools(&self) -> &'static [(&'static str, Pool)] {
         match self {
             Self::Vit(vit) => vit.pools(),
+            Self::ConvNext(convnext) => convnext.pools(),
         }
     }
 }
@@ -35,12 +42,16 @@ impl Family {
 /// The tower of that name in timm.
 pub fn find(name: &str) -> Option<Family> {
     let vit = vit::MODELS.iter();
-    vit.map(|(known, traits)| (*known, Family::Vit(*traits)))
+    let vit = vit.map(|(known, traits)| (*known, Family::Vit(*traits)));
+    let convnext = convnext::MODELS.iter();
+    let convnext = convnext.map(|(known, traits)| (*known, Family::ConvNext(*traits)));
+    (vit.chain(convnext))
         .find(|(known, _)| *known == name)
         .map(|(_, family)| family)
 }
 
 /// The names of all known towers.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    vit::MODELS.iter().map(|(name, _)| *name)
+    let vit = vit::MODELS.iter().map(|(name, _)| *name);
+    vit.chain(convnext::MODELS.iter().map(|(name, _)| *name))
 }
