@@ -94,6 +94,16 @@ fn a_convnext_with_an_mlp_as_projection() -> Result<()> {
     agrees_both_ways("convnext-mlp")
 }
 
+#[test]
+fn a_fastvit_with_excitation_and_batch_norms() -> Result<()> {
+    agrees_both_ways("fastvit-norms")
+}
+
+#[test]
+fn a_fastvit_with_five_stages_and_layer_norms() -> Result<()> {
+    agrees_both_ways("fastvit-layers")
+}
+
 /// Images of a size that the stages' strides do not divide were compared above; of one that leaves no pixel nothing is seen.
 #[test]
 fn an_image_size_too_small_for_the_stages_is_refused() -> Result<()> {

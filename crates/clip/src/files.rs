@@ -19,6 +19,7 @@ const MARKS: &[&str] = &[
     "visual.trunk.patch_embed.proj.weight",
     "visual.trunk.patch_embed.backbone.0.conv.weight",
     "visual.trunk.stem.0.weight",
+    "visual.trunk.stem.0.conv_kxk.0.conv.weight",
     "vision_model.embeddings.patch_embedding.weight",
 ];
 const WANTED: &str = "config.json, model.safetensors or pytorch_model.bin, and tokenizer.json (Hugging Face), or open_clip_config.json, open_clip_model.safetensors or open_clip_pytorch_model.bin, and tokenizer.json (OpenCLIP)";

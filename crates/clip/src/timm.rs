@@ -1,6 +1,8 @@
 //! Image towers from timm, as open_clip wraps them: `visual.trunk.` is the network, `visual.head.` the projection, if it has one of its own.
 
 mod convnext;
+mod fastvit;
+mod folded;
 pub mod models;
 mod vit;
 
@@ -21,6 +23,7 @@ pub fn tower(
 ) -> Result<Trunk, CheckpointError> {
     match &config.family {
         Family::Vit(traits) => vit::read(weights, config, traits, size, projection),
+        Family::FastVit => fastvit::read(weights, config, size, projection),
         Family::ConvNext(traits) => convnext::read(weights, config, traits, size, projection),
     }
 }

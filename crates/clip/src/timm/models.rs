@@ -4,6 +4,7 @@
 //! its nonlinearity, its heads. Widths, depths and hidden sizes are those of the tensors.
 
 pub mod convnext;
+pub mod fastvit;
 pub mod vit;
 
 use convnext::ConvNextTraits;
@@ -16,6 +17,8 @@ pub enum Family {
     Vit(VitTraits),
     /// A ConvNeXt.
     ConvNext(ConvNextTraits),
+    /// A FastViT of MobileCLIP.
+    FastVit,
 }
 
 /// The pooling of a tower's features: open_clip's `timm_pool`.
@@ -35,6 +38,7 @@ impl Family {
         match self {
             Self::Vit(vit) => vit.pools(),
             Self::ConvNext(convnext) => convnext.pools(),
+            Self::FastVit => fastvit::POOLS,
         }
     }
 }
@@ -45,7 +49,9 @@ pub fn find(name: &str) -> Option<Family> {
     let vit = vit.map(|(known, traits)| (*known, Family::Vit(*traits)));
     let convnext = convnext::MODELS.iter();
     let convnext = convnext.map(|(known, traits)| (*known, Family::ConvNext(*traits)));
-    (vit.chain(convnext))
+    let fastvit = fastvit::MODELS.iter();
+    let fastvit = fastvit.map(|known| (*known, Family::FastVit));
+    (vit.chain(convnext).chain(fastvit))
         .find(|(known, _)| *known == name)
         .map(|(_, family)| family)
 }
@@ -53,5 +59,6 @@ pub fn find(name: &str) -> Option<Family> {
 /// The names of all known towers.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let vit = vit::MODELS.iter().map(|(name, _)| *name);
-    vit.chain(convnext::MODELS.iter().map(|(name, _)| *name))
+    let convnext = convnext::MODELS.iter().map(|(name, _)| *name);
+    (vit.chain(convnext)).chain(fastvit::MODELS.iter().copied())
 }

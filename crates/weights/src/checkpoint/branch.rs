@@ -31,6 +31,11 @@ impl<'a> Branch<'a> {
         }
     }
 
+    /// The type of the tensors that it gives.
+    pub fn dtype(&self) -> DType {
+        self.types[1]
+    }
+
     /// The tensor of that full name and shape.
     pub fn get(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let [rounded, kept] = self.types;
