@@ -35,7 +35,8 @@ fn agrees(name: &str, clip: &Clip) -> Result<()> {
     let tower = &clip.towers()[0];
     let (x, std) = pixels(&reference["pixel_values"])?;
     let (count, kind) = tower.layers();
-    assert_eq!(kind, LayerKind::Stage);
+    let transformer = name.starts_with("vitamin");
+    assert_eq!(kind == LayerKind::Block, transformer);
     let taps = (0..count).map(Tap::Layer).chain([Tap::Embedding]);
     let (values, pullback) = tower.vjp_taps(&x, &taps.collect::<Vec<_>>())?;
     for (stage, value) in values[..count].iter().enumerate() {
@@ -102,6 +103,16 @@ fn a_fastvit_with_excitation_and_batch_norms() -> Result<()> {
 #[test]
 fn a_fastvit_with_five_stages_and_layer_norms() -> Result<()> {
     agrees_both_ways("fastvit-layers")
+}
+
+#[test]
+fn a_vitamin() -> Result<()> {
+    agrees_both_ways("vitamin")
+}
+
+#[test]
+fn a_vitamin_without_positions() -> Result<()> {
+    agrees_both_ways("vitamin-xlarge")
 }
 
 /// Images of a size that the stages' strides do not divide were compared above; of one that leaves no pixel nothing is seen.

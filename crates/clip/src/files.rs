@@ -18,6 +18,7 @@ const MARKS: &[&str] = &[
     "visual.conv1.weight",
     "visual.trunk.patch_embed.proj.weight",
     "visual.trunk.patch_embed.backbone.0.conv.weight",
+    "visual.trunk.patch_embed.backbone.stem.conv1.weight",
     "visual.trunk.stem.0.weight",
     "visual.trunk.stem.0.conv_kxk.0.conv.weight",
     "vision_model.embeddings.patch_embedding.weight",

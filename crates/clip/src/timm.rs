@@ -5,6 +5,7 @@ mod fastvit;
 mod folded;
 pub mod models;
 mod vit;
+mod vitamin;
 
 use frozen::{Activation, Layer};
 use weights::checkpoint::{Branch, CheckpointError};
@@ -23,6 +24,7 @@ pub fn tower(
 ) -> Result<Trunk, CheckpointError> {
     match &config.family {
         Family::Vit(traits) => vit::read(weights, config, traits, size, projection),
+        Family::Vitamin(traits) => vitamin::read(weights, config, traits, size, projection),
         Family::FastVit => fastvit::read(weights, config, size, projection),
         Family::ConvNext(traits) => convnext::read(weights, config, traits, size, projection),
     }

@@ -67,6 +67,14 @@ fn channels_last(x: &Tensor) -> Result<Tensor> {
     fused!(x, transpose(x, (b, c, h * w), (b, h, w, c)), y.contiguous())
 }
 
+/// A contiguous tensor of an image [b, c, h, w] whose channels may be neighbours in memory.
+pub(crate) fn planes(x: &Tensor) -> Result<Tensor> {
+    if x.is_contiguous() {
+        return Ok(x.clone());
+    }
+    channels_first(&x.permute((0, 2, 3, 1))?)
+}
+
 /// A contiguous [b, c, h, w] of [b, h, w, c].
 fn channels_first(x: &Tensor) -> Result<Tensor> {
     let (b, h, w, c) = x.dims4()?;
@@ -168,12 +176,13 @@ fn swap_inner(x: &Tensor) -> Result<Tensor> {
     fused!(x, copied(x), x.transpose(1, 2)?.contiguous())
 }
 
-/// The mean of all pixels: [b, h, w, c] to [b, c].
+/// The mean of all pixels, [b, h, w, c], or of all tokens, [b, n, c]: [b, c].
 #[derive(Clone, Copy, Debug)]
 pub struct GlobalAvgPool;
 
 impl Layer for GlobalAvgPool {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        let x = if x.rank() == 3 { &x.unsqueeze(1)? } else { x };
         let (_, h, w, _) = dims4("GlobalAvgPool", x)?;
         if h * w == 0 {
             bail!("GlobalAvgPool: {:?} has no pixels", x.shape());
@@ -183,11 +192,15 @@ impl Layer for GlobalAvgPool {
 
     fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
         let y = self.eval(x)?;
-        let (b, h, w, c) = x.dims4()?;
+        let shape = x.shape().clone();
         let pullback = move |grad: &Tensor| {
+            let (b, c) = (shape.dims()[0], shape.dims()[shape.rank() - 1]);
             host::check_grad("GlobalAvgPool", grad, &(b, c).into())?;
-            let each = (grad / (h * w) as f64)?.reshape((b, 1, 1, c))?;
-            each.broadcast_as((b, h, w, c))?.contiguous()
+            let pixels = shape.elem_count() / grad.elem_count().max(1);
+            let each = (grad / pixels as f64)?.reshape((b, 1, c))?;
+            each.broadcast_as((b, pixels, c))?
+                .contiguous()?
+                .reshape(&shape)
         };
         Ok((y, Box::new(pullback)))
     }

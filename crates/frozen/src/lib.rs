@@ -23,6 +23,7 @@ pub mod kernel;
 mod latent_pool;
 pub mod layer;
 mod linear;
+mod neighborhood;
 mod norm;
 mod pad;
 mod pool;
@@ -45,6 +46,7 @@ pub use layer::{
     Chain, Layer, Parallel, Pullback, Residual, TapsPullback, add_to, attach, only_tap, vjp_taps,
 };
 pub use linear::Linear;
+pub use neighborhood::NeighborhoodMean;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pad::Pad;
 pub use pool::{AvgPool2d, UpsampleNearest};

@@ -136,6 +136,10 @@ fn weights_that_do_not_fit_are_refused() -> Result<()> {
     );
     refused(SpaceToDepth::new(0), &["SpaceToDepth"]);
     refused(
+        NeighborhoodMean::new(3, 2, 1, &t(&[1])),
+        &["NeighborhoodMean", "odd", "2"],
+    );
+    refused(
         LayerNorm::new(t(&[4]), Some(t(&[5])), 1e-5),
         &["LayerNorm", "[4]", "[5]"],
     );

@@ -234,6 +234,9 @@ layers! {
     channels_first: [2, 3, 4, 5], |t| ChannelsFirst;
     space_to_depth: [2, 5, 4, 3], |t| SpaceToDepth::new(2)?;
     global_avg_pool: [2, 3, 4, 5], |t| GlobalAvgPool;
+    mean_of_tokens: [2, 5, 4], |t| GlobalAvgPool;
+    neighborhood_mean: [2, 5, 6, 3], |t| NeighborhoodMean::new(3, 3, 2, &t(&[1]))?;
+    neighborhood_mean_same: [1, 4, 3, 2], |t| NeighborhoodMean::new(2, 3, 1, &t(&[1]))?;
     squeeze_excite: [2, 3, 4, 6], |t| SqueezeExcite::new(Linear::new(t(&[4, 6]), Some(t(&[4])))?, Linear::new(t(&[6, 4]), Some(t(&[6])))?)?;
     pad: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, false]);
     pad_wrap: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, true]);

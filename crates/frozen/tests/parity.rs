@@ -197,6 +197,7 @@ parity! {
     channel_norm: |case| LayerNorm::new(case.get("weight"), case.find("bias"), 1e-6)?;
     squeeze_excite: |case| excite(&case)?;
     mean_of_pixels: |case| GlobalAvgPool;
+    neighborhood_mean: |case| NeighborhoodMean::new(3, 3, 2, &case.get("x"))?;
     conv_2_2: |case| squares(&case)?;
     gelu: |case| Activation::Gelu;
     gelu_tanh: |case| Activation::GeluTanh;

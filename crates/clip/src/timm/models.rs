@@ -6,9 +6,11 @@
 pub mod convnext;
 pub mod fastvit;
 pub mod vit;
+pub mod vitamin;
 
 use convnext::ConvNextTraits;
 use vit::VitTraits;
+use vitamin::VitaminTraits;
 
 /// A kind of network, with what its weights do not show.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +21,8 @@ pub enum Family {
     ConvNext(ConvNextTraits),
     /// A FastViT of MobileCLIP.
     FastVit,
+    /// A ViTamin.
+    Vitamin(VitaminTraits),
 }
 
 /// The pooling of a tower's features: open_clip's `timm_pool`.
@@ -39,26 +43,29 @@ impl Family {
             Self::Vit(vit) => vit.pools(),
             Self::ConvNext(convnext) => convnext.pools(),
             Self::FastVit => fastvit::POOLS,
+            Self::Vitamin(vitamin) => vitamin.pools(),
         }
     }
 }
 
 /// The tower of that name in timm.
 pub fn find(name: &str) -> Option<Family> {
-    let vit = vit::MODELS.iter();
-    let vit = vit.map(|(known, traits)| (*known, Family::Vit(*traits)));
-    let convnext = convnext::MODELS.iter();
-    let convnext = convnext.map(|(known, traits)| (*known, Family::ConvNext(*traits)));
-    let fastvit = fastvit::MODELS.iter();
-    let fastvit = fastvit.map(|known| (*known, Family::FastVit));
-    (vit.chain(convnext).chain(fastvit))
-        .find(|(known, _)| *known == name)
-        .map(|(_, family)| family)
+    (all().find(|(known, _)| *known == name)).map(|(_, family)| family)
 }
 
 /// The names of all known towers.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let vit = vit::MODELS.iter().map(|(name, _)| *name);
-    let convnext = convnext::MODELS.iter().map(|(name, _)| *name);
-    (vit.chain(convnext)).chain(fastvit::MODELS.iter().copied())
+    all().map(|(name, _)| name)
+}
+
+fn all() -> impl Iterator<Item = (&'static str, Family)> {
+    let vit = vit::MODELS.iter();
+    let vit = vit.map(|(name, traits)| (*name, Family::Vit(*traits)));
+    let convnext = convnext::MODELS.iter();
+    let convnext = convnext.map(|(name, traits)| (*name, Family::ConvNext(*traits)));
+    let fastvit = fastvit::MODELS.iter();
+    let fastvit = fastvit.map(|name| (*name, Family::FastVit));
+    let vitamin = vitamin::MODELS.iter();
+    let vitamin = vitamin.map(|(name, traits)| (*name, Family::Vitamin(*traits)));
+    vit.chain(convnext).chain(fastvit).chain(vitamin)
 }

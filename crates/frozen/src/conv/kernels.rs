@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::Geometry;
+use crate::channels_last::planes;
 use crate::gemm::{Mat, MatMut, Threads, build, gemm, product, zeros};
 use crate::host::{self, Slice};
 use crate::real::{Real, axpy};
@@ -18,7 +19,7 @@ pub(super) fn forward<T: Real>(
     bias: Option<&Tensor>,
     g: &Geometry,
 ) -> Result<Tensor> {
-    let x = x.contiguous()?;
+    let x = planes(x)?;
     let x = Slice::<T>::new(&x)?;
     let weight = Slice::<T>::new(weight)?;
     let bias = bias.map(Slice::<T>::new).transpose()?;
@@ -36,7 +37,7 @@ pub(super) fn backward<T: Real>(grad: &Tensor, weight: &Tensor, g: &Geometry) ->
     if g.is_patches() {
         return host::tensor(unpatch(grad, &weight, g)?, shape);
     }
-    let grad = grad.contiguous()?;
+    let grad = planes(grad)?;
     let grad = Slice::<T>::new(&grad)?;
     if g.stride == 1 && g.pad[0] < g.kh && g.pad[1] < g.kw {
         // The gradient of the input is a convolution of the output's with the kernel turned by 180 degrees.
