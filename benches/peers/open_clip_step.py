@@ -8,7 +8,7 @@ MODEL is a name of open_clip's, such as convnext_base. A CLIP of that shape with
 `reference.safetensors`: the embeddings of the cutouts and the gradient, which `cargo bench --bench open_clip_step -- FOLDER` compares its own with.
 8 cutouts, float32, `requires_grad` off, so that the backward pass makes the input's gradient alone. The loss is the mean cosine distance to a
 fixed vector. Images in the usual and in the channels-last memory format are both timed; the one with the faster median is reported, as one line
-of JSON.
+of JSON. On a busy machine, compare the processors' seconds, with `--threads 1` and RAYON_NUM_THREADS=1.
 """
 
 import argparse
@@ -72,16 +72,17 @@ def main():
         (grad,) = torch.autograd.grad((1 - F.normalize(embeds, dim=-1) @ target).mean(), x)
         return embeds.detach(), grad
 
-    runs = {}
+    runs, processors = {}, {}
     for name, memory in dict(usual=torch.contiguous_format, channels_last=torch.channels_last).items():
         visual.to(memory_format=memory)
         for _ in range(args.warmup):
             embeds, grad = step(memory)
-        runs[name] = []
+        runs[name], processors[name] = [], []
         for _ in range(args.repeats):
-            start = time.perf_counter()
+            start, spent = time.perf_counter(), time.process_time()
             step(memory)
             runs[name].append(time.perf_counter() - start)
+            processors[name].append(time.process_time() - spent)
         if name == "usual":
             save_file(dict(image_embeds=embeds, grad=grad.contiguous()), args.folder / "reference.safetensors")
     memory, times = min(runs.items(), key=lambda run: statistics.median(run[1]))
@@ -91,6 +92,7 @@ def main():
                 name=f"open_clip_step/{args.model}",
                 seconds_min=round(min(times), 6),
                 seconds_median=round(statistics.median(times), 6),
+                processor_seconds_min=round(min(processors[memory]), 6),
                 repeats=len(times),
                 load_seconds=round(load, 3),
                 torch=torch.__version__,
