@@ -27,9 +27,9 @@ pub fn check_prompts(
             }
         };
         for (path, text) in recipe.texts() {
-            match tokenizer.read_text(name, text) {
-                Ok(tokens) => {
-                    for message in tokens.unread.of_model(name, "the prompt") {
+            match tokenizer.read_parts(name, text, clip.long_text) {
+                Ok(read) => {
+                    for message in read.unread.of_model(name, "the prompt") {
                         warnings.push(partial.message_about(&path, &message));
                     }
                 }

@@ -69,7 +69,8 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     .map_err(usage)?;
     let templates = templates(&args.template).map_err(usage)?;
     let device = args.judge.prepare(&args.clip, &[])?;
-    let ensemble = Ensemble::load(&args.clip, args.judge.activation, &device)?;
+    let ensemble = Ensemble::load(&args.clip, args.judge.activation, &device)?
+        .with_long_text(|_| args.judge.long_text);
     warn_all(ensemble.warnings());
     let progress = |unit| Progress::callback(unit, args.judge.quiet);
     let classifier = Classifier::new(ensemble, labels, &templates, progress("label"))?;

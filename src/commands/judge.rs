@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::Args;
-use phantasia::clip::{ClipActivation, EMBEDDED_ACTIVATION, is_embedded};
+use phantasia::clip::{ClipActivation, EMBEDDED_ACTIVATION, LongText, is_embedded};
 use phantasia::judge::{Results, Skipped, no_pictures, unsupported};
 use phantasia::names::{insert_path, one_line, percent_encoded};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ pub struct JudgeArgs {
     /// Activation function of every CLIP except the embedded ones, quick_gelu or gelu, overriding its files
     #[arg(long, value_name = "NAME")]
     pub activation: Option<ClipActivation>,
+    /// How texts that are longer than a CLIP's context are read: truncate, or average, the mean of the embeddings of their parts
+    #[arg(long, value_name = "HOW", default_value = "truncate")]
+    pub long_text: LongText,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,

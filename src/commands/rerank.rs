@@ -101,6 +101,7 @@ fn scorer(args: &ScoringArgs) -> Result<Scorer> {
         queries: [args.prompt.as_slice(), &args.image_prompt].concat(),
         clips: args.clip.clone(),
         activation: args.judge.activation,
+        long_text: args.judge.long_text,
         combine: args.combine,
         aesthetic: (args.aesthetic.clone()).map(|head| AestheticOptions {
             head,

@@ -65,7 +65,8 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let stop = interrupt("picture")?;
     let clips = slice::from_ref(&args.clip);
     let device = args.judge.prepare(clips, &[])?;
-    let ensemble = Ensemble::load(clips, args.judge.activation, &device)?;
+    let ensemble = Ensemble::load(clips, args.judge.activation, &device)?
+        .with_long_text(|_| args.judge.long_text);
     warn_all(ensemble.warnings());
     let queries = EncodedQueries::new(&ensemble, &queries)?;
     warn_all(&queries.warnings);

@@ -7,7 +7,7 @@ use candle_core::Device;
 use image::RgbImage;
 
 use crate::clip::preprocess::{Preprocess, ResizeMode};
-use crate::clip::{Clip, ClipActivation, ClipChoice, Library, Unread, is_embedded};
+use crate::clip::{Clip, ClipActivation, ClipChoice, Library, LongText, Unread, is_embedded};
 
 /// One CLIP, by its scoring tower.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct Encoder {
     clip: Arc<Clip>,
     /// Which of the ensemble's preprocessings it needs.
     preprocessing: usize,
+    long_text: LongText,
 }
 
 impl Encoder {
@@ -43,7 +44,7 @@ impl Encoder {
     /// # Errors
     /// When nothing of the text can be read, or the model fails.
     pub fn embed_text(&self, text: &str) -> Result<(Vec<f32>, Unread)> {
-        let embedding = self.clip.embed_text(text)?;
+        let embedding = self.clip.embed_long_text(text, self.long_text)?;
         self.check(&embedding.vector, &format!("\"{text}\""))?;
         Ok((embedding.vector, embedding.unread))
     }
@@ -125,6 +126,7 @@ impl Ensemble {
             .map(|clip| Encoder {
                 preprocessing: index_of(clip.scoring_tower().preprocess()),
                 clip,
+                long_text: LongText::default(),
             })
             .collect();
         Ok(Self {
@@ -132,6 +134,14 @@ impl Ensemble {
             preprocessings,
             device: device.clone(),
         })
+    }
+
+    /// The same ensemble, in which the CLIP of a name reads texts that are longer than its context so.
+    pub fn with_long_text(mut self, long_text: impl Fn(&str) -> LongText) -> Self {
+        for encoder in &mut self.encoders {
+            encoder.long_text = long_text(encoder.name());
+        }
+        self
     }
 
     /// The CLIPs, at least one.

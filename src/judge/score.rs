@@ -12,7 +12,7 @@ use super::ensemble::Ensemble;
 use super::pictures::{Digest, EmbeddedFiles, PictureResult, Results, by_content};
 use super::query::{EncodedQueries, Query};
 use crate::aesthetic::Head;
-use crate::clip::{ClipActivation, EMBEDDED, fast_dot};
+use crate::clip::{ClipActivation, EMBEDDED, LongText, fast_dot};
 
 /// How the scores of several CLIPs become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +44,8 @@ pub struct ScorerOptions {
     pub clips: Vec<String>,
     /// The nonlinearity of every CLIP except the embedded ones, overriding its files.
     pub activation: Option<ClipActivation>,
+    /// What happens to texts that are longer than the context of a CLIP.
+    pub long_text: LongText,
     /// How the scores of several CLIPs become one.
     pub combine: Combine,
     /// The aesthetic head, if there is one.
@@ -57,6 +59,7 @@ impl Default for ScorerOptions {
             queries: vec![],
             clips: vec![EMBEDDED.to_owned()],
             activation: None,
+            long_text: LongText::default(),
             combine: Combine::default(),
             aesthetic: None,
         }
@@ -115,7 +118,8 @@ impl Scorer {
                 Some(Head::by_name(head)?).zip(index)
             }
         };
-        let ensemble = Ensemble::load(&clips, options.activation, device)?;
+        let ensemble = Ensemble::load(&clips, options.activation, device)?
+            .with_long_text(|_| options.long_text);
         if let Some((head, index)) = &aesthetic {
             let encoder = &ensemble.encoders()[*index];
             head.fits(encoder.name(), encoder.width())?;

@@ -26,7 +26,7 @@ use super::ensemble::Ensemble;
 use super::query::Query;
 use super::same_model::guides_like;
 use super::score::{Combine, Scorer};
-use crate::clip::{ClipActivation, ClipChoice, is_embedded};
+use crate::clip::{ClipActivation, ClipChoice, LongText, is_embedded};
 use crate::files::write_whole;
 use crate::recipe::{Prompt, Recipe, clip_guide};
 use crate::run::{CHECKPOINT, RECIPE, Resumption, Run, RunFolder};
@@ -362,7 +362,11 @@ fn scorer(
     let clips = (standings.judge.iter())
         .map(|name| options.library.clip(name, choice(name), device))
         .collect::<Result<Vec<Arc<_>>>>()?;
-    let ensemble = Ensemble::new(clips, device)?;
+    let long_text = |name: &str| {
+        let guide = recipe.clip.iter().find(|clip| clip.model == name);
+        guide.map_or_else(LongText::default, |guide| guide.long_text)
+    };
+    let ensemble = Ensemble::new(clips, device)?.with_long_text(long_text);
     Scorer::new(ensemble, &final_queries(recipe), Combine::Score)
 }
 

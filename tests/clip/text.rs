@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use image::{Rgb, RgbImage};
+use phantasia::clip::{Clip, LongText, dot, unit};
 use phantasia::recipe::{Edit, Prompt, Recipe, Schedule};
 use phantasia::session::Session;
 use serde_json::Value;
@@ -197,6 +198,84 @@ fn recipe_check_reads_the_prompts_with_the_recipes_own_clips() {
     assert!(
         told.contains("does not read all of the prompt: it stops before \"it dog"),
         "{told}"
+    );
+}
+
+#[test]
+fn a_long_text_is_the_mean_of_its_parts_by_their_tokens() {
+    let clip = Clip::from_folder("tiny", &fixtures().join("model"), &Device::Cpu).expect("a CLIP");
+    let average = |text: &str| clip.embed_long_text(text, LongText::Average).expect(text);
+    // 75 words of one token each fill a context, and 25 are left
+    let (first, second) = ("it dog it ".repeat(25), "dog it dog the it ".repeat(5));
+    let [one, two] = [&first, &second].map(|text| clip.embed_text(text).expect(text));
+    let whole = average(&format!("{first}{second}"));
+    assert_eq!((one.unread.lost, whole.unread.lost), (None, None));
+    let parts = one.vector.iter().zip(&two.vector);
+    let expected = unit(parts.map(|(one, two)| 75.0 * one + 25.0 * two).collect());
+    assert!(dot(&whole.vector, &expected) > 0.999_999);
+    assert!(dot(&whole.vector, &one.vector) < 0.999);
+    assert_eq!(average(&first).vector, one.vector);
+}
+
+#[test]
+fn long_texts_are_averaged_where_a_recipe_or_a_command_says_so() {
+    let folder = folder();
+    let model = fixtures().join("model");
+    let long = format!("{}red apple", "it dog ".repeat(60));
+    let recipe = |how: &str| {
+        format!(
+            "prompts: [\"{long}\"]\nclip: [{{ model: {model:?}, long_text: {how} }}]\nsize: 32x32\nsteps: 1\n"
+        )
+    };
+    let said = |args: &[&str]| {
+        let output = run(folder.path(), args);
+        (output.status.code(), text(&output.stderr))
+    };
+    for (how, warns) in [("truncate", true), ("average", false)] {
+        fs::write(folder.path().join("long.yaml"), recipe(how)).expect("a file");
+        for args in [
+            &["recipe", "check", "long.yaml"][..],
+            &["render", "long.yaml", "--quiet"],
+        ] {
+            let (code, said) = said(args);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(
+                said.contains("does not read all of"),
+                warns,
+                "{how}: {said}"
+            );
+        }
+    }
+    let written = fs::read_to_string(folder.path().join("outputs/long-002/recipe.yaml"));
+    assert!(written.expect("a recipe").contains("long_text: average"));
+    let model = model.to_string_lossy();
+    let score = |how: &str| {
+        let args = [
+            "score", "--clip", &model, "--prompt", &long, "--json", "--quiet",
+        ];
+        let output = run(
+            folder.path(),
+            &[&args[..], &["--long-text", how, "a.png"]].concat(),
+        );
+        let warns = text(&output.stderr).contains("does not read all of");
+        (cosines(&json(&output), &long), warns)
+    };
+    let (cut, average) = (score("truncate"), score("average"));
+    assert!(
+        cut.1 && !average.1 && cut.0 != average.0,
+        "{cut:?} {average:?}"
+    );
+    fs::write(folder.path().join("long.yaml"), recipe("mean")).expect("a file");
+    assert_refused(
+        &run(folder.path(), &["recipe", "check", "long.yaml"]),
+        2,
+        "long_text",
+    );
+    let args = ["score", "--prompt", "a", "--long-text", "mean", "a.png"];
+    assert_refused(
+        &run(folder.path(), &args),
+        2,
+        "expected truncate or average",
     );
 }
 

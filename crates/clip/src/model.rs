@@ -10,8 +10,9 @@ use crate::config::ClipConfig;
 use crate::dtype::DTypePolicy;
 use crate::error::ClipError;
 use crate::files::ClipFiles;
+use crate::options::LongText;
 use crate::text::TextTower;
-use crate::tokenizer::{Tokenizer, Unread};
+use crate::tokenizer::{TextPart, Tokenizer, Unread};
 use crate::tower::Tower;
 use crate::vector::unit;
 
@@ -147,16 +148,42 @@ impl Clip {
         &self.warnings
     }
 
-    /// The embedding of any text.
+    /// The embedding of any text; one that is longer than the context is cut.
     ///
     /// # Errors
     /// [`ClipError::Unreadable`] if the text is not empty and the vocabulary has no tokens for it; if the model fails.
     pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
-        let tokens = self.tokenizer.read_text(&self.name, text)?;
-        let vector = self.text.embed(&tokens.ids)?.to_dtype(DType::F32)?;
+        self.embed_long_text(text, LongText::Truncate)
+    }
+
+    /// The embedding of any text; `long_text` says what happens to one that is longer than the context.
+    ///
+    /// # Errors
+    /// As [`Clip::embed_text`].
+    pub fn embed_long_text(
+        &self,
+        text: &str,
+        long_text: LongText,
+    ) -> Result<TextEmbedding, ClipError> {
+        let read = self.tokenizer.read_parts(&self.name, text, long_text)?;
+        let embed = |part: &TextPart| {
+            let vector = self.text.embed(&part.ids)?.to_dtype(DType::F32)?;
+            Ok::<_, ClipError>(unit(vector.to_vec1()?))
+        };
+        let vector = if let [whole] = read.parts.as_slice() {
+            embed(whole)?
+        } else {
+            let mut sum = vec![0.0; self.projection];
+            for part in &read.parts {
+                for (sum, value) in sum.iter_mut().zip(embed(part)?) {
+                    *sum += part.count as f32 * value;
+                }
+            }
+            unit(sum)
+        };
         Ok(TextEmbedding {
-            vector: unit(vector.to_vec1()?),
-            unread: tokens.unread,
+            vector,
+            unread: read.unread,
         })
     }
 }

@@ -1,8 +1,11 @@
 //! How a CLIP is loaded.
 
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::ClipActivation;
@@ -31,6 +34,34 @@ impl Precision {
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
+    }
+}
+
+/// What happens to a text that is longer than a CLIP's context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LongText {
+    /// It is cut at the end of the context, as in training and in the reference libraries. A warning says where.
+    #[default]
+    Truncate,
+    /// It is cut between words into parts that fit, each is embedded as a text of its own, and the mean of their embeddings is taken, weighted by
+    /// their numbers of tokens.
+    Average,
+}
+
+impl LongText {
+    /// Whether it is the default.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromStr for LongText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = Self::deserialize(text.into_deserializer());
+        read.map_err(|_: ValueError| "expected truncate or average".to_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Any text can be tokenized. Characters that a vocabulary lacks are transliterated or left out, and reported in [`Unread`]. Published
 //! vocabularies of CLIP have every byte and lack nothing; small ones may.
 
+mod long;
 mod unknown;
 
 use std::cell::RefCell;
@@ -29,6 +30,8 @@ use crate::error::ClipError;
 use crate::files::{ClipFiles, TokenizerFiles};
 use crate::token_rules::Rules;
 use unknown::{Reads, Vocabulary};
+
+pub use long::{ReadText, TextPart};
 
 const START: &str = "<|startoftext|>";
 pub(super) const END: &str = "<|endoftext|>";
@@ -69,7 +72,7 @@ enum Cleaning {
 /// A text as tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// The tokens, begin and end among them, no padding.
+    /// The tokens, begin and end among them; padded by [`Tokenizer::read_text`] alone, where the text tower reads the padding.
     pub ids: Vec<u32>,
     /// The parts of the text that they do not represent.
     pub unread: Unread,
@@ -294,7 +297,23 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer's file contains rules that cannot be applied. No text causes an error.
     pub fn encode(&self, text: &str) -> Result<Tokens, String> {
-        let cleaned = match (&self.cleaning, self.clean) {
+        let cleaned = self.cleaned(text);
+        let unread = RefCell::default();
+        let encoding = (self.pieces(&cleaned, &unread)).map_err(|error| error.to_string())?;
+        let nothing = encoding.is_empty() && !text.trim().is_empty();
+        let (ids, lost) = (self.framed(encoding, &cleaned)).map_err(|error| error.to_string())?;
+        let mut unread = unread.into_inner();
+        unread.lost = lost;
+        Ok(Tokens {
+            ids,
+            unread,
+            nothing,
+        })
+    }
+
+    /// The text as it is tokenized.
+    fn cleaned(&self, text: &str) -> String {
+        match (&self.cleaning, self.clean) {
             (_, TextCleaning::Siglip) => clean::siglip(text),
             (Cleaning::Own, _) | (_, TextCleaning::Siglip2) => text.to_owned(),
             (_, TextCleaning::Canonicalize) => clean::canonical(text),
@@ -304,37 +323,36 @@ impl Tokenizer {
             (_, TextCleaning::Whitespace) | (Cleaning::Whitespace, TextCleaning::Tokenizer) => {
                 clean::whitespace(text)
             }
-        };
-        let unread = RefCell::default();
-        let encoding = self
-            .split(&cleaned)
-            .and_then(|mut pieces| {
-                pieces.tokenize(|word| Ok(self.word(word, &unread)))?;
-                pieces.into_encoding(None, 0, OffsetType::Byte)
-            })
-            .map_err(|error| error.to_string())?;
-        let nothing = encoding.is_empty() && !text.trim().is_empty();
-        let encoding = self
-            .inner
-            .post_process(encoding, None, true)
-            .map_err(|error| error.to_string())?;
-        let mut tokens = Tokens {
-            ids: encoding.get_ids().to_vec(),
-            unread: unread.into_inner(),
-            nothing,
-        };
-        let count = tokens.ids.len();
-        if count > self.context {
-            // the tokens that end every text stay: one for CLIP's tokenizer, none or several for others
-            let special = encoding.get_special_tokens_mask().iter().rev();
-            let end = special.take_while(|&&special| special == 1).count();
-            let cut = self.context.saturating_sub(end);
-            let start = encoding.get_offsets()[cut].0;
-            tokens.ids.drain(cut..count - end);
-            let lost = cleaned.get(start..).unwrap_or(&cleaned);
-            tokens.unread.lost = Some(lost.trim().to_owned());
         }
-        Ok(tokens)
+    }
+
+    /// The tokens of a cleaned text without begin and end. Pieces of it that they do not represent are added to `unread`.
+    fn pieces(&self, cleaned: &str, unread: &RefCell<Unread>) -> tokenizers::Result<Encoding> {
+        let mut pieces = self.split(cleaned)?;
+        pieces.tokenize(|word| Ok(self.word(word, unread)))?;
+        pieces.into_encoding(None, 0, OffsetType::Byte)
+    }
+
+    /// A cleaned text's tokens with begin and end, cut to the context, and the end of the text that was cut off.
+    fn framed(
+        &self,
+        encoding: Encoding,
+        cleaned: &str,
+    ) -> tokenizers::Result<(Vec<u32>, Option<String>)> {
+        let encoding = self.inner.post_process(encoding, None, true)?;
+        let mut ids = encoding.get_ids().to_vec();
+        let count = ids.len();
+        if count <= self.context {
+            return Ok((ids, None));
+        }
+        // the tokens that end every text stay: one for CLIP's tokenizer, none or several for others
+        let special = encoding.get_special_tokens_mask().iter().rev();
+        let end = special.take_while(|&&special| special == 1).count();
+        let cut = self.context.saturating_sub(end);
+        let start = encoding.get_offsets()[cut].0;
+        ids.drain(cut..count - end);
+        let lost = cleaned.get(start..).unwrap_or(cleaned);
+        Ok((ids, Some(lost.trim().to_owned())))
     }
 
     /// The words of a text, as the model's vocabulary has them.

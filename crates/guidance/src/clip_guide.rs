@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clip::{
-    Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, Precision, is_embedded,
+    Clip, ClipActivation, ClipChoice, EMBEDDED, EMBEDDED_ACTIVATION, LongText, Precision,
+    is_embedded,
 };
 use phantasia_core::check::{Checker, MODEL_FORMAT};
 use phantasia_core::{
@@ -47,6 +48,10 @@ config! {
         /// assumed, with a warning.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub activation: Option<ClipActivation> = None,
+        /// What happens to prompts that are longer than its context, 77 tokens of most models: `truncate` cuts them, with a warning; `average` reads
+        /// them in parts and takes the mean of the parts' embeddings, weighted by their numbers of tokens.
+        #[serde(skip_serializing_if = "LongText::is_default")]
+        pub long_text: LongText = LongText::default(),
         /// Overrides of the recipe's `cutouts` for this model.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub cutouts: Option<cutouts::Changes> = None,
@@ -179,6 +184,7 @@ pub(crate) struct ClipGuide {
     pub weight: Schedule,
     pub sampler: CutoutSampler,
     pub prompts: Vec<EncodedPrompt>,
+    long_text: LongText,
     /// The mean embedding of common texts, and how much of it is taken off a text's embedding.
     common: Option<(Vec<f32>, f64)>,
     /// Embeddings of all texts and images so far.
@@ -218,6 +224,7 @@ impl ClipGuide {
             weight: config.weight.clone(),
             sampler: context.sampler(config.cutouts.as_ref()),
             prompts: vec![],
+            long_text: config.long_text,
             common,
             embeddings: HashMap::new(),
         })
@@ -300,7 +307,7 @@ impl ClipGuide {
 
     fn embed_text(&self, text: &str, context: &mut TermContext) -> Result<PromptEmbedding> {
         let (clip, towers) = (&self.clip, self.clip.towers());
-        let embedding = clip.embed_text(text)?;
+        let embedding = clip.embed_long_text(text, self.long_text)?;
         (context.warnings).extend(embedding.unread.of_model(clip.name(), "a prompt"));
         let plain = embedding.vector;
         let centred = match &self.common {

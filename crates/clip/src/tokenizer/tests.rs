@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::TokenRules;
+use crate::options::LongText;
 
 const EMBEDDED: &[u8] = include_bytes!("../embedded/tokenizer.json");
 
@@ -339,6 +340,10 @@ proptest! {
         for tokenizer in ALL.iter() {
             for text in [&characters, &printed, &words] {
                 holds(tokenizer, text);
+                if let Ok(read) = tokenizer.read_parts("it", text, LongText::Average) {
+                    let fits = |part: &TextPart| part.ids.len() <= tokenizer.context;
+                    assert!(read.parts.iter().all(fits), "{text:?}");
+                }
             }
         }
     }
@@ -423,4 +428,83 @@ fn tokens_of_xlm_roberta_roberta_and_nllb_agree_with_open_clip() {
 fn word_pieces_of_clipa_have_zeros_for_their_separator() {
     let tokenizer = fabricated("bert", json!({ "strip_sep_token": true }), |_| {});
     agrees("bert", &tokenizer);
+}
+
+/// The parts of a text, and the tokens of each without begin and end.
+fn parts(tokenizer: &Tokenizer, text: &str) -> Vec<Vec<u32>> {
+    let frame = tokenizer.encode("").expect("no text").ids;
+    let begin = frame.len() - 1;
+    let read = (tokenizer.read_parts("it", text, LongText::Average)).expect(text);
+    assert_eq!(read.unread.lost, None, "{text}");
+    for part in &read.parts {
+        assert!(part.ids.len() <= tokenizer.context, "{text:?}");
+        assert!(part.count <= tokenizer.context - frame.len(), "{text:?}");
+        assert_eq!(part.ids[..begin], frame[..begin], "{text:?}");
+        assert_eq!(part.ids[begin + part.count], frame[begin], "{text:?}");
+    }
+    let own = |part: &TextPart| part.ids[begin..begin + part.count].to_vec();
+    read.parts.iter().map(own).collect()
+}
+
+#[test]
+fn a_long_text_is_divided_between_words() {
+    let clip = of_folder("tests/fixtures/open-clip-text/model", Layout::OpenClip);
+    let mut whole = of_folder("tests/fixtures/open-clip-text/model", Layout::OpenClip);
+    whole.context = 10_000;
+    let ids = |text: &str| whole.encode(text).expect(text).ids;
+    let text = "it dog &amp; the déjà vu, ".repeat(60);
+    let parts = parts(&clip, &text);
+    assert!(parts.len() > 5 && parts.iter().all(|part| part.len() > 60));
+    // nothing is lost, and no word is cut in two
+    let all = ids(&text);
+    assert_eq!(parts.concat(), all[1..all.len() - 1]);
+    let ends: Vec<u32> = ["it", "dog", "&", "the", "déjà", "vu,"]
+        .map(|word| ids(word)[ids(word).len() - 2])
+        .to_vec();
+    for part in &parts {
+        assert!(ends.contains(part.last().expect("a token")));
+    }
+    // a text that fits is one part, and truncated as it was
+    for text in ["a dog", ""] {
+        let whole = clip.read_parts("it", text, LongText::Average);
+        let cut = clip.read_parts("it", text, LongText::Truncate);
+        assert_eq!(whole.expect(text), cut.expect(text));
+    }
+    let cut = (clip.read_parts("it", &text, LongText::Truncate)).expect("a text");
+    assert_eq!(cut.parts.len(), 1);
+    assert!(cut.unread.lost.is_some());
+}
+
+#[test]
+fn every_kind_of_tokenizer_divides_texts() {
+    let long = "a red boat by the sea, ".repeat(9);
+    let unspaced = "abcdefghij日本の山🐈".repeat(9);
+    for name in [
+        "siglip",
+        "siglip2",
+        "xlm-roberta",
+        "roberta",
+        "nllb",
+        "bert",
+    ] {
+        let rules = if name == "siglip" {
+            json!({ "clean": "canonicalize" })
+        } else {
+            json!({})
+        };
+        let tokenizer = fabricated(name, rules.clone(), |_| {});
+        let whole = fabricated(name, rules, |config| config.text.context = 2000);
+        let own = |tokens: Vec<Vec<u32>>| tokens.concat().len();
+        let (divided, all) = (parts(&tokenizer, &long), parts(&whole, &long));
+        assert!(divided.len() > 2 && all.len() == 1, "{name}: {divided:?}");
+        // a space in front of a word may be a token of its own
+        let counts = (own(divided.clone()), own(all));
+        assert!(
+            counts.0.abs_diff(counts.1) <= divided.len(),
+            "{name}: {counts:?}"
+        );
+        // BERT's unknown word is one token, however long
+        let divided = parts(&tokenizer, &unspaced).len();
+        assert!(divided > 2 || name == "bert", "{name}: {divided}");
+    }
 }
