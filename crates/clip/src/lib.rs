@@ -33,6 +33,7 @@ mod resnet;
 mod text;
 mod timm;
 mod token_rules;
+mod token_table;
 mod tokenizer;
 mod tower;
 mod transformer;

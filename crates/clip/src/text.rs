@@ -1,20 +1,20 @@
 //! CLIP's text transformer. Texts are never optimised, so it has no backward pass.
 
 use candle_core::{Device, Tensor};
-use frozen::{Chain, Embedding, Layer, LayerNorm, Linear};
+use frozen::{Chain, Layer, LayerNorm, Linear};
 
 use crate::config::{Layout, TextConfig, TextPool, TextProjection};
 use crate::names::{self, Name, under};
+use crate::token_table::TokenTable;
 use crate::transformer::{self, block, layer_norm, linear};
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
 
 /// Tokens to their states after the transformer.
 pub struct TextStack {
-    tokens: Embedding,
+    tokens: TokenTable,
     positions: Tensor,
     blocks: Chain,
     norm: LayerNorm,
-    device: Device,
 }
 
 impl TextStack {
@@ -29,9 +29,9 @@ impl TextStack {
         let stack = &config.stack;
         let d = stack.width;
         let name = |name: Name| under(prefix, name.of(layout));
-        let get = |part: Name, shape: [usize; 2]| weights.get(&name(part), &shape);
-        let tokens = Embedding::new(get(names::TOKENS, [config.vocabulary, d])?)?;
-        let positions = get(names::POSITIONS, [config.context, d])?;
+        let table = [config.vocabulary, d];
+        let tokens = TokenTable::read(weights, &name(names::TOKENS), table, device)?;
+        let positions = weights.get(&name(names::POSITIONS), &[config.context, d])?;
         let mut blocks: Vec<Box<dyn Layer>> = vec![];
         for index in 0..stack.layers {
             for part in block(weights, layout, prefix, index, stack, config.causal)? {
@@ -43,15 +43,13 @@ impl TextStack {
             positions,
             blocks: Chain::new(blocks),
             norm: layer_norm(weights, &name(names::FINAL_NORM), d, stack.eps)?,
-            device: device.clone(),
         })
     }
 
     /// `[1, tokens, width]`, before the last normalisation.
     fn blocks(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let positions = self.positions.narrow(0, 0, ids.len())?;
-        let ids = Tensor::new(ids, &self.device)?.unsqueeze(0)?;
-        let x = self.tokens.lookup(&ids)?.broadcast_add(&positions)?;
+        let x = self.tokens.lookup(ids)?.broadcast_add(&positions)?;
         self.blocks.eval(&x)
     }
 

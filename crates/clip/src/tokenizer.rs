@@ -74,6 +74,8 @@ enum Cleaning {
 pub struct Tokens {
     /// The tokens, begin and end among them; padded by [`Tokenizer::read_text`] alone, where the text tower reads the padding.
     pub ids: Vec<u32>,
+    /// How many of them are the text's own: without begin, end and padding.
+    pub count: usize,
     /// The parts of the text that they do not represent.
     pub unread: Unread,
     /// Whether the text is not empty and no token of it is left.
@@ -301,14 +303,19 @@ impl Tokenizer {
         let unread = RefCell::default();
         let encoding = (self.pieces(&cleaned, &unread)).map_err(|error| error.to_string())?;
         let nothing = encoding.is_empty() && !text.trim().is_empty();
-        let (ids, lost) = (self.framed(encoding, &cleaned)).map_err(|error| error.to_string())?;
-        let mut unread = unread.into_inner();
-        unread.lost = lost;
-        Ok(Tokens {
-            ids,
-            unread,
-            nothing,
-        })
+        let framed = || {
+            let count = encoding.len().min(self.room()?);
+            let (ids, lost) = self.framed(encoding, &cleaned)?;
+            let mut unread = unread.into_inner();
+            unread.lost = lost;
+            Ok(Tokens {
+                ids,
+                count,
+                unread,
+                nothing,
+            })
+        };
+        framed().map_err(|error: tokenizers::Error| error.to_string())
     }
 
     /// The text as it is tokenized.
@@ -331,6 +338,12 @@ impl Tokenizer {
         let mut pieces = self.split(cleaned)?;
         pieces.tokenize(|word| Ok(self.word(word, unread)))?;
         pieces.into_encoding(None, 0, OffsetType::Byte)
+    }
+
+    /// How many tokens of a text fit the context beside begin and end.
+    fn room(&self) -> tokenizers::Result<usize> {
+        let frame = self.inner.post_process(Encoding::default(), None, true)?;
+        Ok(self.context.saturating_sub(frame.len()).max(1))
     }
 
     /// A cleaned text's tokens with begin and end, cut to the context, and the end of the text that was cut off.

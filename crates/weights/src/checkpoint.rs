@@ -5,6 +5,7 @@ mod error;
 mod index;
 mod model;
 mod pickle;
+mod rows;
 mod source;
 mod values;
 
@@ -19,6 +20,7 @@ use candle_core::Tensor;
 pub use error::CheckpointError;
 pub(crate) use index::{is_plain, shards};
 pub use model::Scope;
+pub use rows::Rows;
 
 use crate::safetensors::{Header, SafetensorsError};
 use source::Source;
@@ -46,9 +48,18 @@ struct Unreadable {
 }
 
 /// What tensors are read from, and its name in messages.
+#[derive(Clone)]
 struct Part {
     origin: String,
     source: Source,
+}
+
+impl Part {
+    /// Reads `length` bytes from `start` on.
+    fn read(&self, start: u64, length: usize) -> Result<Vec<u8>, CheckpointError> {
+        let bytes = self.source.read(start, length);
+        bytes.map_err(|source| CheckpointError::Read(self.origin.clone(), source))
+    }
 }
 
 /// The tensors of one checkpoint. Only their list is held in memory.
@@ -239,6 +250,32 @@ impl Checkpoint {
         if let Some(Source::Random { seed }) = self.parts.first().map(|part| &part.source) {
             return Ok(values::random(*seed, key, shape)?);
         }
+        let (entry, part) = self.find(key, shape)?;
+        let bytes = (entry.end - entry.start) as usize;
+        let bytes = part.read(entry.start, bytes)?;
+        let strides = entry.strides.as_deref();
+        Ok(values::tensor(&bytes, &entry.dtype, shape, strides)?)
+    }
+
+    /// The matrix of that name and shape `[rows, columns]`, whose rows are read when they are needed; none if they do not lie one after the other in
+    /// a file, because they are compressed, or strided.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`].
+    pub fn rows(&self, key: &str, shape: [usize; 2]) -> Result<Option<Rows>, CheckpointError> {
+        if matches!(self.parts.first(), Some(part) if matches!(part.source, Source::Random { .. }))
+        {
+            return Ok(None);
+        }
+        let (entry, part) = self.find(key, &shape)?;
+        if entry.strides.is_some() || !part.source.is_flat() {
+            return Ok(None);
+        }
+        Ok(Some(Rows::new(part.clone(), entry, shape)))
+    }
+
+    /// Where the tensor of that name and shape is stored; it counts as used.
+    fn find(&self, key: &str, shape: &[usize]) -> Result<(&Entry, &Part), CheckpointError> {
         let key = self.full(key);
         let origin = self.origin.clone();
         let Some(entry) = self.entries.get(&key) else {
@@ -272,10 +309,7 @@ impl Checkpoint {
                 ));
             }
         }
-        let bytes = part.source.read(entry.start, bytes as usize);
-        let bytes = bytes.map_err(|source| CheckpointError::Read(part.origin.clone(), source))?;
-        let strides = entry.strides.as_deref();
-        Ok(values::tensor(&bytes, &entry.dtype, shape, strides)?)
+        Ok((entry, part))
     }
 
     /// The error for a full name that is not a tensor's.

@@ -72,6 +72,50 @@ fn the_stream_from_before_pytorch_1_6() {
     same("legacy4.pt", "reference.safetensors");
 }
 
+/// Every matrix of a fixture that lies row by row has the rows of the whole tensor, in any order and more than once.
+fn rows(name: &str) -> (usize, usize) {
+    let checkpoint = Checkpoint::open(&fixture(name)).expect("a checkpoint");
+    let keys: Vec<String> = checkpoint.keys().map(str::to_owned).collect();
+    let (mut flat, mut other) = (0, 0);
+    for key in keys {
+        let Some(&[count, columns]) = checkpoint.shape(&key).filter(|shape| !shape.contains(&0))
+        else {
+            continue;
+        };
+        let Ok(whole) = checkpoint.tensor(&key, &[count, columns]) else {
+            continue;
+        };
+        match checkpoint.rows(&key, [count, columns]).expect(&key) {
+            None => other += 1,
+            Some(rows) => {
+                flat += 1;
+                let last = count as u32 - 1;
+                let found = rows
+                    .read(&[last, 0, last])
+                    .and_then(|rows| Ok(rows.to_vec2::<f32>()?));
+                let whole = whole.to_vec2::<f32>().expect("values");
+                let wanted = [last, 0, last].map(|row| whole[row as usize].clone());
+                assert_eq!(found.expect(&key), wanted, "{key}");
+                let error = rows.read(&[0, count as u32]).expect_err(&key).to_string();
+                assert!(error.contains(&format!("no row {count}")), "{error}");
+            }
+        }
+    }
+    (flat, other)
+}
+
+#[test]
+fn rows_are_read_one_by_one_where_they_lie_so() {
+    let (flat, strided) = rows("state.pt");
+    assert!(flat > 3 && strided > 0, "{flat} {strided}");
+    assert_eq!(rows("deflated.pt").0, 0);
+    assert!(rows("reference.safetensors").0 > 3);
+    assert!(rows("legacy.pt").0 > 3);
+    let checkpoint = Checkpoint::open(&fixture("state.pt")).expect("a checkpoint");
+    let error = checkpoint.rows("nothing", [1, 1]).expect_err("missing");
+    assert!(error.to_string().contains("no tensor `nothing`"), "{error}");
+}
+
 #[test]
 fn integers_booleans_and_tensors_that_overlap_are_read_if_they_are_asked_for() {
     same("odd2.pt", "odd.safetensors");

@@ -44,8 +44,7 @@ impl Tokenizer {
         }
         let tokens = self.read_text(model, text)?;
         let part = TextPart {
-            // alone, it needs no weight
-            count: tokens.ids.len(),
+            count: tokens.count,
             ids: tokens.ids,
         };
         Ok(ReadText {
@@ -58,8 +57,7 @@ impl Tokenizer {
     fn divided(&self, text: &str) -> tokenizers::Result<Option<ReadText>> {
         let cleaned = self.cleaned(text);
         let whole = self.pieces(&cleaned, &RefCell::default())?;
-        let (frame, _) = self.framed(tokenizers::Encoding::default(), "")?;
-        let room = self.context.saturating_sub(frame.len()).max(1);
+        let room = self.room()?;
         if whole.len() <= room {
             return Ok(None);
         }

@@ -454,7 +454,7 @@ fn a_long_text_is_divided_between_words() {
     let ids = |text: &str| whole.encode(text).expect(text).ids;
     let text = "it dog &amp; the déjà vu, ".repeat(60);
     let parts = parts(&clip, &text);
-    assert!(parts.len() > 5 && parts.iter().all(|part| part.len() > 60));
+    assert!(parts.len() > 5 && parts[..parts.len() - 1].iter().all(|part| part.len() > 60));
     // nothing is lost, and no word is cut in two
     let all = ids(&text);
     assert_eq!(parts.concat(), all[1..all.len() - 1]);

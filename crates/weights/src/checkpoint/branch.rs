@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Checkpoint, CheckpointError};
+use super::{Checkpoint, CheckpointError, Rows};
 
 /// A checkpoint whose tensors go to one device in one type.
 #[derive(Clone, Copy)]
@@ -43,6 +43,13 @@ impl<'a> Branch<'a> {
         let tensor = self.checkpoint.tensor(key, shape)?;
         let tensor = tensor.to_dtype(rounded)?.to_dtype(kept)?;
         Ok(tensor.to_device(self.device)?)
+    }
+
+    /// The matrix of that full name and shape, whose rows are read when they are needed; none if they have to be read together, as
+    /// [`Checkpoint::rows`] says.
+    pub fn rows(&self, key: &str, shape: [usize; 2]) -> Result<Option<Rows>, CheckpointError> {
+        let rows = self.checkpoint.rows(key, shape)?;
+        Ok(rows.map(|rows| rows.going_to(self.types, self.device)))
     }
 
     /// The sizes of the tensor of that full name, if it has so many of them.

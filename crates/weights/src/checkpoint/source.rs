@@ -26,6 +26,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether a few of its bytes can be read without those before them.
+    pub fn is_flat(&self) -> bool {
+        matches!(self, Self::Bytes(_) | Self::File(_))
+    }
+
     /// Reads `length` bytes from `start` on.
     ///
     /// # Errors
