@@ -4,12 +4,14 @@ mod hugging_face;
 mod open_clip;
 mod preprocessor;
 mod section;
+mod text_hf;
 mod timm;
 
 use frozen::Activation;
 
 use crate::preprocess::{CropRounding, Preprocess};
 
+pub use text_hf::{HfFamily, HfProjection, HfTextConfig};
 pub use timm::{TimmConfig, TimmHead};
 
 /// The mean of CLIP's training images by channel, which its input is normalised with.
@@ -105,11 +107,13 @@ pub enum VisionPool {
 /// The shape of a text tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextConfig {
-    /// Number of tokens.
+    /// What it is made of.
+    pub kind: TextKind,
+    /// Number of tokens. A tower from transformers has as many as its tensors.
     pub vocabulary: usize,
     /// Longest text in tokens, begin and end among them.
     pub context: usize,
-    /// The stack.
+    /// The stack. A tower from transformers has the one that its tensors make.
     pub stack: StackConfig,
     /// Whether a token attends only to itself and earlier tokens. If not, the padding after a text changes its embedding.
     pub causal: bool,
@@ -121,9 +125,23 @@ pub struct TextConfig {
     pub tokens: TokenRules,
 }
 
+/// What a text tower is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TextKind {
+    /// CLIP's text transformer.
+    #[default]
+    Clip,
+    /// An encoder from transformers.
+    Hf(HfTextConfig),
+}
+
 impl TextConfig {
     /// Whether the padding of a text changes its embedding, so that it must be computed.
     pub fn reads_padding(&self) -> bool {
+        // these towers mask it
+        if matches!(self.kind, TextKind::Hf(_)) {
+            return false;
+        }
         // the tokenizer's own padding token may have the highest id of all; zero never has
         let highest = self.pool == TextPool::Highest && self.tokens.own_tokenizer;
         !self.causal || self.pool == TextPool::Last || highest
@@ -144,6 +162,8 @@ pub enum TextPool {
     Token(u32),
     /// The first token.
     First,
+    /// The mean of all tokens without padding; of towers from transformers alone.
+    Mean,
     /// The last token of the context, which is padding if the text is shorter.
     Last,
 }

@@ -5,8 +5,8 @@ use frozen::Activation;
 use weights::checkpoint::Checkpoint;
 
 use crate::config::{
-    ClipConfig, ConfigError, Layout, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
-    VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, ConfigError, Layout, StackConfig, TextConfig, TextKind, TextPool, TextProjection,
+    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::text;
 
@@ -108,6 +108,7 @@ pub fn config(checkpoint: &Checkpoint) -> Result<ClipConfig, ConfigError> {
     };
     let vocabulary = shape(&format!("{prefix}token_embedding.weight"), 2)?[0];
     let text = TextConfig {
+        kind: TextKind::Clip,
         vocabulary,
         context: shape(&format!("{prefix}positional_embedding"), 2)?[0],
         stack: stack(prefix, width, 64)?,

@@ -7,7 +7,7 @@ use weights::checkpoint::Checkpoint;
 use weights::models::{Cache, Model, ModelKind, all, file_in, only_weights};
 
 use crate::activation::ClipActivation;
-use crate::config::{ClipConfig, Layout, VisionKind, VisionPool};
+use crate::config::{ClipConfig, Layout, TextKind, VisionKind, VisionPool};
 use crate::error::ClipError;
 use crate::preprocess::ResizeMode;
 use crate::{derive, unsupported};
@@ -279,13 +279,18 @@ impl ClipFiles {
                 };
                 let config = config.map_err(|what| file.error(what))?;
                 // the weights may show what the configuration does not
-                other(match &config.vision.kind {
+                let image: &[&str] = match &config.vision.kind {
                     VisionKind::Timm(_) => &["visual.trunk."],
                     VisionKind::Transformer(vit) if vit.pool == VisionPool::Map => {
                         &["vision_model.head."]
                     }
                     _ => &[],
-                })?;
+                };
+                let text: &[&str] = match &config.text.kind {
+                    TextKind::Clip => &[],
+                    TextKind::Hf(_) => unsupported::OF_TRANSFORMERS,
+                };
+                other(&[image, text].concat())?;
                 config
             }
         };

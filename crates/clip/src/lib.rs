@@ -31,6 +31,7 @@ mod options;
 pub mod preprocess;
 mod resnet;
 mod text;
+mod text_hf;
 mod timm;
 mod token_rules;
 mod token_table;

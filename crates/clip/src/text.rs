@@ -3,8 +3,9 @@
 use candle_core::{Device, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear};
 
-use crate::config::{Layout, TextConfig, TextPool, TextProjection};
+use crate::config::{Layout, TextConfig, TextKind, TextPool, TextProjection};
 use crate::names::{self, Name, under};
+use crate::text_hf::HfTextTower;
 use crate::token_table::TokenTable;
 use crate::transformer::{self, block, layer_norm, linear};
 use weights::checkpoint::{Branch, Checkpoint, CheckpointError};
@@ -63,16 +64,50 @@ impl TextStack {
 }
 
 /// Tokens to an embedding in the joint space.
-pub struct TextTower {
+pub enum TextTower {
+    Clip(ClipTextTower),
+    Hf(HfTextTower),
+}
+
+impl TextTower {
+    /// Reads the text tower of a checkpoint.
+    pub fn read(
+        weights: Branch<'_>,
+        layout: Layout,
+        config: &TextConfig,
+        projection: usize,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        Ok(match &config.kind {
+            TextKind::Clip => Self::Clip(ClipTextTower::read(
+                weights, layout, config, projection, device,
+            )?),
+            TextKind::Hf(hf) => {
+                Self::Hf(HfTextTower::read(weights, config, hf, projection, device)?)
+            }
+        })
+    }
+
+    /// The embedding `[projection]` of one text, not yet of unit length. `ids` are its tokens, begin and end among them; padding
+    /// may follow, and has to where [`TextConfig::reads_padding`].
+    pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Clip(tower) => tower.embed(ids),
+            Self::Hf(tower) => tower.embed(ids),
+        }
+    }
+}
+
+/// CLIP's own text tower.
+pub struct ClipTextTower {
     stack: TextStack,
     projection: Option<Linear>,
     pool: TextPool,
     causal: bool,
 }
 
-impl TextTower {
-    /// Reads the text tower of a checkpoint.
-    pub fn read(
+impl ClipTextTower {
+    fn read(
         weights: Branch<'_>,
         layout: Layout,
         config: &TextConfig,
@@ -104,9 +139,7 @@ impl TextTower {
         })
     }
 
-    /// The embedding `[projection]` of one text, not yet of unit length. `ids` are its tokens, begin and end among them; padding
-    /// may follow, and has to where [`TextConfig::reads_padding`].
-    pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
+    fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
         let place = self.place(ids);
         // with a causal mask, later tokens do not change the result
         let seen = if self.causal { &ids[..=place] } else { ids };
@@ -123,7 +156,7 @@ impl TextTower {
         let last = ids.len().saturating_sub(1);
         let wanted = match self.pool {
             TextPool::First => return 0,
-            TextPool::Last => return last,
+            TextPool::Last | TextPool::Mean => return last,
             TextPool::Token(id) => Some(id),
             TextPool::Highest => ids.iter().copied().max(),
         };

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 use weights::checkpoint::Checkpoint;
 
+use crate::config::{ClipConfig, TextKind, VisionKind};
+
 /// The supported models, as a clause.
 pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and, next to their configuration, SigLIP, SigLIP 2, EVA-CLIP, the Perception Encoder and MobileCLIP";
 
@@ -67,6 +69,10 @@ pub(super) fn hugging_face(
 
 /// The model that the weights belong to, if it is not a supported CLIP. `expected` are beginnings of names that the configuration accounts for.
 pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<String> {
+/// The model that the weights belong to, if it is not the CLIP that its configuration describes, or without one not a supported CLIP.
+pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -> Option<String> {
+    let timm = config.is_some_and(|config| matches!(config.vision.kind, VisionKind::Timm(_)));
+    let hf = config.is_some_and(|config| matches!(config.text.kind, TextKind::Hf(_)));
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| {
         !expected.contains(&prefix) && checkpoint.keys().any(|key| key.starts_with(prefix))
@@ -101,8 +107,8 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<S
             ""
         };
         &format!("{what} whose image tower is timm's (`visual.trunk.`{bias}){text}")
-    } else if any("text.transformer.embeddings.") || any("text.transformer.encoder.") {
-        "a CLIP whose text tower is from transformers (`text.transformer.`)"
+    } else if !hf && any("text.transformer.") && !any("text.transformer.resblocks.") {
+        "a CLIP whose text tower is from transformers (`text.transformer.`), and needs its open_clip_config.json,"
     } else if patches.is_some_and(|shape| shape.len() == 2) {
         "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
     } else if any("vision_model.head.") {

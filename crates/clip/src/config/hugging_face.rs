@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::section::{Section, square};
 use super::{
-    ClipConfig, ConfigError, Layout, StackConfig, TextCleaning, TextConfig, TextPool,
+    ClipConfig, ConfigError, Layout, StackConfig, TextCleaning, TextConfig, TextKind, TextPool,
     TextProjection, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::preprocess::ResizeMode;
@@ -123,6 +123,7 @@ fn siglip(file: &mut Section) -> Result<ClipConfig, ConfigError> {
     };
     let projection = text.take_or("projection_size", stack.width)?;
     let text = TextConfig {
+        kind: TextKind::Clip,
         vocabulary,
         context: text.take_or("max_position_embeddings", 64)?,
         stack,
@@ -143,6 +144,7 @@ fn text_tower(mut section: Section) -> Result<TextConfig, ConfigError> {
     // with this key diffusers' pipelines mask the padding
     section.only("use_attention_mask", json!(false))?;
     Ok(TextConfig {
+        kind: TextKind::Clip,
         vocabulary: section.take_or("vocab_size", 49408)?,
         context: section.take_or("max_position_embeddings", 77)?,
         stack: stack(&mut section, &CLIP_TEXT)?,

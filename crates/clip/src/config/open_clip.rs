@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::section::{Section, channels, square};
 use super::{
-    ClipConfig, ConfigError, Layout, MEAN, STD, StackConfig, TextCleaning, TextConfig, TextPool,
-    TextProjection, TimmConfig, TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, ConfigError, HfTextConfig, Layout, MEAN, STD, StackConfig, TextCleaning,
+    TextConfig, TextKind, TextPool, TextProjection, TimmConfig, TokenRules, VisionConfig,
+    VisionKind, VisionPool, VitConfig,
 };
 use crate::preprocess::{Interpolation, ResizeMode};
 use crate::unsupported;
@@ -108,12 +109,7 @@ fn refuse_other_kinds(
     if model.has("multimodal_cfg") {
         return of("a CoCa (`multimodal_cfg`)".to_owned());
     }
-    if let Some(name) = name(text, "hf_model_name")? {
-        return of(format!(
-            "a CLIP whose text tower is `{name}` of transformers (`hf_model_name`)"
-        ));
-    }
-    if text.take_or("embed_cls", false)? {
+    if text.take_or("embed_cls", false)? && !text.has("hf_model_name") {
         return of("a CoCa (`text_cfg.embed_cls`)".to_owned());
     }
     match vision.take::<Value>("attentional_pool")? {
@@ -221,6 +217,10 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
 }
 
 fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigError> {
+    let hf = match name(&mut section, "hf_model_name")? {
+        Some(name) => Some(HfTextConfig::read(&name, &mut section)?),
+        None => None,
+    };
     let width: usize = section.take_or("width", 512)?;
     let ratio: f64 = section.take_or("mlp_ratio", 4.0)?;
     let stack = StackConfig {
@@ -254,7 +254,12 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
     let tokens = token_rules(&mut section, own)?;
     section.only("tokenizer_mode", json!(""))?;
     plain_blocks(&mut section)?;
+    let (kind, pool) = match hf {
+        Some((hf, pool)) => (TextKind::Hf(hf), pool),
+        None => (TextKind::Clip, pool),
+    };
     let config = TextConfig {
+        kind,
         vocabulary: section.take_or("vocab_size", 49408)?,
         context: section.take_or("context_length", 77)?,
         stack,
