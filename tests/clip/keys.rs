@@ -252,19 +252,14 @@ fn open_clip_s_keys_that_are_not_built_are_refused_by_name() {
         ("/preprocess_cfg/mode", json!("L"), "mode"),
         // other kinds of model
         (
-            "/model_cfg/multimodal_cfg",
-            json!({}),
-            "CoCa (`multimodal_cfg`)",
-        ),
-        (
             "/model_cfg/vision_cfg/attentional_pool",
-            json!(true),
-            "CoCa",
+            json!("cascade"),
+            "`model_cfg.vision_cfg.attentional_pool` = \"cascade\"",
         ),
         (
             "/model_cfg/text_cfg/hf_model_name",
-            json!("roberta-base"),
-            "`roberta-base` of transformers",
+            json!("google/mt5-base"),
+            "`google/mt5-base` of transformers",
         ),
         (
             "/model_cfg/vision_cfg/timm_model_name",

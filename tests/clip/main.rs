@@ -15,4 +15,5 @@ mod parity;
 mod precision;
 mod taps;
 mod text;
+mod text_towers;
 mod towers;

@@ -102,6 +102,11 @@ pub enum VisionPool {
     NormalizedMean,
     /// Attention of a learned query to the normalised tokens, then an MLP, as in SigLIP. The result is the embedding: there is no projection.
     Map,
+    /// Attention of a learned query to the normalised tokens, as in CoCa.
+    Attention {
+        /// Heads of the attention.
+        heads: usize,
+    },
 }
 
 /// The shape of a text tower.
@@ -133,14 +138,22 @@ pub enum TextKind {
     Clip,
     /// An encoder from transformers.
     Hf(HfTextConfig),
+    /// CLIP's text transformer with a class token behind the padded text, as in CoCa.
+    Coca {
+        /// The id of the padding, which is not attended to.
+        padding: u32,
+    },
 }
 
 impl TextConfig {
     /// Whether the padding of a text changes its embedding, so that it must be computed.
     pub fn reads_padding(&self) -> bool {
-        // these towers mask it
-        if matches!(self.kind, TextKind::Hf(_)) {
-            return false;
+        match self.kind {
+            // these towers mask it
+            TextKind::Hf(_) => return false,
+            // one token of it is attended to
+            TextKind::Coca { .. } => return true,
+            TextKind::Clip => {}
         }
         // the tokenizer's own padding token may have the highest id of all; zero never has
         let highest = self.pool == TextPool::Highest && self.tokens.own_tokenizer;

@@ -10,7 +10,7 @@ use crate::activation::ClipActivation;
 use crate::config::{ClipConfig, Layout, TextKind, VisionKind, VisionPool};
 use crate::error::ClipError;
 use crate::preprocess::ResizeMode;
-use crate::{derive, unsupported};
+use crate::{coca, derive, unsupported};
 
 /// Tensors that identify a CLIP whatever the prefix of its names: those of the image tower in OpenCLIP's layout (ViT, ResNet, timm's towers)
 /// and in transformers' layout.
@@ -284,10 +284,15 @@ impl ClipFiles {
                     VisionKind::Transformer(vit) if vit.pool == VisionPool::Map => {
                         &["vision_model.head."]
                     }
+                    VisionKind::Transformer(vit)
+                        if matches!(vit.pool, VisionPool::Attention { .. }) =>
+                    {
+                        &[coca::DECODER, "visual.attn_pool."]
+                    }
                     _ => &[],
                 };
                 let text: &[&str] = match &config.text.kind {
-                    TextKind::Clip => &[],
+                    TextKind::Clip | TextKind::Coca { .. } => &[],
                     TextKind::Hf(_) => unsupported::OF_TRANSFORMERS,
                 };
                 other(&[image, text].concat())?;

@@ -16,6 +16,7 @@
 
 mod activation;
 mod clean;
+mod coca;
 pub mod config;
 mod derive;
 mod dtype;

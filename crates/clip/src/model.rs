@@ -6,18 +6,23 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use weights::checkpoint::{Branch, Checkpoint, Scope};
 
+use crate::coca;
 use crate::config::ClipConfig;
 use crate::dtype::DTypePolicy;
 use crate::error::ClipError;
 use crate::files::ClipFiles;
 use crate::options::LongText;
 use crate::text::TextTower;
+use crate::text_hf;
 use crate::tokenizer::{TextPart, Tokenizer, Unread};
 use crate::tower::Tower;
 use crate::vector::unit;
 
 /// CLIP's own limit of the factor that the logit scale stands for.
 const MAX_LOGIT_SCALE: f32 = 100.0;
+
+/// Beginnings of the names of tensors that are left out on purpose: CoCa's decoder, and a table that is computed.
+const LEFT: &[&str] = &[coca::DECODER, text_hf::SINUSOIDS];
 
 /// A text in the joint space.
 #[derive(Clone, Debug)]
@@ -81,7 +86,7 @@ impl Clip {
         };
         let mut clip = Self::build(name, &config, &checkpoint, tokenizer, dtypes, device)?;
         clip.warnings.extend(files.assumption(&checkpoint));
-        clip.warnings.extend(checkpoint.finish(Scope::Parts, &[])?);
+        clip.warnings.extend(checkpoint.finish(Scope::Parts, LEFT)?);
         Ok(clip)
     }
 

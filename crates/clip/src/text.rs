@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor};
 use frozen::{Chain, Layer, LayerNorm, Linear};
 
+use crate::coca::CocaTextTower;
 use crate::config::{Layout, TextConfig, TextKind, TextPool, TextProjection};
 use crate::names::{self, Name, under};
 use crate::text_hf::HfTextTower;
@@ -67,6 +68,7 @@ impl TextStack {
 pub enum TextTower {
     Clip(ClipTextTower),
     Hf(HfTextTower),
+    Coca(CocaTextTower),
 }
 
 impl TextTower {
@@ -82,6 +84,9 @@ impl TextTower {
             TextKind::Clip => Self::Clip(ClipTextTower::read(
                 weights, layout, config, projection, device,
             )?),
+            TextKind::Coca { padding } => Self::Coca(CocaTextTower::read(
+                weights, config, *padding, projection, device,
+            )?),
             TextKind::Hf(hf) => {
                 Self::Hf(HfTextTower::read(weights, config, hf, projection, device)?)
             }
@@ -94,6 +99,7 @@ impl TextTower {
         match self {
             Self::Clip(tower) => tower.embed(ids),
             Self::Hf(tower) => tower.embed(ids),
+            Self::Coca(tower) => tower.embed(ids),
         }
     }
 }

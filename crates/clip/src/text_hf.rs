@@ -14,6 +14,8 @@ use weights::checkpoint::{Branch, CheckpointError};
 
 /// The prefix of the encoder's names.
 const ENCODER: &str = "text.transformer";
+/// The table of sines and cosines, which older versions of transformers stored.
+pub const SINUSOIDS: &str = "text.transformer.embed_positions.";
 /// What the tensors do not show, and is the same in all published ones: channels of a head, the id of the padding, and what is added to the
 /// variance in layer norms.
 const HEAD: usize = 64;

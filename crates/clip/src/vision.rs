@@ -3,6 +3,7 @@
 use candle_core::{Result as CandleResult, Tensor};
 use frozen::{Conv2d, Conv2dOptions, Layer, Linear, Pullback};
 
+use crate::coca;
 use crate::config::{Layout, StackConfig, VisionPool, VitConfig};
 use crate::map_head::map_head;
 use crate::names::{self, Name, under};
@@ -60,10 +61,15 @@ pub fn vision_transformer(
         layers.push(Box::new(mlp));
         ends.push(layers.len());
     }
-    let norm: Box<dyn Layer> = Box::new(norm(names::POST_NORM)?);
+    let mut last = d;
+    if let VisionPool::Attention { heads } = config.pool {
+        layers.extend(coca::image_pool(weights, d, projection, heads, stack.eps)?);
+        last = projection;
+    }
+    let norm = layer_norm(weights, &name(names::POST_NORM), last, stack.eps)?;
+    let norm: Box<dyn Layer> = Box::new(norm);
     layers.extend(match config.pool {
-        VisionPool::Map => vec![norm],
-        VisionPool::ClassToken => vec![norm],
+        VisionPool::Map | VisionPool::ClassToken | VisionPool::Attention { .. } => vec![norm],
         VisionPool::MeanOfNormalized => vec![norm, Box::new(MeanOfPatches)],
         VisionPool::NormalizedMean => vec![Box::new(MeanOfPatches), norm],
     });
@@ -72,7 +78,7 @@ pub fn vision_transformer(
     } else {
         let name = names::VISION_PROJECTION.of(layout);
         layers.push(Box::new(transformer::projection(
-            weights, layout, name, d, projection,
+            weights, layout, name, last, projection,
         )?));
     }
     let floats = transformer_floats(size, count, d, stack.hidden, stack.heads, stack.layers);

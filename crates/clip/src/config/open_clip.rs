@@ -11,7 +11,6 @@ use super::{
     VisionKind, VisionPool, VitConfig,
 };
 use crate::preprocess::{Interpolation, ResizeMode};
-use crate::unsupported;
 
 /// Keys that add tensors to a tower's blocks. No published weights use them.
 pub(super) const CUSTOM_BLOCKS: [&str; 6] = [
@@ -40,11 +39,9 @@ impl ClipConfig {
         let mut model = (file.section("model_cfg")?).ok_or("has no `model_cfg`")?;
         let vision = model.section("vision_cfg")?;
         let text = model.section("text_cfg")?;
-        let (Some(mut vision), Some(mut text)) = (vision, text) else {
+        let (Some(vision), Some(text)) = (vision, text) else {
             return Err("has no `model_cfg.vision_cfg` or no `model_cfg.text_cfg`".to_owned());
         };
-        refuse_other_kinds(&mut model, &mut vision, &mut text)?;
-
         let projection = (model.take("embed_dim")?).ok_or("has no `model_cfg.embed_dim`")?;
         let quick = model.take_or("quick_gelu", false)?;
         // the weights show where the text tower's tensors are, and the shape of the scale and the bias
@@ -55,7 +52,8 @@ impl ClipConfig {
             "nonscalar_logit_scale",
             "cast_dtype",
             "output_dict",
-            // CoCa's
+            // of CoCa's decoder, which writes captions
+            "multimodal_cfg",
             "pad_id",
         ]);
         model.finish()?;
@@ -99,25 +97,6 @@ impl ClipConfig {
     }
 }
 
-/// Refuses models of other families, by name.
-fn refuse_other_kinds(
-    model: &mut Section,
-    vision: &mut Section,
-    text: &mut Section,
-) -> Result<(), ConfigError> {
-    let of = |what: String| Err(format!("describes {what}; {}", unsupported::SUPPORTED));
-    if model.has("multimodal_cfg") {
-        return of("a CoCa (`multimodal_cfg`)".to_owned());
-    }
-    if text.take_or("embed_cls", false)? && !text.has("hf_model_name") {
-        return of("a CoCa (`text_cfg.embed_cls`)".to_owned());
-    }
-    match vision.take::<Value>("attentional_pool")? {
-        None | Some(Value::Bool(false)) => Ok(()),
-        Some(pool) => of(format!("a CoCa (`vision_cfg.attentional_pool`: {pool})")),
-    }
-}
-
 /// A name; open_clip treats an empty one as missing.
 fn name(section: &mut Section, key: &str) -> Result<Option<String>, ConfigError> {
     let name: Option<String> = section.take(key)?;
@@ -138,12 +117,12 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
     let image_size = square(&mut section, "image_size", 224)?;
     let patch = square(&mut section, "patch_size", 16)?;
     let ratio: f64 = section.take_or("mlp_ratio", 4.0)?;
-    // for training, for outputs other than the embedding, or for towers that were refused above
+    let pool_heads = section.take_or("attn_pooler_heads", 8)?;
+    // for training, for outputs other than the embedding, or for towers from timm
     section.ignore(&[
         "patch_dropout",
         "output_tokens",
         "attn_pooler_queries",
-        "attn_pooler_heads",
         "timm_model_pretrained",
         "timm_pool",
         "timm_proj",
@@ -158,6 +137,7 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
             section.ignore(&CUSTOM_BLOCKS);
             section.ignore(&[
                 "ls_init_value",
+                "attentional_pool",
                 "no_ln_pre",
                 "pos_embed_type",
                 "final_ln_after_pool",
@@ -199,7 +179,24 @@ fn vision_tower(mut section: Section, quick: bool) -> Result<VisionConfig, Confi
         VisionPool::MeanOfNormalized
     };
     let class = VisionPool::ClassToken;
-    let pool = section.choice("pool_type", class, &[("tok", class), ("avg", mean)])?;
+    let mut pool = section.choice("pool_type", class, &[("tok", class), ("avg", mean)])?;
+    let key = section.name("attentional_pool");
+    match section.take::<Value>("attentional_pool")? {
+        None | Some(Value::Bool(false)) => {}
+        // of the queries' tokens the first is then taken
+        Some(Value::Bool(true)) if pool == class => {
+            pool = VisionPool::Attention { heads: pool_heads };
+        }
+        Some(Value::Bool(true)) => {
+            let other = section.name("pool_type");
+            return Err(format!(
+                "has {key} and {other} = `avg`, which is not supported"
+            ));
+        }
+        Some(other) => {
+            return Err(format!("has {key} = {other}; supported: true, false"));
+        }
+    }
     let vit = VitConfig {
         patch,
         stack,
@@ -254,8 +251,19 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
     let tokens = token_rules(&mut section, own)?;
     section.only("tokenizer_mode", json!(""))?;
     plain_blocks(&mut section)?;
+    let causal = !section.take_or("no_causal_mask", false)?;
+    let class = section.name("embed_cls");
+    let is_coca = section.take_or("embed_cls", false)?;
+    let padding = section.take_or("pad_id", 0)?;
+    if is_coca && (!causal || stack.layer_scale || projection != TextProjection::Matrix) {
+        return Err(format!(
+            "has {class} with `no_causal_mask`, `ls_init_value`, `proj_bias` or `proj_type`, which is not supported"
+        ));
+    }
     let (kind, pool) = match hf {
         Some((hf, pool)) => (TextKind::Hf(hf), pool),
+        // whatever `pool_type` is
+        None if is_coca => (TextKind::Coca { padding }, TextPool::Last),
         None => (TextKind::Clip, pool),
     };
     let config = TextConfig {
@@ -263,14 +271,13 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
         vocabulary: section.take_or("vocab_size", 49408)?,
         context: section.take_or("context_length", 77)?,
         stack,
-        causal: !section.take_or("no_causal_mask", false)?,
+        causal,
         pool,
         projection,
         tokens,
     };
-    // for outputs other than the embedding, for towers that were refused above, or never used by open_clip (`final_ln_after_pool`)
+    // for outputs other than the embedding, for towers from transformers, or never used by open_clip (`final_ln_after_pool`)
     section.ignore(&[
-        "pad_id",
         "output_tokens",
         "final_ln_after_pool",
         "hf_model_pretrained",
