@@ -201,9 +201,22 @@ pub struct TokenRules {
     pub own_tokenizer: bool,
     /// Whether the separator token is replaced by 0.
     pub strip_separator: bool,
-    /// Whether texts are framed as in the training of SigLIP, whatever the tokenizer's files say: nothing before a text, its `eos_token` behind it,
-    /// padding after that. The files of a re-saved tokenizer may lack the end, add a beginning, or pad on the left.
-    pub only_end: bool,
+    /// The tokens around every text.
+    pub frame: TextFrame,
+}
+
+/// The tokens around every text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextFrame {
+    /// As the tokenizer's file says.
+    #[default]
+    File,
+    /// As in the training of SigLIP: nothing before a text, its `eos_token` behind it, padding after that. The files of a re-saved tokenizer may
+    /// lack the end, add a beginning, or pad on the left.
+    End,
+    /// The code of the language, English where the files do not say, before a text, its `eos_token` behind it: NLLB's. Its published file has the
+    /// code behind the end, which transformers corrects.
+    Language,
 }
 
 impl TokenRules {
@@ -213,7 +226,7 @@ impl TokenRules {
             cleaning,
             own_tokenizer: true,
             strip_separator: false,
-            only_end: true,
+            frame: TextFrame::End,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::TextConfig;
+use crate::config::{TextConfig, TextFrame};
 use crate::files::tokenizer_setting;
 
 /// The usual names of the padding token, for tokenizers whose files do not name it.
@@ -10,6 +10,8 @@ const PADDINGS: [&str; 2] = ["[PAD]", "<pad>"];
 const SEPARATOR: &str = "[SEP]";
 /// The usual names of the token that ends texts.
 const ENDS: [&str; 2] = ["</s>", "<eos>"];
+/// NLLB's code for English.
+const LANGUAGE: &str = "eng_Latn";
 
 /// A text tower's [`super::config::TokenRules`], with the ids of its tokenizer.
 #[derive(Default)]
@@ -18,8 +20,8 @@ pub(super) struct Rules {
     padding: Option<(usize, u32)>,
     /// The id that is replaced by 0.
     separator: Option<u32>,
-    /// The token that every text ends with, where nothing else may frame texts.
-    pub(super) only_end: Option<(String, u32)>,
+    /// The tokens before and behind every text, where the tokenizer's file does not decide them.
+    pub(super) frame: Option<Vec<(String, u32)>>,
 }
 
 impl Rules {
@@ -55,7 +57,7 @@ impl Rules {
         };
         if padding.is_some()
             && rules.own_tokenizer
-            && !rules.only_end
+            && rules.frame == TextFrame::File
             && let Some(side) = setting("padding_side")?
             && side != "right"
         {
@@ -65,17 +67,23 @@ impl Rules {
         }
         let separator = (rules.strip_separator).then(|| token("sep_token", &[SEPARATOR]));
         let separator = separator.transpose()?;
-        let mut only_end = None;
-        if rules.only_end {
-            let named = setting("eos_token")?.into_iter();
-            let names = named.chain(ENDS.map(str::to_owned));
-            // a tokenizer without such a token frames texts as its file says
-            only_end = names.filter_map(|name| Some((id(&name)?, name))).next();
-        }
+        // a tokenizer without such a token frames texts as its file says
+        let known = |key: &str, usual: &[&str]| {
+            let usual = usual.iter().map(|name| (*name).to_owned());
+            let mut names = setting(key)?.into_iter().chain(usual);
+            Ok::<_, String>(names.find_map(|name| Some((name.clone(), id(&name)?))))
+        };
+        let frame = match rules.frame {
+            TextFrame::File => None,
+            TextFrame::End => known("eos_token", &ENDS)?.map(|end| vec![end]),
+            TextFrame::Language => known("src_lang", &[LANGUAGE])?
+                .zip(known("eos_token", &ENDS)?)
+                .map(|(code, end)| vec![code, end]),
+        };
         Ok(Self {
             padding,
             separator,
-            only_end: only_end.map(|(id, name)| (name, id)),
+            frame,
         })
     }
 

@@ -98,15 +98,21 @@ pub struct Unread {
 impl Unread {
     /// A sentence for each kind of loss with the model of that name; `text` describes the text, such as `a prompt`.
     pub fn of_model(&self, name: &str, text: &str) -> Vec<String> {
-        self.warnings(&format!("`{name}`"), text)
+        const REMEDY: &str = ". To read all of it: `long_text: average` in the recipe's `clip`, or `--long-text average`";
+        self.sentences(&format!("`{name}`"), text, REMEDY)
     }
 
-    /// The same, with `model` as the subject of the sentences.
+    /// The same for other models than CLIPs, with `model` as the subject of the sentences.
     pub fn warnings(&self, model: &str, text: &str) -> Vec<String> {
+        self.sentences(model, text, "")
+    }
+
+    /// `remedy` ends the sentence about a text that was cut.
+    fn sentences(&self, model: &str, text: &str, remedy: &str) -> Vec<String> {
         let mut warnings = vec![];
         if let Some(lost) = &self.lost {
             warnings.push(format!(
-                "{model} does not read all of {text}: it stops before {}",
+                "{model} does not read all of {text}: it stops before {}{remedy}",
                 quoted(&beginning(lost))
             ));
         }
@@ -261,15 +267,19 @@ impl Tokenizer {
             self.inner.with_normalizer(Some(Sequence::new(steps)))?;
         }
         let frame = self.inner.post_process(Encoding::default(), None, true)?;
-        if let Some((name, id)) = &self.rules.only_end
-            && frame.get_ids() != [*id]
-        {
-            let template = TemplateProcessing::builder()
-                .try_single(format!("$A {name}"))?
-                .special_tokens(vec![(name.clone(), *id)])
-                .build()?;
-            self.inner.with_post_processor(Some(template));
-            self.vocabulary = Vocabulary::of(self.inner.get_model(), &[*id]);
+        if let Some(wanted) = &self.rules.frame {
+            let ids: Vec<u32> = wanted.iter().map(|(_, id)| *id).collect();
+            let mut pieces: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+            // before the last
+            pieces.insert(pieces.len() - 1, "$A");
+            if frame.get_ids() != ids {
+                let template = TemplateProcessing::builder()
+                    .try_single(pieces)?
+                    .special_tokens(wanted.clone())
+                    .build()?;
+                self.inner.with_post_processor(Some(template));
+                self.vocabulary = Vocabulary::of(self.inner.get_model(), &ids);
+            }
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::section::{Section, channels, square};
 use super::{
     ClipConfig, ConfigError, HfTextConfig, Layout, MEAN, STD, StackConfig, TextCleaning,
-    TextConfig, TextKind, TextPool, TextProjection, TimmConfig, TokenRules, VisionConfig,
-    VisionKind, VisionPool, VitConfig,
+    TextConfig, TextFrame, TextKind, TextPool, TextProjection, TimmConfig, TokenRules,
+    VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use crate::preprocess::{Interpolation, ResizeMode};
 
@@ -249,6 +249,11 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
     };
     let own = name(&mut section, "hf_tokenizer_name")?.is_some();
     let tokens = token_rules(&mut section, own)?;
+    let own = name(&mut section, "hf_tokenizer_name")?.is_some() || hf.is_some();
+    let mut tokens = token_rules(&mut section, own)?;
+    if let Some((hf, _)) = &hf {
+        tokens.frame = hf.frame();
+    }
     section.only("tokenizer_mode", json!(""))?;
     plain_blocks(&mut section)?;
     let causal = !section.take_or("no_causal_mask", false)?;
@@ -314,7 +319,9 @@ fn token_rules(text: &mut Section, own: bool) -> Result<TokenRules, ConfigError>
     if own {
         rules.strip_separator = section.take_or("strip_sep_token", false)?;
         // all SigLIPs, and only they, are canonicalized
-        rules.only_end = rules.cleaning == TextCleaning::Canonicalize;
+        if rules.cleaning == TextCleaning::Canonicalize {
+            rules.frame = TextFrame::End;
+        }
     }
     section.only("reduction_mask", json!(""))?;
     section.finish()?;

@@ -1,7 +1,7 @@
 //! The keys of open_clip's `text_cfg` for a text tower from transformers.
 
 use super::section::Section;
-use super::{ConfigError, TextPool};
+use super::{ConfigError, TextFrame, TextPool};
 
 /// Keys of open_clip's own text towers, which it does not pass on to transformers, and what only training needs.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -82,8 +82,9 @@ impl HfTextConfig {
         } else {
             HfProjection::Mlp
         };
+        let key = present(section, ["hf_proj_type", "proj"]);
         let projection = section.choice(
-            "hf_proj_type",
+            key,
             default,
             &[("mlp", HfProjection::Mlp), ("linear", HfProjection::Linear)],
         )?;
@@ -99,10 +100,28 @@ impl HfTextConfig {
                 default = TextPool::First;
             }
         }
-        let pool = section.choice("hf_pooler_type", default, &pools)?;
+        let key = present(section, ["hf_pooler_type", "pooler_type"]);
+        let pool = section.choice(key, default, &pools)?;
         section.ignore(WITHOUT_EFFECT);
         section.ignore(&super::open_clip::CUSTOM_BLOCKS);
         let family = *family;
         Ok((Self { family, projection }, pool))
+    }
+
+    /// The tokens around every text.
+    pub(super) fn frame(&self) -> TextFrame {
+        match self.family {
+            HfFamily::Roberta => TextFrame::File,
+            HfFamily::M2m100 => TextFrame::Language,
+        }
+    }
+}
+
+/// The name of a key that is present: the one of today, or that of open_clip before 2.24.
+fn present<'a>(section: &Section, [now, before]: [&'a str; 2]) -> &'a str {
+    if !section.has(now) && section.has(before) {
+        before
+    } else {
+        now
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::TokenRules;
+use crate::config::{TextFrame, TokenRules};
 use crate::options::LongText;
 
 const EMBEDDED: &[u8] = include_bytes!("../embedded/tokenizer.json");
@@ -422,6 +422,24 @@ fn tokens_of_xlm_roberta_roberta_and_nllb_agree_with_open_clip() {
     for name in ["xlm-roberta", "roberta", "nllb"] {
         agrees(name, &fabricated(name, json!({}), |_| {}));
     }
+}
+
+#[test]
+fn the_language_of_nllb_is_before_a_text_whatever_its_file_says() {
+    let from = root("tests/fixtures/tokenizers/nllb");
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = "tokenizer_config.json";
+    std::fs::copy(from.join(settings), folder.path().join(settings)).expect("a copy");
+    // as published: behind the end
+    let json = std::fs::read_to_string(from.join("tokenizer.json")).expect("a tokenizer");
+    let mut json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let single = &mut json["post_processor"]["single"];
+    let pieces = single.as_array_mut().expect("pieces");
+    pieces.rotate_left(1);
+    std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).expect("a file");
+    let path = folder.path().to_string_lossy();
+    let change = |config: &mut ClipConfig| config.text.tokens.frame = TextFrame::Language;
+    agrees("nllb", &fabricated(&path, json!({}), change));
 }
 
 #[test]
