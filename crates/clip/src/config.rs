@@ -355,7 +355,8 @@ impl ClipConfig {
                 }
             }
         }
-        if size > 4096 || self.projection == 0 || self.projection > 1 << 16 {
+        let sizes = [self.projection, self.text.context];
+        if size > 4096 || sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
             return Err("has impossible sizes".to_owned());
         }
         let widths = (self.text.stack.width, self.projection);

@@ -75,25 +75,19 @@ impl HfTextTower {
             }
             HfFamily::M2m100 => ((d as f64).sqrt(), Positions::Sinusoidal),
         };
-        let blocks = |index: usize| match hf.family {
-            HfFamily::Roberta => name(&format!("encoder.layer.{index}")),
-            HfFamily::M2m100 => name(&format!("layers.{index}")),
+        let (blocks, mark) = match hf.family {
+            HfFamily::Roberta => (name("encoder.layer"), "output.dense.weight"),
+            HfFamily::M2m100 => (name("layers"), "fc2.weight"),
         };
-        let mut index = 0;
-        loop {
-            let at = blocks(index);
-            let found = (weights.checkpoint().keys()).any(|key| {
-                key.strip_prefix(&at)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            });
-            if !found && index > 0 {
-                break;
-            }
+        let is_there = |index: &usize| weights.has(&format!("{blocks}.{index}.{mark}"));
+        // where there is none, the first is missed by its name
+        let count = (0..).take_while(is_there).count().max(1);
+        for index in 0..count {
+            let at = format!("{blocks}.{index}");
             layers.extend(match hf.family {
                 HfFamily::Roberta => roberta_block(weights, &at, d)?,
                 HfFamily::M2m100 => m2m100_block(weights, &at, d)?,
             });
-            index += 1;
         }
         if hf.family == HfFamily::M2m100 {
             layers.push(Box::new(norm("layer_norm")?));

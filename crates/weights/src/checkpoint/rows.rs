@@ -42,11 +42,6 @@ impl Rows {
         }
     }
 
-    /// Rows and columns.
-    pub fn shape(&self) -> [usize; 2] {
-        self.shape
-    }
-
     /// The rows of these numbers, `[numbers, columns]`.
     ///
     /// # Errors
