@@ -8,14 +8,14 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use phantasia::clip::files::ClipFiles;
 use phantasia::models::{
-    self, Cache, FetchRequest, Hub, HubModel, Model, ModelKind, ResolveError, Snapshot,
+    self, Cache, FetchRequest, Hub, HubModel, Model, ModelKind, ModelRef, ResolveError, Snapshot,
     embedded_models, is_embedded, resolve,
 };
 use phantasia::recipe::{FileKind, Recipe};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::console::{eprint_line, print_json, print_line};
+use super::console::{UsageError, eprint_line, print_json, print_line};
 use super::progress::Progress;
 use super::table::{Side, Table};
 
@@ -31,14 +31,7 @@ pub struct ModelsArgs {
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// List the known models, and which of them are on this machine
-    List {
-        /// Show only these, in more detail: names, aliases or repositories
-        #[arg(value_name = "NAME[@REVISION]")]
-        names: Vec<String>,
-        /// Print one JSON object on standard output
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Print the path of a model on this machine
     Path {
         /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
@@ -56,20 +49,59 @@ pub enum ModelsCommand {
     },
 }
 
+/// Arguments of `models list`.
+#[derive(Debug, Default, Args)]
+pub struct ListArgs {
+    /// Show only these, in more detail: names, aliases or repositories
+    #[arg(value_name = "NAME[@REVISION]", conflicts_with_all = ["family", "search", "all"])]
+    names: Vec<String>,
+    /// Only CLIPs of this family of architectures, such as siglip2, or models of this kind, such as diffusion
+    #[arg(long, value_name = "FAMILY")]
+    family: Option<String>,
+    /// Only models whose name, alias, repository, licence or description contains all of these words
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// All known models, not only the common ones and those on this machine
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object on standard output, with all models unless it is told which
+    #[arg(long)]
+    json: bool,
+}
+
 /// What `list --json` says of a model.
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
     aliases: &'a [String],
     kind: &'a str,
+    /// The family of a CLIP's architecture; what it is for, if it is no CLIP.
+    family: Option<&'a str>,
+    /// Whether this program can use it.
+    supported: bool,
+    /// Whether it is on this machine.
+    cached: bool,
     /// Whether it is a part of the program, and so has no files.
     embedded: bool,
     repository: Option<String>,
     /// The requested revision.
     revision: Option<String>,
     megabytes: Option<u32>,
+    /// How many the image tower has, and the rest.
+    parameters: Option<[u64; 2]>,
+    /// The name of its architecture in open_clip.
+    architecture: Option<&'a str>,
+    /// Whether its transformers use QuickGELU, if the table knows.
+    quick_gelu: Option<bool>,
+    /// How open_clip preprocesses pictures for it, in the keys of its `preprocess_cfg`; what is left out is as OpenAI does it.
+    preprocess: Option<Value>,
     licence: Option<&'a str>,
     about: &'a str,
+    /// Whether the plain list shows it.
+    #[serde(skip)]
+    common: bool,
+    #[serde(skip)]
+    size: Option<String>,
     /// Where it lies, if it is on this machine.
     path: Option<String>,
     /// Which snapshot that is and why, if it is not the one that the name means.
@@ -91,8 +123,8 @@ struct State {
 /// Lists, finds and fetches models.
 pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     match &args.command {
-        None => list(&[], false)?,
-        Some(ModelsCommand::List { names, json }) => list(names, *json)?,
+        None => list(&ListArgs::default())?,
+        Some(ModelsCommand::List(args)) => list(args)?,
         Some(ModelsCommand::Path { name } | ModelsCommand::Fetch { name, .. })
             if is_embedded(name) =>
         {
@@ -114,7 +146,17 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(names: &[String], json: bool) -> Result<()> {
+fn list(args: &ListArgs) -> Result<()> {
+    let families = models::families();
+    if let Some(family) = &args.family
+        && !families.contains(&family.as_str())
+    {
+        bail!(UsageError(format!(
+            "--family: there is no family `{family}`; known are {}",
+            families.join(", ")
+        )));
+    }
+    let ListArgs { names, json, .. } = args;
     let cache = Cache::from_env();
     let known = models::all().iter().map(|model| model.name.as_str());
     let named = names.iter().map(String::as_str);
@@ -123,32 +165,77 @@ fn list(names: &[String], json: bool) -> Result<()> {
     let hub = (named.filter(|name| !is_embedded(name)))
         .chain(known.filter(|_| names.is_empty()))
         .map(|name| Ok(line(name, &HubModel::parse(name)?, &cache)));
-    let lines = (embedded.map(|(name, kind, about)| Ok(embedded_line(name, kind, about))))
+    let mut lines = (embedded.map(|(name, kind, about)| Ok(embedded_line(name, kind, about))))
         .chain(hub)
         .collect::<Result<Vec<Line<'_>>>>()?;
-    if json {
+    lines.retain(|line| args.asks_for(line));
+    if *json {
         return print_json(&json!({ "models": lines }));
     }
+    if names.is_empty() {
+        let place = |family: Option<&str>| families.iter().position(|known| Some(*known) == family);
+        lines.sort_by_key(|line| place(line.family));
+    }
+    let is_whole = args.family.is_some() || args.search.is_some() || args.all || !names.is_empty();
+    let shown = |line: &&Line| is_whole || (line.common && line.supported) || line.cached;
     let mut table = Table::new([
         ("name", Side::Left),
         ("kind", Side::Left),
         ("size", Side::Right),
+        ("family", Side::Left),
         ("about", Side::Left),
     ]);
-    for line in &lines {
-        let size = match (&line.path, line.megabytes) {
-            (path, _) if line.embedded || path.is_some() => "here".to_owned(),
-            (_, Some(size)) => models::megabytes(size),
-            (_, None) => "not here".to_owned(),
+    for line in lines.iter().filter(shown) {
+        let size = match &line.size {
+            _ if line.cached => "here".to_owned(),
+            Some(size) => size.clone(),
+            None => "not here".to_owned(),
         };
-        let [name, kind, about] = [line.name, line.kind, line.about].map(str::to_owned);
-        table.row([name, kind, size, about]);
+        let family = line.family.filter(|family| *family != line.kind);
+        let about = match line.supported {
+            true => line.about.to_owned(),
+            false => format!("not supported yet: {}", line.about),
+        };
+        let [name, kind, family] = [line.name, line.kind, family.unwrap_or("")].map(str::to_owned);
+        table.row([name, kind, size, family, about]);
     }
     table.print()?;
     if !names.is_empty() {
-        lines.iter().try_for_each(details)?;
+        return lines.iter().try_for_each(details);
+    }
+    let more = lines.iter().filter(|line| !shown(line)).count();
+    if lines.is_empty() {
+        eprint_line("no known model is like that; `phantasia models list --all` shows all of them");
+    } else if more > 0 {
+        let clips = families.iter().filter(|family| {
+            let is_clip = |line: &Line| line.kind == "clip" && line.family == Some(family);
+            lines.iter().any(is_clip)
+        });
+        let clips: Vec<&str> = clips.copied().collect();
+        eprint_line(format_args!(
+            "{more} more CLIPs: `models list --all`, `--search TEXT`, or `--family` with one of {}",
+            clips.join(", ")
+        ));
     }
     Ok(())
+}
+
+impl ListArgs {
+    fn asks_for(&self, line: &Line) -> bool {
+        let of_family = |family: &String| {
+            line.family == Some(family) || (line.family.is_none() && line.kind == family)
+        };
+        let has_words = |text: &String| {
+            let fields = ([line.name, line.kind, line.about].into_iter())
+                .chain(line.aliases.iter().map(String::as_str))
+                .chain(line.family)
+                .chain(line.licence)
+                .chain(line.repository.as_deref());
+            let all = fields.collect::<Vec<_>>().join("\n").to_lowercase();
+            (text.to_lowercase().split_whitespace()).all(|word| all.contains(word))
+        };
+        self.family.iter().all(of_family) && self.search.iter().all(has_words)
+    }
 }
 
 /// Prints what the cache holds of a model.
@@ -157,6 +244,12 @@ fn details(line: &Line<'_>) -> Result<()> {
         return Ok(());
     };
     print_line(format_args!("\n{name}: repository {repository}"))?;
+    if let Some(licence) = line.licence {
+        print_line(format_args!("  licence: {licence}"))?;
+    }
+    if !line.aliases.is_empty() {
+        print_line(format_args!("  also called {}", line.aliases.join(", ")))?;
+    }
     if let Some(path) = &line.path {
         print_line(format_args!("  here in {path}"))?;
     }
@@ -179,12 +272,21 @@ fn embedded_line(name: &'static str, kind: ModelKind, about: &'static str) -> Li
         name,
         aliases: &[],
         kind: kind.name(),
+        family: None,
+        supported: true,
+        cached: true,
         embedded: true,
         repository: None,
         revision: None,
         megabytes: None,
+        parameters: None,
+        architecture: None,
+        quick_gelu: None,
+        preprocess: None,
         licence: None,
         about,
+        common: true,
+        size: None,
         path: None,
         note: None,
         snapshots: vec![],
@@ -206,12 +308,22 @@ fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
         name: model.map_or(name, |model| &model.name),
         aliases: model.map_or(&[], |model| &model.aliases),
         kind: model.map_or("unknown", |model| model.kind.name()),
+        family: model.map(Model::family),
+        supported: model.is_none_or(|model| model.supported),
+        cached: path.is_some(),
         embedded: false,
         repository: Some(hub.repository.clone()),
         revision: hub.revision.clone(),
-        megabytes: model.map(|model| model.megabytes),
+        megabytes: model.and_then(|model| model.megabytes),
+        parameters: (model.and_then(|model| model.parameters))
+            .map(|thousands| thousands.map(|count| u64::from(count) * 1000)),
+        architecture: model.and_then(|model| model.architecture.as_deref()),
+        quick_gelu: (model.filter(|model| model.architecture.is_some())).map(Model::is_quick_gelu),
+        preprocess: model.and_then(Model::preprocessing),
         licence: model.map(|model| model.licence.as_str()),
         about: model.map_or("not in the table of known models", |model| &model.about),
+        common: model.is_some_and(|model| model.common),
+        size: model.and_then(Model::size),
         path: path.map(|path| path.display().to_string()),
         note,
         snapshots: snapshots.map(state).collect(),
@@ -231,18 +343,17 @@ fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Downloads the tokenizer that CLIPs share, where a model has none of its own.
+/// Downloads the tokenizer of another repository, such as the one that CLIPs share, where a model has none of its own.
 fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
     let Ok(model) = resolve(name, ModelKind::Clip) else {
         return Ok(());
     };
-    let shares = model.model.is_some_and(|model| model.shared_tokenizer);
     let files = |path: PathBuf| ClipFiles::of_model(&path, model.model).ok();
     let has = || (model.path.and_then(files)).is_some_and(|files| files.tokenizer.is_some());
-    if shares && !has() {
-        download(hub, &FetchRequest::standard_tokenizer(), quiet)?;
+    match model.model.and_then(Model::tokenizer_repository) {
+        Some(other) if !has() => download(hub, &FetchRequest::tokenizer(other), quiet).map(drop),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Ensures that models are on this machine before any work begins. Those that are not are downloaded with `yes`.
@@ -251,11 +362,17 @@ fn fetch_tokenizer(hub: &Hub, name: &str, quiet: bool) -> Result<()> {
 /// When models are missing, which are named, or one cannot be downloaded.
 pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -> Result<()> {
     let mut asked = HashSet::new();
+    let names: Vec<String> = (names.into_iter())
+        .filter(|name| asked.insert(name.clone()))
+        .collect();
+    // before anything is downloaded
+    for name in &names {
+        if let Ok(ModelRef::Hub(hub)) = ModelRef::parse(name) {
+            hub.check_supported(name)?;
+        }
+    }
     let mut missing = vec![];
     for name in names {
-        if !asked.insert(name.clone()) {
-            continue;
-        }
         match resolve(&name, None) {
             Ok(model) => {
                 model.note.into_iter().for_each(eprint_line);
@@ -270,6 +387,7 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
                 ResolveError::Unknown { .. }
                 | ResolveError::OtherKind { .. }
                 | ResolveError::Revision { .. }
+                | ResolveError::Unsupported { .. }
                 | ResolveError::Embedded { .. },
             ) => {}
         }

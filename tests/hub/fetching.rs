@@ -23,7 +23,7 @@ fn fetch_within(server: &Server, folder: &Path, timeout: Duration) -> Result<Fet
             weights: list(&["model.safetensors", "pytorch_model.bin"]),
             optional: list(&["tokenizer.json"]),
         }],
-        shared_tokenizer: false,
+        shared_tokenizer: None,
         kind: None,
     };
     Hub::new(&server.endpoint, Cache::at(folder))

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use weights::checkpoint::Checkpoint;
-use weights::models::{Cache, Model, ModelKind, all, file_in, only_weights};
+use weights::models::{Cache, FileSet, Model, ModelKind, all, file_in, only_weights};
 
 use crate::activation::ClipActivation;
 use crate::config::{ClipConfig, Layout, TextKind, VisionKind, VisionPool};
@@ -122,6 +122,8 @@ pub struct ClipFiles {
     pub weights: PathBuf,
     /// Its tokenizer.
     pub tokenizer: Option<TokenizerFiles>,
+    /// Whether that is the one that most CLIPs share, for want of one beside the weights.
+    pub tokenizer_is_standard: bool,
     /// The nonlinearity of its transformers, whatever the configuration says.
     pub activation: Option<ClipActivation>,
     /// Whether pictures are padded to a square even if the configuration does not say so.
@@ -174,15 +176,18 @@ impl ClipFiles {
     }
 
     /// The files of a CLIP in a folder or a file; `model` is its entry in the table of known models. Without a tokenizer of its own, it gets the
-    /// standard one from the cache.
+    /// one that it was trained with from the cache, which for most CLIPs is the standard one.
+    ///
+    /// Of a model in open_clip's registry, the registry says how pictures are preprocessed in the OpenCLIP layout, and what the model is made of
+    /// if its folder does not.
     ///
     /// # Errors
     /// As [`ClipFiles::in_folder`].
     pub fn of_model(path: &Path, model: Option<&Model>) -> Result<Self, ClipError> {
-        let mut files = if path.is_dir() {
-            Self::in_folder(path)?
-        } else {
-            Self::of_file(path)?
+        let mut files = match model {
+            _ if !path.is_dir() => Self::of_file(path)?,
+            Some(model) if model.architecture.is_some() => Self::of_registry(path, model)?,
+            _ => Self::in_folder(path)?,
         };
         if let Some(model) = model {
             files.activation = match (model.quick_gelu, files.config.is_some()) {
@@ -193,8 +198,38 @@ impl ClipFiles {
             };
             files.pads |= model.pads;
         }
-        files.tokenizer = files.tokenizer.or_else(standard_tokenizer);
+        if files.tokenizer.is_none() {
+            let other = model.and_then(|model| model.tokenizer.as_deref());
+            files.tokenizer_is_standard = other.is_none();
+            files.tokenizer = match other {
+                Some(repository) => cached_tokenizer(repository),
+                None => standard_tokenizer(),
+            };
+        }
         Ok(files)
+    }
+
+    /// The files of a model of open_clip's registry in a folder.
+    fn of_registry(folder: &Path, model: &Model) -> Result<Self, ClipError> {
+        // whatever else lies in a cached snapshot, such as timm's image tower or the code of another library
+        let of_open_clip =
+            |files: &&FileSet| !files.required.iter().any(|file| file == "config.json");
+        let weights = (model.layouts().filter(of_open_clip))
+            .find_map(|files| file_in(folder, &files.weights));
+        let Some(weights) = weights else {
+            return Self::in_folder(folder);
+        };
+        let own = TextFile::in_folder(folder, "open_clip_config.json")?;
+        let own = own.filter(|_| !model.own_configuration);
+        let (path, text) = match own {
+            Some(file) => (file.path, file.text),
+            None => (
+                weights.clone(),
+                json!({ "model_cfg": model.configuration() }).to_string(),
+            ),
+        };
+        let text = with_preprocessing(&text, model.preprocessing()).unwrap_or(text);
+        Self::with_config(&weights, Some((TextFile { path, text }, Layout::OpenClip)))
     }
 
     /// A file of weights with the configuration next to it: OpenCLIP's, unless the file has a name of transformers' layout
@@ -225,6 +260,7 @@ impl ClipFiles {
             preprocessor: None,
             weights: weights.to_owned(),
             tokenizer: weights.parent().and_then(TokenizerFiles::in_folder),
+            tokenizer_is_standard: false,
             activation: None,
             pads: false,
         }
@@ -372,11 +408,22 @@ fn weights_names() -> &'static [String] {
     &ModelKind::Clip.weights().names
 }
 
-/// The tokenizer of any known CLIP in the cache: they all use the same one.
+/// An `open_clip_config.json` with another `preprocess_cfg`; none if it cannot be read, which is reported when its keys are.
+fn with_preprocessing(config: &str, preprocessing: Option<Value>) -> Option<String> {
+    let mut config: Value = serde_json::from_str(config).ok()?;
+    (config.as_object_mut()?).insert("preprocess_cfg".to_owned(), preprocessing?);
+    Some(config.to_string())
+}
+
+/// The tokenizer of any known CLIP in the cache that has the standard one: they all use the same.
 fn standard_tokenizer() -> Option<TokenizerFiles> {
-    let cache = Cache::from_env();
     (all().iter())
-        .filter(|model| model.kind == ModelKind::Clip)
-        .flat_map(|model| cache.snapshots(&model.repository))
+        .filter(|model| model.kind == ModelKind::Clip && model.tokenizer.is_none())
+        .find_map(|model| cached_tokenizer(&model.repository))
+}
+
+/// The tokenizer of a repository in the cache.
+fn cached_tokenizer(repository: &str) -> Option<TokenizerFiles> {
+    (Cache::from_env().snapshots(repository).iter())
         .find_map(|snapshot| TokenizerFiles::in_folder(&snapshot.path))
 }

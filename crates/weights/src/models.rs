@@ -20,5 +20,5 @@ pub use files::{file_in, only_weights};
 pub use hub::{DownloadProgress, FetchError, Fetched, Hub};
 pub use model_ref::{HubModel, ModelRef, ResolveError};
 pub use request::FetchRequest;
-pub use resolve::{ResolvedModel, megabytes, resolve, resolve_path};
-pub use table::{FileSet, Model, ModelKind, WeightsNames, all};
+pub use resolve::{ResolvedModel, resolve, resolve_path};
+pub use table::{FileSet, Model, ModelKind, WeightsNames, all, families};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::files::is_index;
 use super::request::FetchRequest;
-use super::table::{FileSet, ModelKind, STANDARD_CLIP};
+use super::table::{FileSet, ModelKind};
 
 /// Describes how to get a model's files anyway: a proxy, a mirror, a manual download, a copy of another machine's cache. `proxy` describes
 /// the proxy in use, `cache` is the cache's folder.
@@ -33,10 +33,10 @@ pub(super) fn advice(
         let each: Vec<String> = layouts.iter().map(listed).collect();
         each.join(", or ")
     };
-    let tokenizer = match (request.shared_tokenizer, single) {
-        (false, _) => String::new(),
-        (true, true) => format!(" and tokenizer.json of {STANDARD_CLIP}"),
-        (true, false) => format!(" and, if it has none, tokenizer.json of {STANDARD_CLIP}"),
+    let tokenizer = match (&request.shared_tokenizer, single) {
+        (None, _) => String::new(),
+        (Some(other), true) => format!(" and tokenizer.json of {other}"),
+        (Some(other), false) => format!(" and, if it has none, tokenizer.json of {other}"),
     };
     let used = match request.kind {
         Some(ModelKind::Clip) | None => {

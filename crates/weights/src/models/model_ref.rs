@@ -60,6 +60,16 @@ pub enum ResolveError {
         /// The kind that was asked for.
         kind: ModelKind,
     },
+    /// It is known, but its family is not supported.
+    #[error(
+        "`{name}` is known, but not supported yet, and is not downloaded (it is of the family `{family}`); `phantasia models list` shows models that are"
+    )]
+    Unsupported {
+        /// The name.
+        name: String,
+        /// The family of its architecture.
+        family: String,
+    },
     /// The text after the `@` is not a valid revision.
     #[error(
         "`{revision}` in `{name}` is not a valid revision: expected a branch, a tag, a pull request (`refs/pr/15`) or a commit after the `@`"
@@ -158,6 +168,20 @@ impl HubModel {
             revision: None,
             model,
         })
+    }
+
+    /// Refuses a known model that this program cannot use. `name` is what it was called.
+    ///
+    /// # Errors
+    /// [`ResolveError::Unsupported`].
+    pub fn check_supported(&self, name: &str) -> Result<(), ResolveError> {
+        match self.model {
+            Some(model) if !model.supported => Err(ResolveError::Unsupported {
+                name: name.to_owned(),
+                family: model.family().to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The revisions that are tried, in order.

@@ -1,7 +1,7 @@
 //! What is downloaded for a name.
 
 use super::model_ref::{HubModel, ResolveError};
-use super::table::{self, FileSet, ModelKind, STANDARD_CLIP};
+use super::table::{self, FileSet, Model, ModelKind};
 
 /// A download: a repository, and which of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct FetchRequest {
     pub revisions: Vec<String>,
     /// The possible layouts: the first one that the repository has is fetched.
     pub layouts: Vec<FileSet>,
-    /// Whether the repository may lack the tokenizer, which is then that of the standard CLIP.
-    pub shared_tokenizer: bool,
+    /// The repository whose tokenizer is used if this one lacks one.
+    pub shared_tokenizer: Option<String>,
     /// What the model is for, if it is a known one.
     pub kind: Option<ModelKind>,
 }
@@ -22,26 +22,32 @@ impl FetchRequest {
     /// The files of a known model, or of a repository in any supported layout.
     ///
     /// # Errors
-    /// If the name is neither.
+    /// If the name is neither, or the known model is of an unsupported family.
     pub fn parse(name: &str) -> Result<Self, ResolveError> {
         let hub = HubModel::parse(name)?;
+        hub.check_supported(name)?;
         Ok(Self {
             revisions: (hub.revisions().into_iter()).map(str::to_owned).collect(),
             layouts: hub.layouts().into_iter().cloned().collect(),
-            shared_tokenizer: hub.model.is_some_and(|model| model.shared_tokenizer),
+            shared_tokenizer: hub
+                .model
+                .and_then(Model::tokenizer_repository)
+                .map(str::to_owned),
             kind: hub.model.map(|model| model.kind),
             repository: hub.repository,
         })
     }
 
-    /// The tokenizer that CLIPs share, without the model that it comes with.
-    pub fn standard_tokenizer() -> Self {
+    /// The tokenizer of a repository, without the model that it comes with.
+    pub fn tokenizer(repository: &str) -> Self {
         Self {
-            repository: STANDARD_CLIP.to_owned(),
-            revisions: (table::known(STANDARD_CLIP))
-                .map_or_else(Vec::new, |model| model.revisions.clone()),
+            repository: repository.to_owned(),
+            revisions: match table::known(repository) {
+                Some(model) => model.revisions.clone(),
+                None => vec!["main".to_owned()],
+            },
             layouts: vec![table::tokenizer_files().clone()],
-            shared_tokenizer: false,
+            shared_tokenizer: None,
             kind: None,
         }
     }

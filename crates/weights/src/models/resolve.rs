@@ -24,7 +24,7 @@ pub struct ResolvedModel {
 /// revision after an `@`, if there is one. Of repositories outside the table, those count that have weights of this `kind`, or of any.
 ///
 /// # Errors
-/// If the model is not on this machine, with the command that fetches it, or the name means nothing.
+/// If the model is not on this machine, with the command that fetches it, is of an unsupported family, or the name means nothing.
 pub fn resolve(
     name: &str,
     kind: impl Into<Option<ModelKind>>,
@@ -40,14 +40,15 @@ pub fn resolve(
         ModelRef::Path(path) => return Ok(local(Some(path))),
         ModelRef::Hub(hub) => hub,
     };
+    hub.check_supported(name)?;
     let cache = Cache::from_env();
     hub.resolve(name, kind.into(), &cache)
         .ok_or_else(|| ResolveError::Missing {
             name: name.trim_end_matches('/').to_owned(),
-            size: (hub.model).map_or_else(
-                || table::nearest(&hub.repository),
-                |model| format!(" ({})", megabytes(model.megabytes)),
-            ),
+            size: match hub.model {
+                None => table::nearest(&hub.repository),
+                Some(model) => (model.size()).map_or_else(String::new, |size| format!(" ({size})")),
+            },
             instead: match hub.model {
                 Some(model) if model.kind == ModelKind::Vqgan => {
                     ", or take `embedded`, a small VQGAN that is part of the program"
@@ -69,14 +70,6 @@ pub fn resolve_path(name: &str, kind: ModelKind) -> Result<PathBuf, ResolveError
             name: name.to_owned(),
             kind,
         })
-}
-
-/// A size for the user.
-pub fn megabytes(count: u32) -> String {
-    match count {
-        0..1000 => format!("{count} MB"),
-        _ => format!("{:.1} GB", f64::from(count) / 1000.0),
-    }
 }
 
 impl HubModel {
@@ -435,6 +428,16 @@ mod tests {
         assert_eq!(chosen.path, folder.join("HPS_v2.1_compressed.pt"));
         assert!(chosen.note.is_some());
         assert_eq!(made.chosen("hpsv2"), None);
+    }
+
+    #[test]
+    fn a_repository_without_a_configuration_holds_a_model_whose_architecture_is_known() {
+        let made = Made::new();
+        let repository = "timm/ViT-B-16-SigLIP2";
+        let folder = made.snapshot(repository, MAIN, &["open_clip_model.safetensors"]);
+        made.refer(repository, "main", MAIN);
+        let chosen = made.chosen("ViT-B-16-SigLIP2/webli").expect("a model");
+        assert_eq!((chosen.path, chosen.note), (folder, None));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The table of known models, `models.json`: one line a model, and the files that each layout of a repository has.
 //!
-//! Names and tags of CLIPs are those of open_clip's table of pretrained models.
+//! It holds every pair of an architecture and a tag in open_clip's registry of pretrained models, under open_clip's own names;
+//! `architectures.json` says what its architectures are made of, in the keys of `open_clip_config.json`. Both are brought up to date with the
+//! registry by `tools/clip-table`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// The CLIP whose tokenizer the others share.
 pub(super) const STANDARD_CLIP: &str = "openai/clip-vit-base-patch32";
@@ -13,6 +16,12 @@ pub(super) const STANDARD_CLIP: &str = "openai/clip-vit-base-patch32";
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let table = serde_json::from_str(include_str!("models.json"));
     table.expect("models.json is part of the program and tested")
+});
+
+/// open_clip's configurations by the name of the architecture.
+static ARCHITECTURES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let table = serde_json::from_str(include_str!("architectures.json"));
+    table.expect("architectures.json is part of the program and tested")
 });
 
 #[derive(Deserialize)]
@@ -112,6 +121,15 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// What it is for.
     pub kind: ModelKind,
+    /// The family of a CLIP's architecture, such as `siglip2`.
+    #[serde(default)]
+    family: Option<String>,
+    /// The name of its architecture in open_clip, of which it has one if it is in open_clip's registry.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// Whether the configuration in its repository is that of another architecture.
+    #[serde(default)]
+    pub own_configuration: bool,
     /// Its repository on the hub.
     pub repository: String,
     /// The revisions in which it is looked for, in order.
@@ -119,21 +137,41 @@ pub struct Model {
     pub revisions: Vec<String>,
     /// The names of the layouts in which its repository may hold it, in the order in which they are tried.
     layouts: Vec<String>,
-    /// Whether its repository may lack the tokenizer, which is then that of the standard CLIP.
+    /// Whether its repository may lack the tokenizer, which is then that of [`Self::tokenizer`] or else of the standard CLIP.
     #[serde(default)]
     pub shared_tokenizer: bool,
+    /// The repository whose tokenizer it was trained with, if that is not CLIP's.
+    #[serde(default)]
+    pub tokenizer: Option<String>,
     /// Whether it was trained with OpenAI's approximation of GELU, even if its configuration does not say so.
     #[serde(default)]
     pub quick_gelu: bool,
     /// Whether it was trained on pictures that were padded to a square, even if its configuration does not say so.
     #[serde(default)]
     pub pads: bool,
-    /// About how large a download it is, in megabytes.
-    pub megabytes: u32,
+    /// How its registry preprocesses pictures, in the keys of open_clip's `preprocess_cfg`; what is left out is as OpenAI does it.
+    #[serde(default)]
+    pub preprocess: Option<Value>,
+    /// Whether this program can use it: of open_clip's registry, whether a small model of its configuration gave the same cosines as open_clip.
+    #[serde(default = "yes")]
+    pub supported: bool,
+    /// Whether lists show it that were not asked for all models.
+    #[serde(default = "yes")]
+    pub common: bool,
+    /// About how large a download it is, in megabytes, if that is known.
+    #[serde(default)]
+    pub megabytes: Option<u32>,
+    /// The parameters of its image tower and of everything else, in thousands, if they are known.
+    #[serde(default)]
+    pub parameters: Option<[u32; 2]>,
     /// The licence of its weights, as its authors name it.
     pub licence: String,
     /// What it is, in a few words.
     pub about: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn root() -> Vec<String> {
@@ -150,8 +188,49 @@ impl Model {
         self.layouts.iter().map(|name| &TABLE.layouts[name])
     }
 
+    /// The family of a CLIP's architecture; what it is for, if it is no CLIP.
+    pub fn family(&self) -> &str {
+        (self.family.as_deref()).unwrap_or_else(|| self.kind.name())
+    }
+
+    /// What its architecture is made of, in the keys of open_clip's `model_cfg`, if it is in open_clip's registry.
+    pub fn configuration(&self) -> Option<&'static Value> {
+        ARCHITECTURES.get(self.architecture.as_ref()?)
+    }
+
+    /// How open_clip preprocesses pictures for it, in the keys of `preprocess_cfg`, if it is in open_clip's registry.
+    pub fn preprocessing(&self) -> Option<Value> {
+        self.architecture.as_ref()?;
+        Some(self.preprocess.clone().unwrap_or_else(|| json!({})))
+    }
+
+    /// Whether its transformers use QuickGELU by the table or by the configuration of its architecture.
+    pub fn is_quick_gelu(&self) -> bool {
+        let configured = self.configuration().map(|config| &config["quick_gelu"]);
+        self.quick_gelu || configured == Some(&Value::Bool(true))
+    }
+
+    /// The repository whose tokenizer it uses if its own has none.
+    pub fn tokenizer_repository(&self) -> Option<&str> {
+        let other = self.tokenizer.as_deref().unwrap_or(STANDARD_CLIP);
+        self.shared_tokenizer.then_some(other)
+    }
+
+    /// How large it is, for the user: its download, or else its parameters.
+    pub fn size(&self) -> Option<String> {
+        let parameters = |[image, rest]: [u32; 2]| {
+            let millions = (f64::from(image) + f64::from(rest)) / 1000.0;
+            if millions < 1000.0 {
+                format!("{millions:.0} M parameters")
+            } else {
+                format!("{:.1} G parameters", millions / 1000.0)
+            }
+        };
+        (self.megabytes.map(megabytes)).or_else(|| self.parameters.map(parameters))
+    }
+
     /// Its name and its aliases.
-    fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         [&self.name]
             .into_iter()
             .chain(&self.aliases)
@@ -159,9 +238,28 @@ impl Model {
     }
 }
 
+/// A size in megabytes, for the user.
+pub fn megabytes(count: u32) -> String {
+    match count {
+        0..1000 => format!("{count} MB"),
+        _ => format!("{:.1} GB", f64::from(count) / 1000.0),
+    }
+}
+
 /// All known models.
 pub fn all() -> &'static [Model] {
     &TABLE.models
+}
+
+/// The families of all known models, in the order in which the table has them.
+pub fn families() -> Vec<&'static str> {
+    let mut families = vec![];
+    for family in all().iter().map(Model::family) {
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
 }
 
 /// All supported layouts, for repositories that are not in the table.
@@ -182,9 +280,10 @@ pub(super) fn any_weights() -> impl Iterator<Item = String> {
 /// The known model of that name, alias or repository; upper and lower case are the same.
 pub(super) fn known(name: &str) -> Option<&'static Model> {
     let named = |model: &&Model| (model.names()).any(|known| known.eq_ignore_ascii_case(name));
-    // a repository may hold several models: the one with its name is meant, else the first
-    (all().iter().find(named))
-        .or_else(|| (all().iter()).find(|model| model.repository.eq_ignore_ascii_case(name)))
+    // a repository may hold several models: the one with its name is meant, else the first that it describes
+    let of_repository =
+        |model: &&Model| !model.own_configuration && model.repository.eq_ignore_ascii_case(name);
+    (all().iter().find(named)).or_else(|| all().iter().find(of_repository))
 }
 
 /// The known name that is nearest to an unknown one, as part of a message; empty if none is close.
@@ -226,7 +325,10 @@ mod tests {
                 model.layouts().all(|files| !files.weights.is_empty()),
                 "{name}"
             );
-            assert!(model.megabytes > 0 && !model.licence.is_empty(), "{name}");
+            assert!(
+                model.size().is_some() && !model.licence.is_empty(),
+                "{name}"
+            );
             assert!(!model.revisions.is_empty(), "{name}");
             assert!(
                 model.kind == ModelKind::Clip || !model.shared_tokenizer,
@@ -279,6 +381,111 @@ mod tests {
     }
 
     #[test]
+    fn every_architecture_of_the_registry_is_described() {
+        let registry: Vec<&Model> = (all().iter())
+            .filter(|model| model.architecture.is_some())
+            .collect();
+        let pairs = |model: &&Model| {
+            let architecture = model.architecture.as_deref().expect("an architecture");
+            let is_pair = |name: &&str| {
+                (name.split_once('/'))
+                    .is_some_and(|(start, _)| start.trim_end_matches("-quickgelu") == architecture)
+            };
+            model.names().filter(is_pair).count()
+        };
+        assert_eq!(registry.iter().map(pairs).sum::<usize>(), 196);
+        for model in registry {
+            let config = model.configuration().expect(&model.name);
+            assert!(config["embed_dim"].is_u64(), "{}", model.name);
+            let own = config["text_cfg"]["hf_tokenizer_name"].is_string();
+            assert_eq!(own, model.tokenizer.is_some(), "{}", model.name);
+            let [image, rest] = model.parameters.expect(&model.name);
+            assert!(image > 1000 && rest > 1000, "{}", model.name);
+        }
+    }
+
+    #[test]
+    fn names_of_open_clip_mean_what_its_registry_says() {
+        let half = json!([0.5, 0.5, 0.5]);
+        for (name, repository, family, quick, preprocess) in [
+            (
+                "ViT-B-16-SigLIP2/webli",
+                "timm/ViT-B-16-SigLIP2",
+                "siglip2",
+                false,
+                json!({ "mean": half, "std": half, "resize_mode": "squash" }),
+            ),
+            (
+                "convnext_base_w/laion2b_s13b_b82k",
+                "laion/CLIP-convnext_base_w-laion2B-s13B-b82K",
+                "convnext",
+                false,
+                json!({}),
+            ),
+            (
+                "PE-Core-B-16/meta",
+                "timm/PE-Core-B-16",
+                "pe",
+                false,
+                json!({ "mean": half, "std": half, "interpolation": "bilinear", "resize_mode": "squash" }),
+            ),
+            // its tag does not ask for QuickGELU, but its configuration
+            (
+                "roberta-ViT-B-32/laion2b_s12b_b32k",
+                "laion/CLIP-ViT-B-32-roberta-base-laion2B-s12B-b32k",
+                "roberta",
+                true,
+                json!({}),
+            ),
+            // its tag does, and its configuration does not
+            (
+                "ViT-B-32/laion400m_e31",
+                "timm/vit_base_patch32_clip_224.laion400m_e31",
+                "vit",
+                true,
+                json!({}),
+            ),
+            (
+                "ViT-L-14/laion2b_s32b_b82k",
+                "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+                "vit",
+                false,
+                json!({ "mean": half, "std": half }),
+            ),
+            (
+                "ViT-B-16-plus-240/laion400m_e32",
+                "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
+                "vit",
+                false,
+                json!({}),
+            ),
+        ] {
+            let model = known(name).expect(name);
+            let found = (model.repository.as_str(), model.family());
+            assert_eq!(found, (repository, family), "{name}");
+            assert_eq!(model.is_quick_gelu(), quick, "{name}");
+            assert_eq!(model.preprocessing(), Some(preprocess), "{name}");
+        }
+        // both are in one repository, whose configuration is that of the second
+        let architecture = |name: &str| known(name).and_then(|found| found.architecture.as_deref());
+        for (name, expected) in [
+            ("ViT-SO400M-14-SigLIP-378/webli", "ViT-SO400M-14-SigLIP-378"),
+            ("ViT-SO400M-14-SigLIP-384/webli", "ViT-SO400M-14-SigLIP-384"),
+            ("timm/ViT-SO400M-14-SigLIP-384", "ViT-SO400M-14-SigLIP-384"),
+        ] {
+            assert_eq!(architecture(name), Some(expected));
+        }
+    }
+
+    #[test]
+    fn sizes_are_of_downloads_where_they_are_known() {
+        let size = |name| known(name).and_then(Model::size).expect("a size");
+        assert_eq!(size("RN50/openai"), "408 MB");
+        assert_eq!(size("ViT-B-32/laion400m_e31"), "151 M parameters");
+        assert_eq!(size("ViT-g-14/laion2b_s12b_b42k"), "1.4 G parameters");
+    }
+
+    #[test]
     fn properties_of_single_models_are_right() {
         for (name, megabytes, licence) in [
             ("f16_16384", 289, "not stated"),
@@ -288,7 +495,7 @@ mod tests {
         ] {
             let model = known(name).expect("a known model");
             let found = (model.megabytes, model.licence.as_str());
-            assert_eq!(found, (megabytes, licence), "{name}");
+            assert_eq!(found, (Some(megabytes), licence), "{name}");
         }
         for (name, quick) in [
             ("RN50/cc12m", true),
