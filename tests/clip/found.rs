@@ -5,9 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Device;
+use phantasia::clip::config::ClipConfig;
 use phantasia::clip::files::{ClipFiles, TokenizerFiles};
-use phantasia::clip::{Clip, DTypePolicy};
-use serde_json::json;
+use phantasia::clip::preprocess::ResizeMode;
+use phantasia::clip::{Clip, ClipActivation, DTypePolicy};
+use phantasia::models::{Model, all};
+use serde_json::{Value, json};
 
 use super::keys::{
     assert_near, cases, cosines, fixture, folder, hugging_face, open_clip, with, write,
@@ -174,5 +177,66 @@ fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
         .err()
         .expect("refused");
     assert!(refused.to_string().contains("timm's `swin"), "{refused}");
+    Ok(())
+}
+
+/// A known model.
+fn known(name: &str) -> Option<&'static Model> {
+    (all().iter()).find(|model| model.names().any(|known| known == name))
+}
+
+#[test]
+fn the_registry_says_how_its_models_are_preprocessed() -> Result<()> {
+    let folder = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("open.safetensors", "open_clip_model.safetensors"),
+    ]);
+    write(folder.path(), "open_clip_config.json", &open_clip());
+    let shown = |name: &str| -> Result<(ClipConfig, Option<ClipActivation>)> {
+        let files = ClipFiles::of_model(folder.path(), known(name))?;
+        Ok((files.open()?.1, files.activation))
+    };
+    let (plain, activation) = shown("nothing")?;
+    assert_eq!(plain.preprocess.resize_mode, ResizeMode::Shortest);
+    assert_eq!(activation, None);
+    let (dfn, activation) = shown("ViT-H-14/dfn5b")?;
+    assert_eq!(dfn.preprocess.resize_mode, ResizeMode::Squash);
+    assert_eq!(dfn.mean, plain.mean);
+    assert_eq!(activation, Some(ClipActivation::QuickGelu));
+    let (laion, activation) = shown("ViT-L-14/laion2b_s32b_b82k")?;
+    assert_eq!((laion.mean, laion.std), ([0.5; 3], [0.5; 3]));
+    // what the model is made of is the folder's to say
+    assert_eq!((laion.vision, activation), (plain.vision, None));
+    Ok(())
+}
+
+#[test]
+fn the_registry_says_what_a_model_without_a_configuration_is_made_of() -> Result<()> {
+    let bare = folder(&[
+        ("tokenizer.json", "tokenizer.json"),
+        ("open.safetensors", "open_clip_model.safetensors"),
+    ]);
+    // another library's is not in the way
+    write(
+        bare.path(),
+        "config.json",
+        &json!({ "model_type": "other" }),
+    );
+    let config = |name: &str| -> Result<Value> {
+        let files = ClipFiles::of_model(bare.path(), known(name))?;
+        let (file, _) = files.config.expect("a configuration");
+        Ok(serde_json::from_str(&file.text)?)
+    };
+    let found = config("ViT-B-16-SigLIP2/webli")?;
+    let tower = "vit_base_patch16_siglip_224";
+    assert_eq!(found["model_cfg"]["vision_cfg"]["timm_model_name"], tower);
+    assert_eq!(found["preprocess_cfg"]["resize_mode"], "squash");
+    // the other model of its repository has the configuration there
+    write(bare.path(), "open_clip_config.json", &open_clip());
+    for (name, own) in [("378", true), ("384", false)] {
+        let found = config(&format!("ViT-SO400M-14-SigLIP-{name}/webli"))?;
+        let size = &found["model_cfg"]["vision_cfg"]["image_size"];
+        assert_eq!(*size == 378, own, "{name}: {size}");
+    }
     Ok(())
 }

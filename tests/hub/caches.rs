@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use phantasia::models::all;
 use tempfile::TempDir;
 
 use crate::common::fixture;
@@ -240,4 +241,85 @@ fn models_list_and_path_answer_for_every_name() {
         1,
         "there is no model",
     );
+}
+
+#[test]
+fn the_list_is_as_long_as_it_is_asked_for() {
+    let folder = folder();
+    let list = |args: &[&str]| {
+        let args = [&["models", "list"][..], args].concat();
+        run(folder.path(), &[("HF_HUB_OFFLINE", "1")], &args)
+    };
+    let names = |args: &[&str]| -> Vec<String> {
+        let rows = text(&list(args).stdout);
+        (rows.lines().skip(1))
+            .map(|row| row.split_whitespace().next().expect("a name").to_owned())
+            .collect()
+    };
+    let (plain, all) = (names(&[]), names(&["--all"]));
+    assert!(plain.len() < 90 && all.len() > 190, "{}", plain.len());
+    assert!(plain.iter().all(|name| all.contains(name)));
+    let hint = text(&list(&[]).stderr);
+    for part in ["more CLIPs", "--family", "siglip2", "vitamin"] {
+        assert!(hint.contains(part), "{hint}");
+    }
+    let few = names(&["--family", "siglip2"]);
+    assert_eq!(few.len(), 15);
+    assert!(few.contains(&"ViT-B-16-SigLIP2/webli".to_owned()));
+    assert_eq!(
+        names(&["--family", "siglip2", "--search", "gopt 384"]).len(),
+        1
+    );
+    // aliases, licences and repositories are searched too
+    assert_eq!(names(&["--search", "b-32-quickgelu/CC12M"]), [""; 0]);
+    assert_eq!(names(&["--search", "RN50-quickgelu/CC12M"]), ["RN50/cc12m"]);
+    assert!(text(&list(&["--search", "no such"]).stderr).contains("no known model"));
+    let report = json(&list(&["--json", "--search", "RN50/cc12m"]));
+    let [model] = report["models"].as_array().expect("models").as_slice() else {
+        panic!("{report}");
+    };
+    for (key, value) in [
+        ("family", serde_json::json!("resnet")),
+        ("architecture", serde_json::json!("RN50")),
+        ("supported", serde_json::json!(true)),
+        ("cached", serde_json::json!(false)),
+        ("quick_gelu", serde_json::json!(true)),
+        ("megabytes", serde_json::json!(408)),
+        ("parameters", serde_json::json!([38317000, 63690000])),
+    ] {
+        assert_eq!(model[key], value, "{key}");
+    }
+    assert_refused(&list(&["--family", "cats"]), 2, "no family `cats`");
+    assert_refused(
+        &list(&["RN50", "--family", "vit"]),
+        2,
+        "cannot be used with",
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_before_anything_is_asked() {
+    let Some(model) = all().iter().find(|model| !model.supported) else {
+        return;
+    };
+    let folder = folder();
+    let here = "http://127.0.0.1:9";
+    for args in [
+        &["models", "fetch", &model.name][..],
+        &["models", "path", &model.repository],
+        &[
+            "score",
+            "--yes",
+            "--prompt",
+            "a",
+            "--clip",
+            "openai/clip-vit-base-patch32",
+            "--clip",
+            &model.name,
+            ".",
+        ],
+    ] {
+        let output = run(folder.path(), &[("HF_ENDPOINT", here)], args);
+        assert_refused(&output, 1, "is known, but not supported yet");
+    }
 }

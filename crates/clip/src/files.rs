@@ -122,8 +122,8 @@ pub struct ClipFiles {
     pub weights: PathBuf,
     /// Its tokenizer.
     pub tokenizer: Option<TokenizerFiles>,
-    /// Whether that is the one that most CLIPs share, for want of one beside the weights.
-    pub tokenizer_is_standard: bool,
+    /// Whether that is the one that the model was trained with although it is not beside the weights, by the table of known models.
+    pub tokenizer_is_known: bool,
     /// The nonlinearity of its transformers, whatever the configuration says.
     pub activation: Option<ClipActivation>,
     /// Whether pictures are padded to a square even if the configuration does not say so.
@@ -200,7 +200,7 @@ impl ClipFiles {
         }
         if files.tokenizer.is_none() {
             let other = model.and_then(|model| model.tokenizer.as_deref());
-            files.tokenizer_is_standard = other.is_none();
+            files.tokenizer_is_known = other.is_some();
             files.tokenizer = match other {
                 Some(repository) => cached_tokenizer(repository),
                 None => standard_tokenizer(),
@@ -260,7 +260,7 @@ impl ClipFiles {
             preprocessor: None,
             weights: weights.to_owned(),
             tokenizer: weights.parent().and_then(TokenizerFiles::in_folder),
-            tokenizer_is_standard: false,
+            tokenizer_is_known: false,
             activation: None,
             pads: false,
         }

@@ -232,7 +232,7 @@ impl Tokenizer {
     pub fn of_clip(name: &str, files: &ClipFiles, config: &ClipConfig) -> Result<Self, ClipError> {
         let failed = |what| ClipError::tokenizer(name, what);
         let text = &config.text;
-        let is_standard = files.tokenizer_is_standard;
+        let is_known = files.tokenizer_is_known;
         let folder = files.weights.parent();
         let Some(files) = &files.tokenizer else {
             return Err(ClipError::NoFile {
@@ -241,7 +241,7 @@ impl Tokenizer {
                 wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` downloads it",
             });
         };
-        if is_standard && !text.reads_clip_tokens() {
+        if files.folder() != folder && !is_known && !text.reads_clip_tokens() {
             return Err(failed(format!(
                 "there is none next to the weights, and the standard tokenizer of CLIP does not fit this model, which has {} tokens of its own",
                 text.vocabulary
