@@ -3,7 +3,7 @@
 //!
 //! An [`Ensemble`] of one or several CLIPs embeds picture files. A [`Scorer`] compares the embeddings with texts, pictures and an aesthetic
 //! head, a [`Classifier`] with labels, and an [`Index`] keeps them, so that a folder can be searched. In a [`tournament`], a scorer
-//! picks the best of several seeds; a [`comparison`] tells which of several recipes paints a set of prompts best. Pictures go through CLIP's own preprocessing ([`crate::clip::preprocess`]), so that scores agree with
+//! picks the best of several seeds; an [`Evaluator`](evaluate::Evaluator) tells how good, how fast and how large CLIPs are; a [`comparison`] tells which of several recipes paints a set of prompts best. Pictures go through CLIP's own preprocessing ([`crate::clip::preprocess`]), so that scores agree with
 //! those of other programs.
 //!
 //! ```no_run
@@ -26,6 +26,7 @@
 mod classify;
 pub mod comparison;
 mod ensemble;
+pub mod evaluate;
 mod index;
 pub mod labels;
 mod pictures;

@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use phantasia::recipe::RecipeError;
 
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
-use commands::{classify, compare, doctor, grow, models, recipe, render, rerank, resume, search};
+use commands::{
+    classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,6 +48,8 @@ enum Command {
     Score(rerank::ScoringArgs),
     /// Find which of several labels each picture fits best
     Classify(classify::ClassifyArgs),
+    /// Measure how good, how fast and how large CLIPs are, on pictures whose labels are known
+    Evaluate(evaluate::EvaluateArgs),
     /// Search a folder for pictures, by a text or by a picture
     Search(search::SearchArgs),
     /// Grow a pattern from the rule of a cellular automaton that was rendered
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Rerank(args) => rerank::run(&args),
         Command::Score(args) => rerank::run_score(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Grow(args) => grow::run(&args),
         Command::Recipe(command) => recipe::run(&command),

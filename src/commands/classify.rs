@@ -17,7 +17,7 @@ use super::arguments::positive;
 use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
 use super::judge::{self, JudgeArgs};
 use super::progress::Progress;
-use super::table::{Side, Table};
+use super::table::{Side, Table, csv_line};
 
 /// Labels in a line of the table without `--top`.
 const TABLE_TOP: usize = 3;
@@ -154,18 +154,6 @@ fn csv(pictures: &[PictureResult<Classification>], labels: &[Label], truth: bool
         text.push_str(&csv_line(fields.iter().map(String::as_str)));
     }
     text
-}
-
-/// A line of comma-separated values (RFC 4180).
-fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    let quoted = fields.map(|field| {
-        if field.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field.to_owned()
-        }
-    });
-    quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// A line for each picture: its path, and the most probable labels.

@@ -53,6 +53,25 @@ impl Table {
         Ok(())
     }
 
+    /// As a table of Markdown.
+    pub fn markdown(&self) -> String {
+        let cell = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|");
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let headers = self
+            .columns
+            .iter()
+            .map(|(header, _)| header.trim_start_matches("# "));
+        let rules = self.columns.iter().map(|(_, side)| match side {
+            Side::Left => "---".to_owned(),
+            Side::Right => "---:".to_owned(),
+        });
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| line(row.iter().map(|text| cell(text)).collect()));
+        line(headers.map(cell).collect()) + &line(rules.collect()) + &rows.collect::<String>()
+    }
+
     fn lines(&self) -> Vec<String> {
         let headers = Vec::from_iter(self.columns.iter().map(|(header, _)| header.clone()));
         let rows = || std::iter::once(&headers).chain(&self.rows);
@@ -73,6 +92,18 @@ impl Table {
         };
         rows().map(line).collect()
     }
+}
+
+/// A line of comma-separated values (RFC 4180).
+pub fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let quoted = fields.map(|field| {
+        if field.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field.to_owned()
+        }
+    });
+    quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// The number of visible characters.
@@ -100,6 +131,16 @@ mod tests {
                 "cafe\u{301}              7 MB  small",
                 "a longer name  1200 MB"
             ]
+        );
+    }
+
+    #[test]
+    fn a_table_of_markdown_escapes_what_separates_cells() {
+        let mut table = Table::new([("name", Side::Left), ("size", Side::Right)]);
+        table.row(["a|b", "7"].map(str::to_owned));
+        assert_eq!(
+            table.markdown(),
+            "| name | size |\n| --- | ---: |\n| a\\|b | 7 |\n"
         );
     }
 

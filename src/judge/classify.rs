@@ -1,6 +1,7 @@
 //! Zero-shot classification: which of several labels a picture fits best (Radford et al. 2021, section 3.1).
 
 use std::path::PathBuf;
+use std::slice;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -100,17 +101,34 @@ impl Classifier {
         progress: impl FnMut(usize, usize),
     ) -> Result<Results<Classification>> {
         let embedded = self.ensemble.embed_paths(paths, progress)?;
-        let folders = Folders::new(&self.labels);
-        let pictures = (embedded.files.into_iter())
-            .map(|(path, digest)| {
-                let mut result = self.classify(&embedded.vectors[&digest]);
-                result.truth = folders.label_of(&path);
-                let paths = vec![path];
-                PictureResult { paths, result }
-            })
-            .collect();
+        let files = (embedded.files.into_iter())
+            .map(|(path, digest)| (path, embedded.vectors[&digest].as_slice()));
+        let pictures = self.with_truth(files);
         let skipped = embedded.skipped;
         Ok(Results { pictures, skipped })
+    }
+
+    /// Classifies picture files by their vectors, by the ensemble's one CLIP.
+    pub fn classify_vectors<'v>(
+        &self,
+        files: impl Iterator<Item = (PathBuf, &'v Vec<f32>)>,
+    ) -> Vec<PictureResult<Classification>> {
+        self.with_truth(files.map(|(path, vector)| (path, slice::from_ref(vector))))
+    }
+
+    /// Classifies pictures by their vectors, `[encoder][width]`, and finds the labels that their folders stand for.
+    fn with_truth<'v>(
+        &self,
+        files: impl Iterator<Item = (PathBuf, &'v [Vec<f32>])>,
+    ) -> Vec<PictureResult<Classification>> {
+        let folders = Folders::new(&self.labels);
+        let classify = |(path, vectors): (PathBuf, &[Vec<f32>])| {
+            let mut result = self.classify(vectors);
+            result.truth = folders.label_of(&path);
+            let paths = vec![path];
+            PictureResult { paths, result }
+        };
+        files.map(classify).collect()
     }
 
     /// How often pictures are classified as the folders that they lie in say; `None` if no picture lies in a folder of a label.

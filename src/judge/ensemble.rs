@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use image::RgbImage;
+use weights::checkpoint::WeightsSize;
 
 use crate::clip::preprocess::{Preprocess, ResizeMode};
 use crate::clip::{Clip, ClipActivation, ClipChoice, Library, LongText, Unread, is_embedded};
@@ -27,6 +28,11 @@ impl Encoder {
     /// Length of its vectors.
     pub fn width(&self) -> usize {
         self.clip.projection()
+    }
+
+    /// How large the weights are that texts and pictures are embedded with.
+    pub fn size(&self) -> WeightsSize {
+        self.clip.scoring_size()
     }
 
     /// What its cosines are multiplied by before a softmax.

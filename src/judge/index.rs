@@ -38,13 +38,17 @@ const SAME_MODEL: f64 = 1e-5;
 const RACY: Duration = Duration::from_secs(2);
 /// So often the index is saved during an update.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// Files that are embedded before the clock is looked at.
-const SLICE: usize = 512;
+/// Files that are embedded before the clock is looked at: at least, and at most.
+const SLICE: (usize, usize) = (64, 512);
+/// A slice is made larger if the last one took less time than this.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// The embeddings of a folder's pictures.
 #[derive(Debug, Default)]
 pub struct Index {
     folder: PathBuf,
+    /// Where the index may lie, the preferred place first.
+    locations: Vec<PathBuf>,
     files: HashMap<String, FileEntry>,
     models: Vec<ModelEntry>,
     /// Why an existing index could not be used.
@@ -88,12 +92,24 @@ pub struct Update {
 impl Index {
     /// The index of a folder; an empty one if there is none, or none that can be read.
     pub fn open(folder: &Path) -> Self {
+        Self::at(folder, locations(folder))
+    }
+
+    /// The index of a folder that lies in another folder, `cache`, which may hold those of several.
+    pub fn open_in(folder: &Path, cache: &Path) -> Self {
+        let absolute = (folder.canonicalize()).unwrap_or_else(|_| folder.to_owned());
+        Self::at(folder, vec![cache.join(file_name(&absolute))])
+    }
+
+    fn at(folder: &Path, locations: Vec<PathBuf>) -> Self {
         // of several, the one that was written last
-        let newest = (locations(folder).into_iter())
+        let newest = (locations.iter())
             .filter(|path| path.is_file())
-            .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
+            .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok())
+            .cloned();
         let mut index = Self {
             folder: folder.to_owned(),
+            locations,
             ..Self::default()
         };
         let Some(path) = newest else { return index };
@@ -132,14 +148,22 @@ impl Index {
         let mut changed = paths.len() != self.files.len();
         let mut digests = HashMap::new();
         let mut saved = Instant::now();
-        for slice in unknown.chunks(SLICE) {
+        let (mut rest, mut length) = (unknown.as_slice(), SLICE.0);
+        while !rest.is_empty() {
+            let (slice, after) = rest.split_at(length.min(rest.len()));
+            rest = after;
+            let began = Instant::now();
             // before the files are read, so that later changes are noticed
             let stats: HashMap<&PathBuf, (u64, Duration)> = (slice.iter())
                 .filter_map(|path| Some((path, stat(path)?)))
                 .collect();
             let is_known = |digest: &Digest| self.models[model].vectors.contains_key(digest);
-            let embedded = ensemble
-                .embed_files(slice, is_known, |files| progress(done + files, paths.len()))?;
+            let mut is_stopped = false;
+            let embedded = ensemble.embed_files(slice, is_known, |files| {
+                let flow = progress(done + files, paths.len());
+                is_stopped = flow.is_break();
+                flow
+            })?;
             done += slice.len();
             update.embedded += embedded.vectors.len();
             update.skipped.extend(embedded.skipped);
@@ -160,11 +184,14 @@ impl Index {
                 }
                 digests.insert(path, digest);
             }
-            if embedded.interrupted {
+            if embedded.interrupted || (is_stopped && !rest.is_empty()) {
                 update.interrupted = true;
                 break;
             }
-            if changed && saved.elapsed() > SAVE_EVERY {
+            if began.elapsed() < QUICK {
+                length = (2 * length).min(SLICE.1);
+            }
+            if (changed || update.embedded > 0) && saved.elapsed() > SAVE_EVERY {
                 self.save(&mut update);
                 saved = Instant::now();
             }
@@ -274,10 +301,10 @@ impl Index {
 
     fn save(&self, update: &mut Update) {
         update.unsaved = None;
-        for path in locations(&self.folder) {
-            match file::write(&path, &self.files, &self.models) {
+        for path in &self.locations {
+            match file::write(path, &self.files, &self.models) {
                 Ok(()) => {
-                    update.path = Some(path);
+                    update.path = Some(path.clone());
                     update.unsaved = None;
                     return;
                 }
@@ -297,12 +324,17 @@ fn locations(folder: &Path) -> Vec<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(std::env::home_dir()?.join(".cache")));
     if let (Some(cache), Ok(folder)) = (cache, folder.canonicalize()) {
-        let name: String = (digest(folder.as_os_str().as_encoded_bytes())[..16].iter())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        locations.push(cache.join(format!("phantasia/index/{name}.safetensors")));
+        locations.push(cache.join("phantasia/index").join(file_name(&folder)));
     }
     locations
+}
+
+/// The name of a folder's index among those of other folders.
+fn file_name(folder: &Path) -> String {
+    let name: String = (digest(folder.as_os_str().as_encoded_bytes())[..16].iter())
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{name}.safetensors")
 }
 
 /// A picture with colours, edges and fine detail, always the same.

@@ -50,6 +50,24 @@ pub fn labels_named(names: &[String]) -> Result<Vec<Label>> {
     checked(names.iter().map(|name| Label::new(name.trim())).collect())
 }
 
+/// Labels by a single word of the user: the name of a data set, the path of a file with labels, or labels with commas between them.
+///
+/// # Errors
+/// As [`read_labels`] and [`labels_named`].
+pub fn labels_of(text: &str) -> Result<Vec<Label>> {
+    let path = Path::new(text);
+    if known_labels(text).is_none() && path.is_file() {
+        return read_labels(path);
+    }
+    let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+    if names.len() == 1 && known_labels(text).is_none() {
+        bail!(
+            "`{text}` is neither `imagenette` nor `imagewoof`, nor a file with labels, nor several labels with commas between them"
+        );
+    }
+    labels_named(&names)
+}
+
 /// Templates, each with `{}` for the label; `simple` and `imagenet` stand for one and 80 of them.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod common;
 mod aesthetic;
 mod commands;
 mod comparison;
+mod evaluate;
 mod folders;
 mod index;
 mod library;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use weights::checkpoint::{Branch, Checkpoint, Scope};
+use weights::checkpoint::{Branch, Checkpoint, Scope, WeightsSize};
 
 use crate::coca;
 use crate::config::ClipConfig;
@@ -40,6 +40,7 @@ pub struct Clip {
     tokenizer: Arc<Tokenizer>,
     pub(crate) towers: Vec<Tower>,
     projection: usize,
+    text_size: WeightsSize,
     logit_scale: f32,
     logit_bias: Option<f32>,
     warnings: Vec<String>,
@@ -107,6 +108,7 @@ impl Clip {
         Ok(Self {
             name: name.to_owned(),
             text,
+            text_size: checkpoint.used_size(),
             tokenizer,
             towers: vec![Tower::build(name, config, checkpoint, dtypes, device)?],
             projection,
@@ -129,6 +131,11 @@ impl Clip {
     /// The tower that pictures are scored by, in metrics, when candidates are ranked, in classification and search: the first.
     pub fn scoring_tower(&self) -> &Tower {
         &self.towers[0]
+    }
+
+    /// How large the weights of the text tower and of the [scoring tower](Self::scoring_tower) are.
+    pub fn scoring_size(&self) -> WeightsSize {
+        self.text_size + self.scoring_tower().weights_size()
     }
 
     /// Width of the joint space.

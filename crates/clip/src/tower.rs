@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use frozen::{Layer, Pullback, TapsPullback, only_tap};
 use image::RgbImage;
-use weights::checkpoint::{Branch, Checkpoint};
+use weights::checkpoint::{Branch, Checkpoint, WeightsSize};
 
 use crate::config::{ClipConfig, VisionKind};
 use crate::dtype::{Cast, DTypePolicy};
@@ -22,6 +22,7 @@ const MAX_BATCH: usize = 32;
 pub struct Tower {
     name: String,
     weight: f64,
+    size: WeightsSize,
     preprocess: Preprocess,
     image_bytes: usize,
     normalize: Normalize,
@@ -41,6 +42,7 @@ impl Tower {
         if matches!(config.vision.kind, VisionKind::ResNet { .. }) {
             dtypes.compute = DType::F32;
         }
+        let before = checkpoint.used_size();
         let weights = Branch::root(checkpoint, device).of_types(dtypes.weights, dtypes.compute);
         let size = config.vision.image_size;
         let net = match &config.vision.kind {
@@ -63,6 +65,7 @@ impl Tower {
         Ok(Self {
             name: name.to_owned(),
             weight: 1.0,
+            size: checkpoint.used_size() - before,
             preprocess: config.preprocess,
             image_bytes,
             normalize,
@@ -83,6 +86,11 @@ impl Tower {
     /// How much it counts in guidance relative to the CLIP's other towers.
     pub fn weight(&self) -> f64 {
         self.weight
+    }
+
+    /// How large its weights are.
+    pub fn weights_size(&self) -> WeightsSize {
+        self.size
     }
 
     /// Side of its input in pixels.

@@ -12,6 +12,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::ops::{Add, Sub};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +53,37 @@ struct Unreadable {
 struct Part {
     origin: String,
     source: Source,
+}
+
+/// How large tensors are in their file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WeightsSize {
+    /// The numbers in them.
+    pub parameters: u64,
+    /// Their bytes, in the type that they have in the file.
+    pub bytes: u64,
+}
+
+impl Add for WeightsSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            parameters: self.parameters.saturating_add(other.parameters),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+impl Sub for WeightsSize {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            parameters: self.parameters.saturating_sub(other.parameters),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 impl Part {
@@ -218,6 +250,18 @@ impl Checkpoint {
         self.entries
             .get(&self.full(key))
             .map(|entry| entry.shape.as_slice())
+    }
+
+    /// How large the tensors are that have been read.
+    pub fn used_size(&self) -> WeightsSize {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        (used.iter().filter_map(|key| self.entries.get(key)))
+            .map(|entry| WeightsSize {
+                parameters: (entry.shape.iter())
+                    .fold(1, |count, dim| u64::saturating_mul(count, *dim as u64)),
+                bytes: entry.end - entry.start,
+            })
+            .fold(WeightsSize::default(), Add::add)
     }
 
     /// The sizes of a tensor that has so many of them, none of which is 0: for networks whose shape is that of their tensors.
