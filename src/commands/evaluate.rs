@@ -218,7 +218,8 @@ fn significant(value: f64) -> String {
 
 fn bytes(count: u64) -> String {
     match count {
-        0..1_000_000_000 => format!("{:.0} MB", count as f64 / 1e6),
+        0..10_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        10_000_000..1_000_000_000 => format!("{:.0} MB", count as f64 / 1e6),
         _ => format!("{:.1} GB", count as f64 / 1e9),
     }
 }

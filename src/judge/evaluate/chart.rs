@@ -115,7 +115,7 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     let measure = Fonts::embedded()?;
     let room = (WIDTH - 60) as f32;
     let title = measure.truncated(heading, HEADING, room);
-    write(&mut canvas, 30.0, 42.0, &title, HEADING, INK);
+    write(&mut canvas, 30.0, 38.0, &title, HEADING, INK);
     let plot = Rect::new(90, 74, WIDTH - 130, HEIGHT - 190);
     if clips.is_empty() {
         return Ok(canvas.to_picture());
@@ -155,7 +155,7 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     let left = plot.right() as f32 - measure.width(axis, SMALL);
     let below = plot.bottom() as f32 + 66.0 + SMALL.size * CAP / 2.0;
     write(&mut canvas, left, below, axis, SMALL, FAINT);
-    write(&mut canvas, 30.0, 62.0, "accuracy, top 1", SMALL, FAINT);
+    write(&mut canvas, 30.0, 64.0, "accuracy, top 1", SMALL, FAINT);
 
     let most = clips.iter().map(|clip| clip.parameters).max().unwrap_or(1);
     let radius = |parameters: u64| {
@@ -165,7 +165,6 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     // the largest first, so that none is hidden
     let mut order: Vec<usize> = (0..clips.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(clips[*index].parameters));
-    let mut taken: Vec<Rect> = vec![];
     let places: Vec<(f32, f32, f32)> = (clips.iter())
         .map(|clip| {
             let y = axes.y(100.0 * clip.accuracy.top1 as f32);
@@ -175,13 +174,22 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     for index in &order {
         let (x, y, radius) = places[*index];
         disc(&mut canvas, (x, y), radius, CIRCLES[index % CIRCLES.len()]);
-        let small = radius.min(SMALLEST * 2.0);
-        taken.push(square((x, y), small));
     }
+    // what names should not cover, and what they must not
+    let circles = places
+        .iter()
+        .map(|(x, y, radius)| square((*x, *y), *radius));
+    let mut spared: Vec<Rect> = circles.collect();
+    let mut taken: Vec<Rect> = (places.iter())
+        .map(|(x, y, _)| square((*x, *y), SMALLEST))
+        .collect();
     for (index, clip) in clips.iter().enumerate() {
-        let text = measure.truncated(&clip.clip, TEXT, plot.width as f32 / 2.0);
+        let text = measure.truncated(&short_name(&clip.clip), TEXT, plot.width as f32 / 2.0);
         let size = (measure.width(&text, TEXT), TEXT.size * CAP);
-        let label = place(places[index], size, plot, &taken);
+        let label = (place(places[index], size, plot, &spared))
+            .or_else(|| place(places[index], size, plot, &taken))
+            .unwrap_or_else(|| place(places[index], size, plot, &[]).unwrap_or_default());
+        spared.push(label);
         taken.push(label);
         let at = (label.x as f32, label.bottom() as f32);
         write(&mut canvas, at.0, at.1, &text, TEXT, INK);
@@ -226,19 +234,34 @@ fn disc(canvas: &mut Canvas, (x, y): (f32, f32), radius: f32, color: Color) {
     canvas.blend((left, top), side, &coverage, color, all);
 }
 
-/// Where a circle's name stands: beside it, over or under it, wherever there is room within the plot.
+/// A CLIP's name; of a folder or a file, the last part of its path.
+fn short_name(name: &str) -> String {
+    let path = Path::new(name);
+    match path.file_name().filter(|_| path.exists()) {
+        Some(last) => last.to_string_lossy().into_owned(),
+        None => name.to_owned(),
+    }
+}
+
+/// Where a circle's name stands: beside it, over or under it, wherever there is room within the plot; none if there is none.
 fn place(
     (x, y, radius): (f32, f32, f32),
     (width, height): (f32, f32),
     plot: Rect,
     taken: &[Rect],
-) -> Rect {
+) -> Option<Rect> {
     let (gap, centre) = (6.0, x - width / 2.0);
     let (right, left) = (x + radius + gap, x - radius - gap - width);
     let (over, under) = (y - radius - gap - height, y + radius + gap);
     let beside = y - height / 2.0;
     let rect = |(x, y): (f32, f32)| Rect::new(x as i32, y as i32, width as i32 + 1, height as i32);
-    let mut places = [
+    let is_free = |rect: &Rect| {
+        // a little air between the lines
+        let air = Rect::new(rect.x - 4, rect.y - 4, rect.width + 8, rect.height + 8);
+        let mut others = taken.iter();
+        rect.intersection(plot) == *rect && others.all(|other| air.intersection(*other).is_empty())
+    };
+    [
         (right, beside),
         (left, beside),
         (centre, over),
@@ -253,18 +276,8 @@ fn place(
         (left, under + 2.0 * height),
     ]
     .into_iter()
-    .map(rect);
-    let is_free = |rect: &Rect| {
-        // a little air between the lines
-        let air = Rect::new(rect.x - 4, rect.y - 4, rect.width + 8, rect.height + 8);
-        rect.intersection(plot) == *rect
-            && taken
-                .iter()
-                .all(|other| air.intersection(*other).is_empty())
-    };
-    places
-        .find(is_free)
-        .unwrap_or_else(|| rect((right, beside)))
+    .map(rect)
+    .find(is_free)
 }
 
 /// The square around a point.
@@ -371,7 +384,7 @@ mod tests {
         let plot = Rect::new(0, 0, 600, 400);
         let mut taken = vec![];
         for _ in 0..6 {
-            let label = place((300.0, 200.0, 10.0), (80.0, 12.0), plot, &taken);
+            let label = place((300.0, 200.0, 10.0), (80.0, 12.0), plot, &taken).expect("room");
             assert!(
                 taken
                     .iter()
@@ -380,7 +393,7 @@ mod tests {
             taken.push(label);
         }
         // at the right edge it stands on the left
-        let label = place((595.0, 300.0, 10.0), (80.0, 12.0), plot, &[]);
+        let label = place((595.0, 300.0, 10.0), (80.0, 12.0), plot, &[]).expect("room");
         assert!(label.right() < 590, "{label:?}");
     }
 
