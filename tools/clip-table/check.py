@@ -23,11 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+import timm
 import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models.vitamin import VitCfg, VitConvCfg
 
 import registry
 import tokenizers_of
@@ -54,25 +56,23 @@ def shrunk(config):
     small["text_cfg"] = shrunk_text(small["text_cfg"])
     if "multimodal_cfg" in small:
         small["multimodal_cfg"] = dict(shrunk_text(small["multimodal_cfg"]), attn_pooler_heads=2)
-    timm = {}
+    tower = {}
     small["embed_dim"] = 32
     if isinstance(vision.get("layers"), list):
         vision.update(layers=[min(count, 2) for count in vision["layers"]], width=16, image_size=64)
     elif "timm_model_name" in vision:
-        timm, vision["image_size"], width = shrunk_timm(vision["timm_model_name"])
+        tower, vision["image_size"], width = shrunk_timm(vision["timm_model_name"], vision["image_size"])
         if vision.get("timm_proj") == "none":
             small["embed_dim"] = width
         if small["text_cfg"].get("proj_type") == "none":
             small["text_cfg"].update(width=width, heads=2)
     else:
         vision.update(layers=2, width=2 * vision.get("head_width", 64), image_size=3 * vision.get("patch_size", 16))
-    return small, timm
+    return small, tower
 
 
-def shrunk_timm(name):
-    """Arguments of a small tower of that name, its image's side and its width."""
-    import timm
-
+def shrunk_timm(name, image):
+    """Arguments of a small tower of that name, its image's side and its width. `image` is the full tower's side."""
     patch = int(name.split("patch")[1].split("_")[0]) if "patch" in name else 16
     with torch.device("meta"):
         full = timm.create_model(name, pretrained=False)
@@ -84,20 +84,21 @@ def shrunk_timm(name):
         return dict(layers=(1,) * len(dims), embed_dims=dims), side, dims[-1]
     heads = full.blocks[0].attn.num_heads
     width = 8 * heads
+    # patches that do not divide the image leave as much of it out
+    side = 3 * patch + image % patch
+    sizes = dict(embed_dim=width, depth=2, img_size=side)
     if name.startswith("vitamin"):
-        embed = copy.copy(full.pretrained_cfg) and full.patch_embed.backbone
-        del embed
-        return dict(depth=2), int(full.default_cfg["input_size"][-1]), full.embed_dim
-    sizes = dict(embed_dim=width, depth=2, img_size=3 * patch)
-    return sizes, 3 * patch, width
+        stages = VitCfg(embed_dim=(16, 24, width), depths=(1, 2, 1), stem_width=16, conv_cfg=VitConvCfg(norm_layer="layernorm2d", norm_eps=1e-6), head_type="1d")
+        sizes.update(embed_cfg=stages)
+    return sizes, side, width
 
 
 def small_hugging_face(config):
-    """A small text tower from transformers, with the heads that its name stands for."""
+    """A small text tower from transformers. Heads have 64 channels, as all published ones have: no tensor shows their number."""
     if hasattr(config, "d_model"):
-        config.update(dict(d_model=4 * config.encoder_attention_heads, encoder_layers=2, encoder_ffn_dim=96))
+        config.update(dict(d_model=128, encoder_attention_heads=2, decoder_attention_heads=2, encoder_layers=2, encoder_ffn_dim=96))
     else:
-        config.update(dict(hidden_size=4 * config.num_attention_heads, num_hidden_layers=2, intermediate_size=96))
+        config.update(dict(hidden_size=128, num_attention_heads=2, num_hidden_layers=2, intermediate_size=96))
     return config
 
 
@@ -105,7 +106,8 @@ def randomise(model, seed):
     """Weights that say something: no zero bias, no norm of ones, activations of moderate size."""
     torch.manual_seed(seed)
     with torch.no_grad():
-        for name, value in list(model.named_parameters()) + list(model.named_buffers()):
+        # what is not stored, such as rotations and sinusoids, stays as it was computed
+        for name, value in model.state_dict().items():
             if not value.is_floating_point():
                 continue
             if name in ("logit_scale", "logit_bias"):
@@ -154,7 +156,7 @@ def cosines(program, folder, paths):
 
 def compare(program, architecture, quick, preprocess):
     """The largest difference for pictures of the model's own size, and for others."""
-    config, timm = shrunk(registry.configuration(architecture))
+    config, tower = shrunk(registry.configuration(architecture))
     if quick:
         config["quick_gelu"] = True
     with tempfile.TemporaryDirectory() as place:
@@ -167,6 +169,9 @@ def compare(program, architecture, quick, preprocess):
             if "multimodal_cfg" in config:
                 config["multimodal_cfg"]["vocab_size"] = size
         own = copy.deepcopy(config)
+        if "multimodal_cfg" in own:
+            # open_clip's CoCa cannot do without the tokens that the captions are made from
+            own["vision_cfg"]["output_tokens"] = own["text_cfg"]["output_tokens"] = True
         if "hf_tokenizer_name" in own["text_cfg"]:
             own["text_cfg"]["hf_tokenizer_name"] = str(folder)
         _MODEL_CONFIGS[NAME] = own
@@ -175,7 +180,7 @@ def compare(program, architecture, quick, preprocess):
             text.vocab_size = size
             return small_hugging_face(text)
 
-        with registry.offline(change), registry.timm_given(timm):
+        with registry.offline(change), registry.timm_given(tower):
             model = open_clip.create_model(NAME, pretrained_hf=False).eval()
         tokenizer = open_clip.get_tokenizer(NAME) if "hf_tokenizer_name" in own["text_cfg"] else tokenizers_of.clip(config["text_cfg"])
         randomise(model, zlib.crc32(architecture.encode()))

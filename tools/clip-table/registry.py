@@ -11,6 +11,7 @@ from collections import OrderedDict
 from unittest import mock
 
 import open_clip
+import timm
 import torch
 import transformers
 from open_clip.factory import _MODEL_CONFIGS
@@ -219,9 +220,16 @@ def entries():
 
 @contextlib.contextmanager
 def timm_given(arguments):
-    """Towers from timm are built with these arguments instead of those of their names."""
-    import timm
-
+    """Towers from timm are built with these arguments instead of those of their names, and a stem of convolutions as wide as its tower."""
     create = timm.create_model
-    with mock.patch("open_clip.timm_model.timm.create_model", lambda name, **given: create(name, **given, **arguments)):
+    stem = timm.models.vision_transformer_hybrid.ConvStem
+    width = arguments.get("embed_dim")
+
+    def small_stem(channels, **given):
+        return stem(channels=(width // 4, width // 4, width), **given)
+
+    with (
+        mock.patch("open_clip.timm_model.timm.create_model", lambda name, **given: create(name, **given, **arguments)),
+        mock.patch("timm.models.vision_transformer_hybrid.ConvStem", small_stem),
+    ):
         yield
