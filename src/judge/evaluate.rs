@@ -30,6 +30,8 @@ pub use chart::{count, write as write_chart};
 const MEASURED: Duration = Duration::from_secs(2);
 /// And on no more pictures than this, the largest batch of a tower.
 const BATCH: usize = 32;
+/// And no more often, where the work takes less time.
+const PASSES: usize = 3;
 
 /// What CLIPs are evaluated on.
 #[derive(Clone, Debug)]
@@ -170,9 +172,18 @@ fn speed<'p>(ensemble: &Ensemble, paths: impl Iterator<Item = &'p Path>) -> Resu
     pictures.extend(shown.take(count - 1));
     // a small folder is shown several times
     let pictures: Vec<_> = pictures.iter().cycle().take(count).cloned().collect();
+    // the fastest of a few: other programs can only make it slower
     let started = Instant::now();
-    ensemble.embed(&pictures)?;
-    Ok(count as f64 / started.elapsed().as_secs_f64().max(1e-6))
+    let mut fastest = f64::INFINITY;
+    for _ in 0..PASSES {
+        let began = Instant::now();
+        ensemble.embed(&pictures)?;
+        fastest = fastest.min(began.elapsed().as_secs_f64());
+        if started.elapsed() > MEASURED {
+            break;
+        }
+    }
+    Ok(count as f64 / fastest.max(1e-6))
 }
 
 /// The names of the folders in a folder, as labels; a `_` in them stands for a space.

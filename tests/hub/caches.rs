@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use phantasia::models::all;
 use tempfile::TempDir;
 
 use crate::common::fixture;
@@ -295,31 +294,4 @@ fn the_list_is_as_long_as_it_is_asked_for() {
         2,
         "cannot be used with",
     );
-}
-
-#[test]
-fn what_is_not_supported_is_refused_before_anything_is_asked() {
-    let Some(model) = all().iter().find(|model| !model.supported) else {
-        return;
-    };
-    let folder = folder();
-    let here = "http://127.0.0.1:9";
-    for args in [
-        &["models", "fetch", &model.name][..],
-        &["models", "path", &model.repository],
-        &[
-            "score",
-            "--yes",
-            "--prompt",
-            "a",
-            "--clip",
-            "openai/clip-vit-base-patch32",
-            "--clip",
-            &model.name,
-            ".",
-        ],
-    ] {
-        let output = run(folder.path(), &[("HF_ENDPOINT", here)], args);
-        assert_refused(&output, 1, "is known, but not supported yet");
-    }
 }

@@ -345,6 +345,30 @@ mod tests {
     }
 
     #[test]
+    fn a_known_model_that_is_not_supported_is_refused_by_its_name() {
+        let entry = |supported: bool| -> &'static Model {
+            let json = serde_json::json!({
+                "name": "new/one", "repository": "a/b", "kind": "clip", "family": "newest", "layouts": ["open_clip"],
+                "supported": supported, "licence": "not stated", "about": "a test",
+            });
+            Box::leak(Box::new(serde_json::from_value(json).expect("an entry")))
+        };
+        let hub = |supported: bool| HubModel {
+            repository: "a/b".to_owned(),
+            revision: None,
+            model: Some(entry(supported)),
+        };
+        hub(true).check_supported("new/one").expect("supported");
+        let error = hub(false)
+            .check_supported("hf-hub:a/b")
+            .expect_err("not supported");
+        let error = error.to_string();
+        for part in ["`hf-hub:a/b`", "not supported yet", "`newest`"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn a_repository_outside_the_table_is_looked_for_on_main() {
         let found = HubModel::parse("a/b").expect("a reference");
         assert_eq!((found.revisions(), found.model), (vec!["main"], None));
