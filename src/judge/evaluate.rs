@@ -27,7 +27,7 @@ use crate::picture;
 pub use chart::{count, write as write_chart};
 
 /// The speed is measured on about so much work after the first picture.
-const MEASURED: Duration = Duration::from_secs(2);
+const MEASURED: Duration = Duration::from_secs(1);
 /// And on no more pictures than this, the largest batch of a tower.
 const BATCH: usize = 32;
 /// And no more often, where the work takes less time.
