@@ -1,10 +1,14 @@
 //! CLIPs whose image tower is a convolutional network of timm, against open_clip: small random models that
 //! `tests/fixtures/make_convnets.py` made.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
+use frozen::Layer;
 use frozen::kernel::composed;
-use phantasia::clip::{Clip, LayerKind, Tap};
+use phantasia::clip::files::ClipFiles;
+use phantasia::clip::{Clip, DTypePolicy, LayerKind, Tap, Tower};
 
 use crate::common::clips::{error, load, load_error, pixels, tensors};
 use crate::common::{copies, fixture};
@@ -124,5 +128,65 @@ fn an_image_size_too_small_for_the_stages_is_refused() -> Result<()> {
     std::fs::write(&path, config)?;
     let error = load_error(folder.path());
     assert!(error.contains("24"), "{error}");
+    Ok(())
+}
+
+/// Sizes are read from the tensors: whatever they are, they fit together or the file is refused.
+#[test]
+fn tensors_of_other_shapes_are_refused() -> Result<()> {
+    for name in [
+        "convnext-linear",
+        "fastvit-norms",
+        "fastvit-layers",
+        "vitamin",
+    ] {
+        let folder = folder(name);
+        let path = folder.path().join("open_clip_model.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu)?;
+        let mut keys: Vec<_> = tensors.keys().filter(|key| key.contains("trunk")).collect();
+        keys.sort();
+        let read = |tensors: &HashMap<String, Tensor>| -> Result<(), String> {
+            candle_core::safetensors::save(tensors, &path).expect("a file");
+            let files = ClipFiles::in_folder(folder.path()).map_err(|error| error.to_string())?;
+            let (checkpoint, config) = files.open().map_err(|error| error.to_string())?;
+            Tower::build("tiny", &config, &checkpoint, DTypePolicy::F32, &Device::Cpu)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        for key in keys.into_iter().step_by(11) {
+            let tensor = &tensors[key];
+            let longer = Tensor::cat(&[tensor, &tensor.narrow(0, 0, 1)?], 0)?;
+            for other in [tensor.unsqueeze(0)?, longer, tensor.narrow(0, 0, 0)?] {
+                let mut changed = tensors.clone();
+                changed.insert(key.clone(), other.clone());
+                let error = read(&changed);
+                assert!(error.is_err(), "{name}: {key} was {:?}", other.shape());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Style and content compare what stages make of pictures: their gradients join the embedding's.
+#[test]
+fn gradients_of_stages_join_those_of_the_embedding() -> Result<()> {
+    for name in ["convnext-mlp", "fastvit-norms", "vitamin"] {
+        let clip = load(folder(name).path());
+        let tower = &clip.towers()[0];
+        let reference = tensors(&format!("convnets/{name}.reference.safetensors"))?;
+        let (x, _) = pixels(&reference["pixel_values"])?;
+        let taps = [Tap::Layer(0), Tap::Embedding];
+        let run = || -> Result<_> {
+            let (values, pullback) = tower.vjp_taps(&x, &taps)?;
+            Ok(pullback(&[values[0].clone(), values[1].clone()])?)
+        };
+        let together = run()?;
+        let (value, pullback) = tower.vjp_taps(&x, &taps[..1])?;
+        let stage = pullback(&value)?;
+        let (value, pullback) = tower.vjp(&x)?;
+        let sum = (stage + pullback(&value)?)?;
+        close("the sum", &together, &sum, 1e-5);
+        close("the composed sum", &composed(run)?, &sum, 1e-5);
+    }
     Ok(())
 }
