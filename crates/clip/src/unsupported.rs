@@ -6,7 +6,7 @@ use weights::checkpoint::Checkpoint;
 use crate::config::{ClipConfig, TextKind, VisionKind};
 
 /// The supported models, as a clause.
-pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and, next to their configuration, SigLIP, SigLIP 2, EVA-CLIP, the Perception Encoder and MobileCLIP";
+pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and, next to their configuration, SigLIP, SigLIP 2, EVA-CLIP, the Perception Encoder, MobileCLIP, ConvNeXt and ViTamin";
 
 /// The supported values of `model_type`.
 pub(crate) const MODEL_TYPES: [&str; 3] = ["clip", "metaclip_2", "siglip"];
