@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use crate::gemm::build;
-use crate::host::{self, Slice, dims4, fused};
+use crate::host::{self, Slice, dims4, dims4_last, fused};
 use crate::layer::{Layer, Pullback};
 use crate::real::{Real, axpy};
 
@@ -42,7 +42,7 @@ pub struct ChannelsFirst;
 
 impl Layer for ChannelsFirst {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        dims4("ChannelsFirst", x)?;
+        dims4_last("ChannelsFirst", x)?;
         x.permute((0, 3, 1, 2))
     }
 
@@ -133,7 +133,7 @@ impl SpaceToDepth {
 
 impl Layer for SpaceToDepth {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
-        let (b, h, w, c) = dims4("SpaceToDepth", x)?;
+        let (b, h, w, c) = dims4_last("SpaceToDepth", x)?;
         let k = self.size;
         let (oh, ow) = (h / k, w / k);
         if oh == 0 || ow == 0 {
@@ -183,7 +183,7 @@ pub struct GlobalAvgPool;
 impl Layer for GlobalAvgPool {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
         let x = if x.rank() == 3 { &x.unsqueeze(1)? } else { x };
-        let (_, h, w, _) = dims4("GlobalAvgPool", x)?;
+        let (_, h, w, _) = dims4_last("GlobalAvgPool", x)?;
         if h * w == 0 {
             bail!("GlobalAvgPool: {:?} has no pixels", x.shape());
         }

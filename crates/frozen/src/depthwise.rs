@@ -5,8 +5,9 @@ mod kernels;
 use candle_core::{Result, Tensor, bail};
 
 use self::kernels::correlate;
-use crate::host::{self, dims4, fused};
-use crate::layer::{Layer, Pullback};
+use crate::host::{self, dims4_last, fused};
+use crate::layer::{Layer, Pullback, add_to};
+use crate::real::Real;
 
 /// A convolution in which every output channel sees one input channel, with as much padding as keeps the size at stride 1:
 /// [b, h, w, c] to [b, oh, ow, c multiplier], where `oh = ceil(h / stride)`. Output channel `o` sees input channel
@@ -82,13 +83,13 @@ impl DepthwiseConv2d {
         size.div_ceil(self.stride)
     }
 
-    fn value<T: crate::real::Real>(&self, x: &Tensor) -> Result<Tensor> {
+    fn value<T: Real>(&self, x: &Tensor) -> Result<Tensor> {
         let (_, h, w, _) = x.dims4()?;
         let size = (self.reduced(h), self.reduced(w));
         correlate::<T>(self, x, size, kernels::Direction::Forward)
     }
 
-    fn pull<T: crate::real::Real>(&self, grad: &Tensor, size: (usize, usize)) -> Result<Tensor> {
+    fn pull<T: Real>(&self, grad: &Tensor, size: (usize, usize)) -> Result<Tensor> {
         correlate::<T>(self, grad, size, kernels::Direction::Backward)
     }
 
@@ -111,7 +112,7 @@ impl DepthwiseConv2d {
             for kx in 0..k {
                 let shifted = every(&every(&x, 1, ky, oh, s)?, 2, kx, ow, s)?;
                 let shifted = shifted.reshape((b, oh, ow, c, 1))?;
-                crate::add_to(&mut sum, shifted.broadcast_mul(&self.tap(ky, kx)?)?)?;
+                add_to(&mut sum, shifted.broadcast_mul(&self.tap(ky, kx)?)?)?;
             }
         }
         let Some(sum) = sum else {
@@ -140,7 +141,7 @@ impl DepthwiseConv2d {
                 let shifted = spread.narrow(1, ky, h)?.narrow(2, kx, w)?.contiguous()?;
                 let shifted = shifted.reshape((b, h, w, c, self.multiplier))?;
                 let tap = self.tap(k - 1 - ky, k - 1 - kx)?;
-                crate::add_to(&mut sum, shifted.broadcast_mul(&tap)?.sum(4)?)?;
+                add_to(&mut sum, shifted.broadcast_mul(&tap)?.sum(4)?)?;
             }
         }
         sum.ok_or_else(|| candle_core::Error::Msg("the kernel is empty".to_owned()))
@@ -163,7 +164,7 @@ fn every(x: &Tensor, axis: usize, first: usize, count: usize, stride: usize) -> 
 impl Layer for DepthwiseConv2d {
     fn eval(&self, x: &Tensor) -> Result<Tensor> {
         host::check_kind("DepthwiseConv2d", x, &self.weight)?;
-        let (_, h, w, c) = dims4("DepthwiseConv2d", x)?;
+        let (_, h, w, c) = dims4_last("DepthwiseConv2d", x)?;
         if c != self.inputs() || h == 0 || w == 0 {
             bail!(
                 "DepthwiseConv2d: expected [batch, height, width, {}], found {:?}",

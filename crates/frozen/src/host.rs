@@ -146,6 +146,17 @@ pub(crate) fn check_kind(layer: &str, x: &Tensor, weight: &Tensor) -> Result<()>
     Ok(())
 }
 
+/// The four dimensions of an image batch whose channels come last.
+pub(crate) fn dims4_last(layer: &str, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
+    match *x.dims() {
+        [n, h, w, c] => Ok((n, h, w, c)),
+        _ => bail!(
+            "{layer}: expected [batch, height, width, channels], found {:?}",
+            x.shape()
+        ),
+    }
+}
+
 /// The four dimensions of an image batch.
 pub(crate) fn dims4(layer: &str, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
     match *x.dims() {

@@ -22,7 +22,7 @@ impl NeighborhoodMean {
     /// # Errors
     /// Where the size is even, or the stride is neither 1 nor 2.
     pub fn new(channels: usize, size: usize, stride: usize, like: &Tensor) -> Result<Self> {
-        if size % 2 == 0 {
+        if size.is_multiple_of(2) {
             bail!("NeighborhoodMean: the size must be odd, found {size}");
         }
         let shape = (channels, 1, size, size);

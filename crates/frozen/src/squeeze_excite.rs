@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor, bail};
 use crate::activation::Activation;
 use crate::channels_last::{GlobalAvgPool, pixel_sums};
 use crate::gemm::build;
-use crate::host::{self, Slice, dims4, fused};
+use crate::host::{self, Slice, dims4_last, fused};
 use crate::layer::{Layer, Pullback};
 use crate::linear::Linear;
 use crate::real::Real;
@@ -38,7 +38,7 @@ impl SqueezeExcite {
 
     /// What each channel is multiplied by, [b, c], and its pullback to the mean.
     fn gates(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
-        let (_, _, _, c) = dims4("SqueezeExcite", x)?;
+        let (_, _, _, c) = dims4_last("SqueezeExcite", x)?;
         if c != self.reduce.input_size() {
             bail!(
                 "SqueezeExcite: expected [batch, height, width, {}], found {:?}",

@@ -3,11 +3,12 @@
 //! Channels come last from the stem on: the MLPs are linear layers, and the norms are layer norms.
 
 use frozen::{
-    Activation, Chain, ChannelsFirst, ChannelsLast, Conv2d, Conv2dOptions, DepthwiseConv2d,
-    GlobalAvgPool, Layer, Linear, Residual, SpaceToDepth,
+    Activation, Chain, ChannelsFirst, ChannelsLast, Conv2d, Conv2dOptions, GlobalAvgPool, Layer,
+    Linear, Residual, SpaceToDepth,
 };
 use weights::checkpoint::{Branch, CheckpointError};
 
+use super::folded::Folded;
 use super::models::convnext::ConvNextTraits;
 use super::{count, head};
 use crate::config::TimmConfig;
@@ -94,10 +95,9 @@ fn block(
 ) -> Result<Residual<Chain>, CheckpointError> {
     let name = |part: &str| format!("{at}.{part}");
     let [_, _, kernel, _] = weights.dims(&name("conv_dw.weight"))?;
-    let weight = weights.get(&name("conv_dw.weight"), &[channels, 1, kernel, kernel])?;
-    let bias = weights.get(&name("conv_dw.bias"), &[channels])?;
+    let depthwise = Folded::conv(weights, &name("conv_dw"), [channels, 1, kernel, kernel])?;
     Ok(Residual(Chain::new(vec![
-        Box::new(DepthwiseConv2d::new(weight, Some(bias), 1, 1)?),
+        Box::new(depthwise.depthwise(weights, 1, 1)?),
         Box::new(layer_norm(weights, &name("norm"), channels, traits.eps)?),
         Box::new(linear(weights, &name("mlp.fc1"), channels, hidden, true)?),
         Box::new(Activation::Gelu),

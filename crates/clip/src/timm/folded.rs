@@ -1,4 +1,4 @@
-//! Convolutions whose parallel branches, batch norms and scales are folded into one weight and one bias.
+//! Convolutions with all that is folded into their weights: parallel branches, batch norms, scales.
 
 use candle_core::{DType, Result as CandleResult, Tensor};
 use frozen::{Conv2d, Conv2dOptions, DepthwiseConv2d, Linear};

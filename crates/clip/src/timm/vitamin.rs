@@ -2,11 +2,12 @@
 
 use candle_core::Tensor;
 use frozen::{
-    Activation, Chain, ChannelsFirst, ChannelsLast, Conv2d, Conv2dOptions, DepthwiseConv2d, Gate,
-    GlobalAvgPool, Layer, LayerNorm, Linear, NeighborhoodMean, Parallel, Residual, SelfAttention,
+    Activation, Chain, ChannelsFirst, ChannelsLast, Conv2d, Gate, GlobalAvgPool, Layer, LayerNorm,
+    Linear, NeighborhoodMean, Parallel, Residual, SelfAttention,
 };
 use weights::checkpoint::{Branch, CheckpointError};
 
+use super::folded::Folded;
 use super::models::vitamin::VitaminTraits;
 use super::{check_side, count, head};
 use crate::config::TimmConfig;
@@ -83,6 +84,11 @@ impl Reader<'_> {
         linear(self.weights, &name, inputs, outputs, true)
     }
 
+    /// The convolution of that name.
+    fn conv(&self, part: &str, shape: [usize; 4]) -> Result<Folded, CheckpointError> {
+        Folded::conv(self.weights, &format!("visual.trunk.{part}"), shape)
+    }
+
     /// A convolution of a single pixel.
     fn pointwise(
         &self,
@@ -90,9 +96,9 @@ impl Reader<'_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Linear, CheckpointError> {
-        let weight = self.get(&format!("{part}.weight"), &[outputs, inputs, 1, 1])?;
-        let bias = self.get(&format!("{part}.bias"), &[outputs])?;
-        Ok(Linear::new(weight.flatten_from(1)?, Some(bias))?)
+        Ok(self
+            .conv(part, [outputs, inputs, 1, 1])?
+            .linear(self.weights)?)
     }
 
     /// A convolution of all channels, `[batch, channels, height, width]` in and out.
@@ -103,15 +109,8 @@ impl Reader<'_> {
         outputs: usize,
         stride: usize,
     ) -> Result<Conv2d, CheckpointError> {
-        let shape = [outputs, inputs, KERNEL, KERNEL];
-        let weight = self.get(&format!("{part}.weight"), &shape)?;
-        let bias = self.get(&format!("{part}.bias"), &[outputs])?;
-        let options = Conv2dOptions {
-            stride,
-            padding: KERNEL / 2,
-            ..Conv2dOptions::default()
-        };
-        Ok(Conv2d::new(weight, Some(bias), options)?)
+        let conv = self.conv(part, [outputs, inputs, KERNEL, KERNEL])?;
+        Ok(conv.full(self.weights, stride)?)
     }
 
     /// The layers from pixels to `[batch, d, grid, grid]`, the grid, d, and about how many numbers they keep.
@@ -168,12 +167,12 @@ impl Reader<'_> {
         stride: usize,
     ) -> Result<Box<dyn Layer>, CheckpointError> {
         let name = |part: &str| format!("{at}.{part}");
-        let shape = [middle, 1, KERNEL, KERNEL];
-        let weight = self.get(&name("conv2_kxk.weight"), &shape)?;
-        let bias = self.get(&name("conv2_kxk.bias"), &[middle])?;
+        let depthwise = self.conv(&name("conv2_kxk"), [middle, 1, KERNEL, KERNEL])?;
+        let norm = self.norm(&name("pre_norm"), inputs)?;
         let mut shortcut: Layers = vec![];
         if stride > 1 {
-            let mean = NeighborhoodMean::new(inputs, KERNEL, stride, &weight)?;
+            let like = self.get(&name("pre_norm.weight"), &[inputs])?;
+            let mean = NeighborhoodMean::new(inputs, KERNEL, stride, &like)?;
             shortcut.push(Box::new(mean));
         }
         if inputs != outputs || self.has(&name("shortcut.expand.weight")) {
@@ -181,10 +180,10 @@ impl Reader<'_> {
             shortcut.push(Box::new(expand));
         }
         let branch = Chain::new(vec![
-            Box::new(self.norm(&name("pre_norm"), inputs)?),
+            Box::new(norm),
             Box::new(self.pointwise(&name("conv1_1x1"), inputs, middle)?),
             Box::new(Activation::Gelu),
-            Box::new(DepthwiseConv2d::new(weight, Some(bias), 1, stride)?),
+            Box::new(depthwise.depthwise(self.weights, 1, stride)?),
             Box::new(Activation::Gelu),
             Box::new(self.pointwise(&name("conv3_1x1"), middle, outputs)?),
         ]);
