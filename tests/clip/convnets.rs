@@ -131,6 +131,17 @@ fn an_image_size_too_small_for_the_stages_is_refused() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_empty_pooling_without_a_projection_is_refused() -> Result<()> {
+    let folder = folder("convnext-linear");
+    let path = folder.path().join("open_clip_config.json");
+    let config = std::fs::read_to_string(&path)?.replace("\"linear\"", "null");
+    std::fs::write(&path, config)?;
+    let error = load_error(folder.path());
+    assert!(error.contains("timm_pool"), "{error}");
+    Ok(())
+}
+
 /// Sizes are read from the tensors: whatever they are, they fit together or the file is refused.
 #[test]
 fn tensors_of_other_shapes_are_refused() -> Result<()> {

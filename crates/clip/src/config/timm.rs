@@ -100,6 +100,12 @@ impl TimmConfig {
                 ("", TimmHead::Classifier),
             ],
         )?;
+        // without layers of its own, open_clip hands an empty key on to timm instead of leaving timm's default
+        if wanted.is_empty() && matches!(head, TimmHead::None | TimmHead::Classifier) {
+            return Err(format!(
+                "has an empty {key} without a projection (`timm_proj`), which pools nothing"
+            ));
+        }
         section.ignore(WITHOUT_EFFECT);
         section.ignore(&super::open_clip::CUSTOM_BLOCKS);
         section.finish()?;
