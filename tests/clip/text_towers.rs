@@ -133,6 +133,13 @@ fn a_broken_tower_from_transformers_is_refused_in_words() -> Result<()> {
     fs::remove_file(folder.path().join("open_clip_config.json"))?;
     let told = load_error(folder.path());
     assert!(told.contains("text tower is from transformers"), "{told}");
+    let folder = model("coca", "clip-open-vit", |_| {})?;
+    fs::remove_file(folder.path().join("open_clip_config.json"))?;
+    let told = load_error(folder.path());
+    assert!(
+        told.contains("a CoCa (`text_decoder.`), which needs"),
+        "{told}"
+    );
     Ok(())
 }
 
@@ -203,6 +210,13 @@ fn keys_of_these_towers_that_are_not_built_are_refused_by_name() -> Result<()> {
             "hf_proj_type",
             json!("conv"),
             "hf_proj_type",
+        ),
+        (
+            "roberta",
+            "tokenizers/roberta",
+            "hf_proj_type",
+            Value::Null,
+            "128 wide and has no projection",
         ),
         (
             "coca",

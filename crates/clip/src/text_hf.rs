@@ -224,6 +224,12 @@ fn projection(
     outputs: usize,
 ) -> Result<Chain, CheckpointError> {
     let layers: Vec<Box<dyn Layer>> = match kind {
+        HfProjection::None if d != outputs => {
+            let what = format!(
+                "the text tower is {d} wide and has no projection (`hf_proj_type`) to the joint space of {outputs}"
+            );
+            return Err(candle_core::Error::Msg(what).into());
+        }
         HfProjection::None => vec![],
         HfProjection::Linear => vec![Box::new(linear(weights, "text.proj", d, outputs, false)?)],
         HfProjection::Mlp => {

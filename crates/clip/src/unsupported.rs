@@ -84,7 +84,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -
     };
     let patches = checkpoint.shape("vision_model.embeddings.patch_embedding.weight");
     let what = if any("text_decoder.") {
-        "a CoCa (`text_decoder.`)"
+        "a CoCa (`text_decoder.`), which needs its open_clip_config.json"
     } else if has("visual.attn_pool.probe") {
         "a Perception Encoder under its authors' names (`visual.attn_pool.probe`) instead of timm's"
     } else if any("visual.blocks.") {
@@ -92,7 +92,7 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -
     } else if any("image_encoder.model.") {
         "a MobileCLIP under its authors' names (`image_encoder.model.`) instead of timm's"
     } else if any("visual.attn_pool.") {
-        "a CoCa (`visual.attn_pool.`)"
+        "a CoCa (`visual.attn_pool.`), which needs its open_clip_config.json"
     } else if any("visual.trunk.") {
         let pool = has("visual.trunk.attn_pool.latent");
         let what = match (pool, bias.is_empty()) {
@@ -109,6 +109,8 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -
         &format!("{what} whose image tower is timm's (`visual.trunk.`{bias}){text}")
     } else if !hf && any("text.transformer.") && !any("text.transformer.resblocks.") {
         "a CLIP whose text tower is from transformers (`text.transformer.`), and needs its open_clip_config.json,"
+    } else if OF_TRANSFORMERS.iter().any(|prefix| any(prefix)) {
+        "a CLIP whose text tower is from transformers (`text.transformer.`), which needs its open_clip_config.json"
     } else if patches.is_some_and(|shape| shape.len() == 2) {
         "a NaFlex SigLIP 2 (`vision_model.embeddings.patch_embedding` is not a convolution)"
     } else if any("vision_model.head.") {
