@@ -105,6 +105,37 @@ fn towers_from_transformers_agree_with_open_clip() -> Result<()> {
 }
 
 #[test]
+fn a_text_tower_from_transformers_goes_with_an_image_tower_from_timm() -> Result<()> {
+    // as in nllb-clip-large-siglip
+    let siglip = fixture("timm/ViT-SO400M-16-SigLIP-i18n-256");
+    let load = |name: &str| candle_core::safetensors::load(siglip.join(name), &Device::Cpu);
+    let image = load("open_clip_model.safetensors")?;
+    let proj = "text.proj.weight";
+    let folder = model("nllb", "tokenizers/nllb", |tensors| {
+        tensors.retain(|key, _| key.starts_with("text.") && key != proj);
+        let own = (image.iter()).filter(|(key, _)| !key.starts_with("text."));
+        tensors.extend(own.map(|(key, tensor)| (key.clone(), tensor.clone())));
+        let values = Tensor::from_vec(values(proj, &[16, 128]), (16, 128), &Device::Cpu);
+        tensors.insert(proj.to_owned(), values.expect("a tensor"));
+    })?;
+    let read = |path: &Path| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+    let path = folder.path().join("open_clip_config.json");
+    let text = read(&path)?["model_cfg"]["text_cfg"].clone();
+    let mut config = read(&siglip.join("open_clip_config.json"))?;
+    config["model_cfg"]["text_cfg"] = text;
+    fs::write(&path, config.to_string())?;
+    let clip = Clip::from_folder("both", folder.path(), &Device::Cpu)?;
+    assert_eq!(clip.warnings(), [""; 0]);
+    assert!(clip.logit_bias().is_some());
+    assert_eq!(clip.embed_text("a red boat")?.vector.len(), 16);
+    let reference = load("reference.safetensors")?;
+    let seen = clip.towers()[0].eval(&reference["pixels"])?;
+    let off = error(&seen, &reference["image_embeds"])?;
+    assert!(off < 2e-5, "images are off by {off:e}");
+    Ok(())
+}
+
+#[test]
 fn a_broken_tower_from_transformers_is_refused_in_words() -> Result<()> {
     let roberta = |change: &dyn Fn(&mut HashMap<String, Tensor>)| {
         let folder = model("roberta", "tokenizers/roberta", change)?;
