@@ -80,7 +80,7 @@ impl Axes {
             speed: (low - 0.25, high + 0.25),
             accuracy: (
                 (worst - margin).max(0.0),
-                (best + margin).min(100.0).max(1.0),
+                (best + margin).clamp(1.0, 100.0),
             ),
         }
     }
