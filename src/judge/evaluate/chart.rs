@@ -43,6 +43,8 @@ const HEADING: Style = Style {
     size: 21.0,
     weight: Weight::Semibold,
 };
+/// A name stands no more lines away from its circle.
+const LINES: usize = 12;
 /// A letter's height in sizes of its style.
 const CAP: f32 = 0.72;
 
@@ -78,10 +80,7 @@ impl Axes {
         Self {
             plot,
             speed: (low - 0.25, high + 0.25),
-            accuracy: (
-                (worst - margin).max(0.0),
-                (best + margin).clamp(1.0, 100.0),
-            ),
+            accuracy: ((worst - margin).max(0.0), (best + margin).clamp(1.0, 100.0)),
         }
     }
 
@@ -155,7 +154,8 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     let left = plot.right() as f32 - measure.width(axis, SMALL);
     let below = plot.bottom() as f32 + 66.0 + SMALL.size * CAP / 2.0;
     write(&mut canvas, left, below, axis, SMALL, FAINT);
-    write(&mut canvas, 30.0, 64.0, "accuracy, top 1", SMALL, FAINT);
+    let left = plot.x as f32;
+    write(&mut canvas, left, 64.0, "accuracy, top 1", SMALL, FAINT);
 
     let most = clips.iter().map(|clip| clip.parameters).max().unwrap_or(1);
     let radius = |parameters: u64| {
@@ -183,14 +183,23 @@ fn draw(heading: &str, clips: &[ClipEvaluation]) -> Result<RgbImage> {
     let mut taken: Vec<Rect> = (places.iter())
         .map(|(x, y, _)| square((*x, *y), SMALLEST))
         .collect();
-    for (index, clip) in clips.iter().enumerate() {
-        let text = measure.truncated(&short_name(&clip.clip), TEXT, plot.width as f32 / 2.0);
+    for index in order {
+        let text = measure.truncated(
+            &short_name(&clips[index].clip),
+            TEXT,
+            plot.width as f32 / 2.0,
+        );
         let size = (measure.width(&text, TEXT), TEXT.size * CAP);
-        let label = (place(places[index], size, plot, &spared))
-            .or_else(|| place(places[index], size, plot, &taken))
-            .unwrap_or_else(|| place(places[index], size, plot, &[]).unwrap_or_default());
+        let circle = places[index];
+        let label = (place(circle, size, plot, &spared))
+            .or_else(|| place(circle, size, plot, &taken))
+            .or_else(|| place(circle, size, plot, &[]))
+            .unwrap_or_default();
         spared.push(label);
         taken.push(label);
+        if let Some(line) = leader(circle, label) {
+            canvas.line(&line, 1.5, CIRCLES[index % CIRCLES.len()]);
+        }
         let at = (label.x as f32, label.bottom() as f32);
         write(&mut canvas, at.0, at.1, &text, TEXT, INK);
     }
@@ -243,41 +252,60 @@ fn short_name(name: &str) -> String {
     }
 }
 
-/// Where a circle's name stands: beside it, over or under it, wherever there is room within the plot; none if there is none.
+/// Where a circle's name stands: beside it, over or under it, or farther away, wherever there is room within the plot; none if there is none.
 fn place(
     (x, y, radius): (f32, f32, f32),
     (width, height): (f32, f32),
     plot: Rect,
     taken: &[Rect],
 ) -> Option<Rect> {
-    let (gap, centre) = (6.0, x - width / 2.0);
+    let gap = 6.0;
     let (right, left) = (x + radius + gap, x - radius - gap - width);
+    let (centre, beside) = (x - width / 2.0, y - height / 2.0);
     let (over, under) = (y - radius - gap - height, y + radius + gap);
-    let beside = y - height / 2.0;
-    let rect = |(x, y): (f32, f32)| Rect::new(x as i32, y as i32, width as i32 + 1, height as i32);
+    let near = [
+        (right, beside),
+        (left, beside),
+        (centre, over),
+        (centre, under),
+    ];
+    let far = (1..=LINES).flat_map(|line| {
+        let away = line as f32 * (height + gap);
+        [
+            (right, beside - away),
+            (right, beside + away),
+            (left, beside - away),
+            (left, beside + away),
+            (centre, over - away),
+            (centre, under + away),
+        ]
+    });
     let is_free = |rect: &Rect| {
         // a little air between the lines
         let air = Rect::new(rect.x - 4, rect.y - 4, rect.width + 8, rect.height + 8);
         let mut others = taken.iter();
         rect.intersection(plot) == *rect && others.all(|other| air.intersection(*other).is_empty())
     };
-    [
-        (right, beside),
-        (left, beside),
-        (centre, over),
-        (centre, under),
-        (right, over),
-        (right, under),
-        (left, over),
-        (left, under),
-        (right, over - 2.0 * height),
-        (right, under + 2.0 * height),
-        (left, over - 2.0 * height),
-        (left, under + 2.0 * height),
-    ]
-    .into_iter()
-    .map(rect)
-    .find(is_free)
+    (near.into_iter().chain(far))
+        .map(|(x, y)| Rect::new(x as i32, y as i32, width as i32 + 1, height as i32))
+        .find(is_free)
+}
+
+/// A line from a circle to its name, where that does not stand right beside it.
+fn leader((x, y, radius): (f32, f32, f32), label: Rect) -> Option<[(f32, f32); 2]> {
+    let nearest = (
+        x.clamp(label.x as f32 - 3.0, label.right() as f32 + 3.0),
+        y.clamp(label.y as f32 - 3.0, label.bottom() as f32 + 3.0),
+    );
+    let (dx, dy) = (nearest.0 - x, nearest.1 - y);
+    let length = dx.hypot(dy);
+    let far = length > radius + 12.0;
+    far.then(|| {
+        [
+            (x + dx / length * radius, y + dy / length * radius),
+            nearest,
+        ]
+    })
 }
 
 /// The square around a point.
