@@ -334,3 +334,26 @@ fn weights_under_their_authors_names_are_refused_by_name() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_tower_without_a_projection_has_the_joint_space_s_width() -> Result<()> {
+    let name = "ViT-B-16-SigLIP2";
+    let files = ["tokenizer.json", "tokenizer_config.json"];
+    let folder = common::copies(&files.map(|file| (fixture(name).join(file), file)));
+    let mut config = config(name);
+    config["model_cfg"]["embed_dim"] = json!(20);
+    fs::write(
+        folder.path().join("open_clip_config.json"),
+        config.to_string(),
+    )?;
+    let weights = "open_clip_model.safetensors";
+    let mut tensors = candle_core::safetensors::load(fixture(name).join(weights), &Device::Cpu)?;
+    for (part, shape) in [("weight", vec![20, 16]), ("bias", vec![20])] {
+        let tensor = Tensor::zeros(shape, DType::F16, &Device::Cpu)?;
+        tensors.insert(format!("text.text_projection.{part}"), tensor);
+    }
+    candle_core::safetensors::save(&tensors, folder.path().join(weights))?;
+    let said = load_error(folder.path());
+    assert!(said.contains("width 24 without a projection"), "{said}");
+    Ok(())
+}

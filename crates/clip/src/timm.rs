@@ -41,6 +41,12 @@ fn head(
 ) -> Result<Vec<Box<dyn Layer>>, CheckpointError> {
     let name = |part: &str| format!("visual.head.{part}");
     Ok(match config.head {
+        TimmHead::None if features != projection => {
+            let what = format!(
+                "an image tower of width {features} without a projection does not match the joint space of {projection}"
+            );
+            return Err(candle_core::Error::Msg(what).into());
+        }
         TimmHead::None => vec![],
         TimmHead::Classifier => {
             let layer = linear(weights, classifier, features, projection, true)?;

@@ -5,7 +5,7 @@ use frozen::{Conv2d, Conv2dOptions, DepthwiseConv2d, Linear};
 use weights::checkpoint::{Branch, CheckpointError};
 
 /// The epsilon of torch's BatchNorm2d.
-const EPS: f64 = 1e-5;
+pub const EPS: f64 = 1e-5;
 
 /// A convolution, of f32 until it becomes a layer: halves have too few digits for sums of branches.
 pub struct Folded {

@@ -8,15 +8,13 @@ use weights::checkpoint::{Branch, CheckpointError};
 
 use super::models::Pool;
 use super::models::vit::{Block, ClassToken, RopeTraits, Stem, VitTraits};
-use super::{count, head};
+use super::{count, folded, head};
 use crate::config::TimmConfig;
 use crate::map_head::map_head;
 use crate::transformer::{FirstToken, layer_norm, linear, mlp};
 use crate::trunk::{LayerKind, Trunk};
 use crate::vision::{Tokens, transformer_floats};
 
-/// The epsilon of torch's BatchNorm2d.
-const BATCH_NORM_EPS: f64 = 1e-5;
 /// The base of the frequencies of rotary positions.
 const TEMPERATURE: f64 = 10_000.0;
 
@@ -133,7 +131,7 @@ fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize),
                     &norm("bias")?,
                     &norm("running_mean")?,
                     &norm("running_var")?,
-                    BATCH_NORM_EPS,
+                    folded::EPS,
                     options,
                 )?));
                 layers.push(Box::new(Activation::Gelu));
