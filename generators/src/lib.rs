@@ -59,6 +59,7 @@ pub use noise::Noise;
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use pixels::Pixels;
 pub use pyramid::Pyramid;
+pub use registry::PRESETS;
 pub use starts::Starts;
 pub use state::State;
 

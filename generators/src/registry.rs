@@ -61,6 +61,49 @@ macro_rules! registry {
 }
 pub(crate) use registry;
 
+/// Names under which people look for settings of a kind that are well known: the name, the kind, and a phrase about it. A recipe for each comes
+/// with the program.
+pub const PRESETS: &[(&str, &str, &str)] = &[
+    (
+        "stack",
+        "pyramid",
+        "A pyramid as imstack's image stack: Adam on a few layers of noise",
+    ),
+    (
+        "ascent",
+        "pyramid",
+        "A pyramid as in Direct Ascent Synthesis: layers of nearly every size, from zero, by gradient descent",
+    ),
+];
+
+/// A kind by its name. That of a preset gets an error that says how to use it.
+struct NamedKind(Kind);
+
+impl<'de> Deserialize<'de> for NamedKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KindVisitor;
+
+        impl Visitor<'_> for KindVisitor {
+            type Value = NamedKind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a kind's name")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<NamedKind, E> {
+                if let Some((name, kind, _)) = PRESETS.iter().find(|(name, ..)| *name == word) {
+                    return Err(E::custom(format_args!(
+                        "`{name}` is not a kind but settings of the kind `{kind}`: `phantasia recipe new {name}` prints a recipe with them"
+                    )));
+                }
+                Kind::deserialize(StrDeserializer::new(word)).map(NamedKind)
+            }
+        }
+
+        deserializer.deserialize_str(KindVisitor)
+    }
+}
+
 impl GeneratorConfig {
     /// A kind with its default settings.
     pub fn of_kind(name: &str) -> Option<Self> {
@@ -88,7 +131,7 @@ impl<'de> Deserialize<'de> for GeneratorConfig {
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<GeneratorConfig, E> {
-                let kind = Kind::deserialize(StrDeserializer::new(word))?;
+                let NamedKind(kind) = NamedKind::deserialize(StrDeserializer::new(word))?;
                 let none = std::iter::empty::<(&str, &str)>();
                 kind.read(MapDeserializer::new(none))
             }
@@ -97,7 +140,7 @@ impl<'de> Deserialize<'de> for GeneratorConfig {
                 if map.next_key::<String>()?.as_deref() != Some("kind") {
                     return Err(de::Error::missing_field("kind"));
                 }
-                let kind: Kind = map.next_value()?;
+                let NamedKind(kind) = map.next_value()?;
                 kind.read(MapAccessDeserializer::new(map))
             }
         }

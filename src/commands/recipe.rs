@@ -8,7 +8,7 @@ use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use phantasia::clip::Library;
 use phantasia::prompt_check::check_prompts;
-use phantasia::recipe::{GeneratorConfig, PartialRecipe, Recipe, RecipeError};
+use phantasia::recipe::{GeneratorConfig, PRESETS, PartialRecipe, Recipe, RecipeError};
 use phantasia::run::video;
 
 use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
@@ -26,17 +26,28 @@ pub enum RecipeCommand {
     Schema,
     /// Print a commented recipe to start from
     New {
-        /// The kind of its generator
-        #[arg(value_parser = kinds())]
+        /// The kind of its generator, or a preset
+        #[arg(value_parser = kinds_and_presets())]
         kind: String,
     },
 }
 
-fn kinds() -> PossibleValuesParser {
-    let kinds = GeneratorConfig::KINDS.iter();
+fn kinds_and_presets() -> PossibleValuesParser {
+    let kinds = GeneratorConfig::KINDS.iter().copied();
+    let presets = PRESETS.iter().map(|(name, _, about)| (*name, *about));
     PossibleValuesParser::from(
-        kinds.map(|(name, about)| PossibleValue::new(*name).help(about.trim_end_matches('.'))),
+        (kinds.chain(presets))
+            .map(|(name, about)| PossibleValue::new(name).help(about.trim_end_matches('.'))),
     )
+}
+
+/// The commented recipe of a preset.
+fn preset(name: &str) -> Option<&'static str> {
+    match name {
+        "stack" => Some(include_str!("../../recipes/stack.yaml")),
+        "ascent" => Some(include_str!("../../recipes/ascent.yaml")),
+        _ => None,
+    }
 }
 
 /// Checks or describes recipes, or starts one.
@@ -46,7 +57,7 @@ pub fn run(command: &RecipeCommand) -> Result<ExitCode> {
         RecipeCommand::Schema => print_line(serde_json::to_string_pretty(&Recipe::schema())?)?,
         RecipeCommand::New { kind } => {
             let config = GeneratorConfig::of_kind(kind).unwrap_or_default();
-            let text = match config.settings().template() {
+            let text = match preset(kind).or_else(|| config.settings().template()) {
                 Some(template) => template.to_owned(),
                 None => format!("prompts:\n  - a lighthouse\n\ngenerator:\n  kind: {kind}\n"),
             };
@@ -93,9 +104,15 @@ mod tests {
 
     #[test]
     fn what_is_begun_is_a_recipe() {
-        for (kind, _) in GeneratorConfig::KINDS {
+        let kinds = GeneratorConfig::KINDS.iter().map(|(kind, _)| (*kind, None));
+        let presets = PRESETS.iter().map(|(name, kind, _)| (*kind, Some(*name)));
+        for (kind, name) in kinds.chain(presets) {
             let config = GeneratorConfig::of_kind(kind).expect("a kind");
-            let template = config.settings().template().expect("a template");
+            let template = match name {
+                Some(name) => preset(name),
+                None => config.settings().template(),
+            };
+            let template = template.expect("a template");
             let recipe = Recipe::parse(template, "new.yaml", Path::new("")).expect("a recipe");
             let of_kind = &recipe.generator.0[0].config;
             assert_eq!(
