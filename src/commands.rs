@@ -17,5 +17,6 @@ pub mod render;
 pub mod rerank;
 pub mod resume;
 pub mod search;
+pub mod shell;
 mod table;
 mod tournament;

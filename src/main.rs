@@ -4,12 +4,13 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use phantasia::recipe::RecipeError;
 
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{
     classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
+    shell,
 };
 
 #[global_allocator]
@@ -61,6 +62,11 @@ enum Command {
     Models(models::ModelsArgs),
     /// Inspect this machine and paint a test picture
     Doctor(doctor::DoctorArgs),
+    /// Print a script by which a shell completes commands and flags
+    #[command(after_help = shell::COMPLETIONS_HELP)]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man(shell::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
     };
     result.unwrap_or_else(|error| {
         if let Some(error) = error.downcast_ref::<RecipeError>() {

@@ -19,8 +19,13 @@ pub struct UsageError(pub String);
 
 /// Prints a line of result to standard output.
 pub fn print_line(line: impl Display) -> io::Result<()> {
+    print_bytes(format!("{line}\n").as_bytes())
+}
+
+/// Prints a result to standard output as it is.
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.kind() == ErrorKind::StorageFull => Err(io::Error::other(
             "no space left on the disk for standard output",

@@ -162,10 +162,46 @@ fn a_value_cannot_move_the_terminal_s_cursor() {
 #[test]
 fn a_new_recipe_is_a_recipe() {
     let folder = folder();
-    let output = run(folder.path(), &["recipe", "new", "pyramid"]);
-    fs::write(folder.path().join("new.yaml"), output.stdout).expect("a file");
-    let output = run(folder.path(), &["recipe", "check", "new.yaml"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    for kind in ["pyramid", "stack", "ascent"] {
+        let output = run(folder.path(), &["recipe", "new", kind]);
+        fs::write(folder.path().join("new.yaml"), output.stdout).expect("a file");
+        let output = run(folder.path(), &["recipe", "check", "new.yaml"]);
+        assert!(output.status.success(), "{kind}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn shells_complete_every_command() {
+    let folder = folder();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(folder.path(), &["completions", shell]);
+        let script = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for word in ["phantasia", "render", "completions", "seed"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_refused(&run(folder.path(), &["completions", "csh"]), 2, "bash");
+}
+
+#[test]
+fn manual_pages_are_printed_and_written() {
+    let folder = folder();
+    let output = run(folder.path(), &["man"]);
+    assert!(text(&output.stdout).contains(".TH phantasia 1"));
+    let output = run(folder.path(), &["man", "share/man1"]);
+    assert_eq!(text(&output.stdout), "share/man1\n");
+    let pages = folder.path().join("share/man1");
+    for page in [
+        "phantasia.1",
+        "phantasia-render.1",
+        "phantasia-recipe-new.1",
+    ] {
+        let text = fs::read_to_string(pages.join(page)).expect(page);
+        assert!(text.starts_with(".ie"), "{page}: {text}");
+    }
+    let output = run(folder.path(), &["man", "ball.yaml"]);
+    assert_refused(&output, 1, "cannot write manual pages into `ball.yaml`");
 }
 
 #[test]
