@@ -46,6 +46,8 @@ pub struct Outcome {
     pub image: PathBuf,
     /// The video's file, if the recipe asks for one.
     pub video: Option<PathBuf>,
+    /// The recipe's seed.
+    pub seed: u64,
     /// Steps done, those before a resume among them.
     pub steps: usize,
     /// Steps of the whole render, without a stop in its timeline.
@@ -338,6 +340,7 @@ impl Run {
         Ok(Outcome {
             image,
             video,
+            seed: self.recipe.seed,
             steps: self.session.step(),
             planned: self.session.planned_steps(),
             seconds: self.start.elapsed().as_secs_f64(),

@@ -45,6 +45,19 @@ pub fn eprint_line(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
 }
 
+/// A time as people say it: `12.3 s`, `2 min 5 s`, `3 h 4 min`.
+pub fn duration(seconds: f64) -> String {
+    // what is rounded to a minute is one
+    if seconds < 59.95 {
+        return format!("{seconds:.1} s");
+    }
+    let seconds = seconds.round() as u64;
+    match seconds / 60 {
+        minutes @ 0..60 => format!("{minutes} min {} s", seconds % 60),
+        minutes => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
 /// Prints a warning to standard error.
 pub fn warn(message: impl Display) {
     eprint_line(format_args!("warning: {message}"));
@@ -66,4 +79,23 @@ pub fn eprint_diagnostics(error: &RecipeError) {
 pub fn eprint_error(error: &anyhow::Error) {
     let message = disk_full(error).unwrap_or_else(|| format!("{error:#}"));
     eprint_line(format_args!("error: {message}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_two_units_at_most() {
+        for (seconds, said) in [
+            (0.04, "0.0 s"),
+            (12.34, "12.3 s"),
+            (59.97, "1 min 0 s"),
+            (125.4, "2 min 5 s"),
+            (3600.0, "1 h 0 min"),
+            (100_000.0, "27 h 46 min"),
+        ] {
+            assert_eq!(duration(seconds), said);
+        }
+    }
 }

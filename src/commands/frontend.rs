@@ -10,13 +10,14 @@ use std::sync::mpsc::SyncSender;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use phantasia::live::{self, Command, Event, RenderOptions, RenderWorker, Severity};
+use phantasia::picture;
 use phantasia::run::{Outcome, Run};
 use phantasia::session::Tick;
 use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
 use serde_json::json;
 
 use super::arguments::{positive_steps, steps};
-use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
+use super::console::{UsageError, duration, eprint_line, print_json, print_line, warn_all};
 use super::interrupt;
 use super::progress::{Progress, eprint_above};
 
@@ -123,8 +124,9 @@ impl<'a> Frontend<'a> {
     ) -> Result<ExitCode> {
         let run = render.folder().path().to_owned();
         let (quiet, in_terminal) = (self.args.quiet, self.preview == Preview::Terminal);
+        let begun = render.session().step();
         // the picture in the terminal has its own line of progress
-        let mut progress = Progress::new("step", render.session().step(), quiet || in_terminal);
+        let mut progress = Progress::new("step", begun, quiet || in_terminal);
         // it shows messages, too: they would be written over it
         let shown = in_terminal && std::io::stderr().is_terminal();
         let options = RenderOptions {
@@ -135,6 +137,7 @@ impl<'a> Frontend<'a> {
             hold: self.args.hold || self.preview == Preview::Window,
             frames: self.preview != Preview::None,
         };
+        let holds = options.hold;
         let mut window = self.window;
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
@@ -173,6 +176,10 @@ impl<'a> Frontend<'a> {
         let outcome = worker.join();
         drop(attached);
         let outcome = outcome?;
+        if in_terminal && let Ok(picture) = picture::load_rgb(&outcome.image) {
+            // the path below it tells where the picture is, even if it cannot be drawn
+            let _ = terminal::leave_picture(&picture);
+        }
         if outcome.stopped {
             let how = if outcome.interrupted {
                 "interrupted"
@@ -185,6 +192,13 @@ impl<'a> Frontend<'a> {
                 outcome.planned,
                 run.display()
             ));
+        }
+        let made = outcome.steps.saturating_sub(begun);
+        // the time of a render that waits for edits is mostly waiting
+        if made > 0 && !outcome.stopped && !holds && !quiet {
+            let time = duration(outcome.seconds);
+            let steps = if made == 1 { "step" } else { "steps" };
+            eprint_line(format_args!("{made} {steps} in {time}"));
         }
         warn_all(&outcome.warning);
         report(self.args.json, &run, &outcome, device)?;
@@ -201,6 +215,7 @@ fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()>
     if let Some(video) = &outcome.video {
         report["video"] = json!(video.display().to_string());
     }
+    report["seed"] = json!(outcome.seed);
     report["steps"] = json!(outcome.steps);
     report["seconds"] = json!(outcome.seconds);
     report["loss"] = json!(outcome.loss);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use image::RgbImage;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::live::{Frame, Mailbox, Message, RenderWorker};
@@ -15,7 +16,7 @@ use crate::live::{Frame, Mailbox, Message, RenderWorker};
 use super::pace::Pace;
 use super::panel::display_time;
 
-use graphics::Graphics;
+use graphics::{Graphics, Place};
 
 /// How often it checks for a new frame and for the end.
 const POLL: Duration = Duration::from_millis(50);
@@ -101,6 +102,27 @@ pub fn run(worker: &RenderWorker) -> Result<()> {
     result
 }
 
+/// Draws a picture where the cursor is, to stay in the terminal's contents after [`run`].
+///
+/// # Errors
+/// When standard output is closed.
+pub fn leave_picture(picture: &RgbImage) -> io::Result<()> {
+    let (rows, columns) = console::Term::stdout().size();
+    let room = usize::from(rows).saturating_sub(LEAST_LINES + 1);
+    let (width, height) = picture.dimensions();
+    let (width, height) = cells(width as usize, height as usize, columns.into(), room);
+    if height == 0 {
+        return Ok(());
+    }
+    let graphics = Graphics::of(|name| std::env::var(name).ok());
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    // the rows are made first, so that nothing scrolls while it is drawn
+    write!(out, "{}\x1b[{height}A\r", "\n".repeat(height))?;
+    graphics.draw(&mut out, picture, Place::Cursor, (width, height))?;
+    write!(out, "\x1b[{height}B\r")?;
+    out.flush()
+}
+
 /// The newest frame, and until when its message is shown.
 #[derive(Debug, Default)]
 struct State {
@@ -179,7 +201,8 @@ fn draw(
     }
     if height > 0 {
         let column = (columns - width) / 2;
-        graphics.draw(&mut out, &frame.image, column, (width, height))?;
+        let place = Place::Screen { column };
+        graphics.draw(&mut out, &frame.image, place, (width, height))?;
     }
     write!(out, "\x1b[{};1H", height + 1)?;
     for line in lines.iter().take(rows.saturating_sub(height + 1)) {

@@ -72,6 +72,7 @@ fn a_render_tells_all_in_one_json_object() {
         [
             "run",
             "image",
+            "seed",
             "steps",
             "seconds",
             "loss",
@@ -80,7 +81,7 @@ fn a_render_tells_all_in_one_json_object() {
             "device"
         ]
     );
-    assert_eq!(report["steps"], 2);
+    assert_eq!((&report["seed"], &report["steps"]), (&5.into(), &2.into()));
     assert_eq!(report["device"], "cpu");
     let prompts: Vec<_> = report["similarity"]
         .as_object()

@@ -37,6 +37,34 @@ pub(super) enum Graphics {
     Blocks { all_colors: bool },
 }
 
+/// Where a picture is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// From a column of the screen's first row on; earlier pictures are replaced.
+    Screen { column: usize },
+    /// From the cursor on, which stands there again afterwards.
+    Cursor,
+}
+
+impl Place {
+    /// Moves the cursor to a row of the picture.
+    fn row(self, row: usize) -> String {
+        match (self, row) {
+            (Self::Screen { column }, row) => format!("\x1b[{};{}H", row + 1, column + 1),
+            (Self::Cursor, 0) => "\x1b7".to_owned(),
+            (Self::Cursor, row) => format!("\x1b8\x1b[{row}B"),
+        }
+    }
+
+    /// Moves it to where it has to be after the picture.
+    fn end(self) -> &'static str {
+        match self {
+            Self::Screen { .. } => "",
+            Self::Cursor => "\x1b8",
+        }
+    }
+}
+
 impl Graphics {
     /// The protocol of a terminal with these environment variables.
     ///
@@ -72,21 +100,35 @@ impl Graphics {
         }
     }
 
-    /// Draws a picture over so many columns and rows, from a column of the first row on.
+    /// Draws a picture over so many columns and rows.
     pub(super) fn draw(
         self,
         out: &mut impl Write,
         picture: &RgbImage,
-        column: usize,
+        place: Place,
+        cells: (usize, usize),
+    ) -> io::Result<()> {
+        self.draw_rows(out, picture, place, cells)?;
+        write!(out, "{}", place.end())
+    }
+
+    fn draw_rows(
+        self,
+        out: &mut impl Write,
+        picture: &RgbImage,
+        place: Place,
         (columns, rows): (usize, usize),
     ) -> io::Result<()> {
         let (width, height) = picture.dimensions();
         let resized =
             |(width, height): (usize, usize)| resize(picture, (width as u32, height as u32));
-        let place = format!("\x1b[1;{}H", column + 1);
+        let start = place.row(0);
         match self {
             Self::Kitty => {
-                write!(out, "{FORGET}{place}")?;
+                if place != Place::Cursor {
+                    write!(out, "{FORGET}")?;
+                }
+                write!(out, "{start}")?;
                 let data = BASE64.encode(picture.as_raw());
                 let mut pieces = data.as_bytes().chunks(PIECE).peekable();
                 let size = format!("s={width},v={height},c={columns},r={rows}");
@@ -106,19 +148,19 @@ impl Graphics {
                 let data = BASE64.encode(png.get_ref());
                 write!(
                     out,
-                    "{place}\x1b]1337;File=inline=1;size={};width={columns};height={rows};preserveAspectRatio=0:{data}\x07",
+                    "{start}\x1b]1337;File=inline=1;size={};width={columns};height={rows};preserveAspectRatio=0:{data}\x07",
                     png.get_ref().len()
                 )
             }
             Self::Sixel { cell } => {
                 let wide = (columns * cell.0).min(SIXEL_WIDTH);
                 let high = (rows * cell.1 * wide) / (columns * cell.0).max(1);
-                write!(out, "{place}{}", sixels(&resized((wide, high))))
+                write!(out, "{start}{}", sixels(&resized((wide, high))))
             }
             Self::Blocks { all_colors } => {
                 let resized = resized((columns, rows * 2));
                 for row in 0..rows as u32 {
-                    let mut line = format!("\x1b[{};{}H", row + 1, column + 1);
+                    let mut line = place.row(row as usize);
                     for x in 0..columns as u32 {
                         paint(&mut line, 38, resized.get_pixel(x, 2 * row), all_colors);
                         paint(&mut line, 48, resized.get_pixel(x, 2 * row + 1), all_colors);
@@ -216,7 +258,7 @@ mod tests {
     fn drawn(graphics: Graphics, picture: &RgbImage, cells: (usize, usize)) -> String {
         let mut out = vec![];
         graphics
-            .draw(&mut out, picture, 2, cells)
+            .draw(&mut out, picture, Place::Screen { column: 2 }, cells)
             .expect("a picture");
         String::from_utf8(out).expect("text")
     }
@@ -261,6 +303,27 @@ mod tests {
             drawn(Graphics::Blocks { all_colors: false }, &picture, (1, 1)),
             expected
         );
+    }
+
+    #[test]
+    fn a_picture_at_the_cursor_leaves_the_rest_of_the_screen() {
+        let picture = RgbImage::new(1, 4);
+        for graphics in [
+            Graphics::Kitty,
+            Graphics::Iterm,
+            Graphics::Sixel { cell: CELL },
+            BLOCKS,
+        ] {
+            let mut out = vec![];
+            (graphics.draw(&mut out, &picture, Place::Cursor, (1, 2))).expect("a picture");
+            let text = String::from_utf8(out).expect("text");
+            assert!(text.starts_with("\x1b7") && text.ends_with("\x1b8"));
+            assert!(
+                !text.contains("H\x1b") && !text.contains(FORGET),
+                "{text:?}"
+            );
+            assert_eq!(text.contains("\x1b8\x1b[1B"), graphics == BLOCKS);
+        }
     }
 
     #[test]
