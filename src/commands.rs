@@ -18,5 +18,6 @@ pub mod rerank;
 pub mod resume;
 pub mod search;
 pub mod shell;
+mod source;
 mod table;
 mod tournament;

@@ -10,6 +10,7 @@ mod files;
 mod hint;
 mod node;
 mod partial;
+mod seed;
 mod segment;
 mod stage;
 mod timeline;
@@ -69,8 +70,9 @@ pub struct Recipe {
     /// The symmetry of the picture: mirrors and turns; none by default.
     #[serde(default)]
     pub symmetry: Option<Symmetry>,
-    /// Decides every random number of the render.
-    #[serde(default)]
+    /// Decides every random number of the render. `random` draws one, which the run's recipe and the picture record.
+    #[serde(default, deserialize_with = "seed::read")]
+    #[schemars(schema_with = "seed::schema")]
     pub seed: u64,
     /// What is optimised: one generator, or several, one after the other.
     #[serde(default)]

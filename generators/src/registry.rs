@@ -87,7 +87,8 @@ impl<'de> Deserialize<'de> for NamedKind {
             type Value = NamedKind;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a kind's name")
+                let kinds = GeneratorConfig::KINDS.iter().map(|(name, _)| *name);
+                write!(f, "one of {}", Vec::from_iter(kinds).join(", "))
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<NamedKind, E> {

@@ -1,6 +1,6 @@
 //! Arguments that several commands have, and how values are parsed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,6 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phantasia::recipe::{MAX_STEPS, PartialRecipe, Prompt, Recipe, RecipeError, Schedule};
 use phantasia::session::SessionOptions;
 use phantasia_core::weighted;
+use serde_json::Value;
 
 /// Where to compute, and whether models may be downloaded for it.
 #[derive(Clone, Debug, Args)]
@@ -59,9 +60,8 @@ pub struct RecipeChanges {
 }
 
 impl RecipeChanges {
-    /// The recipe in a file, not yet checked, with the changes.
-    pub fn load(&self, path: &Path) -> Result<PartialRecipe, RecipeError> {
-        let mut partial = PartialRecipe::load(path)?;
+    /// Makes the changes in a recipe that is not yet checked.
+    pub fn apply(&self, partial: &mut PartialRecipe) -> Result<(), RecipeError> {
         for assignment in &self.set {
             partial.set(assignment)?;
         }
@@ -71,7 +71,7 @@ impl RecipeChanges {
         if let Some(size) = &self.size {
             partial.replace("size", &size.clone().into(), &format!("--size {size}"))?;
         }
-        Ok(partial)
+        Ok(())
     }
 
     /// The recipe, and the step of its timeline's stop if that is ignored because the changes set a number of steps.
@@ -212,9 +212,18 @@ fn whole_number(text: &str, least: usize) -> Result<usize, String> {
         .ok_or_else(|| format!("expected a whole number from {least} to {MAX_STEPS}, in digits"))
 }
 
-/// A seed.
-pub fn seed(text: &str) -> Result<u64, String> {
-    (text.parse()).map_err(|_| format!("expected a whole number from 0 to {}, in digits", u64::MAX))
+/// A seed as a recipe may have it.
+pub fn seed(text: &str) -> Result<Value, String> {
+    if text == "random" {
+        return Ok(text.into());
+    }
+    let number = text.parse::<u64>().map(Value::from);
+    number.map_err(|_| {
+        format!(
+            "expected a whole number from 0 to {}, in digits, or `random`",
+            u64::MAX
+        )
+    })
 }
 
 /// A whole number from 1.

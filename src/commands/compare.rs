@@ -25,6 +25,7 @@ use super::interrupt::{INTERRUPTED, interrupt};
 use super::judge::check_activation;
 use super::models;
 use super::progress::Progress;
+use super::source::load_file;
 use super::table::{Side, Table};
 
 /// The most seeds of one comparison.
@@ -160,7 +161,8 @@ fn read_recipes(args: &CompareArgs) -> Result<(Vec<PartialRecipe>, Vec<Entry>)> 
     let (mut partials, mut entries, mut known) = (vec![], vec![], HashSet::new());
     for path in &args.recipes {
         let name = path.display();
-        let partial = args.changes.load(path)?;
+        let mut partial = load_file(path)?;
+        args.changes.apply(&mut partial)?;
         if known.insert(path) {
             warn_all(partial.warnings());
         } else {

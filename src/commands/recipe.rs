@@ -8,17 +8,18 @@ use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use phantasia::clip::Library;
 use phantasia::prompt_check::check_prompts;
-use phantasia::recipe::{GeneratorConfig, PRESETS, PartialRecipe, Recipe, RecipeError};
+use phantasia::recipe::{GeneratorConfig, PRESETS, Recipe, RecipeError};
 use phantasia::run::video;
 
 use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
+use super::source::{self, INPUT};
 
 /// Commands on recipes.
 #[derive(Debug, Subcommand)]
 pub enum RecipeCommand {
     /// Report all errors in recipes
     Check {
-        /// The recipes
+        /// The recipes; `-` is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -89,7 +90,11 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
 
 /// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.
 fn read(file: &Path) -> Result<Recipe, RecipeError> {
-    let partial = PartialRecipe::load(file)?;
+    let partial = if file == Path::new(INPUT) {
+        source::load_input()?
+    } else {
+        source::load_file(file)?
+    };
     // before errors, whose cause they may explain
     warn_all(partial.warnings());
     let recipe = partial.finish()?;

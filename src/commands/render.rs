@@ -1,17 +1,18 @@
 //! `phantasia render` and `phantasia live`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::SyncSender;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
 use phantasia::live::{Command, RecipeWatch};
 use phantasia::prompt_check::check_prompts;
-use phantasia::recipe::{PartialRecipe, Prompt, Recipe, RecipeError};
-use phantasia::run::{self, Run, RunFolder, video};
+use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
+use phantasia::run::{Run, RunFolder, video};
 use phantasia::session::Session;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::{PromptArg, RecipeChanges, SessionArgs, seed};
 use super::console::{UsageError, eprint_line, warn_all};
@@ -19,23 +20,27 @@ use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::models;
 use super::progress::eprint_above;
+use super::source::{Source, load_file, load_input};
 use super::tournament::{self, TournamentArgs};
 
 /// Arguments of `render`.
 #[derive(Clone, Debug, Args)]
 pub struct RenderArgs {
-    /// A recipe (.yaml), or a picture by Phantasia (.png, which has its recipe in its metadata)
-    recipe: PathBuf,
+    /// What to paint: a text such as "a cat"; a recipe (.yaml), or a picture by Phantasia (.png, which has its recipe in its metadata); `-` for
+    /// a recipe on standard input
+    #[arg(value_parser = OsStringValueParser::new().try_map(Source::of), value_hint = ValueHint::FilePath, value_name = "TEXT|FILE|-")]
+    #[arg(required_unless_present = "prompt")]
+    source: Option<Source>,
     /// Changes of its values
     #[command(flatten)]
     changes: RecipeChanges,
-    /// Paint this instead of the recipe's prompts; `TEXT::WEIGHT` gives it a weight, below 0 to push the picture away from it. May be given
-    /// several times
+    /// Paint this instead of the recipe's prompts, or besides the text; `TEXT::WEIGHT` gives it a weight, below 0 to push the picture away from
+    /// it. May be given several times
     #[arg(long, value_name = "TEXT[::WEIGHT]", allow_hyphen_values = true)]
     prompt: Vec<PromptArg>,
-    /// The seed of every random number
+    /// The seed of every random number; `random` draws one
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
-    seed: Option<u64>,
+    seed: Option<Value>,
     /// How the session computes
     #[command(flatten)]
     session: SessionArgs,
@@ -45,7 +50,7 @@ pub struct RenderArgs {
     /// A tournament of seeds
     #[command(flatten)]
     tournament: TournamentArgs,
-    /// Apply changes of the recipe's prompts and terms when its file changes
+    /// Apply changes of the recipe's prompts and terms whenever its file changes
     #[arg(long)]
     watch: bool,
     /// How the render is shown and controlled
@@ -72,6 +77,7 @@ pub fn run_live(args: &RenderArgs) -> Result<ExitCode> {
 
 /// Paints a picture, which is shown at `preview` if the flags do not choose.
 fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
+    check_input(args)?;
     let partial = partial(args)?;
     warn_all(partial.warnings());
     let (recipe, ignored_stop) = args.changes.finish(&partial)?;
@@ -87,7 +93,16 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
             recipe.steps
         ));
     }
-    let (session, name) = (&args.session, run::run_name(&args.recipe));
+    if !quiet {
+        tell_defaults(args, &recipe);
+        if partial.has_random_seed() {
+            let seed = recipe.seed;
+            eprint_line(format_args!(
+                "the seed is {seed}: `--seed {seed}` paints this picture again"
+            ));
+        }
+    }
+    let (session, name) = (&args.session, run_name(args));
     models::ensure_for([&recipe], &args.tournament.judge, session.models.yes, quiet)?;
     // only for its errors: the session, which has the models, gives the same warnings
     let options = session.options();
@@ -114,36 +129,102 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     frontend.open_window()?;
     let folder = RunFolder::create(&args.out, &name)?;
     let run = Run::new(session, folder, &recipe)?;
-    let watched = args.watch.then_some((args, recipe));
+    let file = match &args.source {
+        Some(Source::File(path)) if args.watch => Some(path),
+        _ => None,
+    };
     frontend.run(run, &device_name, stop, |commands| {
-        let start = |(args, recipe)| watch(args, recipe, commands);
-        watched.map(start).transpose()
+        file.map(|path| watch(path, args, recipe, commands))
+            .transpose()
     })
 }
 
+/// Refuses flags that need a recipe's file, or standard input for themselves.
+fn check_input(args: &RenderArgs) -> Result<()> {
+    let is_file = matches!(args.source, Some(Source::File(_)));
+    if args.watch && !is_file {
+        bail!(UsageError(
+            "--watch follows the changes of a recipe's file: give one, such as what `phantasia recipe new pyramid` prints"
+                .to_owned(),
+        ));
+    }
+    if matches!(args.source, Some(Source::Input)) && args.frontend.control.is_some() {
+        bail!(UsageError(
+            "`-` and `--control -` cannot both read standard input: give the recipe as a file"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The name of the run: of the recipe, or of the first prompt if there is no recipe.
+fn run_name(args: &RenderArgs) -> String {
+    let first = || args.prompt.first().map(|arg| arg.prompt.label());
+    (args.source.as_ref().map(Source::run_name))
+        .or_else(first)
+        .unwrap_or_default()
+}
+
+/// Without a recipe, what the defaults are.
+fn tell_defaults(args: &RenderArgs, recipe: &Recipe) {
+    if let None | Some(Source::Prompt(_)) = &args.source {
+        let texts = recipe
+            .prompts
+            .iter()
+            .map(|prompt| format!("\"{}\"", prompt.label()));
+        let [width, height] = recipe.size;
+        eprint_line(format_args!(
+            "painting {}: {width}x{height} pixels, {} steps, seed {}",
+            Vec::from_iter(texts).join(", "),
+            recipe.steps,
+            recipe.seed
+        ));
+    }
+}
+
 /// Applies changes of the recipe's file while it is painted.
-fn watch(args: &RenderArgs, recipe: Recipe, commands: SyncSender<Command>) -> Result<RecipeWatch> {
-    let path = args.recipe.clone();
-    let args = args.clone();
+fn watch(
+    path: &Path,
+    args: &RenderArgs,
+    recipe: Recipe,
+    commands: SyncSender<Command>,
+) -> Result<RecipeWatch> {
+    let (args, seed) = (args.clone(), recipe.seed);
     let read = move || {
-        args.changes
-            .finish(&partial(&args)?)
-            .map(|(recipe, _)| recipe)
+        let mut partial = partial(&args)?;
+        if partial.has_random_seed() {
+            // the one that was drawn
+            partial.replace("seed", &seed.into(), "--seed random")?;
+        }
+        args.changes.finish(&partial).map(|(recipe, _)| recipe)
     };
-    RecipeWatch::start(&path, recipe, commands, read, |line| eprint_above(line))
+    RecipeWatch::start(path, recipe, commands, read, |line| eprint_above(line))
 }
 
 /// The recipe, not yet checked, with the changes that the flags make.
 fn partial(args: &RenderArgs) -> Result<PartialRecipe, RecipeError> {
-    let mut partial = args.changes.load(&args.recipe)?;
-    if !args.prompt.is_empty() {
+    let prompts = Vec::from_iter(args.prompt.iter().map(|arg| arg.prompt.clone()));
+    let mut partial = match &args.source {
+        Some(Source::File(path)) => load_file(path)?,
+        Some(Source::Input) => load_input()?,
+        Some(Source::Prompt(first)) => {
+            let all = [std::slice::from_ref(&first.prompt), &prompts].concat();
+            PartialRecipe::of_prompts(&all, "the prompt")
+        }
+        None => PartialRecipe::of_prompts(&prompts, "--prompt"),
+    };
+    args.changes.apply(&mut partial)?;
+    let has_recipe = matches!(args.source, Some(Source::File(_) | Source::Input));
+    if has_recipe && !prompts.is_empty() {
         let typed = Vec::from_iter(args.prompt.iter().map(|prompt| prompt.typed.as_str()));
         let flag = format!("--prompt {}", typed.join(" --prompt "));
-        let prompts: Vec<&Prompt> = args.prompt.iter().map(|arg| &arg.prompt).collect();
         partial.replace("prompts", &json!(prompts), &flag)?;
     }
-    if let Some(seed) = args.seed {
-        partial.replace("seed", &seed.into(), &format!("--seed {seed}"))?;
+    if let Some(seed) = &args.seed {
+        let typed = seed
+            .as_str()
+            .map_or_else(|| seed.to_string(), str::to_owned);
+        partial.replace("seed", seed, &format!("--seed {typed}"))?;
     }
     Ok(partial)
 }

@@ -4,17 +4,18 @@ mod file;
 mod set;
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use phantasia_core::diagnostic::nearest;
 use phantasia_core::{Diagnostic, DiagnosticKind, Location};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check;
 use super::decode::decode;
 use super::node::{Content, Node, Scalar};
-use super::{PLACE, Recipe, RecipeError, hint, yaml};
+use super::{PLACE, Prompt, Recipe, RecipeError, hint, seed, yaml};
 
 /// The largest recipe in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -40,6 +41,27 @@ impl PartialRecipe {
         let text =
             file::read(path).map_err(|kind| RecipeError::at(&origin, Location::File, kind))?;
         Self::parse(&text, &origin, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads a recipe, or a PNG that Phantasia wrote, from a stream. `origin` names it in errors; relative paths start from the working folder.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not YAML.
+    pub fn read(input: impl Read, origin: &str) -> Result<Self, RecipeError> {
+        let text = file::read_stream(input)
+            .map_err(|kind| RecipeError::at(origin, Location::File, kind))?;
+        Self::parse(&text, origin, Path::new(""))
+    }
+
+    /// A recipe of these prompts with the default of everything else. `origin` names them in errors.
+    pub fn of_prompts(prompts: &[Prompt], origin: &str) -> Self {
+        Self::from_value(&json!({ "prompts": prompts }), origin)
+    }
+
+    /// Whether its seed is drawn each time that the recipe is read.
+    pub fn has_random_seed(&self) -> bool {
+        let seed = self.root.child("seed").map(|node| &node.content);
+        matches!(seed, Some(Content::Scalar { text, .. }) if **text == *seed::RANDOM)
     }
 
     /// Reads a recipe's text. `origin` names it in errors; relative paths start from `folder`.

@@ -1,15 +1,17 @@
 //! What `render` and `grow` leave: run folders, JSON, videos, whatever ends them.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::commands::{RECIPE, folder};
-use crate::common::program::{assert_refused, interrupt, json, program, run, text};
+use phantasia::recipe::Recipe;
+
+use crate::common::program::{assert_done, assert_refused, interrupt, json, program, run, text};
 
 #[test]
 fn a_render_leaves_its_run_folder_and_prints_the_picture() {
@@ -98,6 +100,152 @@ fn a_render_tells_all_in_one_json_object() {
     let recipe = phantasia::recipe::Recipe::load(&folder.path().join("o/ball-001/recipe.yaml"));
     let recipe = recipe.expect("a recipe");
     assert_eq!((recipe.seed, recipe.size), (5, [32, 32]));
+}
+
+/// The flags of a render of no time.
+const SMALL: [&str; 6] = ["--size", "32x32", "--steps", "2", "--device", "cpu"];
+
+fn render(folder: &Path, args: &[&str]) -> Output {
+    run(folder, &[&["render"], args, &SMALL].concat())
+}
+
+/// Runs the program with this on standard input.
+fn with_input(folder: &Path, args: &[&str], input: &[u8]) -> Output {
+    let mut child = program(folder, args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut stdin = child.stdin.take().expect("standard input");
+    stdin.write_all(input).expect("standard input");
+    drop(stdin);
+    child.wait_with_output().expect("the program")
+}
+
+fn texts(run: &Path) -> Vec<String> {
+    let recipe = Recipe::load(&run.join("recipe.yaml")).expect("a recipe");
+    recipe.prompts.iter().map(|prompt| prompt.label()).collect()
+}
+
+#[test]
+fn a_text_is_painted_with_the_defaults() {
+    let folder = folder();
+    let output = render(folder.path(), &["a red cat.", "--prompt", "blurry::-0.5"]);
+    assert_done(&output);
+    let stderr = text(&output.stderr);
+    let told = "painting \"a red cat.\", \"blurry\": 32x32 pixels, 2 steps, seed 0\n";
+    assert!(stderr.starts_with(told), "{stderr}");
+    // the time that it took
+    let last = stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("2 steps in ") && last.ends_with(" s"),
+        "{stderr}"
+    );
+    let run = folder.path().join("outputs/a-red-cat-001");
+    assert_eq!(texts(&run), ["a red cat.", "blurry"]);
+    // flags alone will do
+    let output = render(folder.path(), &["--prompt", "a dog", "--quiet"]);
+    assert_done(&output);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(texts(&folder.path().join("outputs/a-dog-001")), ["a dog"]);
+}
+
+#[test]
+fn a_mistyped_file_is_no_prompt() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("recipes")).expect("a folder");
+    fs::write(folder.path().join("recipes/first-light.yaml"), RECIPE).expect("a file");
+    for (typed, told) in [
+        ("ball", "there is a recipe `ball.yaml`"),
+        (
+            "first-light",
+            "there is a recipe `recipes/first-light.yaml`",
+        ),
+        (
+            "ball.yml",
+            "error: ball.yml: cannot read the recipe: there is no such file; did you mean `ball.yaml`?",
+        ),
+        ("bal.yaml", "did you mean `ball.yaml`?"),
+        ("ball.ymal", "did you mean `ball.yaml`?"),
+        (
+            "first-light.yml",
+            "did you mean `recipes/first-light.yaml`?",
+        ),
+        (
+            "recipes/first-ligt.yaml",
+            "did you mean `recipes/first-light.yaml`?",
+        ),
+        (
+            "submarine.yaml",
+            "`phantasia recipe new pyramid` prints one",
+        ),
+        (
+            "a black/white cat",
+            "give it as `--prompt \"a black/white cat\"`",
+        ),
+        ("", "the prompt: prompts.0.text: the text is empty"),
+    ] {
+        assert_refused(&run(folder.path(), &["render", typed]), 2, told);
+    }
+    assert!(!folder.path().join("outputs").exists());
+}
+
+#[test]
+fn a_recipe_comes_from_standard_input() {
+    let folder = folder();
+    let args = ["render", "-", "--quiet"];
+    assert_done(&with_input(folder.path(), &args, RECIPE.as_bytes()));
+    let image = folder.path().join("outputs/recipe-001/image.png");
+    let bytes = fs::read(&image).expect("a picture");
+    // a picture is as good
+    assert_done(&with_input(folder.path(), &args, &bytes));
+    let again = folder.path().join("outputs/recipe-002/image.png");
+    assert_eq!(fs::read(again).expect("a picture"), bytes);
+    let output = with_input(folder.path(), &args, b"prompts: a\nsetps: 1\n");
+    assert_refused(&output, 2, "error: standard input:2:1: unknown key `setps`");
+    let output = with_input(folder.path(), &["recipe", "check", "-"], RECIPE.as_bytes());
+    assert_eq!(text(&output.stdout), "-: ok\n");
+    for (flag, told) in [
+        ("--watch", "a recipe's file"),
+        ("--control=-", "cannot both read"),
+    ] {
+        assert_refused(
+            &with_input(folder.path(), &["render", "-", flag], b""),
+            2,
+            told,
+        );
+    }
+}
+
+#[test]
+fn a_random_seed_is_drawn_and_recorded() {
+    let folder = folder();
+    let recipe = RECIPE.replace("seed: 7", "seed: random");
+    fs::write(folder.path().join("ball.yaml"), recipe).expect("a file");
+    let output = run(folder.path(), &["render", "ball.yaml", "--json"]);
+    let report = json(&output);
+    let told = format!("the seed is {0}: `--seed {0}` paints", report["seed"]);
+    assert!(text(&output.stderr).contains(&told), "{output:?}");
+    let path = |report: &Value| {
+        folder
+            .path()
+            .join(report["image"].as_str().expect("a path"))
+    };
+    let recorded = Recipe::load(&path(&report)).expect("a recipe");
+    assert_eq!(Some(recorded.seed), report["seed"].as_u64());
+    // the picture, and the seed that was told, give the same again
+    let image = report["image"].as_str().expect("a path");
+    let again = json(&run(folder.path(), &["render", image, "--json"]));
+    assert_eq!(
+        fs::read(path(&again)).unwrap(),
+        fs::read(path(&report)).unwrap()
+    );
+    let args = ["ball.yaml", "--seed", "random", "--json"];
+    let other = json(&render(folder.path(), &args));
+    assert_ne!(other["seed"], report["seed"]);
+    let output = run(folder.path(), &["render", "ball.yaml", "--seed", "rnd"]);
+    assert_refused(&output, 2, "or `random`");
 }
 
 #[test]

@@ -16,7 +16,8 @@ const INTRODUCTION: &str = "\
 <!-- Generated from the schema. To write it anew: UPDATE_DOCS=1 cargo test --test recipes reference -->
 
 A recipe is a YAML file. Only `prompts` is required; every other key has a default. `phantasia recipe new KIND` prints a commented recipe to
-start from, `phantasia recipe check FILE` reports all errors in one, and `phantasia recipe schema` prints the schema for editors.
+start from, also of the presets `stack` and `ascent`; `phantasia recipe check FILE` reports all errors in one, and `phantasia recipe schema`
+prints the schema for editors.
 
 - Where a number changes over a render, an expression of `t` may stand: `t` is the share of the render that is done, from 0 to 1, as in
   `lr: \"0.05 * (1 - 0.9 * t^4)\"`. Expressions have `+ - * / ^`, parentheses, `pi`, `tau`, `e` and the functions `abs`, `ceil`, `clamp`, `cos`,
@@ -248,6 +249,9 @@ impl<'s> Reference<'s> {
                 words.splice(0..0, ["`true`".to_owned(), "`false`".to_owned()]);
             }
             return words.join(", ");
+        }
+        if let Some([word]) = value["enum"].as_array().map(Vec::as_slice) {
+            return format!("`{}`", word.as_str().unwrap_or_default());
         }
         if value.get("properties").is_some() {
             return "map".to_owned();
