@@ -43,6 +43,12 @@ pub trait Build {
     /// of a mean of copies.
     fn check_symmetry(&self, _checker: &mut Checker) {}
 
+    /// Whether it paints pictures of any width and height as they are. For pixel art such a generator paints a pixel for each block; of the others'
+    /// pictures the blocks are averaged.
+    fn paints_any_size(&self) -> bool {
+        true
+    }
+
     /// Whether its pictures are of one colour by configuration.
     fn is_one_color(&self) -> bool {
         false

@@ -81,6 +81,10 @@ impl Build for Config {
 
     fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
+    fn paints_any_size(&self) -> bool {
+        false
+    }
+
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/latent.yaml"))
     }

@@ -24,6 +24,7 @@
 //! ```
 
 pub mod autoencoder;
+pub mod blocks;
 mod build;
 pub mod cellular;
 mod clamp;
@@ -41,6 +42,7 @@ mod registry;
 mod starts;
 mod state;
 pub mod symmetry;
+mod through;
 pub mod vqgan;
 
 use std::collections::BTreeMap;

@@ -115,6 +115,10 @@ impl Build for Config {
         vec![format!("a lower {}", key("lr")), "fewer `steps`".to_owned()]
     }
 
+    fn paints_any_size(&self) -> bool {
+        false
+    }
+
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/noise.yaml"))
     }

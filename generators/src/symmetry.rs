@@ -12,7 +12,8 @@ use phantasia_core::check::Checker;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, Generator, Progress, State};
+use crate::Generator;
+use crate::through::Through;
 
 phantasia_core::config! {
     /// The symmetry of the picture: what is judged, shown and saved is the mean of the generator's picture and its mirrored and turned copies.
@@ -78,11 +79,7 @@ impl Config {
 
     /// The generator's pictures, made symmetric.
     pub fn apply(&self, generator: Box<dyn Generator>) -> Box<dyn Generator> {
-        Box::new(Symmetric {
-            generator,
-            mean: MeanOfCopies::new(self),
-            rendered: None,
-        })
+        Box::new(Through::new(generator, MeanOfCopies::new(self)))
     }
 }
 
@@ -224,59 +221,6 @@ fn scaled(sum: Tensor, count: usize) -> Result<Tensor> {
         Ok(sum)
     } else {
         sum / count as f64
-    }
-}
-
-/// A generator whose picture is the mean of copies.
-struct Symmetric {
-    generator: Box<dyn Generator>,
-    mean: MeanOfCopies,
-    /// The generator's own picture, and the pullback to it.
-    rendered: Option<(Tensor, Pullback)>,
-}
-
-impl Generator for Symmetric {
-    fn render(&mut self) -> Result<Tensor> {
-        let own = self.generator.render()?;
-        let (image, pullback) = self.mean.vjp(&own.detach())?;
-        self.rendered = Some((own, pullback));
-        Ok(image)
-    }
-
-    fn observe_loss(&mut self, loss: f64) -> Result<()> {
-        self.generator.observe_loss(loss)
-    }
-
-    fn objective_changed(&mut self) {
-        self.generator.objective_changed();
-    }
-
-    fn step(&mut self, _: Tensor, grad: &Tensor) -> Result<Progress> {
-        let Some((own, pullback)) = self.rendered.take() else {
-            bail!("a step needs a render before it");
-        };
-        self.generator.step(own, &pullback(grad)?)
-    }
-
-    fn picture(&mut self) -> Result<Tensor> {
-        self.mean.eval(&self.generator.picture()?)
-    }
-
-    fn artifact(&self) -> Result<Option<Artifact>> {
-        self.generator.artifact()
-    }
-
-    fn has_fixed_steps(&self) -> bool {
-        self.generator.has_fixed_steps()
-    }
-
-    fn save(&self) -> Result<State> {
-        self.generator.save()
-    }
-
-    fn load(&mut self, state: &State) -> Result<()> {
-        self.rendered = None;
-        self.generator.load(state)
     }
 }
 

@@ -79,6 +79,10 @@ impl Build for Config {
 
     fn check_seamless(&self, _: Seamless, _: &mut Checker) {}
 
+    fn paints_any_size(&self) -> bool {
+        false
+    }
+
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/vqgan.yaml"))
     }

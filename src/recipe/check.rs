@@ -40,6 +40,7 @@ fn check(recipe: &Recipe, checker: &mut Checker) {
     check_prompts("prompts", &recipe.prompts, recipe.steps, recipe, checker);
     check_stages(recipe, checker);
     check_symmetry(recipe, checker);
+    check_blocks(recipe, checker);
     check_sources(recipe, checker);
     check_timeline(&recipe.timeline, recipe, checker);
     if recipe.clip.is_empty() {
@@ -117,6 +118,22 @@ fn check_symmetry(recipe: &Recipe, checker: &mut Checker) {
         checker.section("symmetry", |checker| {
             symmetry.check(recipe.seamless, size, checker);
         });
+    }
+}
+
+/// Blocks have to fit every stage's picture; what is wrong with several is reported once.
+fn check_blocks(recipe: &Recipe, checker: &mut Checker) {
+    let side = recipe.output.pixel_size.max(1);
+    let mut sizes = (0..recipe.generator.0.len()).map(|stage| recipe.stage_size(stage));
+    let is_odd = |size: &[usize; 2]| size.iter().any(|pixels| !pixels.is_multiple_of(side));
+    if let Some([width, height]) = sizes.find(is_odd) {
+        let fitting = |pixels: usize| ((pixels + side / 2) / side).max(1) * side;
+        let message = format!(
+            "a picture of {width} x {height} cannot be divided into whole blocks of {side}: give a `size` of {} x {}, or other blocks",
+            fitting(width),
+            fitting(height)
+        );
+        checker.invalid("output.pixel_size", message);
     }
 }
 

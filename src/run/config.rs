@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is written while a render runs.
+/// What is written while a render runs, and in what pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Output")]
@@ -19,6 +19,9 @@ pub struct OutputConfig {
     pub fps: f64,
     /// The number of steps from one checkpoint, to resume from, to the next. 0 writes only one, at the end.
     pub checkpoint: usize,
+    /// Pixel art: the picture consists of square blocks of so many pixels, and CLIP sees it so. Width and height must be multiples of it.
+    #[schemars(range(min = 1, max = 4096))]
+    pub pixel_size: usize,
 }
 
 impl Default for OutputConfig {
@@ -28,6 +31,7 @@ impl Default for OutputConfig {
             video: None,
             fps: 20.0,
             checkpoint: 50,
+            pixel_size: 1,
         }
     }
 }

@@ -6,7 +6,7 @@ use candle_core::Device;
 use super::Run;
 use super::folder::RunFolder;
 use super::names::RECIPE;
-use crate::recipe::{Edit, PartialRecipe, Recipe};
+use crate::recipe::{Edit, OutputConfig, PartialRecipe, Recipe};
 use crate::session::{SavedSession, SavedState, Session, SessionOptions};
 
 /// A run to resume, whose checkpoint and recipe were read and match. No model is loaded yet.
@@ -21,8 +21,8 @@ pub struct Resumption {
 impl Resumption {
     /// Reads the last checkpoint, or with `previous` the one before it, and the recipe. Stops up to the checkpoint's step are removed from
     /// the timeline. Changes made to the recipe since the checkpoint was written become an edit where possible: prompts and terms, unless
-    /// a stage or an edit has replaced them, and the steps of a single generator. Edits that have not taken effect yet and `output` may be
-    /// changed freely.
+    /// a stage or an edit has replaced them, and the steps of a single generator. Edits that have not taken effect yet and `output`, apart from
+    /// `output.pixel_size`, may be changed freely.
     ///
     /// # Errors
     /// When the recipe or the checkpoint cannot be read. If anything else in the recipe was changed, a
@@ -121,10 +121,14 @@ fn reconcile(
         }
         changes.steps = Some(std::mem::replace(&mut now.steps, before.steps));
     }
-    // `output` has no effect on the picture
+    // the rest of `output` has no effect on the picture
+    let output = OutputConfig {
+        pixel_size: before.output.pixel_size,
+        ..now.output.clone()
+    };
     let comparable = Recipe {
         timeline: now.timeline.clone(),
-        output: now.output.clone(),
+        output,
         ..before
     };
     let differences = comparable.differences(now);

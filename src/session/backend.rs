@@ -3,6 +3,7 @@
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use frozen::resize_to_fill;
+use generators::blocks::Blocks;
 use generators::{BuildContext, Generator, LearningRateScale};
 use rand::RngCore;
 
@@ -161,10 +162,23 @@ impl SessionBackend for RecipeBackend {
     ) -> Result<Box<dyn Generator>> {
         let size = self.recipe.stage_size(segment.stage);
         let init = init.map(|image| self.resize(image, size)).transpose()?;
+        let config = &self.recipe.generator.0[segment.stage].config;
+        let blocks = (self.recipe.output.pixel_size > 1).then(|| {
+            let is_small = config.settings().paints_any_size();
+            Blocks::new(self.recipe.output.pixel_size, is_small)
+        });
+        let (size, init) = match blocks {
+            None => (size, init),
+            Some(blocks) => {
+                let init = init.map(|image| blocks.painted(&image)).transpose()?;
+                (blocks.painted_size(size), init)
+            }
+        };
         let seed = random::rng(self.recipe.seed, Purpose::Start, segment.began, 0).next_u64();
         let device = self.context.device.clone();
         let mut guide = SegmentGuide::new(segment, &self.clip_term, &self.terms, &mut self.context)
-            .symmetric(self.recipe.symmetry.as_ref());
+            .symmetric(self.recipe.symmetry.as_ref())
+            .in_blocks(blocks);
         let mut context = BuildContext {
             prompts: self.recipe.stage_prompts(segment.stage),
             init: init.as_ref(),
@@ -175,15 +189,17 @@ impl SessionBackend for RecipeBackend {
             is_restored,
             ..BuildContext::new(size, segment.steps, seed, &device)
         };
-        let config = &self.recipe.generator.0[segment.stage].config;
-        let generator = config.settings().build(&mut context)?;
+        let mut generator = config.settings().build(&mut context)?;
         let (warnings, notes) = (context.warnings, context.notes);
         self.context.warnings.extend(warnings);
         self.notes.extend(notes);
-        Ok(match &self.recipe.symmetry {
-            None => generator,
-            Some(symmetry) => symmetry.apply(generator),
-        })
+        if let Some(symmetry) = &self.recipe.symmetry {
+            generator = symmetry.apply(generator);
+        }
+        if let Some(blocks) = blocks {
+            generator = blocks.apply(generator);
+        }
+        Ok(generator)
     }
 
     fn prepare(&mut self, edit: &Edit) -> Result<()> {

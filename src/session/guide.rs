@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use frozen::Layer;
 use generators::Guide;
+use generators::blocks::Blocks;
 use generators::symmetry::MeanOfCopies;
 use phantasia_core::{EmbeddedPrompt, StepContext};
 
@@ -35,6 +36,8 @@ pub(super) struct SegmentGuide<'a> {
     objective: Option<Objective>,
     /// The picture that is judged is this of a generator's.
     symmetry: Option<MeanOfCopies>,
+    /// In these blocks.
+    blocks: Option<Blocks>,
 }
 
 impl<'a> SegmentGuide<'a> {
@@ -56,6 +59,7 @@ impl<'a> SegmentGuide<'a> {
             context,
             objective: None,
             symmetry: None,
+            blocks: None,
         }
     }
 
@@ -64,10 +68,30 @@ impl<'a> SegmentGuide<'a> {
         self.symmetry = symmetry.map(MeanOfCopies::new);
         self
     }
+
+    /// The same, for pictures that are divided into blocks before they are judged.
+    pub fn in_blocks(mut self, blocks: Option<Blocks>) -> Self {
+        self.blocks = blocks;
+        self
+    }
+
+    /// What is judged of a generator's picture.
+    fn judged(&self, picture: &Tensor) -> candle_core::Result<Tensor> {
+        let symmetric = match &self.symmetry {
+            None => picture.clone(),
+            Some(symmetry) => symmetry.eval(picture)?,
+        };
+        match &self.blocks {
+            None => Ok(symmetric),
+            Some(blocks) => blocks.eval(&symmetric),
+        }
+    }
 }
 
 impl Guide for SegmentGuide<'_> {
     fn losses(&mut self, pictures: &[Tensor]) -> Result<Vec<f64>> {
+        let judged = pictures.iter().map(|image| self.judged(image));
+        let judged = judged.collect::<candle_core::Result<Vec<_>>>()?;
         let objective = match &mut self.objective {
             Some(objective) => objective,
             none => {
@@ -75,10 +99,7 @@ impl Guide for SegmentGuide<'_> {
                 none.insert(Objective::new(terms))
             }
         };
-        let losses = pictures.iter().map(|image| match &self.symmetry {
-            None => objective.loss(image, self.at),
-            Some(symmetry) => objective.loss(&symmetry.eval(image)?, self.at),
-        });
+        let losses = judged.iter().map(|image| objective.loss(image, self.at));
         losses.collect()
     }
 

@@ -249,6 +249,46 @@ fn a_random_seed_is_drawn_and_recorded() {
 }
 
 #[test]
+fn pixel_art_is_made_of_even_blocks() {
+    let folder = folder();
+    let set = [
+        "--set",
+        "output.pixel_size=8",
+        "--set",
+        "generator={kind: pixels, palette: 3}",
+    ];
+    let report = json(&run(
+        folder.path(),
+        &[&["render", "ball.yaml", "--json", "--quiet"], &set[..]].concat(),
+    ));
+    let path = folder
+        .path()
+        .join(report["image"].as_str().expect("a path"));
+    let image = image::open(path).expect("a picture").to_rgb8();
+    assert_eq!(image.dimensions(), (48, 32));
+    let mut colors = std::collections::BTreeSet::new();
+    for (x, y, pixel) in image.enumerate_pixels() {
+        assert_eq!(pixel, image.get_pixel(x / 8 * 8, y / 8 * 8), "{x} {y}");
+        colors.insert(pixel.0);
+    }
+    assert!((2..=3).contains(&colors.len()), "{colors:?}");
+    // what a stop left is not painted on in other blocks
+    let run_folder = report["run"].as_str().expect("a path");
+    let recipe = folder.path().join(run_folder).join("recipe.yaml");
+    let changed = fs::read_to_string(&recipe)
+        .expect("a recipe")
+        .replace("pixel_size: 8", "pixel_size: 4");
+    fs::write(&recipe, changed).expect("a file");
+    let output = run(folder.path(), &["resume", run_folder, "--steps", "4"]);
+    assert_refused(&output, 2, "output.pixel_size: it is 4 here, and 8");
+    let output = run(
+        folder.path(),
+        &["render", "ball.yaml", "--set", "output.pixel_size=7"],
+    );
+    assert_refused(&output, 2, "whole blocks of 7: give a `size` of 49 x 35");
+}
+
+#[test]
 fn a_picture_renders_again_to_the_same_bytes() {
     let folder = folder();
     let first = json(&run(folder.path(), &["render", "ball.yaml", "--json"]));

@@ -145,6 +145,10 @@ impl Build for Config {
         ]
     }
 
+    fn paints_any_size(&self) -> bool {
+        false
+    }
+
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../../recipes/diffusion.yaml"))
     }
