@@ -51,6 +51,7 @@ pub mod live;
 pub mod metadata;
 pub mod names;
 pub mod prompt_check;
+pub mod protocol;
 pub mod recipe;
 pub mod run;
 pub mod session;

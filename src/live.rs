@@ -12,12 +12,15 @@ mod watch;
 mod worker;
 
 use std::fmt;
+use std::sync::Arc;
 
 use image::RgbImage;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::recipe::{Edit, Prompt};
+use crate::recipe::{Edit, Prompt, Terms};
 
+pub(crate) use control::changes_nothing;
 pub use control::read_commands;
 pub use mailbox::Mailbox;
 pub use render::{Event, RenderOptions, RenderWorker};
@@ -89,7 +92,7 @@ impl From<Edit> for Command {
 }
 
 /// What a frame shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
     /// The picture.
@@ -100,7 +103,8 @@ pub enum View {
 }
 
 /// How severe a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// A request was carried out.
     Info,
@@ -111,7 +115,7 @@ pub enum Severity {
 }
 
 /// A message to the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Message {
     /// A number that grows with each message, so that a front end knows which ones it has shown.
     pub number: u64,
@@ -144,6 +148,15 @@ pub struct PromptStatus {
     pub similarity: f64,
 }
 
+/// What a render follows besides its prompts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The present terms.
+    pub terms: Terms,
+    /// The edits made so far, then those whose step has not come.
+    pub timeline: Vec<Edit>,
+}
+
 /// The state of a render between two steps: all that a front end shows.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -159,6 +172,8 @@ pub struct Frame {
     pub loss: f64,
     /// The present prompts, in order; those that fade out are left out.
     pub prompts: Vec<PromptStatus>,
+    /// The terms and the timeline.
+    pub plan: Arc<Plan>,
     /// Steps per second, over the last few; 0 before the first.
     pub steps_per_second: f64,
     /// Seconds until the end, at that speed; NaN before the first step.

@@ -21,7 +21,7 @@ pub use backend::{SessionBackend, SessionOptions};
 pub use state::{SavedSession, SavedState, Source};
 
 use crate::objective::Objective;
-use crate::recipe::{Edit, Prompt, Recipe};
+use crate::recipe::{Edit, Prompt, Recipe, Terms};
 use backend::RecipeBackend;
 use phantasia_core::{PromptSchedule, StepContext};
 
@@ -241,6 +241,17 @@ impl Session {
     pub fn prompts(&self) -> &[Prompt] {
         let mut edits = self.objective_edits.iter().rev();
         (edits.find_map(|(_, edit)| edit.prompts.as_deref())).unwrap_or_default()
+    }
+
+    /// The present terms.
+    pub fn terms(&self) -> Terms {
+        let mut edits = self.objective_edits.iter().rev();
+        (edits.find_map(|(_, edit)| edit.terms.clone())).unwrap_or_default()
+    }
+
+    /// Numbers that change when prompts, terms or the timeline do: of changes of the objective, and of edits that were made.
+    pub(crate) fn revision(&self) -> (usize, usize) {
+        (self.objective_edits.len(), self.timeline.len())
     }
 
     /// The weight of each of [`Session::prompts`] at this step, apart from fades of edits.

@@ -3,56 +3,10 @@
 use std::io::{BufRead, Read};
 use std::sync::mpsc::SyncSender;
 
-use anyhow::{Context, Result, anyhow, bail};
-use phantasia_core::shorthand::some_entries;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use anyhow::{Context, Result, anyhow};
 
-use super::{Command, View};
-use crate::recipe::{Edit, Prompt, Restart, Terms, from_json};
-
-/// The longest line, in bytes.
-const LONGEST: usize = 1 << 18;
-
-/// A line. Its commands are carried out in the order of these fields.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Line {
-    fade: Option<usize>,
-    #[serde(deserialize_with = "some_entries")]
-    set_prompts: Option<Vec<Prompt>>,
-    set_terms: Option<Terms>,
-    lr: Option<f64>,
-    steps: Option<usize>,
-    restart: Option<Restart>,
-    undo: bool,
-    snapshot: bool,
-    show: Option<View>,
-    pause: Option<bool>,
-    stop: bool,
-}
-
-impl Line {
-    fn commands(self) -> Vec<Command> {
-        // an edit for each key, so that they can be undone one by one
-        let edits = [
-            Edit::with(|edit| edit.prompts = self.set_prompts),
-            Edit::with(|edit| edit.terms = self.set_terms),
-            Edit::with(|edit| edit.lr = self.lr),
-            Edit::with(|edit| edit.steps = self.steps),
-            Edit::with(|edit| edit.restart = self.restart),
-        ];
-        let edits = edits.into_iter().filter(|edit| !edit.is_empty());
-        let mut commands = Vec::from_iter(self.fade.map(Command::Fade));
-        commands.extend(edits.map(Command::Edit));
-        commands.extend(self.undo.then_some(Command::Undo));
-        commands.extend(self.snapshot.then_some(Command::Snapshot));
-        commands.extend(self.show.map(Command::Show));
-        commands.extend(self.pause.map(Command::Pause));
-        commands.extend(self.stop.then_some(Command::Stop));
-        commands
-    }
-}
+use super::Command;
+use crate::protocol::{LONGEST_REQUEST as LONGEST, Request};
 
 /// Sends the commands of every line, until the lines end or the receiver is gone. A line that cannot be read changes nothing, and
 /// `complain` is called with the reason.
@@ -102,8 +56,8 @@ fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>
     ))
 }
 
-/// Why a line changes nothing by itself, if it does not.
-fn changes_nothing(commands: &[Command]) -> Option<String> {
+/// Why commands that came together change nothing, if they do not.
+pub(crate) fn changes_nothing(commands: &[Command]) -> Option<String> {
     match commands {
         [] => Some("changes nothing: give a command, such as {\"stop\":true}".to_owned()),
         [Command::Fade(steps)] => Some(format!(
@@ -115,24 +69,13 @@ fn changes_nothing(commands: &[Command]) -> Option<String> {
 
 /// The commands of a line; none if it is empty.
 fn parse(line: &str) -> Result<Option<Vec<Command>>> {
-    // some editors begin a text with a byte order mark
-    let line = line.trim_start_matches('\u{feff}').trim();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    if !line.starts_with('{') {
-        bail!("it is not understood: a command is a JSON object, such as {{\"stop\":true}}");
-    }
-    let mut keys: Map<String, Value> =
-        serde_json::from_str(line).context("it is not understood")?;
-    keys.retain(|_, value| !value.is_null());
-    let line: Line = from_json(&keys.into(), "it is not understood")?;
-    Ok(Some(line.commands()))
+    Ok(Request::parse(line)?.map(Request::commands))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::{Edit, Prompt, Restart};
     use crate::{NamedRegion, Region};
     use std::sync::mpsc::{Receiver, sync_channel};
 

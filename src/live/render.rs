@@ -10,7 +10,7 @@ use image::RgbImage;
 
 use super::cutouts::sheet;
 use super::worker::{Next, Task, Worker};
-use super::{Command, Frame, Mailbox, Message, PromptStatus, Severity, View};
+use super::{Command, Frame, Mailbox, Message, Plan, PromptStatus, Severity, View};
 use crate::picture;
 use crate::recipe::{Edit, Restart};
 use crate::run::{Outcome, Run};
@@ -75,6 +75,7 @@ impl RenderWorker {
                 last_frame: None,
                 step_ends: VecDeque::new(),
                 saved_at_end: None,
+                plan: None,
             };
             render.frame(true);
             Ok(render)
@@ -100,6 +101,8 @@ pub struct Render {
     step_ends: VecDeque<Instant>,
     /// The step and the number of edits at which the finished picture was saved.
     saved_at_end: Option<(usize, usize)>,
+    /// For frames, with the session's revision that it is of.
+    plan: Option<((usize, usize), Arc<Plan>)>,
 }
 
 impl Task for Render {
@@ -155,6 +158,8 @@ impl Task for Render {
                 self.attempt(|render| render.carry_out(command));
             }
         }
+        // an edit at a stop replaces it, so that the timeline is as long as before
+        self.plan = None;
         self.frame(true);
         Ok(())
     }
@@ -387,7 +392,23 @@ impl Render {
         Ok(picture::from_tensor(&image)?)
     }
 
-    fn status(&self, image: RgbImage) -> Frame {
+    /// The plan as it is now; it is copied only when it has changed.
+    fn plan(&mut self) -> Arc<Plan> {
+        let session = self.run.session();
+        let revision = session.revision();
+        match &self.plan {
+            Some((of, plan)) if *of == revision => Arc::clone(plan),
+            _ => {
+                let (terms, timeline) = (session.terms(), session.timeline());
+                let plan = Arc::new(Plan { terms, timeline });
+                self.plan = Some((revision, Arc::clone(&plan)));
+                plan
+            }
+        }
+    }
+
+    fn status(&mut self, image: RgbImage) -> Frame {
+        let plan = self.plan();
         let session = self.run.session();
         let last = self.run.last();
         let similarity = |label: &str| last?.similarity.get(label).copied();
@@ -423,6 +444,7 @@ impl Render {
             steps,
             loss: last.map_or(f64::NAN, |tick| tick.loss),
             prompts,
+            plan,
             steps_per_second,
             eta,
             device: self.options.device.clone(),

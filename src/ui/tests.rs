@@ -40,6 +40,7 @@ pub(super) fn frame(step: usize) -> Frame {
             prompt("ein schöner Abend – вечер", 0.5, 0.214),
             prompt("text, watermark, blurry", -0.3, 0.093),
         ],
+        plan: Default::default(),
         steps_per_second: 4.2,
         eta: (200 - step.min(200)) as f64 / 4.2,
         device: "cpu".to_owned(),
