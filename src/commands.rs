@@ -17,6 +17,7 @@ pub mod render;
 pub mod rerank;
 pub mod resume;
 pub mod search;
+pub mod serve;
 pub mod shell;
 mod source;
 mod table;

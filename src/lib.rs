@@ -54,5 +54,6 @@ pub mod prompt_check;
 pub mod protocol;
 pub mod recipe;
 pub mod run;
+pub mod serve;
 pub mod session;
 pub mod ui;

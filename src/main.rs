@@ -10,7 +10,7 @@ use phantasia::recipe::RecipeError;
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{
     classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
-    shell,
+    serve, shell,
 };
 
 #[global_allocator]
@@ -43,6 +43,8 @@ enum Command {
     /// Paint in a window in which the prompts can be edited
     #[command(mut_arg("preview", |arg| arg.help("Where the picture is shown while it is painted [default: window]")))]
     Live(render::RenderArgs),
+    /// Paint in a page in the browser, with a queue and the runs of a folder
+    Serve(serve::ServeArgs),
     /// Rank pictures by how well they fit prompts, best first
     Rerank(rerank::RerankArgs),
     /// Score how well each picture fits prompts, in the given order
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Live(args) => render::run_live(&args),
         Command::Resume(args) => resume::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Rerank(args) => rerank::run(&args),
         Command::Score(args) => rerank::run_score(&args),
         Command::Classify(args) => classify::run(&args),

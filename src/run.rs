@@ -30,6 +30,7 @@ pub use crate::files::OutputError;
 pub use checkpoint::CheckpointError;
 pub use disk::disk_full;
 pub use folder::RunFolder;
+pub(crate) use lock::Lock as FolderLock;
 pub(crate) use names::file_name;
 pub use names::{
     CHECKPOINT, FRAMES, IMAGE, METRICS, PREVIOUS, RECIPE, RULE, SNAPSHOTS, run_name, without_number,

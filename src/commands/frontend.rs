@@ -1,17 +1,21 @@
 //! The loop around a render: progress, preview, commands from other programs.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use phantasia::live::{self, Command, Event, RenderOptions, RenderWorker, Severity};
 use phantasia::picture;
 use phantasia::run::{Outcome, Run};
+use phantasia::serve::{Hub, Listen, Listener, Relay, Server, Site};
 use phantasia::session::Tick;
 use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
 use serde_json::json;
@@ -25,8 +29,11 @@ use super::progress::{Progress, eprint_above};
 #[derive(Clone, Debug, Args)]
 pub struct FrontendArgs {
     /// Where the picture is shown while it is painted [default: none]
-    #[arg(long, value_enum, value_name = "WHERE")]
-    pub preview: Option<PreviewChoice>,
+    #[arg(long, value_name = "WHERE", value_parser = PreviewParser)]
+    pub preview: Option<PreviewArg>,
+    /// With `--preview web`: the address that the page is served at, instead of one that only this machine reaches
+    #[arg(long, value_name = "ADDRESS[:PORT]", requires = "preview")]
+    pub listen: Option<Listen>,
     /// The number of steps over which changed prompts fade in and the old ones fade out
     #[arg(long, value_name = "STEPS", default_value_t = 20, value_parser = steps, allow_negative_numbers = true)]
     pub fade: usize,
@@ -58,9 +65,51 @@ pub enum PreviewChoice {
     Window,
     /// The terminal
     Terminal,
+    /// A page in the browser, at a link that is printed; `web:PORT` chooses its port
+    Web,
     /// Nowhere
     None,
 }
+
+/// A choice of `--preview`.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviewArg {
+    /// Where.
+    pub choice: PreviewChoice,
+    /// The port of the page.
+    port: Option<u16>,
+}
+
+/// Reads a [`PreviewArg`].
+#[derive(Clone)]
+struct PreviewParser;
+
+impl TypedValueParser for PreviewParser {
+    type Value = PreviewArg;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<PreviewArg, clap::Error> {
+        if let Some(port) = value.to_str().and_then(|text| text.strip_prefix("web:")) {
+            let port = clap::value_parser!(u16).parse_ref(command, arg, OsStr::new(port))?;
+            let (choice, port) = (PreviewChoice::Web, Some(port));
+            return Ok(PreviewArg { choice, port });
+        }
+        let choice = EnumValueParser::<PreviewChoice>::new().parse_ref(command, arg, value)?;
+        Ok(PreviewArg { choice, port: None })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = PreviewChoice::value_variants().iter();
+        Some(Box::new(values.filter_map(ValueEnum::to_possible_value)))
+    }
+}
+
+/// How long a finished render waits for a page that is loaded anew.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Progress, preview and control of a render.
 pub struct Frontend<'a> {
@@ -68,6 +117,10 @@ pub struct Frontend<'a> {
     preview: Preview,
     /// The window, once it is open.
     window: Option<RenderWindow>,
+    /// Where a page is served.
+    listen: Option<Listen>,
+    /// The page's address, once it is listened at.
+    listener: Option<Listener>,
 }
 
 impl<'a> Frontend<'a> {
@@ -78,10 +131,24 @@ impl<'a> Frontend<'a> {
     /// When it cannot be shown there, or when edits are to be waited for and nothing can send any.
     pub fn new(args: &'a FrontendArgs, preview: PreviewChoice, watched: bool) -> Result<Self> {
         let environment = Environment::current();
-        let preview = match args.preview.unwrap_or(preview) {
+        let choice = args.preview.map_or(preview, |preview| preview.choice);
+        let listen = (choice == PreviewChoice::Web).then(|| {
+            let mut listen = args.listen.unwrap_or_default();
+            listen.port = args
+                .preview
+                .and_then(|preview| preview.port)
+                .or(listen.port);
+            listen
+        });
+        if args.listen.is_some() && listen.is_none() {
+            bail!(UsageError(
+                "--listen is for the page of `--preview web`".to_owned()
+            ));
+        }
+        let preview = match choice {
             PreviewChoice::Window => Preview::Window,
             PreviewChoice::Terminal => Preview::Terminal,
-            PreviewChoice::None => Preview::None,
+            PreviewChoice::None | PreviewChoice::Web => Preview::None,
             PreviewChoice::Auto => {
                 let (best, reason) = environment.best();
                 if let Some(reason) = reason {
@@ -91,7 +158,8 @@ impl<'a> Frontend<'a> {
             }
         };
         environment.check(preview)?;
-        if args.hold && args.control.is_none() && !watched && preview != Preview::Window {
+        let is_steered = preview == Preview::Window || listen.is_some();
+        if args.hold && args.control.is_none() && !watched && !is_steered {
             bail!(UsageError(
                 "--hold waits for edits after the last step, and nothing can send any here: add `--control -`, or `--watch` to `render`"
                     .to_owned(),
@@ -101,15 +169,18 @@ impl<'a> Frontend<'a> {
             args,
             preview,
             window: None,
+            listen,
+            listener: None,
         })
     }
 
-    /// Opens the window, if the picture is shown in one. This comes before the run folder is created, so that a failure leaves no empty
+    /// Opens the window, or listens for the page, if the picture is shown there. This comes before the run folder is created, so that a failure leaves no empty
     /// folder behind.
     pub fn open_window(&mut self) -> Result<()> {
         if self.preview == Preview::Window {
             self.window = Some(RenderWindow::open("Phantasia")?);
         }
+        self.listener = self.listen.map(Listener::bind).transpose()?;
         Ok(())
     }
 
@@ -133,19 +204,30 @@ impl<'a> Frontend<'a> {
             device: device.to_owned(),
             fade: self.args.fade,
             extend: self.args.extend,
-            // a window stays until it is closed, and the render can begin again in it
-            hold: self.args.hold || self.preview == Preview::Window,
-            frames: self.preview != Preview::None,
+            // a window stays until it is closed, and the render can begin again in it; the same goes for a page
+            hold: self.args.hold || self.preview == Preview::Window || self.listener.is_some(),
+            frames: self.preview != Preview::None || self.listener.is_some(),
         };
         let holds = options.hold;
         let mut window = self.window;
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
-        let mut worker = RenderWorker::spawn(render, options, stop, move |event| match event {
-            Event::Step(tick) => progress.update(tick.step, tick.steps, &state(tick)),
-            Event::Message(message) if shown || quiet && message.severity == Severity::Info => {}
-            Event::Message(message) => eprint_above(message),
+        let web = self
+            .listener
+            .map(|listener| serve(listener, &run))
+            .transpose()?;
+        let mut listener = web.as_ref().map(|(_, relay)| relay.listener());
+        let mut worker = RenderWorker::spawn(render, options, stop, move |event| {
+            if let Some(listener) = &mut listener {
+                listener(event);
+            }
+            match event {
+                Event::Step(tick) => progress.update(tick.step, tick.steps, &state(tick)),
+                Event::Message(message) if shown || quiet && message.severity == Severity::Info => {
+                }
+                Event::Message(message) => eprint_above(message),
+            }
         })?;
         let attached = attach(worker.commands())?;
         if self.args.control.is_some() {
@@ -160,6 +242,14 @@ impl<'a> Frontend<'a> {
                 })
                 .context("cannot listen to standard input")?;
         }
+        let server = web.map(|(server, relay)| {
+            let name = run.file_name().unwrap_or_default().to_string_lossy();
+            let (hub, hold) = (relay.hub(), self.args.hold);
+            relay.run(&worker, &name, || {
+                (!hold && hub.readers() == 0).then_some(PATIENCE)
+            });
+            server
+        });
         let shown = match (window, self.preview) {
             (Some(window), _) => window.run(&worker),
             (None, Preview::Terminal) => {
@@ -174,7 +264,7 @@ impl<'a> Frontend<'a> {
             eprint_line(format_args!("{error:#}"));
         }
         let outcome = worker.join();
-        drop(attached);
+        drop((attached, server));
         let outcome = outcome?;
         if in_terminal && let Ok(picture) = picture::load_rgb(&outcome.image) {
             // the path below it tells where the picture is, even if it cannot be drawn
@@ -204,6 +294,20 @@ impl<'a> Frontend<'a> {
         report(self.args.json, &run, &outcome, device)?;
         Ok(interrupt::exit_code(outcome.interrupted))
     }
+}
+
+/// Serves the page of a run, and prints its link.
+fn serve(listener: Listener, run: &Path) -> Result<(Server, Relay)> {
+    let hub = Hub::new(false);
+    let relay = Relay::new(&hub);
+    let server = listener.serve(Site {
+        hub,
+        dir: run.parent().unwrap_or(Path::new("")).to_owned(),
+        queue: None,
+    })?;
+    warn_all(server.warning());
+    eprint_line(server.link());
+    Ok((server, relay))
 }
 
 fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()> {

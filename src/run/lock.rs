@@ -12,7 +12,7 @@ pub(super) const LOCK: &str = ".lock";
 
 /// The lock on a run folder, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     /// Closing the file releases the lock.
     _file: File,

@@ -20,7 +20,7 @@ pub enum Preview {
 pub enum PreviewError {
     /// There is no display.
     #[error(
-        "there is no display for the window (DISPLAY is not set): use `--preview terminal`, or `--preview none` \
+        "there is no display for the window (DISPLAY is not set): use `--preview web` for a page in the browser, `--preview terminal`, or `--preview none` \
          with `--control -` to steer by standard input, or edit the recipe while `render --watch` runs"
     )]
     NoDisplay,

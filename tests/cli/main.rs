@@ -6,3 +6,4 @@ mod common;
 mod commands;
 mod disk;
 mod rendering;
+mod web;

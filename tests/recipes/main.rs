@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod protocol;
 mod reading;
 mod reference;
 mod robust;
