@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 const MARK: &str = "UPDATE_DOCS=1 cargo test --test recipes protocol -->\n";
 /// The types that are described, in this order; what they hold of recipes is described in `docs/recipe.md`.
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 14] = [
     "Request",
     "Event",
     "State",
@@ -22,6 +22,9 @@ const TYPES: [&str; 11] = [
     "Order",
     "Job",
     "JobState",
+    "View",
+    "Severity",
+    "Restart",
 ];
 
 #[test]
