@@ -73,6 +73,8 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         templates: templates(&args.template).map_err(usage)?,
         folder: args.truth.clone(),
         cache: args.cache.clone(),
+        activation: args.judge.activation,
+        long_text: args.judge.long_text,
     };
     let stop = interrupt("picture")?;
     let device = args.judge.prepare(&args.clip, &[])?;
@@ -90,7 +92,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
                 ControlFlow::Continue(())
             }
         };
-        let outcome = evaluator.evaluate(clip, args.judge.activation, &device, update);
+        let outcome = evaluator.evaluate(clip, &device, update);
         drop(progress);
         match outcome {
             Ok(Outcome::Done(found, broken)) => {

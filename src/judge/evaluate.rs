@@ -21,7 +21,7 @@ use super::ensemble::Ensemble;
 use super::index::Index;
 use super::labels::Label;
 use super::pictures::{Skipped, no_pictures};
-use crate::clip::ClipActivation;
+use crate::clip::{ClipActivation, LongText};
 use crate::picture;
 
 pub use chart::{count, write as write_chart};
@@ -44,6 +44,10 @@ pub struct Evaluator {
     pub folder: PathBuf,
     /// The folder that keeps embeddings; without it, they are kept where [`Index::open`] keeps them.
     pub cache: Option<PathBuf>,
+    /// The nonlinearity of every CLIP except the embedded ones, whatever its files say.
+    pub activation: Option<ClipActivation>,
+    /// How sentences that are longer than a CLIP's context are read.
+    pub long_text: LongText,
 }
 
 /// What was found about one CLIP.
@@ -90,14 +94,14 @@ impl Evaluator {
     pub fn evaluate(
         &self,
         clip: &str,
-        activation: Option<ClipActivation>,
         device: &Device,
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Outcome> {
         memory::reset_peak();
         let started = Instant::now();
         let name = clip.to_owned();
-        let ensemble = Ensemble::load(slice::from_ref(&name), activation, device)?;
+        let ensemble = Ensemble::load(slice::from_ref(&name), self.activation, device)?
+            .with_long_text(|_| self.long_text);
         let load_seconds = started.elapsed().as_secs_f64();
         let mut warnings: Vec<String> = ensemble.warnings().cloned().collect();
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use image::{Rgb, RgbImage};
+use phantasia::clip::LongText;
 use phantasia::judge::INDEX_FILE;
 use phantasia::judge::Label;
 use phantasia::judge::evaluate::{Evaluator, Outcome};
@@ -221,13 +222,15 @@ fn what_was_stopped_is_resumed() {
         templates: vec!["{}".to_owned()],
         folder: folder.path().join("truth"),
         cache: Some(cache.to_owned()),
+        activation: None,
+        long_text: LongText::default(),
     };
     let evaluate = |cache: &Path, stop: bool| {
         let progress = |_, _| match stop {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        (evaluator(cache).evaluate(&tiny(), None, &Device::Cpu, progress)).expect("an outcome")
+        (evaluator(cache).evaluate(&tiny(), &Device::Cpu, progress)).expect("an outcome")
     };
     let (stopped, whole) = (folder.path().join("stopped"), folder.path().join("whole"));
     assert_eq!(evaluate(&stopped, true), Outcome::Interrupted);
