@@ -5,7 +5,7 @@
 
 For each architecture of the table of known models, with the nonlinearity and the preprocessing of its entries: shrinks open_clip's configuration,
 lets open_clip make that model with random weights, saves it as it would lie on the hub, and compares the cosines of pictures and texts that
-open_clip and `phantasia score` compute with it. The largest difference must be below 1e-5 for pictures of the model's own size, and below 1e-3
+open_clip and `phantasia score` compute with it. The largest difference must be below 1e-5 for pictures of the model's own size, and below 2e-3
 for others, which are resized and cropped first. --write sets `supported` of all entries that were compared.
 
 Kept of a configuration is what decides how it is computed: which layers, how they are normalised and pooled, patches, ratios, heads of towers whose
@@ -36,7 +36,7 @@ import tokenizers_of
 import update
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_SIZE, RESIZED = 1e-5, 1e-3
+OWN_SIZE, RESIZED = 1e-5, 2e-3
 TEXTS = ["a photo of a red apple", "Two cats, it's 1 cat's house!", "sunset over the sea"]
 NAME = "shrunk"
 
