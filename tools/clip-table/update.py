@@ -73,18 +73,17 @@ def main():
         model["aliases"] = names(model)[1:] + [pair for pair in pairs if pair not in names(model)]
         if not model["aliases"]:
             del model["aliases"]
-        if model["common"] if "common" in model else True:
+        if model.get("common", True):
             model.pop("common", None)
         model["family"] = entry["family"]
         model["architecture"] = entry["architecture"]
-        if model["repository"] == entry["repository"] and repositories.count(entry["repository"]) > 1 and not entry["name"].startswith(entry["repository"].split("/")[1]):
+        # of two architectures in one repository, its configuration is that of the one that it is called by
+        if repositories.count(entry["repository"]) > 1 and not entry["repository"].endswith(entry["architecture"]):
             model["own_configuration"] = True
-        if entry["quick_gelu"] != model.get("quick_gelu", False):
-            if "supported" in model and entry["quick_gelu"] is False:
-                raise SystemExit(f"{model['name']}: the nonlinearity is another now")
-            model["quick_gelu"] = entry["quick_gelu"]
-        if not model.get("quick_gelu", True):
-            del model["quick_gelu"]
+        if model.get("quick_gelu") and not entry["quick_gelu"]:
+            raise SystemExit(f"{model['name']}: its nonlinearity is another in the registry")
+        if entry["quick_gelu"]:
+            model["quick_gelu"] = True
         # of transformers' layout, the preprocessing is that library's
         if entry["preprocess"] and "transformers" not in model["layouts"]:
             model["preprocess"] = entry["preprocess"]
