@@ -28,7 +28,7 @@ struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Paint a picture from a recipe
+    /// Paint a picture of a text, or from a recipe
     Render(render::RenderArgs),
     /// Compare recipes on the same prompts and seeds, judged by a CLIP that guided none of them
     #[command(
