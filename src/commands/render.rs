@@ -39,7 +39,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "TEXT[::WEIGHT]", allow_hyphen_values = true)]
     prompt: Vec<PromptArg>,
     /// The seed of every random number; `random` draws one
-    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N|random", value_parser = seed, allow_negative_numbers = true)]
     seed: Option<Value>,
     /// How the session computes
     #[command(flatten)]

@@ -36,7 +36,7 @@ pub enum Source {
     /// A recipe on standard input.
     Input,
     /// A prompt, painted with the default of everything else.
-    Prompt(PromptArg),
+    Prompt(Box<PromptArg>),
 }
 
 impl Source {
@@ -62,7 +62,7 @@ impl Source {
                 recipe.display()
             ));
         }
-        text.parse().map(Self::Prompt)
+        (text.parse().map(Box::new)).map(Self::Prompt)
     }
 
     /// The name of its runs.
@@ -110,24 +110,25 @@ fn is_file_name(path: &Path) -> bool {
     is_known || is_word && extension.chars().all(|c| c.is_ascii_alphabetic())
 }
 
-/// The recipe that a word names without its extension.
-fn recipe_of_name(name: &str) -> Option<PathBuf> {
-    let files = FOLDERS.iter().flat_map(|folder| {
-        (RECIPES.iter()).map(move |extension| Path::new(folder).join(format!("{name}.{extension}")))
+/// The recipe that a word names without its extension. A text of several words may well be the name of a picture of it.
+fn recipe_of_name(word: &str) -> Option<PathBuf> {
+    if word.is_empty() || word.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut files = FOLDERS.iter().flat_map(|folder| {
+        let file = |extension| Path::new(folder).join(format!("{word}.{extension}"));
+        ["yaml", "yml", "json"].map(file)
     });
-    let mut files = files.filter(|_| !name.is_empty());
     files.find(|file| file.is_file())
 }
 
 /// What to do about a file that does not exist: the one that was probably meant, or how to paint a text.
 fn advice(path: &Path) -> String {
-    let (folder, name) = (path.parent(), path.file_name().unwrap_or_default());
-    let folder = folder.unwrap_or(Path::new(""));
-    let mut folders = vec![folder];
-    if folder == Path::new("") {
-        folders = FOLDERS.map(Path::new).to_vec();
-    }
-    let name = name.to_string_lossy();
+    let folders = match path.parent() {
+        Some(folder) if folder != Path::new("") => vec![folder],
+        _ => FOLDERS.map(Path::new).to_vec(),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     for folder in folders {
         let names = recipes_in(folder);
         let stem = Path::new(&*name).file_stem();
@@ -150,12 +151,9 @@ fn advice(path: &Path) -> String {
 
 /// The names of the recipes in a folder, sorted.
 fn recipes_in(folder: &Path) -> Vec<String> {
-    let folder = if folder == Path::new("") {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    // the working folder has no name
+    let entries = std::fs::read_dir(Path::new(".").join(folder));
+    let entries = entries.into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let is_recipe = |name: &String| {
         let extension = Path::new(name).extension().unwrap_or_default();

@@ -14,7 +14,7 @@ use phantasia::run::{IMAGE, METRICS};
 use serde_json::{Value, json};
 
 use super::arguments::{SessionArgs, positive};
-use super::console::{UsageError, eprint_line, print_json, print_line, warn_all};
+use super::console::{UsageError, duration, eprint_line, print_json, print_line, warn_all};
 use super::frontend::FrontendArgs;
 use super::interrupt::{exit_code, interrupt};
 use super::judge::check_activation;
@@ -104,8 +104,12 @@ fn play(
             eprint_line(format_args!("seed {} failed: {why}", candidate.seed));
         }
     }
+    let seconds = start.elapsed().as_secs_f64();
+    if is_over && !frontend.quiet {
+        let count = standings.candidates.len();
+        eprint_line(format_args!("{count} candidates in {}", duration(seconds)));
+    }
     if frontend.json {
-        let seconds = start.elapsed().as_secs_f64();
         print_json(&report(&tournament, is_over, seconds, &device_name))?;
     } else {
         table(&tournament)?;
