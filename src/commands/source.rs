@@ -106,7 +106,7 @@ fn is_file_name(path: &Path) -> bool {
         .iter()
         .chain(&OTHER_FILES)
         .any(|known| *known == lower);
-    let is_word = !text.contains(char::is_whitespace) && extension.len() <= 5;
+    let is_word = !text.contains(char::is_whitespace) && (1..=5).contains(&extension.len());
     is_known || is_word && extension.chars().all(|c| c.is_ascii_alphabetic())
 }
 

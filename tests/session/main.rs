@@ -5,6 +5,7 @@ mod common;
 
 mod autoencoders;
 mod bench;
+mod blocks;
 mod changed;
 mod critics;
 mod diffusion;
