@@ -20,7 +20,9 @@ use phantasia::run::run_name;
 use serde_json::{Value, json};
 
 use super::arguments::{RecipeChanges, SessionArgs};
-use super::console::{UsageError, duration, eprint_line, print_json, print_line, warn_all};
+use super::console::{
+    UsageError, counted, duration, eprint_line, print_json, print_line, warn_all,
+};
 use super::interrupt::{INTERRUPTED, interrupt};
 use super::judge::check_activation;
 use super::models;
@@ -238,8 +240,8 @@ fn play(
     }
     let seconds = start.elapsed().as_secs_f64();
     if is_over && !quiet {
-        let count = record.pictures.len();
-        eprint_line(format_args!("{count} pictures in {}", duration(seconds)));
+        let count = counted(record.pictures.len(), "picture");
+        eprint_line(format_args!("{count} in {}", duration(seconds)));
     }
     if json {
         print_json(&report(&comparison, is_over, seconds, &device_name))?;

@@ -58,6 +58,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// So many of a thing: `1 step`, `2 steps`.
+pub fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// Prints a warning to standard error.
 pub fn warn(message: impl Display) {
     eprint_line(format_args!("warning: {message}"));

@@ -21,7 +21,9 @@ use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
 use serde_json::json;
 
 use super::arguments::{positive_steps, steps};
-use super::console::{UsageError, duration, eprint_line, print_json, print_line, warn_all};
+use super::console::{
+    UsageError, counted, duration, eprint_line, print_json, print_line, warn_all,
+};
 use super::interrupt;
 use super::progress::{Progress, eprint_above};
 
@@ -286,9 +288,8 @@ impl<'a> Frontend<'a> {
         let made = outcome.steps.saturating_sub(begun);
         // the time of a render that waits for edits is mostly waiting
         if made > 0 && !outcome.stopped && !holds && !quiet {
-            let time = duration(outcome.seconds);
-            let steps = if made == 1 { "step" } else { "steps" };
-            eprint_line(format_args!("{made} {steps} in {time}"));
+            let (steps, time) = (counted(made, "step"), duration(outcome.seconds));
+            eprint_line(format_args!("{steps} in {time}"));
         }
         warn_all(&outcome.warning);
         report(self.args.json, &run, &outcome, device)?;

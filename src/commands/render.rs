@@ -9,13 +9,14 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use phantasia::live::{Command, RecipeWatch};
 use phantasia::prompt_check::check_prompts;
-use phantasia::recipe::{PartialRecipe, Recipe, RecipeError};
+use phantasia::recipe::{PartialRecipe, Prompt, Recipe, RecipeError};
 use phantasia::run::{Run, RunFolder, video};
 use phantasia::session::Session;
+use phantasia::ui::terminal::shortened;
 use serde_json::{Value, json};
 
 use super::arguments::{PromptArg, RecipeChanges, SessionArgs, seed};
-use super::console::{UsageError, eprint_line, warn_all};
+use super::console::{UsageError, counted, eprint_line, warn_all};
 use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::models;
@@ -167,17 +168,14 @@ fn run_name(args: &RenderArgs) -> String {
 
 /// Without a recipe, what the defaults are.
 fn tell_defaults(args: &RenderArgs, recipe: &Recipe) {
+    const LONGEST: usize = 60;
     if let None | Some(Source::Prompt(_)) = &args.source {
-        let texts = recipe
-            .prompts
-            .iter()
-            .map(|prompt| format!("\"{}\"", prompt.label()));
-        let [width, height] = recipe.size;
+        let text = |prompt: &Prompt| format!("\"{}\"", shortened(&prompt.label(), LONGEST));
+        let texts = Vec::from_iter(recipe.prompts.iter().map(text)).join(", ");
+        let ([width, height], steps) = (recipe.size, counted(recipe.steps, "step"));
+        let seed = recipe.seed;
         eprint_line(format_args!(
-            "painting {}: {width}x{height} pixels, {} steps, seed {}",
-            Vec::from_iter(texts).join(", "),
-            recipe.steps,
-            recipe.seed
+            "painting {texts}: {width}x{height} pixels, {steps}, seed {seed}"
         ));
     }
 }

@@ -14,7 +14,9 @@ use phantasia::run::{IMAGE, METRICS};
 use serde_json::{Value, json};
 
 use super::arguments::{SessionArgs, positive};
-use super::console::{UsageError, duration, eprint_line, print_json, print_line, warn_all};
+use super::console::{
+    UsageError, counted, duration, eprint_line, print_json, print_line, warn_all,
+};
 use super::frontend::FrontendArgs;
 use super::interrupt::{exit_code, interrupt};
 use super::judge::check_activation;
@@ -106,8 +108,8 @@ fn play(
     }
     let seconds = start.elapsed().as_secs_f64();
     if is_over && !frontend.quiet {
-        let count = standings.candidates.len();
-        eprint_line(format_args!("{count} candidates in {}", duration(seconds)));
+        let count = counted(standings.candidates.len(), "candidate");
+        eprint_line(format_args!("{count} in {}", duration(seconds)));
     }
     if frontend.json {
         print_json(&report(&tournament, is_over, seconds, &device_name))?;
