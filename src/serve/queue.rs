@@ -72,7 +72,7 @@ struct KeptJob {
     name: String,
     /// The complete recipe; none if an earlier run is resumed.
     recipe: Option<String>,
-    /// The total number of steps to resume to.
+    /// The total number of steps of a run that is continued, if it is to have more.
     steps: Option<usize>,
     /// It is to end.
     #[serde(skip)]
@@ -135,6 +135,8 @@ impl Queue {
         }
         let mut changed = kept.clone();
         changed.next += 1;
+        // a new run's steps are in its recipe
+        let steps = order.steps.filter(|_| recipe.is_none());
         let job = Job {
             id: changed.next,
             title,
@@ -146,7 +148,7 @@ impl Queue {
             job: job.clone(),
             name,
             recipe,
-            steps: order.steps,
+            steps,
             is_cancelled: false,
         });
         self.keep(&mut kept, changed)?;
@@ -400,6 +402,13 @@ impl Queue {
             over -= usize::from(is_forgotten);
             !is_forgotten
         });
+        for kept in changed
+            .jobs
+            .iter_mut()
+            .filter(|kept| kept.job.state.is_over())
+        {
+            kept.recipe = None;
+        }
         write_whole(&self.dir.join(FILE), true, |file| {
             let text = serde_json::to_vec_pretty(&changed).map_err(io::Error::other)?;
             file.write_all(&text)

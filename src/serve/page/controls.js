@@ -332,6 +332,8 @@ export function show(fresh) {
   byId("cutouts").setAttribute("aria-pressed", state.view === "cutouts");
   for (const id of ["pause", "undo", "snapshot", "cutouts", "stop", "restart-image", "restart-scratch", "prompt-add"]) byId(id).disabled = state.ended;
   pause.disabled ||= state.finished;
+  // a finished render is saved, and waits for edits
+  byId("stop").textContent = state.finished ? "End" : "Stop";
   if (!hasNewRow()) showPrompts(state.prompts);
   showSliders();
   showTimeline();

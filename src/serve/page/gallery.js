@@ -13,6 +13,7 @@ const REFRESH = 10000;
 
 let complain = () => {};
 let hasQueue = false;
+let painted = null;
 let isAsking = false;
 
 /** Shows errors with this function from here on. */
@@ -40,6 +41,7 @@ export async function refresh() {
   try {
     const { queue, runs } = await call("GET", "/api/runs");
     hasQueue = queue !== null;
+    painted = queue?.find(({ state }) => state === "running")?.run;
     showJobs(queue ?? []);
     showRuns(runs);
   } catch {
@@ -111,7 +113,7 @@ function view(run, title) {
   };
   if (hasQueue) {
     const isWhole = run.step >= run.steps;
-    if (run.checkpoint) act(isWhole ? "Continue for 100 steps" : "Resume", () => ({ resume: run.name, ...(isWhole && { steps: run.step + 100 }) }));
+    if (run.checkpoint && run.name !== painted) act(isWhole ? "Continue for 100 steps" : "Resume", () => ({ resume: run.name, ...(isWhole && { steps: run.step + 100 }) }));
     act("Render again", () => ({ again: run.name }));
     act("With another seed", () => ({ again: run.name, seed: Math.floor(Math.random() * 2 ** 32) }));
   }
