@@ -1,7 +1,7 @@
 //! The protocol between a render and the programs that steer and show it: what they send, and what they are told, as JSON.
 //!
 //! The same objects pass over standard input (`--control -`, a [`Request`] a line), HTTP and WebSocket ([`crate::serve`]).
-//! [docs/protocol.md](https://docs.rs/phantasia) has the schema, which [`schema`] makes of these types.
+//! The repository's `docs/protocol.md` describes them, from the [`schema`] of these types.
 
 use std::collections::BTreeMap;
 

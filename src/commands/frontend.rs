@@ -42,8 +42,8 @@ pub struct FrontendArgs {
     /// After the last step, an edit continues painting for its fade plus this many steps
     #[arg(long, value_name = "STEPS", default_value_t = 50, value_parser = positive_steps, allow_negative_numbers = true)]
     pub extend: usize,
-    /// Wait for edits after the last step, from --control (until its input ends) or from --watch; a window always waits.
-    /// {"stop":true} and Ctrl-C end the wait
+    /// Wait for edits after the last step, from --control (until its input ends) or from --watch; a window always waits, and a
+    /// page while it is open. {"stop":true} and Ctrl-C end the wait
     #[arg(long)]
     pub hold: bool,
     /// Where commands come from during the render: `--control -` reads them from standard input, one JSON object per line, such as

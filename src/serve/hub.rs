@@ -320,3 +320,86 @@ impl Drop for Reader {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Severity;
+    use std::sync::mpsc::sync_channel;
+
+    fn step(step: usize) -> StepMetrics {
+        StepMetrics {
+            step,
+            loss: Some(1.0),
+            terms: Default::default(),
+            similarity: Default::default(),
+            seconds: 0.1,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_begins_anew_with_a_render() {
+        let hub = Hub::new(false);
+        let (commands, _receiver) = sync_channel(1);
+        assert_eq!(hub.begin("a-001", commands.clone()), 1);
+        for number in 0..3 * MOST_STEPS {
+            let message = Message {
+                number: 1,
+                severity: Severity::Info,
+                text: String::new(),
+            };
+            hub.note(vec![step(number)], vec![message]);
+        }
+        let (steps, last, messages) = hub.since(0, 0);
+        assert!(steps.len() <= MOST_STEPS && steps.len() >= MOST_STEPS / 2);
+        assert_eq!(last, 3 * MOST_STEPS as u64);
+        assert!(steps.is_sorted_by_key(|step| step.step));
+        assert_eq!(messages.len(), MOST_MESSAGES);
+        assert!(messages.is_sorted_by_key(|message| message.number));
+        let (newer, _, _) = hub.since(last - 1, 0);
+        assert_eq!(newer.len(), 1);
+        assert_eq!(hub.begin("b-001", commands), 2);
+        assert!(hub.since(0, 0).0.is_empty());
+    }
+
+    #[test]
+    fn commands_are_not_waited_for() {
+        let hub = Hub::new(false);
+        assert_eq!(hub.send(vec![Command::Stop]), Err(Undelivered::NoRender));
+        let (commands, receiver) = sync_channel(1);
+        hub.begin("a-001", commands);
+        assert_eq!(hub.send(vec![Command::Undo]), Ok(()));
+        assert_eq!(hub.send(vec![Command::Undo]), Err(Undelivered::Full));
+        drop(receiver);
+        assert_eq!(hub.send(vec![Command::Undo]), Err(Undelivered::NoRender));
+        hub.end();
+        assert!(hub.snapshot().state.ended);
+    }
+
+    #[test]
+    fn readers_count_while_they_are_there() {
+        let hub = Hub::new(false);
+        assert!(!hub.is_watched());
+        let reader = hub.join();
+        assert_eq!((hub.readers(), hub.is_watched()), (1, true));
+        drop(reader);
+        assert!(!hub.is_watched());
+        hub.demand();
+        assert!(hub.is_watched());
+    }
+
+    #[test]
+    fn a_picture_is_exact_at_rest() {
+        let hub = Hub::new(false);
+        let image = RgbImage::from_fn(9, 5, |x, y| image::Rgb([(x * 20) as u8, (y * 40) as u8, 7]));
+        for is_exact in [true, false] {
+            let picture = Picture::new(1, 3, View::Image, is_exact, image.clone());
+            let bytes = picture.bytes(&hub).expect("bytes");
+            let read = image::load_from_memory(&bytes)
+                .expect("a picture")
+                .to_rgb8();
+            assert_eq!(read.dimensions(), image.dimensions());
+            assert_eq!(read == image, is_exact);
+        }
+    }
+}

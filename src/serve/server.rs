@@ -1,7 +1,7 @@
 //! The server's thread: it accepts connections, and bounds what each may take.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener as AsyncListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::routes::router;
@@ -24,6 +25,10 @@ const MOST_CONNECTIONS: usize = 128;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
+/// What the system keeps of a connection that is not read, in bytes: little, so that a slow reader is seen to be slow before it is shown
+/// pictures of long ago.
+const SEND_BUFFER: u32 = 128 << 10;
+const BACKLOG: u32 = 128;
 /// How long to wait after the system could not accept a connection, as when it has no more files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -39,6 +44,7 @@ pub struct Site {
 
 /// An address that is listened at; connections wait until [`Listener::serve`].
 pub struct Listener {
+    runtime: Runtime,
     listener: TcpListener,
     address: SocketAddr,
     access: Access,
@@ -57,10 +63,21 @@ impl Listener {
     /// # Errors
     /// When the address cannot be listened at, or there are no random numbers for a token.
     pub fn bind(listen: Listen) -> Result<Self> {
-        let listener = bind(listen)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(2)
+            .thread_name("web-work")
+            .build()
+            .context("cannot start the server")?;
+        let listener = {
+            let _inside = runtime.enter();
+            bind(listen)?
+        };
         let address = listener.local_addr()?;
         let access = Access::new(listen.address)?;
         Ok(Self {
+            runtime,
             listener,
             address,
             access,
@@ -74,20 +91,14 @@ impl Listener {
     pub fn serve(self, site: Site) -> Result<Server> {
         let token = self.access.token().to_owned();
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(2)
-            .thread_name("web-work")
-            .build()
-            .context("cannot start the server")?;
+        let (runtime, listener, access) = (self.runtime, self.listener, self.access);
         std::thread::Builder::new()
             .name("web".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
                     tokio::select! {
                         _ = stopped => {}
-                        () = accept(self.listener, site, self.access) => {}
+                        () = accept(listener, site, access) => {}
                     }
                 });
                 // encoding that still runs is for no reader
@@ -129,26 +140,33 @@ impl Server {
 
 /// Listens at the address. Without a port, any other is taken if the default one is in use.
 fn bind(listen: Listen) -> Result<TcpListener> {
-    let port = listen.port.unwrap_or(DEFAULT_PORT);
-    let bound = TcpListener::bind((listen.address, port));
-    let bound = match bound {
+    let address = SocketAddr::from((listen.address, listen.port.unwrap_or(DEFAULT_PORT)));
+    let bound = match bind_to(address) {
         Err(error) if error.kind() == ErrorKind::AddrInUse && listen.port.is_none() => {
-            TcpListener::bind((listen.address, 0))
+            bind_to((listen.address, 0).into())
         }
         bound => bound,
     };
-    let listener = bound.with_context(|| {
-        let address = SocketAddr::from((listen.address, port));
-        format!("cannot listen at {address}: choose another port or address")
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    bound.with_context(|| format!("cannot listen at {address}: choose another port or address"))
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // a port that a server has left a moment ago is free; elsewhere this would share one that is in use
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    // connections inherit it
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(listener: TcpListener, site: Site, access: Access) {
-    let Ok(listener) = AsyncListener::from_std(listener) else {
-        return;
-    };
     let router = router(Arc::new(site), access);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
