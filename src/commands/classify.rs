@@ -199,7 +199,7 @@ fn summary(evaluation: &Evaluation, labels: &[Label]) -> String {
     text.push_str(&accuracy(name, &evaluation.together));
     let unknown = evaluation.unknown;
     if unknown > 0 {
-        text.push_str(&format!("{unknown} pictures lie in no folder of a label\n"));
+        text.push_str(&format!("pictures in no folder of a label: {unknown}\n"));
     }
     let confusion = &evaluation.together.confusion;
     let most = confusion.iter().flatten().max().copied().unwrap_or(0);

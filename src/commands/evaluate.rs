@@ -146,9 +146,7 @@ fn report(
             .map(|clip| clip.unknown)
             .find(|unknown| *unknown > 0)
         {
-            eprint_line(format_args!(
-                "{unknown} pictures lie in no folder of a label"
-            ));
+            eprint_line(format_args!("pictures in no folder of a label: {unknown}"));
         }
     }
     if done.is_empty() {

@@ -146,16 +146,23 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(args: &ListArgs) -> Result<()> {
+/// The known family that is meant: letter case, spaces and hyphens do not count.
+fn family_named(typed: &str) -> Result<String> {
+    let plain = |text: &str| text.to_lowercase().replace([' ', '-', '_'], "");
     let families = models::families();
-    if let Some(family) = &args.family
-        && !families.contains(&family.as_str())
-    {
+    let found = families.iter().find(|family| plain(family) == plain(typed));
+    let Some(family) = found else {
         bail!(UsageError(format!(
-            "--family: there is no family `{family}`; known are {}",
+            "--family: there is no family `{typed}`; known are {}",
             families.join(", ")
         )));
-    }
+    };
+    Ok((*family).to_owned())
+}
+
+fn list(args: &ListArgs) -> Result<()> {
+    let families = models::families();
+    let family = args.family.as_deref().map(family_named).transpose()?;
     let ListArgs { names, json, .. } = args;
     let cache = Cache::from_env();
     let known = models::all().iter().map(|model| model.name.as_str());
@@ -168,7 +175,7 @@ fn list(args: &ListArgs) -> Result<()> {
     let mut lines = (embedded.map(|(name, kind, about)| Ok(embedded_line(name, kind, about))))
         .chain(hub)
         .collect::<Result<Vec<Line<'_>>>>()?;
-    lines.retain(|line| args.asks_for(line));
+    lines.retain(|line| args.asks_for(line, family.as_deref()));
     if *json {
         return print_json(&json!({ "models": lines }));
     }
@@ -221,8 +228,8 @@ fn list(args: &ListArgs) -> Result<()> {
 }
 
 impl ListArgs {
-    fn asks_for(&self, line: &Line) -> bool {
-        let of_family = |family: &String| {
+    fn asks_for(&self, line: &Line, family: Option<&str>) -> bool {
+        let of_family = |family: &str| {
             line.family == Some(family) || (line.family.is_none() && line.kind == family)
         };
         let has_words = |text: &String| {
@@ -234,7 +241,7 @@ impl ListArgs {
             let all = fields.collect::<Vec<_>>().join("\n").to_lowercase();
             (text.to_lowercase().split_whitespace()).all(|word| all.contains(word))
         };
-        self.family.iter().all(of_family) && self.search.iter().all(has_words)
+        family.is_none_or(of_family) && self.search.iter().all(has_words)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::embedded::{EmbeddedModel, is_misnamed, meant};
+use super::embedded::{EMBEDDED, EmbeddedModel, is_misnamed, meant};
 use super::names::{HOSTS, is_repository, is_revision};
 use super::table::{self, FileSet, Model, ModelKind};
 
@@ -147,7 +147,7 @@ impl HubModel {
         let Some((mut found, revision)) = split else {
             return Err(ResolveError::Unknown {
                 name: typed.to_owned(),
-                nearest: table::nearest(name),
+                nearest: table::nearest(name, &[EMBEDDED]),
             });
         };
         if !is_revision(revision) {

@@ -46,7 +46,7 @@ pub fn resolve(
         .ok_or_else(|| ResolveError::Missing {
             name: name.trim_end_matches('/').to_owned(),
             size: match hub.model {
-                None => table::nearest(&hub.repository),
+                None => table::nearest(&hub.repository, &[]),
                 Some(model) => (model.size()).map_or_else(String::new, |size| format!(" ({size})")),
             },
             instead: match hub.model {

@@ -286,10 +286,11 @@ pub(super) fn known(name: &str) -> Option<&'static Model> {
     (all().iter().find(named)).or_else(|| all().iter().find(of_repository))
 }
 
-/// The known name that is nearest to an unknown one, as part of a message; empty if none is close.
-pub(super) fn nearest(name: &str) -> String {
+/// The name that is nearest to an unknown one, of the table's and of `others`, as part of a message; empty if none is close.
+pub(super) fn nearest(name: &str, others: &[&'static str]) -> String {
     let lower = name.to_ascii_lowercase();
     (all().iter().flat_map(Model::names))
+        .chain(others.iter().copied())
         .map(|known| (strsim::jaro(&lower, &known.to_ascii_lowercase()), known))
         .filter(|(score, _)| *score > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
