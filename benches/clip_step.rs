@@ -8,8 +8,8 @@ use std::time::Instant;
 use candle_core::{Device, Result, Tensor};
 use frozen::{Activation, Layer};
 use phantasia::clip::config::{
-    ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, TextPool, TextProjection, TokenRules,
-    VisionConfig, VisionKind, VisionPool, VitConfig,
+    ClipConfig, Layout, MEAN, STD, StackConfig, TextConfig, TextKind, TextPool, TextProjection,
+    TokenRules, VisionConfig, VisionKind, VisionPool, VitConfig,
 };
 use phantasia::clip::preprocess::{CropRounding, Preprocess};
 use phantasia::clip::{DTypePolicy, Tower};
@@ -54,6 +54,7 @@ fn config(
             }),
         },
         text: TextConfig {
+            kind: TextKind::Clip,
             vocabulary: 8,
             context: 8,
             stack,

@@ -4,15 +4,17 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::slice;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use phantasia::judge::Skipped;
 use phantasia::judge::evaluate::{
     ClipEvaluation, Evaluator, Outcome, count, labels_of_folders, write_chart,
 };
 use phantasia::judge::labels::{labels_of, templates};
+use phantasia::judge::{Skipped, find_pictures, no_pictures};
+use phantasia::models::{ModelKind, ResolveError, resolve};
 use phantasia::names::one_line;
 use phantasia_core::files::write_whole;
 use serde_json::{Value, json};
@@ -76,6 +78,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         activation: args.judge.activation,
         long_text: args.judge.long_text,
     };
+    check(args, &evaluator)?;
     let stop = interrupt("picture")?;
     let device = args.judge.prepare(&args.clip, &[])?;
     let mut done: Vec<ClipEvaluation> = vec![];
@@ -117,6 +120,70 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     judge::eprint_skipped(&skipped);
     report(args, &evaluator, &done, &failed, &skipped)?;
     Ok(ExitCode::from(u8::from(!failed.is_empty())))
+}
+
+/// Refuses what can be known to fail before a model is downloaded or loaded.
+fn check(args: &EvaluateArgs, evaluator: &Evaluator) -> Result<()> {
+    for clip in &args.clip {
+        match resolve(clip, ModelKind::Clip) {
+            // what is missing may be downloaded
+            Ok(_) | Err(ResolveError::Missing { .. }) => {}
+            Err(error) => bail!(error),
+        }
+    }
+    let truth = slice::from_ref(&args.truth);
+    let (pictures, skipped) = find_pictures(truth);
+    for (flag, path) in [("--plot", &args.plot), ("--table", &args.table)] {
+        if let Some(path) = path {
+            check_output(path, &args.truth, &pictures)
+                .map_err(|why| UsageError(format!("{flag}: {why}")))?;
+        }
+    }
+    if pictures.is_empty() {
+        bail!(no_pictures(truth, &skipped));
+    }
+    let flag = args.labels.as_ref().map_or("--truth", |_| "--labels");
+    (evaluator.check_truth(&pictures))
+        .map_err(|error| UsageError(format!("{flag}: {error:#}")).into())
+}
+
+/// Refuses a file of the output that cannot be written, or that would take the place of a picture or become one.
+fn check_output(path: &Path, truth: &Path, pictures: &[PathBuf]) -> Result<(), String> {
+    let file = one_line(path);
+    if path.is_dir() {
+        return Err(format!("{file} is a folder"));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        let folder = one_line(folder);
+        return Err(format!(
+            "{file} cannot be written: there is no folder {folder}"
+        ));
+    }
+    let is_below = |truth: PathBuf| {
+        let folder = folder.canonicalize();
+        folder.is_ok_and(|folder| folder.starts_with(truth))
+    };
+    if truth.canonicalize().is_ok_and(is_below) {
+        return Err(format!(
+            "{file} lies in the folder of the pictures, {}: write it elsewhere",
+            one_line(truth)
+        ));
+    }
+    // pictures may be links, or lie in a folder that is one
+    let is_picture = |file: PathBuf| {
+        let mut real = pictures.iter().map(|picture| picture.canonicalize());
+        real.any(|picture| picture.is_ok_and(|picture| picture == file))
+    };
+    if path.canonicalize().is_ok_and(is_picture) {
+        return Err(format!(
+            "{file} is one of the pictures that are evaluated: choose another name"
+        ));
+    }
+    Ok(())
 }
 
 /// Prints what was found, and writes the files that were asked for.

@@ -392,6 +392,7 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
             // loading it reports this in more detail
             Err(
                 ResolveError::Unknown { .. }
+                | ResolveError::UnknownTag { .. }
                 | ResolveError::OtherKind { .. }
                 | ResolveError::Revision { .. }
                 | ResolveError::Unsupported { .. }

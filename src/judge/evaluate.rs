@@ -7,6 +7,7 @@
 mod chart;
 mod memory;
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::slice;
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use serde::Serialize;
+use walkdir::WalkDir;
 
 use super::classify::{Accuracy, Classifier};
 use super::ensemble::Ensemble;
 use super::index::Index;
-use super::labels::Label;
+use super::labels::{Folders, Label};
 use super::pictures::{Skipped, no_pictures};
 use crate::clip::{ClipActivation, LongText};
 use crate::picture;
@@ -86,6 +88,18 @@ pub enum Outcome {
 }
 
 impl Evaluator {
+    /// Checks that the labels and the pictures of the folder belong together, which is known before any of them is embedded.
+    ///
+    /// # Errors
+    /// If none of these pictures lies in a folder of a label.
+    pub fn check_truth(&self, pictures: &[PathBuf]) -> Result<()> {
+        let folders = Folders::new(&self.labels);
+        if !(pictures.iter()).any(|path| folders.label_of(path).is_some()) {
+            bail!(self.no_truth());
+        }
+        Ok(())
+    }
+
     /// Loads a CLIP, embeds the pictures that it has not embedded before, and classifies all of them. `progress` is called with the number of
     /// pictures that are done, and of all, and may stop it.
     ///
@@ -190,16 +204,22 @@ fn speed<'p>(ensemble: &Ensemble, paths: impl Iterator<Item = &'p Path>) -> Resu
     Ok(count as f64 / fastest.max(1e-6))
 }
 
-/// The names of the folders in a folder, as labels; a `_` in them stands for a space.
+/// The names of the folders in a folder, as labels; a `_` in them stands for a space. They are the folders that [`find_pictures`] enters: links are
+/// followed, but not in circles.
 ///
 /// # Errors
 /// If the folder cannot be read, or has fewer than two folders in it.
+///
+/// [`find_pictures`]: super::find_pictures
 pub fn labels_of_folders(folder: &Path) -> Result<Vec<Label>> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
-    let mut names: Vec<String> = (entries.flatten())
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
+    fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let entries = (WalkDir::new(folder).follow_links(true))
+        .min_depth(1)
+        .max_depth(1);
+    // a link back to the folder is an error, which is reported where pictures are looked for; so is a folder that cannot be read
+    let mut names: Vec<String> = (entries.into_iter().flatten())
+        .filter(|entry| entry.file_type().is_dir() && fs::read_dir(entry.path()).is_ok())
+        .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
         .filter(|name| !name.starts_with('.'))
         .collect();
     names.sort();

@@ -32,7 +32,7 @@ pub struct Hub {
     commands: Mutex<Option<SyncSender<Command>>>,
     readers: AtomicUsize,
     demanded: Mutex<Option<Instant>>,
-    /// How long the last picture took to encode, in microseconds.
+    /// About how long a picture takes to encode, in microseconds.
     encoding: AtomicU64,
 }
 
@@ -100,7 +100,15 @@ impl Picture {
                 self.jpeg()
             };
             let micros = begin.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-            hub.encoding.store(micros, Ordering::Relaxed);
+            // the machine is busy, and most of the time may be spent waiting: the shorter ones are nearer to the work
+            let before = hub.encoding.load(Ordering::Relaxed);
+            let slowly = before.saturating_add(before / 8).max(1);
+            let estimate = if before == 0 {
+                micros
+            } else {
+                micros.min(slowly)
+            };
+            hub.encoding.store(estimate, Ordering::Relaxed);
             bytes.map(Arc::new).map_err(|error| error.to_string())
         });
         encoded.clone()

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(25);
 const FASTEST: Duration = Duration::from_millis(100);
 const UNWATCHED: Duration = Duration::from_secs(1);
 /// Encoding takes at most one part in so many of the time, which the render needs, up to the longest pause between two pictures.
-const SHARE: u32 = 80;
+const SHARE: u32 = 50;
 const SLOWEST: Duration = Duration::from_secs(1);
 
 enum Update {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::keys::{
     assert_near, cases, cosines, fixture, folder, hugging_face, open_clip, with, write,
 };
+use crate::common::copies;
 
 #[test]
 fn timm_repositories_have_a_clip_and_an_image_tower() -> Result<()> {
@@ -168,6 +169,23 @@ fn a_model_with_a_tokenizer_of_its_own_does_not_take_clip_s() -> Result<()> {
             .contains("there is none next to the weights"),
         "{refused}"
     );
+    // nor is it told to fetch it
+    let own = fixture("../timm/ViT-B-16-SigLIP2");
+    let names = ["open_clip_config.json", "open_clip_model.safetensors"];
+    let bare = copies(&names.map(|name| (own.join(name), name)));
+    let mut config: Value = serde_json::from_slice(&fs::read(own.join(names[0]))?)?;
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = json!("some/tokenizer");
+    fs::write(bare.path().join(names[0]), config.to_string())?;
+    let refused = Clip::from_folder("bare", bare.path(), &Device::Cpu)
+        .err()
+        .expect("refused");
+    let refused = refused.to_string();
+    for part in [
+        "`some/tokenizer` (`hf_tokenizer_name`)",
+        "put its tokenizer.json",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
     // another kind of model is reported even without a tokenizer
     let bare = folder(&[("siglip.safetensors", "open_clip_model.safetensors")]);
     let timm = "/model_cfg/vision_cfg/timm_model_name";

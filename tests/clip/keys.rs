@@ -343,7 +343,7 @@ fn the_end_of_a_text_is_the_token_that_config_json_names() -> Result<(), String>
 #[test]
 fn config_json_of_other_kinds_is_refused_by_name() {
     for (place, value, words) in [
-        ("/model_type", json!("siglip2"), "a SigLIP 2"),
+        ("/model_type", json!("siglip2"), "a NaFlex SigLIP 2"),
         ("/model_type", json!("blip"), "`blip`, not a `clip`"),
         (
             "/architectures",

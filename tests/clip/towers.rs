@@ -15,6 +15,7 @@ use phantasia::clip::{Clip, Tap};
 use phantasia::objective::{Target, prompt_loss};
 use phantasia::recipe::{Distance, Select};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::common::clips::{error, load_error};
 use crate::common::{self};
@@ -175,8 +176,14 @@ fn keys_of_timm_s_towers_count_or_are_refused_by_name() {
         (
             "EVA01-g-14",
             "timm_model_name",
-            json!("vit_naflexclip"),
+            json!("vit_unknown"),
             "known are vit_base_patch16_siglip_224, ",
+        ),
+        (
+            "ViT-B-16-SigLIP2",
+            "timm_model_name",
+            json!("naflexvit_so400m_patch16_siglip"),
+            "a NaFlex CLIP, which is not supported",
         ),
         (
             "EVA01-g-14",
@@ -304,6 +311,121 @@ fn weights_of_other_shapes_are_refused_with_the_tensor_s_name() -> Result<()> {
         Ok(())
     })?;
     assert!(said.contains("no part of this model uses it"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_patch_projection_of_another_width_is_refused_with_its_name() -> Result<()> {
+    for (name, part, width) in [
+        ("PE-Core-T-16-384", "proj.weight", 24),
+        ("MobileCLIP-B", "backbone.2.conv.weight", 24),
+    ] {
+        let tensor = format!("visual.trunk.patch_embed.{part}");
+        let folder = changed(
+            name,
+            |_| {},
+            |weights| {
+                let found = &weights[&tensor];
+                let wider = Tensor::cat(&[found, &found.narrow(0, 0, 1)?], 0)?;
+                weights.insert(tensor.clone(), wider);
+                Ok(())
+            },
+        )?;
+        let said = load_error(folder.path());
+        assert!(said.contains(&format!("`{tensor}` in ")), "{said}");
+        assert!(said.contains(&format!("requires [{width}, ")), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn heads_that_do_not_divide_the_width_are_refused_by_name() -> Result<()> {
+    let other = "vit_so400m_patch16_siglip_256";
+    let config = |config: &mut Value| {
+        config["model_cfg"]["vision_cfg"]["timm_model_name"] = json!(other);
+    };
+    let said = load_error(changed("ViT-B-16-SigLIP2", config, |_| Ok(()))?.path());
+    for part in [
+        "`visual.trunk.pos_embed` in ",
+        "open_clip_model.safetensors is 24 channels wide",
+        "the 16 heads",
+        other,
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    Ok(())
+}
+
+/// A copy of a model whose configuration and tensors were changed.
+fn changed(
+    name: &str,
+    config: impl Fn(&mut Value),
+    weights: impl Fn(&mut HashMap<String, Tensor>) -> Result<()>,
+) -> Result<TempDir> {
+    let folder = common::copies(&[(fixture(name).join("tokenizer.json"), "tokenizer.json")]);
+    let place = |file: &str| folder.path().join(file);
+    let mut settings = self::config(name);
+    config(&mut settings);
+    fs::write(place("open_clip_config.json"), settings.to_string())?;
+    let file = "open_clip_model.safetensors";
+    let mut tensors = candle_core::safetensors::load(fixture(name).join(file), &Device::Cpu)?;
+    weights(&mut tensors)?;
+    candle_core::safetensors::save(&tensors, place(file))?;
+    Ok(folder)
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused_by_name() -> Result<()> {
+    let name = "ViT-B-16-SigLIP2";
+    let unchanged = || changed(name, |_| {}, |_| Ok(()));
+    // its vocabulary is another's
+    let folder = unchanged()?;
+    let tokenizer = folder.path().join("tokenizer.json");
+    fs::copy(
+        common::fixture("tokenizers/bert/tokenizer.json"),
+        &tokenizer,
+    )?;
+    let said = load_error(folder.path());
+    for part in ["the tokenizer of tiny", "(54)", "19 rows"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // an added token counts where a text has it
+    let folder = unchanged()?;
+    let tokenizer = folder.path().join("tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&tokenizer)?)?;
+    let mut added = json["added_tokens"][0].clone();
+    added["id"] = json!(19);
+    added["content"] = json!("zebra");
+    added["special"] = json!(false);
+    json["added_tokens"]
+        .as_array_mut()
+        .expect("a list")
+        .push(added);
+    fs::write(&tokenizer, json.to_string())?;
+    let clip = Clip::from_folder("tiny", folder.path(), &Device::Cpu)?;
+    clip.embed_text("a cat")?;
+    let said = clip.embed_text("a zebra").err().expect("refused");
+    let said = said.to_string();
+    for part in [
+        "the tokenizer of tiny",
+        "\"a zebra\"",
+        "`zebra` (19)",
+        "19 rows",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    // the end of every text is beyond the table
+    let fewer = |config: &mut Value| config["model_cfg"]["text_cfg"]["vocab_size"] = json!(603);
+    let folder = changed("../clip-open-vit", fewer, |weights| {
+        let key = "token_embedding.weight";
+        let table = weights[key].narrow(0, 0, 603)?.contiguous()?;
+        weights.insert(key.to_owned(), table);
+        Ok(())
+    })?;
+    let said = load_error(folder.path());
+    for part in ["every text gets", "`<|endoftext|>` (603)", "603 rows"] {
+        assert!(said.contains(part), "{said}");
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use image::{Rgb, RgbImage};
 use phantasia::clip::LongText;
 use phantasia::judge::INDEX_FILE;
 use phantasia::judge::Label;
-use phantasia::judge::evaluate::{Evaluator, Outcome};
+use phantasia::judge::evaluate::{Evaluator, Outcome, labels_of_folders};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -197,14 +197,60 @@ fn a_clip_that_fails_does_not_keep_the_others_from_being_evaluated() {
         let args = [vec!["evaluate"], args].concat();
         assert_refused(&run(folder.path(), &args), 2, message);
     }
-    let args = [
-        "evaluate", "--clip", &tiny, "--truth", "truth", "--labels", "a,b",
-    ];
-    assert_refused(
-        &run(folder.path(), &args),
-        1,
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_refused_before_anything_is_embedded() {
+    let folder = folder(["red", "green", "blue"]);
+    fs::create_dir(folder.path().join("chart.png")).expect("a folder");
+    let picture = folder.path().join("truth/red/0.png");
+    let bytes = || fs::read(&picture).expect("a picture");
+    let before = bytes();
+    let tiny = tiny();
+    let args = ["evaluate", "--quiet", "--truth", "truth", "--clip", &tiny];
+    let refused = |more: &[&str], code, message| {
+        let output = run(folder.path(), &[&args, more].concat());
+        assert_refused(&output, code, message);
+        assert_eq!(text(&output.stdout), "");
+        assert!(!folder.path().join("truth").join(INDEX_FILE).exists());
+    };
+    refused(
+        &["--labels", "a,b"],
+        2,
         "lies in a folder that is called like a label",
     );
+    refused(&["--clip", "nonsense"], 1, "there is no model `nonsense`");
+    for (flag, path, message) in [
+        ("--plot", "truth/red/0.png", "in the folder of the pictures"),
+        ("--plot", "truth/new.png", "in the folder of the pictures"),
+        ("--table", "truth/../truth/a.md", "in the folder of the pic"),
+        ("--plot", "nowhere/a.png", "there is no folder nowhere"),
+        ("--table", "truth/red/0.png/a.md", "there is no folder"),
+        ("--plot", "chart.png", "is a folder"),
+    ] {
+        refused(&[flag, path], 2, message);
+    }
+    assert!(bytes() == before);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_back_are_no_labels_and_linked_pictures_are_not_overwritten() {
+    use std::os::unix::fs::symlink;
+    let folder = folder(["red", "green", "blue"]);
+    let truth = folder.path().join("truth");
+    fs::rename(truth.join("red"), folder.path().join("far")).expect("a folder");
+    symlink("../far", truth.join("red")).expect("a link");
+    symlink("../truth", truth.join("loop")).expect("a link");
+    symlink("nowhere", truth.join("broken")).expect("a link");
+    let labels = labels_of_folders(&truth).expect("labels");
+    let names: Vec<&str> = labels.iter().map(|label| label.name.as_str()).collect();
+    assert_eq!(names, ["blue", "green", "red"]);
+    let tiny = tiny();
+    let mut args = vec!["evaluate", "--clip", &tiny, "--truth", "truth"];
+    args.extend(["--plot", "far/0.png"]);
+    let message = "is one of the pictures that are evaluated";
+    assert_refused(&run(folder.path(), &args), 2, message);
 }
 
 #[test]

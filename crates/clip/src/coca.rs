@@ -123,6 +123,11 @@ impl CocaTextTower {
         })
     }
 
+    /// How many tokens its table has.
+    pub fn vocabulary(&self) -> usize {
+        self.tokens.rows()
+    }
+
     /// The embedding `[outputs]` of one text, not yet of unit length. `ids` are its tokens, padded to the context.
     pub fn embed(&self, ids: &[u32]) -> CandleResult<Tensor> {
         let x = Tensor::cat(&[&self.tokens.lookup(ids)?, &self.class], 1)?;

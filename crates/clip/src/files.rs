@@ -348,6 +348,18 @@ impl ClipFiles {
         Ok(config)
     }
 
+    /// The tokenizer that the configuration names in open_clip's layout, after the key that names it.
+    pub(super) fn tokenizer_name(&self) -> Option<(&'static str, String)> {
+        let (file, _) = self.config.as_ref()?;
+        let text = file.json("model_cfg").ok()?["text_cfg"].take();
+        ["hf_tokenizer_name", "hf_model_name"]
+            .into_iter()
+            .find_map(|key| {
+                let name = text[key].as_str().filter(|name| !name.is_empty())?;
+                Some((key, name.to_owned()))
+            })
+    }
+
     /// The nonlinearity that overrides the configuration's, and whether it is certain.
     fn activation_of(&self, checkpoint: &Checkpoint) -> Option<(ClipActivation, bool)> {
         if let Some(activation) = self.activation {

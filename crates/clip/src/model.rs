@@ -102,6 +102,7 @@ impl Clip {
         let weights = Branch::root(checkpoint, device).of_types(dtypes.weights, dtypes.compute);
         let projection = config.projection;
         let text = TextTower::read(weights, config.layout, &config.text, projection, device)?;
+        tokenizer.check_fits(name, text.vocabulary())?;
         // a broken scale would make all labels equal, or not numbers
         let logit_scale = (first_number(checkpoint, "logit_scale")?.map(f32::exp))
             .filter(|scale| scale.is_finite() && *scale > 0.0);
@@ -163,7 +164,8 @@ impl Clip {
     /// The embedding of any text; one that is longer than the context is cut.
     ///
     /// # Errors
-    /// [`ClipError::Unreadable`] if the text is not empty and the vocabulary has no tokens for it; if the model fails.
+    /// [`ClipError::Unreadable`] if the text is not empty and the vocabulary has no tokens for it; if one of its tokens is none of the text tower's;
+    /// if the model fails.
     pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, ClipError> {
         self.embed_long_text(text, LongText::Truncate)
     }
@@ -179,6 +181,7 @@ impl Clip {
     ) -> Result<TextEmbedding, ClipError> {
         let read = self.tokenizer.read_parts(&self.name, text, long_text)?;
         let embed = |part: &TextPart| {
+            (self.tokenizer).check_ids(&self.name, text, &part.ids, self.text.vocabulary())?;
             let vector = self.text.embed(&part.ids)?.to_dtype(DType::F32)?;
             Ok::<_, ClipError>(unit(vector.to_vec1()?))
         };

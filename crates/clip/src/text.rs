@@ -93,6 +93,15 @@ impl TextTower {
         })
     }
 
+    /// How many tokens its table has.
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            Self::Clip(tower) => tower.stack.tokens.rows(),
+            Self::Hf(tower) => tower.vocabulary(),
+            Self::Coca(tower) => tower.vocabulary(),
+        }
+    }
+
     /// The embedding `[projection]` of one text, not yet of unit length. `ids` are its tokens, begin and end among them; padding
     /// may follow, and has to where [`TextConfig::reads_padding`].
     pub fn embed(&self, ids: &[u32]) -> candle_core::Result<Tensor> {

@@ -103,6 +103,11 @@ impl HfTextTower {
         })
     }
 
+    /// How many tokens its table has.
+    pub fn vocabulary(&self) -> usize {
+        self.tokens.rows()
+    }
+
     /// The embedding `[outputs]` of one text, not yet of unit length. Padding among its tokens is not seen.
     pub fn embed(&self, ids: &[u32]) -> CandleResult<Tensor> {
         let ids: Vec<u32> = (ids.iter().copied()).filter(|id| *id != PADDING).collect();

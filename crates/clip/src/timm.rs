@@ -67,6 +67,25 @@ fn head(
     })
 }
 
+/// Refuses a width that a tower's heads do not divide; `tensor` has it. Their number is that of the tower's name.
+fn check_heads(
+    weights: Branch<'_>,
+    config: &TimmConfig,
+    tensor: &str,
+    width: usize,
+    heads: usize,
+) -> Result<(), CheckpointError> {
+    if width.is_multiple_of(heads) {
+        return Ok(());
+    }
+    let what = format!(
+        "`{tensor}` in {} is {width} channels wide, which the {heads} heads of timm's `{}` (`timm_model_name`) do not divide: the weights are those of another tower",
+        weights.checkpoint().origin(),
+        config.name
+    );
+    Err(candle_core::Error::Msg(what).into())
+}
+
 /// Refuses an image of which the strides of a network leave no pixel.
 fn check_side(size: usize, left: usize) -> Result<(), CheckpointError> {
     if left == 0 {

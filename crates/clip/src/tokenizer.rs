@@ -3,6 +3,7 @@
 //! Any text can be tokenized. Characters that a vocabulary lacks are transliterated or left out, and reported in [`Unread`]. Published
 //! vocabularies of CLIP have every byte and lack nothing; small ones may.
 
+mod fit;
 mod long;
 mod unknown;
 
@@ -232,21 +233,28 @@ impl Tokenizer {
     pub fn of_clip(name: &str, files: &ClipFiles, config: &ClipConfig) -> Result<Self, ClipError> {
         let failed = |what| ClipError::tokenizer(name, what);
         let text = &config.text;
-        let is_known = files.tokenizer_is_known;
         let folder = files.weights.parent();
+        let belongs = |found: &TokenizerFiles| files.tokenizer_is_known || found.folder() == folder;
+        if !text.reads_clip_tokens() && !files.tokenizer.as_ref().is_some_and(belongs) {
+            let own = match files.tokenizer_name() {
+                Some((key, own)) => {
+                    format!("the model's own is that of `{own}` (`{key}`)")
+                }
+                None if text.tokens.own_tokenizer => "the model has one of its own".to_owned(),
+                None => format!("the model has {} tokens of its own", text.vocabulary),
+            };
+            return Err(failed(format!(
+                "there is none next to the weights, and the standard tokenizer of CLIP does not fit: {own}; put its tokenizer.json, with the .json files that came with it, next to {}",
+                files.weights.display()
+            )));
+        }
         let Some(files) = &files.tokenizer else {
             return Err(ClipError::NoFile {
                 folder: folder.map_or_else(String::new, |folder| folder.display().to_string()),
                 missing: "tokenizer.json",
-                wanted: "a tokenizer; all CLIPs share one, and `phantasia models fetch openai/clip-vit-base-patch32` downloads it",
+                wanted: "a tokenizer; this model reads the standard one of CLIP, and `phantasia models fetch openai/clip-vit-base-patch32` downloads it",
             });
         };
-        if files.folder() != folder && !is_known && !text.reads_clip_tokens() {
-            return Err(failed(format!(
-                "there is none next to the weights, and the standard tokenizer of CLIP does not fit this model, which has {} tokens of its own",
-                text.vocabulary
-            )));
-        }
         let mut tokenizer = Self::read(files, text.context, config.layout).map_err(failed)?;
         tokenizer.rules =
             Rules::new(text, |token| tokenizer.id(token), files.folder()).map_err(failed)?;

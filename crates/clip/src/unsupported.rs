@@ -14,6 +14,8 @@ pub(crate) const MODEL_TYPES: [&str; 3] = ["clip", "metaclip_2", "siglip"];
 /// The family of a CLIP by the name of its image tower in timm.
 pub(super) fn timm_family(name: &str) -> &'static str {
     const FAMILIES: [(&str, &str); 8] = [
+        // before SigLIP, whose name its towers have too
+        ("naflex", "a NaFlex CLIP"),
         ("siglip", "a SigLIP"),
         ("eva", "an EVA-CLIP"),
         ("convnext", "a ConvNeXt CLIP"),
@@ -21,7 +23,6 @@ pub(super) fn timm_family(name: &str) -> &'static str {
         ("fastvit", "a MobileCLIP"),
         ("_mci", "a MobileCLIP"),
         ("vitamin", "a ViTamin"),
-        ("naflex", "a NaFlex CLIP"),
     ];
     let known = (FAMILIES.iter()).find(|(part, _)| name.contains(part));
     known.map_or("a CLIP with an image tower from timm", |(_, family)| family)
@@ -57,12 +58,9 @@ pub(super) fn hugging_face(
         let part = class.filter(|class| PARTS.contains(class))?;
         return Some(format!("a `{part}`, which is not a whole CLIP"));
     }
-    let naflex = !get("vision_config")["num_patches"].is_null();
     Some(match model_type {
-        "siglip2" if naflex => "a NaFlex SigLIP 2 (`model_type`: siglip2)".to_owned(),
-        "siglip2" => {
-            "a SigLIP 2 (`model_type`: siglip2) that is not of fixed resolution".to_owned()
-        }
+        // those of fixed resolution are a `siglip`
+        "siglip2" => "a NaFlex SigLIP 2 (`model_type`: siglip2)".to_owned(),
         _ => format!("a `{model_type}`, not a `clip`"),
     })
 }

@@ -38,6 +38,7 @@ function show(fresh) {
   const main = document.querySelector("main");
   if (isOpen && main.firstElementChild !== byId("studio")) main.prepend(byId("studio"));
   if (!isOpen && main.firstElementChild !== byId("composer")) main.prepend(byId("composer"));
+  byId("compose-title").textContent = isOpen && !state.ended ? "What should it paint next?" : "What should it paint?";
   byId("compose-go").textContent = isOpen && !state.ended ? "Queue" : "Paint";
   byId("run-name").textContent = state.run ?? "";
   document.title = isOpen ? `${Math.floor((100 * state.step) / Math.max(1, state.steps))} % · ${state.run} · Phantasia` : "Phantasia";

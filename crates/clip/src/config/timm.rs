@@ -64,6 +64,11 @@ impl TimmConfig {
     /// From `vision_cfg`, without its `timm_model_name` and `image_size`.
     pub(super) fn read(name: String, mut section: Section) -> Result<Self, ConfigError> {
         let Some(family) = models::find(&name) else {
+            if name.contains("naflex") {
+                return Err(format!(
+                    "describes a NaFlex CLIP, which is not supported: its image tower is timm's `{name}` (`timm_model_name`), for pictures of any shape; use a model of fixed resolution"
+                ));
+            }
             return Err(format!(
                 "describes {}: its image tower is timm's `{name}` (`timm_model_name`); known are {}",
                 unsupported::timm_family(&name),

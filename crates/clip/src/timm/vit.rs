@@ -8,7 +8,7 @@ use weights::checkpoint::{Branch, CheckpointError};
 
 use super::models::Pool;
 use super::models::vit::{Block, ClassToken, RopeTraits, Stem, VitTraits};
-use super::{count, folded, head};
+use super::{check_heads, count, folded, head};
 use crate::config::TimmConfig;
 use crate::map_head::map_head;
 use crate::transformer::{FirstToken, layer_norm, linear, mlp};
@@ -28,8 +28,14 @@ pub fn read(
 ) -> Result<Trunk, CheckpointError> {
     let name = |part: &str| format!("visual.trunk.{part}");
     let norm = |part: &str, d| layer_norm(weights, &name(part), d, traits.eps);
-    let (mut layers, patch) = stem(weights, traits.stem)?;
     let [_, _, d] = weights.dims(&name("pos_embed"))?;
+    for heads in [Some(traits.heads), traits.pool_heads]
+        .into_iter()
+        .flatten()
+    {
+        check_heads(weights, config, &name("pos_embed"), d, heads)?;
+    }
+    let (mut layers, patch) = stem(weights, traits.stem, d)?;
     let grid = size / patch;
     let tokens = tokens(weights, traits.class, grid, d)?;
     let count_of_tokens = tokens.count();
@@ -96,11 +102,16 @@ pub fn read(
 }
 
 /// The layers from pixels to patches `[batch, d, grid, grid]`, and the side of a patch in pixels.
-fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize), CheckpointError> {
+fn stem(
+    weights: Branch<'_>,
+    stem: Stem,
+    d: usize,
+) -> Result<(Vec<Box<dyn Layer>>, usize), CheckpointError> {
     let name = |part: &str| format!("visual.trunk.patch_embed.{part}");
-    // a convolution as wide as its stride
-    let kernel = |part: &str, inputs: usize| {
-        let [outputs, _, side, _] = weights.dims(&name(part))?;
+    // a convolution as wide as its stride; the last has as many outputs as tokens have channels
+    let kernel = |part: &str, inputs: usize, outputs: Option<usize>| {
+        let [found, _, side, _] = weights.dims(&name(part))?;
+        let outputs = outputs.unwrap_or(found);
         let weight = weights.get(&name(part), &[outputs, inputs, side, side])?;
         let options = Conv2dOptions {
             stride: side,
@@ -110,7 +121,7 @@ fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize),
     };
     match stem {
         Stem::Patches { bias } => {
-            let (weight, d, options) = kernel("proj.weight", 3)?;
+            let (weight, _, options) = kernel("proj.weight", 3, Some(d))?;
             let bias = bias.then(|| weights.get(&name("proj.bias"), &[d]));
             let conv = Conv2d::new(weight, bias.transpose()?, options)?;
             Ok((vec![Box::new(conv)], options.stride))
@@ -120,7 +131,7 @@ fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize),
             let (mut channels, mut patch) = (3, 1);
             for index in 0..2 {
                 let (weight, outputs, options) =
-                    kernel(&format!("backbone.{index}.conv.weight"), channels)?;
+                    kernel(&format!("backbone.{index}.conv.weight"), channels, None)?;
                 let norm = |part: &str| {
                     weights.get(&name(&format!("backbone.{index}.bn.{part}")), &[outputs])
                 };
@@ -138,7 +149,7 @@ fn stem(weights: Branch<'_>, stem: Stem) -> Result<(Vec<Box<dyn Layer>>, usize),
                 channels = outputs;
                 patch *= options.stride;
             }
-            let (weight, d, options) = kernel("backbone.2.conv.weight", channels)?;
+            let (weight, _, options) = kernel("backbone.2.conv.weight", channels, Some(d))?;
             let bias = weights.get(&name("backbone.2.conv.bias"), &[d])?;
             layers.push(Box::new(Conv2d::new(weight, Some(bias), options)?));
             Ok((layers, patch * options.stride))

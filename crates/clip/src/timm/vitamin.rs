@@ -9,7 +9,7 @@ use weights::checkpoint::{Branch, CheckpointError};
 
 use super::folded::Folded;
 use super::models::vitamin::VitaminTraits;
-use super::{check_side, count, head};
+use super::{check_heads, check_side, count, head};
 use crate::config::TimmConfig;
 use crate::transformer::{layer_norm, linear};
 use crate::trunk::{LayerKind, Trunk};
@@ -33,6 +33,8 @@ pub fn read(
     let reader = Reader { weights };
     let (mut layers, grid, d, convolutions) = reader.stem(size)?;
     check_side(size, grid)?;
+    let last = "visual.trunk.patch_embed.backbone.pool.proj.weight";
+    check_heads(weights, config, last, d, traits.heads)?;
     layers.push(Box::new(reader.tokens(traits, grid, d)?));
     let name = |part: &str| format!("visual.trunk.{part}");
     let blocks = count(weights, |index| {

@@ -35,6 +35,18 @@ pub enum ResolveError {
         /// The nearest known name, as part of the sentence.
         nearest: String,
     },
+    /// The architecture is known, but not with this tag.
+    #[error("there is no model `{name}`{nearest}: `{architecture}` is known as {tags}")]
+    UnknownTag {
+        /// The name.
+        name: String,
+        /// The part before the slash.
+        architecture: String,
+        /// The nearest known name, as part of the sentence.
+        nearest: String,
+        /// The names it is known by, each in backquotes.
+        tags: String,
+    },
     /// The name begins like that of the embedded CLIP or a part of it.
     #[error(
         "the embedded CLIP has no part `{name}`{}: `{}` and `{}` can be named alone, and `{}` is all of it, in small letters and without a revision",
@@ -137,6 +149,7 @@ impl HubModel {
         let name = name.strip_prefix("hf-hub:").unwrap_or(name);
         let name = name.trim_end_matches('/');
         if let Some(found) = Self::named(name) {
+            found.check_tag()?;
             return Ok(found);
         }
         // known names may contain an `@` (`ViT-L/14@336px`), and so may branches: the longest name wins
@@ -156,8 +169,26 @@ impl HubModel {
                 revision: revision.to_owned(),
             });
         }
+        found.check_tag()?;
         found.revision = Some(revision.to_owned());
         Ok(found)
+    }
+
+    /// Refuses a repository whose owner is called like an architecture: a tag that is not known.
+    fn check_tag(&self) -> Result<(), ResolveError> {
+        let (Some((architecture, _)), None) = (self.repository.split_once('/'), self.model) else {
+            return Ok(());
+        };
+        let known = table::with_tags(architecture);
+        if known.is_empty() {
+            return Ok(());
+        }
+        Err(ResolveError::UnknownTag {
+            name: self.repository.clone(),
+            architecture: architecture.to_owned(),
+            nearest: table::nearest(&self.repository, &[]),
+            tags: format!("`{}`", known.join("`, `")),
+        })
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -229,6 +260,16 @@ mod tests {
     fn parsed(name: &str) -> (String, Option<String>) {
         let found = HubModel::parse(name).expect("a reference");
         (found.repository, found.revision)
+    }
+
+    #[test]
+    fn an_unknown_tag_is_told_the_known_ones() {
+        let error = HubModel::parse("vit-b-16-siglip2/nonsense").expect_err("no such tag");
+        let known = "known as `ViT-B-16-SigLIP2/webli`";
+        assert!(error.to_string().contains(known), "{error}");
+        for repository in ["openai/else", "laion/else", "timm/else"] {
+            HubModel::parse(repository).expect("a repository");
+        }
     }
 
     #[test]

@@ -286,6 +286,21 @@ pub(super) fn known(name: &str) -> Option<&'static Model> {
     (all().iter().find(named)).or_else(|| all().iter().find(of_repository))
 }
 
+/// The names of an architecture with its tags, `architecture/tag`; upper and lower case are the same.
+pub(super) fn with_tags(architecture: &str) -> Vec<&'static str> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace("-quickgelu", "");
+    (all().iter())
+        .filter(|model| {
+            (model.architecture.as_deref()).is_some_and(|own| plain(own) == plain(architecture))
+        })
+        .flat_map(Model::names)
+        .filter(|name| {
+            (name.split_once('/'))
+                .is_some_and(|(owner, _)| owner.eq_ignore_ascii_case(architecture))
+        })
+        .collect()
+}
+
 /// The name that is nearest to an unknown one, of the table's and of `others`, as part of a message; empty if none is close.
 pub(super) fn nearest(name: &str, others: &[&'static str]) -> String {
     let lower = name.to_ascii_lowercase();
