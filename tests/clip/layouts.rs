@@ -103,6 +103,14 @@ fn a_folder_without_a_tokenizer_says_how_to_get_one() {
             "open_clip_model.safetensors",
         ),
     ]);
+    // CLIP's own does not fit so few tokens
+    let error = load_error(bare.path());
+    assert!(error.contains("604 tokens of its own"), "{error}");
+    let path = bare.path().join("open_clip_config.json");
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    let standard = config.replace("604", "49408");
+    assert_ne!(standard, config);
+    std::fs::write(&path, standard).expect("a configuration");
     let error = load_error(bare.path());
     assert!(
         error.contains("models fetch openai/clip-vit-base-patch32"),
