@@ -327,6 +327,10 @@ impl Tokenizer {
             let (ids, lost) = self.framed(encoding, &cleaned)?;
             let mut unread = unread.into_inner();
             unread.lost = lost;
+            // accents alone, for instance, which a normalizer takes off
+            if nothing && unread == Unread::default() {
+                unread.dropped.push(text.trim().to_owned());
+            }
             Ok(Tokens {
                 ids,
                 count,

@@ -327,6 +327,13 @@ fn a_cut_text_keeps_the_tokens_that_end_every_text() {
     assert_eq!(tokens.unread.lost.as_deref(), Some("a cat a"));
 }
 
+#[test]
+fn a_text_of_which_a_normalizer_leaves_nothing_is_told() {
+    for tokenizer in ALL.iter() {
+        holds(tokenizer, "\u{0a47}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
