@@ -3,8 +3,6 @@
 use serde_json::{Map, Value};
 use weights::checkpoint::Checkpoint;
 
-use crate::config::{ClipConfig, TextKind, VisionKind};
-
 /// The supported models, as a clause.
 pub(super) const SUPPORTED: &str = "supported are CLIPs with CLIP's own image towers (ViT, ResNet) and text transformer (from OpenAI, LAION, DataComp, MetaCLIP, DFN), and, next to their configuration, SigLIP, SigLIP 2, EVA-CLIP, the Perception Encoder, MobileCLIP, ConvNeXt and ViTamin";
 
@@ -65,12 +63,15 @@ pub(super) fn hugging_face(
     })
 }
 
+/// Beginnings of the names of a text tower from transformers.
+pub(super) const OF_TRANSFORMERS: &[&str] = &[
+    "text.transformer.embeddings.",
+    "text.transformer.encoder.",
+    "text.transformer.embed_tokens.",
+];
+
 /// The model that the weights belong to, if it is not a supported CLIP. `expected` are beginnings of names that the configuration accounts for.
 pub(super) fn of_weights(checkpoint: &Checkpoint, expected: &[&str]) -> Option<String> {
-/// The model that the weights belong to, if it is not the CLIP that its configuration describes, or without one not a supported CLIP.
-pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -> Option<String> {
-    let timm = config.is_some_and(|config| matches!(config.vision.kind, VisionKind::Timm(_)));
-    let hf = config.is_some_and(|config| matches!(config.text.kind, TextKind::Hf(_)));
     let has = |key: &str| checkpoint.shape(key).is_some();
     let any = |prefix: &str| {
         !expected.contains(&prefix) && checkpoint.keys().any(|key| key.starts_with(prefix))
@@ -105,8 +106,6 @@ pub(super) fn of_weights(checkpoint: &Checkpoint, config: Option<&ClipConfig>) -
             ""
         };
         &format!("{what} whose image tower is timm's (`visual.trunk.`{bias}){text}")
-    } else if !hf && any("text.transformer.") && !any("text.transformer.resblocks.") {
-        "a CLIP whose text tower is from transformers (`text.transformer.`), and needs its open_clip_config.json,"
     } else if OF_TRANSFORMERS.iter().any(|prefix| any(prefix)) {
         "a CLIP whose text tower is from transformers (`text.transformer.`), which needs its open_clip_config.json"
     } else if patches.is_some_and(|shape| shape.len() == 2) {

@@ -247,8 +247,6 @@ fn text_tower(mut section: Section, quick: bool) -> Result<TextConfig, ConfigErr
         _ if bias => TextProjection::Linear,
         _ => TextProjection::Matrix,
     };
-    let own = name(&mut section, "hf_tokenizer_name")?.is_some();
-    let tokens = token_rules(&mut section, own)?;
     let own = name(&mut section, "hf_tokenizer_name")?.is_some() || hf.is_some();
     let mut tokens = token_rules(&mut section, own)?;
     if let Some((hf, _)) = &hf {
