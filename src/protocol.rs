@@ -108,7 +108,7 @@ pub enum Event {
     Runs,
 }
 
-/// The state of a render between two steps.
+/// What a render looks like between two steps: its progress, prompts, settings and timeline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct State {
     /// A number that no other render since the program began has; 0 while there is none.

@@ -9,6 +9,7 @@ mod hub;
 mod page;
 mod queue;
 mod relay;
+mod requests;
 mod routes;
 mod server;
 mod socket;

@@ -62,7 +62,7 @@ pub struct ClipEvaluation {
     pub accuracy: Accuracy,
     /// Pictures that its image tower embeds in a second, in batches, once they are read, decoded and resized.
     pub images_per_second: f64,
-    /// The numbers in the weights that were read.
+    /// How many parameters the two towers have.
     pub parameters: u64,
     /// The size of these weights in their file, in bytes.
     pub bytes: u64,

@@ -56,7 +56,7 @@ fn next_line(lines: &mut impl BufRead) -> std::io::Result<Option<Result<String>>
     ))
 }
 
-/// Why commands that came together change nothing, if they do not.
+/// Why the commands of one request change nothing, as the end of a sentence; `None` if they do change something.
 pub(crate) fn changes_nothing(commands: &[Command]) -> Option<String> {
     match commands {
         [] => Some("changes nothing: give a command, such as {\"stop\":true}".to_owned()),

@@ -261,7 +261,7 @@ impl Queue {
         if self.is_cancelled(id) {
             let _ = worker.commands().try_send(Command::Stop);
         }
-        // a finished render can be edited while somebody looks and nothing waits
+        // a finished render can still be edited while a page shows it and no other job waits
         relay.run(&worker, &name, || {
             if self.is_anything_waiting() {
                 Some(Duration::ZERO)

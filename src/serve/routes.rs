@@ -12,14 +12,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
-use super::access::{check_edit_files, file_within};
-use super::hub::Undelivered;
+use super::access::file_within;
+use super::requests::{Failure, carry_out, json_body};
 use super::{Access, Site, gallery, page, socket};
-use crate::live::{Command, changes_nothing};
-use crate::protocol::{LONGEST_REQUEST, Request as Edits};
+use crate::protocol::LONGEST_REQUEST;
 
 /// The longest body, in bytes, and how long it may take.
 const LONGEST_BODY: usize = 2 << 20;
@@ -32,25 +31,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Shared = Arc<Site>;
-
-/// An answer that tells why there is no other.
-pub(super) struct Failure(pub StatusCode, pub String);
-
-impl Failure {
-    pub fn refused(why: impl ToString) -> Self {
-        Self(StatusCode::BAD_REQUEST, why.to_string())
-    }
-
-    fn missing() -> Self {
-        Self(StatusCode::NOT_FOUND, "there is nothing here".to_owned())
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.0, json_body(&json!({ "error": self.1 }))).into_response()
-    }
-}
 
 type Answer = Result<Response, Failure>;
 
@@ -174,34 +154,6 @@ async fn edit(State(site): State<Shared>, request: Request) -> Answer {
         .into_response())
 }
 
-/// Passes a request on to the render. Whether it was carried out, a message tells.
-pub(super) fn carry_out(site: &Site, text: &str) -> Result<(), Failure> {
-    let edits = Edits::parse(text).map_err(|error| Failure::refused(format!("{error:#}")))?;
-    let commands = edits.map(Edits::commands).unwrap_or_default();
-    if commands.is_empty()
-        && let Some(why) = changes_nothing(&commands)
-    {
-        return Err(Failure::refused(format!("it {why}")));
-    }
-    for command in &commands {
-        if let Command::Edit(edit) = command {
-            check_edit_files(edit, &site.dir, &site.hub.snapshot().state)
-                .map_err(|error| Failure::refused(format!("{error:#}")))?;
-        }
-    }
-    site.hub
-        .send(commands)
-        .map_err(|undelivered| match undelivered {
-            Undelivered::NoRender => {
-                Failure(StatusCode::CONFLICT, "nothing is being rendered".to_owned())
-            }
-            Undelivered::Full => Failure(
-                StatusCode::TOO_MANY_REQUESTS,
-                "more edits came than the render has carried out: try again".to_owned(),
-            ),
-        })
-}
-
 async fn events(
     State(site): State<Shared>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -309,12 +261,5 @@ async fn body(request: Request<Body>, most: usize) -> Result<Bytes, Failure> {
             StatusCode::REQUEST_TIMEOUT,
             "it came too slowly".to_owned(),
         )),
-    }
-}
-
-fn json_body(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -138,7 +138,7 @@ impl Server {
     }
 }
 
-/// Listens at the address. Without a port, any other is taken if the default one is in use.
+/// Listens at the address. Where it names no port, the default one is tried first, and a free one is taken if that is in use.
 fn bind(listen: Listen) -> Result<TcpListener> {
     let address = SocketAddr::from((listen.address, listen.port.unwrap_or(DEFAULT_PORT)));
     let bound = match bind_to(address) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Site;
 use super::hub::{Hub, Picture, Snapshot};
-use super::routes::{Failure, carry_out};
+use super::requests::{Failure, carry_out};
 use crate::live::Severity;
 use crate::protocol::{Event, Metrics, PictureHead};
 

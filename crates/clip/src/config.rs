@@ -118,7 +118,7 @@ pub struct TextConfig {
     pub vocabulary: usize,
     /// Longest text in tokens, begin and end among them.
     pub context: usize,
-    /// The stack. A tower from transformers has the one that its tensors make.
+    /// The sizes of its transformer. Not used for a tower from transformers ([`TextKind::Hf`]), whose sizes are read from its tensors.
     pub stack: StackConfig,
     /// Whether a token attends only to itself and earlier tokens. If not, the padding after a text changes its embedding.
     pub causal: bool,

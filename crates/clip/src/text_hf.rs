@@ -36,7 +36,7 @@ pub struct HfTextTower {
     device: Device,
 }
 
-/// What is added to token embeddings by position.
+/// The position embeddings, which are added to the embeddings of the tokens.
 enum Positions {
     /// A table, `[positions, width]`.
     Learned(Tensor),

@@ -86,7 +86,7 @@ fn check_heads(
     Err(candle_core::Error::Msg(what).into())
 }
 
-/// Refuses an image of which the strides of a network leave no pixel.
+/// Refuses an image size that is too small for a network: its strides would reduce the image to `left` = 0 pixels.
 fn check_side(size: usize, left: usize) -> Result<(), CheckpointError> {
     if left == 0 {
         let what = format!("an image size of {size} is too small for its image tower");

@@ -257,7 +257,7 @@ impl Reader {
         }
     }
 
-    /// Whether the server closes the connection, after whatever it still sends.
+    /// Reads and discards what the server sends; true once it closes the connection.
     pub fn is_closed_soon(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::bank::{Bank, Kind};
 use super::colors::Color;
 
-/// At most so many drawings are placed for one prompt.
+/// The largest number of drawings that one prompt places.
 const MOST: usize = 4;
 /// So many words of a prompt are read: about as many as a CLIP reads of it.
 const WORDS: usize = 77;
