@@ -30,6 +30,7 @@ pub mod cellular;
 mod clamp;
 pub mod diffusion;
 pub mod fft;
+pub mod gan;
 mod guide;
 pub mod latent;
 mod layers;
