@@ -22,10 +22,8 @@
 //! | --- | --- |
 //! | read and check a recipe | [`Recipe::load`], [`Recipe::parse`] |
 //! | paint | [`Session`], or [`run::Run`] with a run folder, or [`live::RenderWorker`] on a thread of its own |
-//! | paint a recipe with many values, in one process or many | [`sweep`] |
 //! | change a render while it runs | [`Edit`] |
 //! | score, rank, classify, search pictures; play a tournament; compare recipes | [`judge`] |
-//! | embed pictures for other programs, and search such files | [`embed`] |
 //! | write a generator | [`generators`] |
 //! | write a term | [`Term`], [`objective`] |
 //! | use a CLIP, or load one by name | [`clip`] |
@@ -47,7 +45,6 @@ use phantasia_core::{files, random};
 
 mod blank_picture;
 pub mod draw;
-pub mod embed;
 pub mod grow;
 pub mod judge;
 pub mod live;
@@ -59,6 +56,4 @@ pub mod recipe;
 pub mod run;
 pub mod serve;
 pub mod session;
-pub mod sweep;
-pub mod table;
 pub mod ui;

@@ -9,8 +9,8 @@ use phantasia::recipe::RecipeError;
 
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{
-    classify, compare, doctor, embed, evaluate, grow, models, recipe, render, rerank, resume,
-    search, serve, shell, sweep,
+    classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
+    serve, shell,
 };
 
 #[global_allocator]
@@ -38,9 +38,6 @@ enum Command {
         mut_arg("size", |arg| arg.help("Width and height of every picture in pixels")),
     )]
     Compare(compare::CompareArgs),
-    /// Paint one recipe with many values: every combination, on one machine or divided among many
-    #[command(after_help = sweep::AFTER_HELP)]
-    Sweep(sweep::SweepArgs),
     /// Resume a render, a tournament or a comparison that was stopped
     Resume(resume::ResumeArgs),
     /// Paint in a window in which the prompts can be edited
@@ -58,8 +55,6 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Search a folder for pictures, by a text or by a picture
     Search(search::SearchArgs),
-    /// Write the embeddings of pictures as Parquet, for other programs and for search --index
-    Embed(embed::EmbedArgs),
     /// Grow a pattern from the rule of a cellular automaton that was rendered
     Grow(grow::GrowArgs),
     /// Check or describe recipes, or start one
@@ -77,14 +72,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|mut error| {
-        search::explain(&mut error);
-        error.exit()
-    });
-    let result = match cli.command {
+    let result = match Cli::parse().command {
         Command::Render(args) => render::run(&args),
         Command::Compare(args) => compare::run(&args),
-        Command::Sweep(args) => sweep::run(&args),
         Command::Live(args) => render::run_live(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -93,7 +83,6 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Search(args) => search::run(&args),
-        Command::Embed(args) => embed::run(&args),
         Command::Grow(args) => grow::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),

@@ -4,13 +4,13 @@
 //! `.phantasia-index.safetensors`, so that it moves with the pictures; where the folder cannot be written to, in the user's
 //! cache folder. It holds
 //!
-//! - `files`: JSON as bytes, `[[path, size, seconds, nanoseconds, digest, [seconds, nanoseconds]], ...]`: each file's path in the folder, with `/`,
-//!   its size, when its content was changed, the number of its content in `digests`, and when the file was changed or replaced;
+//! - `files`: JSON as bytes, `[[path, size, seconds, nanoseconds, digest], ...]`: each file's path in the folder, with `/`, what the
+//!   file system says of it, and the number of its content in `digests`;
 //! - `digests`: `[contents, 32]`, the SHA-256 of each content;
 //! - for each model `K`: `model.K.probe`, its embedding of a fixed picture, by which it is recognised (two models whose embeddings of it differ
 //!   are different, whatever they are called); `model.K.seen`, numbers of contents; `model.K.vectors`: `[seen, width]`, of unit length.
 //!
-//! A file whose size and times of change are those of the index is not read again, unless it was changed so shortly before the index
+//! A file whose size and time of change are those of the index is not read again, unless it was changed so shortly before the index
 //! was written that another change could have the same time (as in git). Any other file is recognised by its content.
 
 mod file;
@@ -58,20 +58,11 @@ pub struct Index {
 /// What the file system says of a file, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileEntry {
-    stat: Stat,
-    digest: Digest,
-    /// Whether that is enough to recognise it.
-    is_settled: bool,
-}
-
-/// What the file system says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
     size: u64,
-    /// When its content was changed, which programs may set to any time.
     changed: Duration,
-    /// When it was changed or replaced, which no program can set; 0 where the system does not tell it.
-    replaced: Duration,
+    digest: Digest,
+    /// Whether size and time of change are enough to recognise it.
+    is_settled: bool,
 }
 
 /// The embeddings by one model.
@@ -163,7 +154,7 @@ impl Index {
             rest = after;
             let began = Instant::now();
             // before the files are read, so that later changes are noticed
-            let stats: HashMap<&PathBuf, Stat> = (slice.iter())
+            let stats: HashMap<&PathBuf, (u64, Duration)> = (slice.iter())
                 .filter_map(|path| Some((path, stat(path)?)))
                 .collect();
             let is_known = |digest: &Digest| self.models[model].vectors.contains_key(digest);
@@ -182,12 +173,12 @@ impl Index {
             }
             let now = since_epoch(SystemTime::now());
             for (path, digest) in embedded.files {
-                if let (Some(key), Some(stat)) = (self.key(&path), stats.get(&path)) {
-                    let time = stat.changed;
+                if let (Some(key), Some((size, time))) = (self.key(&path), stats.get(&path)) {
                     let entry = FileEntry {
-                        stat: *stat,
+                        size: *size,
+                        changed: *time,
                         digest,
-                        is_settled: time > Duration::ZERO && time + RACY < now,
+                        is_settled: *time > Duration::ZERO && *time + RACY < now,
                     };
                     changed |= self.files.insert(key, entry) != Some(entry);
                 }
@@ -262,8 +253,12 @@ impl Index {
 
     /// The index of the ensemble's one CLIP among the models, found by its embedding of the probe.
     fn model(&mut self, ensemble: &Ensemble) -> Result<usize> {
-        let probe = ensemble.probe()?;
-        let is_same = |model: &ModelEntry| is_same_model(&model.probe, &probe);
+        let Ok([probe]) = <[Vec<f32>; 1]>::try_from(ensemble.embed_picture(&probe())?) else {
+            bail!("an index is of one CLIP at a time");
+        };
+        let is_same = |model: &ModelEntry| {
+            model.probe.len() == probe.len() && 1.0 - fast_dot(&model.probe, &probe) < SAME_MODEL
+        };
         if let Some(index) = self.models.iter().position(is_same) {
             return Ok(index);
         }
@@ -287,7 +282,7 @@ impl Index {
         let entry = self.key(path).and_then(|key| self.files.get(&key));
         entry.is_some_and(|entry| {
             entry.is_settled
-                && stat(path) == Some(entry.stat)
+                && stat(path) == Some((entry.size, entry.changed))
                 && self.models[model].vectors.contains_key(&entry.digest)
         })
     }
@@ -342,24 +337,6 @@ fn file_name(folder: &Path) -> String {
     format!("{name}.safetensors")
 }
 
-impl Ensemble {
-    /// The embedding by its one CLIP of a fixed picture, by which the model is recognised ([`is_same_model`]).
-    ///
-    /// # Errors
-    /// When there are several CLIPs, or the model fails.
-    pub(crate) fn probe(&self) -> Result<Vec<f32>> {
-        let Ok([probe]) = <[Vec<f32>; 1]>::try_from(self.embed_picture(&probe())?) else {
-            bail!("an index is of one CLIP at a time");
-        };
-        Ok(probe)
-    }
-}
-
-/// Whether two embeddings of the probe are of the same model.
-pub(crate) fn is_same_model(a: &[f32], b: &[f32]) -> bool {
-    a.len() == b.len() && 1.0 - fast_dot(a, b) < SAME_MODEL
-}
-
 /// A picture with colours, edges and fine detail, always the same.
 fn probe() -> RgbImage {
     RgbImage::from_fn(96, 64, |x, y| {
@@ -372,26 +349,10 @@ fn probe() -> RgbImage {
     })
 }
 
-fn stat(path: &Path) -> Option<Stat> {
+/// A file's size and time of change.
+fn stat(path: &Path) -> Option<(u64, Duration)> {
     let data = fs::metadata(path).ok()?;
-    Some(Stat {
-        size: data.len(),
-        changed: since_epoch(data.modified().ok()?),
-        replaced: replaced(&data),
-    })
-}
-
-#[cfg(unix)]
-fn replaced(data: &fs::Metadata) -> Duration {
-    use std::os::unix::fs::MetadataExt;
-    // both are positive after 1970
-    Duration::from_secs(data.ctime().unsigned_abs())
-        + Duration::from_nanos(data.ctime_nsec().unsigned_abs())
-}
-
-#[cfg(not(unix))]
-fn replaced(_: &fs::Metadata) -> Duration {
-    Duration::ZERO
+    Some((data.len(), since_epoch(data.modified().ok()?)))
 }
 
 fn since_epoch(time: SystemTime) -> Duration {

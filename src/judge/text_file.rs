@@ -1,32 +1,22 @@
 //! Text files that users write: labels, prompts.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-
-/// The most that is read of a file: more is no list that somebody wrote.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// The text of a file in UTF-8, or in UTF-16 of either byte order if it begins with a byte order mark, as editors and shells of Windows write
 /// it. Errors call it `what`, such as `the labels`.
 ///
 /// # Errors
 /// When the file cannot be read, or is in another encoding.
-pub(crate) fn read(path: &Path, what: &str) -> Result<String> {
-    let about = || format!("cannot read {what} {}", path.display());
-    let file = File::open(path).with_context(about)?;
-    let mut bytes = vec![];
-    let length = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    if length.with_context(about)? as u64 > MAX_BYTES {
-        bail!("{} has more than {} MiB", path.display(), MAX_BYTES >> 20);
-    }
+pub(super) fn read(path: &Path, what: &str) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {what} {}", path.display()))?;
     decode(&bytes).with_context(|| format!("in {}", path.display()))
 }
 
 /// The lines of a text, each with its number from 1 and without the space around it. Empty lines and those that begin with `#` are left out.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // a line ends with LF, with CR LF, or with CR alone
     let lines =

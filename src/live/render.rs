@@ -44,8 +44,6 @@ pub enum Event<'a> {
     Step(&'a Tick),
     /// A message to the user; frames carry it, too.
     Message(&'a Message),
-    /// A message that its sender has reported to standard error already.
-    Report(&'a Message),
 }
 
 /// A render on a thread of its own.
@@ -228,10 +226,7 @@ impl Render {
                 self.inform(format!("saved {}", path.display()));
             }
             Command::Show(view) => self.view = view,
-            Command::Report(severity, text) => {
-                let message = self.show(severity, text);
-                (self.watch)(Event::Report(&message));
-            }
+            Command::Report(severity, text) => _ = self.show(severity, text),
             Command::Stop => self.is_stopped = true,
             Command::Located { origin, command } => {
                 self.carry_out(*command).with_context(|| origin)?;

@@ -8,14 +8,14 @@ use phantasia_core::diagnostic::Location;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub(super) struct Node {
     pub location: Location,
     pub content: Content,
 }
 
 /// What a [`Node`] holds.
 #[derive(Clone, Debug)]
-pub(crate) enum Content {
+pub(super) enum Content {
     /// A scalar: its text as it was written, and what YAML makes of it.
     Scalar {
         text: Arc<str>,
@@ -29,14 +29,14 @@ pub(crate) enum Content {
 
 /// A key and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub(super) struct Key {
     pub location: Location,
     pub name: String,
 }
 
 /// What a scalar is by the core schema of YAML 1.2.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scalar {
+pub(super) enum Scalar {
     Null,
     Bool(bool),
     Unsigned(u64),

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::access::file_within;
 use super::requests::{Failure, carry_out, json_body};
-use super::{Access, Hub, Site, gallery, page, socket};
+use super::{Access, Site, gallery, page, socket};
 use crate::protocol::LONGEST_REQUEST;
 
 /// The longest body, in bytes, and how long it may take.
@@ -87,30 +87,9 @@ async fn page_file(request: Request) -> Answer {
     Ok(([(header::CONTENT_TYPE, media_type)], content).into_response())
 }
 
-/// Which device's render is meant.
-#[derive(Deserialize)]
-struct Which {
-    device: Option<String>,
-}
-
-impl Which {
-    fn hub<'a>(&self, site: &'a Site) -> Result<&'a Arc<Hub>, Failure> {
-        let device = self.device.as_deref();
-        site.hub(device).ok_or_else(|| {
-            let why = format!(
-                "there is no device `{}` here: {}",
-                device.unwrap_or_default(),
-                Vec::from_iter(site.hubs.iter().map(|hub| hub.device())).join(", ")
-            );
-            Failure(StatusCode::NOT_FOUND, why)
-        })
-    }
-}
-
-async fn state(State(site): State<Shared>, Query(which): Query<Which>) -> Answer {
-    let hub = which.hub(&site)?;
-    newer(hub).await;
-    Ok(json_body(&hub.snapshot().whole_state()))
+async fn state(State(site): State<Shared>) -> Answer {
+    newer(&site).await;
+    Ok(json_body(&*site.hub.snapshot().state))
 }
 
 #[derive(Deserialize)]
@@ -118,14 +97,9 @@ struct Format {
     format: Option<String>,
 }
 
-async fn picture(
-    State(site): State<Shared>,
-    Query(which): Query<Which>,
-    Query(query): Query<Format>,
-) -> Answer {
-    let hub = Arc::clone(which.hub(&site)?);
-    newer(&hub).await;
-    let snapshot = hub.snapshot();
+async fn picture(State(site): State<Shared>, Query(query): Query<Format>) -> Answer {
+    newer(&site).await;
+    let snapshot = site.hub.snapshot();
     let picture = snapshot
         .picture
         .ok_or_else(|| Failure(StatusCode::NOT_FOUND, "there is no picture yet".to_owned()))?;
@@ -135,27 +109,27 @@ async fn picture(
         Some(_) => return Err(Failure::refused("`format` is png or jpeg")),
     };
     let step = picture.step;
+    let hub = Arc::clone(&site.hub);
     let encoded = work(move || {
-        let (media_type, bytes) = if wants_png {
-            ("image/png", picture.png())
-        } else {
-            ("image/jpeg", picture.jpeg())
-        };
-        bytes.map(|bytes| (media_type, bytes)).map_err(internal)
+        if wants_png {
+            let bytes = picture.png().map_err(|error| error.to_string())?;
+            return Ok(("image/png", Arc::new(bytes)));
+        }
+        Ok::<_, String>((picture.media_type(), picture.bytes(&hub)?))
     });
-    let (media_type, bytes) = encoded.await??;
+    let (media_type, bytes) = encoded.await?.map_err(internal)?;
     let headers = [
         (header::CONTENT_TYPE, media_type.to_owned()),
         (header::HeaderName::from_static("x-step"), step.to_string()),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, Vec::clone(&bytes)).into_response())
 }
 
 /// Waits a moment for a newer frame, where one may come.
-async fn newer(hub: &Hub) {
-    let mut newest = hub.subscribe();
+async fn newer(site: &Shared) {
+    let mut newest = site.hub.subscribe();
     newest.mark_unchanged();
-    hub.demand();
+    site.hub.demand();
     let state = Arc::clone(&newest.borrow().state);
     let may_come = state.run.is_some() && !state.ended && !state.paused && !state.finished;
     if may_come {
@@ -163,7 +137,7 @@ async fn newer(hub: &Hub) {
     }
 }
 
-async fn edit(State(site): State<Shared>, Query(which): Query<Which>, request: Request) -> Answer {
+async fn edit(State(site): State<Shared>, request: Request) -> Answer {
     if request.method() != axum::http::Method::POST {
         return Err(Failure(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -172,7 +146,7 @@ async fn edit(State(site): State<Shared>, Query(which): Query<Which>, request: R
     }
     let body = body(request, LONGEST_REQUEST).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Failure::refused("it is not UTF-8 text"))?;
-    carry_out(&site, which.hub(&site)?, text)?;
+    carry_out(&site, text)?;
     Ok((
         StatusCode::ACCEPTED,
         json_body(&json!({ "accepted": true })),
@@ -182,15 +156,13 @@ async fn edit(State(site): State<Shared>, Query(which): Query<Which>, request: R
 
 async fn events(
     State(site): State<Shared>,
-    Query(which): Query<Which>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer {
     let upgrade = upgrade.map_err(|error| Failure(error.status(), error.body_text()))?;
     let upgrade = upgrade
         .max_message_size(LONGEST_REQUEST)
         .max_frame_size(LONGEST_REQUEST);
-    let hub = Arc::clone(which.hub(&site)?);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, site, hub)))
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, site)))
 }
 
 async fn runs(State(site): State<Shared>) -> Answer {

@@ -5,7 +5,5 @@ mod common;
 
 mod commands;
 mod disk;
-mod embed;
 mod rendering;
-mod sweep;
 mod web;

@@ -212,27 +212,6 @@ fn models_list_and_path_answer_for_every_name() {
     );
     assert!(wikiart["path"].is_null());
 
-    let several = models(&["fetch", "embedded", "embedded/resnet"]);
-    assert_eq!(text(&several.stdout), "embedded\nembedded/resnet\n");
-    assert_refused(
-        &models(&["fetch", "embedded", "nothing like it"]),
-        1,
-        "there is no model",
-    );
-
-    for (name, sizes) in [
-        (
-            "RN50/cc12m",
-            "224 x 224 pixels, and texts of up to 77 tokens",
-        ),
-        (
-            "ViT-B-16-SigLIP2-256/webli",
-            "256 x 256 pixels, and texts of up to 64 tokens",
-        ),
-    ] {
-        let listed = text(&models(&["list", name]).stdout);
-        assert!(listed.contains(sizes), "{listed}");
-    }
     let listed = text(&models(&["list", "me/moved"]).stdout);
     let header = listed.lines().next().expect("a header").to_lowercase();
     assert!(
@@ -277,7 +256,7 @@ fn the_list_is_as_long_as_it_is_asked_for() {
             .collect()
     };
     let (plain, all) = (names(&[]), names(&["--all"]));
-    assert!(plain.len() < 110 && all.len() > 190, "{}", plain.len());
+    assert!(plain.len() < 90 && all.len() > 190, "{}", plain.len());
     assert!(plain.iter().all(|name| all.contains(name)));
     let hint = text(&list(&[]).stderr);
     for part in ["more CLIPs", "--family", "siglip2", "vitamin"] {

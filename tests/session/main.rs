@@ -9,7 +9,6 @@ mod blocks;
 mod changed;
 mod critics;
 mod diffusion;
-mod gans;
 mod live;
 mod processes;
 mod regions;

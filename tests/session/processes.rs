@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use phantasia::recipe::{Prompt, Recipe};
 use phantasia::run::{IMAGE, RECIPE};
-use serde_json::Value;
 
 use super::stops::{BALL, assert_same};
 use crate::common::ball::{folder, lines};
@@ -202,64 +201,6 @@ fn a_held_render_waits_for_edits_and_ends_with_them() {
 }
 
 #[test]
-fn a_program_is_answered_on_standard_output() {
-    let folder = folder(&long());
-    let args = [
-        "render",
-        "ball.yaml",
-        "--control",
-        "-",
-        "--hold",
-        "--events",
-        "--quiet",
-    ];
-    let mut child = spawn(folder.path(), &args);
-    let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
-    let mut next = |wanted: &dyn Fn(&Value) -> bool| {
-        output.find_map(|line| {
-            let event = serde_json::from_str(&line.expect("a line")).expect("an event a line");
-            wanted(&event).then_some(event)
-        })
-    };
-    let mut next = |wanted: &dyn Fn(&Value) -> bool| next(wanted).expect("an event");
-    let first = next(&|_| true);
-    assert_eq!(first["event"], "state");
-    assert_eq!(first["timeline"].as_array().map(Vec::len), Some(0));
-    let measured = next(&|event| event["event"] == "metrics");
-    assert!(measured["steps"][0]["loss"].is_f64(), "{measured}");
-    // an edit that is made, one that is refused, and a line that cannot be read
-    tell(&mut child, "{\"set_prompts\":[\"a green leaf\"]}");
-    let state = next(&|event| {
-        event["timeline"]
-            .as_array()
-            .is_some_and(|all| all.len() == 1)
-    });
-    assert_eq!(state["prompts"][0]["prompt"]["text"], "a green leaf");
-    // as long as it is the same, the timeline is not told again
-    let state = next(&|event| event["event"] == "state");
-    assert_eq!(state.get("timeline"), None);
-    tell(&mut child, "{\"set_prompts\":[{\"text\":\"\"}]}");
-    let refused = next(&|event| event["severity"] == "error");
-    let why = refused["text"].as_str().expect("a text");
-    assert!(why.starts_with("control line 2"), "{why}");
-    tell(&mut child, "{\"jump\":true}");
-    let refused = next(&|event| event["severity"] == "error");
-    let why = refused["text"].as_str().expect("a text");
-    assert!(
-        why.starts_with("control line 3") && why.contains("jump"),
-        "{why}"
-    );
-    // the end of its input ends a pause, and a stop the render
-    tell(&mut child, "{\"stop\":true}");
-    next(&|event| event["ended"] == true);
-    let report = next(&|event| event["event"] == "report");
-    assert_eq!(report["run"], "outputs/ball-001");
-    assert!(child.wait().expect("its end").success());
-    let shown = ["render", "ball.yaml", "--events", "--preview", "terminal"];
-    assert_refused(&run(folder.path(), &shown), 2, "--events cannot go with");
-}
-
-#[test]
 fn a_held_render_is_stopped_by_a_command_and_needs_a_source_of_edits() {
     let folder = folder(&BALL.replace("steps: 12", "steps: 2"));
     let mut child = spawn(
@@ -311,7 +252,7 @@ fn lines_that_come_at_once_are_checked_one_by_one() {
         (6, "at most 1000000, found 1e308"),
     ];
     for (number, words) in refused {
-        let start = format!("error: control line {number}: ");
+        let start = format!("error: command line {number}: ");
         let is_told = (stderr.lines()).any(|line| line.starts_with(&start) && line.contains(words));
         assert!(is_told, "no `{start}` with `{words}` in:\n{stderr}");
     }
@@ -361,19 +302,19 @@ fn edits_that_are_refused_are_reported() {
         let is_told = (stderr.lines()).any(|line| line.starts_with(start) && line.contains(word));
         assert!(is_told, "no `{start}` with `{word}` in:\n{stderr}");
     };
-    told("error: control line 1: ", "laion-aesthetic");
-    told("error: control line 2: ", "there is no edit to take back");
+    told("error: command line 1: ", "laion-aesthetic");
+    told("error: command line 2: ", "there is no edit to take back");
     told("warning: ", "does not read all of a prompt");
     told(
-        "error: control line 6: ",
+        "error: command line 6: ",
         "terms.mean: expected a number from 0 to 1",
     );
     told(
-        "error: control line 7: ",
+        "error: command line 7: ",
         "steps: expected a whole number from 1",
     );
     told(
-        "control line 4 changes nothing by itself",
+        "command line 4 changes nothing by itself",
         "fade over 5 steps",
     );
     // the fifth is for the text of which nothing is left

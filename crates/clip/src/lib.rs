@@ -26,7 +26,6 @@ mod error;
 pub mod files;
 mod library;
 mod map_head;
-mod memory;
 mod model;
 mod names;
 mod options;

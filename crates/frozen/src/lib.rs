@@ -11,16 +11,13 @@
 
 mod activation;
 mod attention;
-mod channel_scale;
 mod channels_last;
 mod conv;
 mod depthwise;
 mod elementwise;
 mod embedding;
-mod film;
 mod gate;
 mod gemm;
-mod glu;
 mod host;
 pub mod kernel;
 mod latent_pool;
@@ -35,20 +32,15 @@ pub mod resample;
 mod rope;
 mod self_attention;
 mod squeeze_excite;
-mod upfirdn;
-mod upsample_conv;
 mod warp;
 
 pub use activation::Activation;
 pub use attention::{AttentionPullback, scaled_dot_product};
-pub use channel_scale::{channel_products, scale_channels};
 pub use channels_last::{ChannelsFirst, ChannelsLast, GlobalAvgPool, SpaceToDepth};
-pub use conv::{Conv2d, Conv2dOptions, ConvTranspose2d};
+pub use conv::{Conv2d, Conv2dOptions};
 pub use depthwise::DepthwiseConv2d;
 pub use embedding::Embedding;
-pub use film::{Film, FilmGradients, FilmTape};
 pub use gate::Gate;
-pub use glu::Glu;
 pub use latent_pool::LatentPool;
 pub use layer::{
     Chain, Layer, Parallel, Pullback, Residual, TapsPullback, add_to, attach, only_tap, vjp_taps,
@@ -57,11 +49,9 @@ pub use linear::Linear;
 pub use neighborhood::NeighborhoodMean;
 pub use norm::{GroupNorm, LayerNorm};
 pub use pad::Pad;
-pub use pool::{AvgPool2d, MaxPool2d, UpsampleNearest};
+pub use pool::{AvgPool2d, UpsampleNearest};
 pub use resample::{Border, Crop, Crops, Filter, Resample, resize_to_fill};
 pub use rope::Rope;
 pub use self_attention::SelfAttention;
 pub use squeeze_excite::SqueezeExcite;
-pub use upfirdn::Upfirdn2d;
-pub use upsample_conv::UpsampleConv2d;
 pub use warp::Warp;
