@@ -20,5 +20,6 @@ pub mod search;
 pub mod serve;
 pub mod shell;
 mod source;
+pub mod sweep;
 mod table;
 mod tournament;

@@ -34,7 +34,7 @@ mod query;
 mod same_model;
 mod score;
 pub mod sheet;
-mod text_file;
+pub(crate) mod text_file;
 pub mod tournament;
 mod unchanged;
 

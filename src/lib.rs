@@ -22,6 +22,7 @@
 //! | --- | --- |
 //! | read and check a recipe | [`Recipe::load`], [`Recipe::parse`] |
 //! | paint | [`Session`], or [`run::Run`] with a run folder, or [`live::RenderWorker`] on a thread of its own |
+//! | paint a recipe with many values, in one process or many | [`sweep`] |
 //! | change a render while it runs | [`Edit`] |
 //! | score, rank, classify, search pictures; play a tournament; compare recipes | [`judge`] |
 //! | write a generator | [`generators`] |
@@ -56,4 +57,5 @@ pub mod recipe;
 pub mod run;
 pub mod serve;
 pub mod session;
+pub mod sweep;
 pub mod ui;

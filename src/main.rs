@@ -10,7 +10,7 @@ use phantasia::recipe::RecipeError;
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{
     classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
-    serve, shell,
+    serve, shell, sweep,
 };
 
 #[global_allocator]
@@ -38,6 +38,9 @@ enum Command {
         mut_arg("size", |arg| arg.help("Width and height of every picture in pixels")),
     )]
     Compare(compare::CompareArgs),
+    /// Paint one recipe with many values: every combination, on one machine or divided among many
+    #[command(after_help = sweep::AFTER_HELP)]
+    Sweep(sweep::SweepArgs),
     /// Resume a render, a tournament or a comparison that was stopped
     Resume(resume::ResumeArgs),
     /// Paint in a window in which the prompts can be edited
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Render(args) => render::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Live(args) => render::run_live(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Serve(args) => serve::run(&args),

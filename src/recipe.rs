@@ -8,13 +8,14 @@ mod differences;
 mod error;
 mod files;
 mod hint;
-mod node;
+pub(crate) mod node;
 mod partial;
 mod seed;
 mod segment;
 mod stage;
 mod timeline;
-mod yaml;
+pub(crate) mod wildcard;
+pub(crate) mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -188,6 +189,7 @@ impl Recipe {
     pub fn check_edit(&self, edit: Edit) -> Result<Edit, RecipeError> {
         let mut edited = self.clone();
         edited.timeline = vec![edit];
+        edited.check_wildcards(self)?;
         let files = edited.files()?.into_iter();
         let files = files.filter(|file| file.path.starts_with("timeline."));
         let mut edited = edited.resolved(files, |_| Path::new(""))?;
@@ -205,6 +207,29 @@ impl Recipe {
         (edited.check_length(2))
             .map_err(|kind| RecipeError::at("the edit", Location::File, kind))?;
         Ok(edited.timeline.swap_remove(self.timeline.len()))
+    }
+
+    /// Refuses wildcards in the texts of an edit, which is the only one of this recipe's timeline. Texts that the render has already are as
+    /// they are.
+    fn check_wildcards(&self, before: &Self) -> Result<(), RecipeError> {
+        let known: Vec<_> = before.texts().into_iter().map(|(_, text)| text).collect();
+        let texts = self.texts().into_iter();
+        let marked = texts.filter_map(|(path, text)| {
+            let path = path.strip_prefix("timeline.0.")?.to_owned();
+            let is_new = wildcard::is_marked(text) && !known.contains(&text);
+            is_new.then_some(Diagnostic {
+                location: Location::File,
+                path,
+                kind: DiagnosticKind::Invalid(
+                    "wildcards in braces are drawn when a render begins: write one of the alternatives".to_owned(),
+                ),
+            })
+        });
+        let marked: Vec<_> = marked.collect();
+        if marked.is_empty() {
+            return Ok(());
+        }
+        Err(RecipeError::new("the edit", marked))
     }
 
     /// Checks that the complete recipe, with every value written out, can be read again; it may take one `part`th of what any recipe may.
@@ -226,7 +251,8 @@ impl Recipe {
     /// # Errors
     /// When the path or the value is wrong; the recipe is as before.
     pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
-        let mut partial = PartialRecipe::from_value(&self.to_value().map_err(refused)?, "recipe");
+        let mut partial =
+            PartialRecipe::from_value(&self.escaped().to_value().map_err(refused)?, "recipe");
         partial.set(assignment)?;
         *self = partial.finish()?;
         Ok(())
@@ -264,7 +290,7 @@ impl Recipe {
     /// # Errors
     /// When a path in it is not UTF-8.
     pub fn to_yaml(&self) -> Result<String, RecipeError> {
-        (self.to_value().and_then(|value| write(&value))).map_err(refused)
+        (self.escaped().to_value().and_then(|value| write(&value))).map_err(refused)
     }
 
     /// The recipe as a tree of values.

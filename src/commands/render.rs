@@ -96,6 +96,9 @@ fn render(args: &RenderArgs, preview: PreviewChoice) -> Result<ExitCode> {
     }
     if !quiet {
         tell_defaults(args, &recipe);
+        for drawn in partial.drawn_texts(&recipe) {
+            eprint_line(drawn);
+        }
         if partial.has_random_seed() {
             let seed = recipe.seed;
             eprint_line(format_args!(

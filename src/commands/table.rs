@@ -2,6 +2,7 @@
 //! a table, the line of headers begins with `#`, like other comment lines.
 
 use anyhow::Result;
+pub use phantasia::sweep::csv_line;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::console::print_line;
@@ -92,18 +93,6 @@ impl Table {
         };
         rows().map(line).collect()
     }
-}
-
-/// A line of comma-separated values (RFC 4180).
-pub fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    let quoted = fields.map(|field| {
-        if field.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field.to_owned()
-        }
-    });
-    quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// The number of visible characters.

@@ -10,7 +10,7 @@
 
 mod battery;
 mod error;
-mod panel;
+pub(crate) mod panel;
 mod record;
 mod sheet;
 mod standing;
@@ -33,8 +33,9 @@ use crate::run::{
 };
 use crate::session::{Session, SessionOptions};
 use crate::{metadata, picture};
+pub(crate) use battery::main_text;
 pub use battery::{PLACE, parse_prompts, read_prompts};
-use battery::{has_place, main_text, obstacle, with_prompt};
+use battery::{has_place, obstacle, with_prompt};
 pub use error::ComparisonError;
 use panel::Panel;
 pub use record::{Contestant, Cost, JudgeStanding, Picture, RECORD, Record, Summary};

@@ -21,12 +21,12 @@ const TILE: u32 = 208;
 const GAP: u32 = 12;
 const GROUND: Color = Color::rgb(24, 24, 27);
 const EMPTY: Color = Color::rgb(45, 45, 50);
-pub(in crate::judge) const BRIGHT: Color = Color::rgb(240, 240, 242);
-const DIM: Color = Color::rgb(160, 160, 168);
+pub(crate) const BRIGHT: Color = Color::rgb(240, 240, 242);
+pub(crate) const DIM: Color = Color::rgb(160, 160, 168);
 /// Of captions, marks and failures where pictures compete.
-pub(in crate::judge) const FAINT: Color = Color::rgb(150, 150, 158);
-pub(in crate::judge) const GOOD: Color = Color::rgb(92, 200, 140);
-pub(in crate::judge) const BAD: Color = Color::rgb(215, 96, 96);
+pub(crate) const FAINT: Color = Color::rgb(150, 150, 158);
+pub(crate) const GOOD: Color = Color::rgb(92, 200, 140);
+pub(crate) const BAD: Color = Color::rgb(215, 96, 96);
 /// The heights of the heading's line and of the captions' lines.
 const LARGE: u32 = 20;
 const SMALL: u32 = 15;
@@ -76,31 +76,31 @@ pub fn write(path: &Path, heading: &str, tiles: &[Tile]) -> Result<()> {
 }
 
 /// The picture made to fit into a square, its sides in proportion.
-pub(in crate::judge) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
+pub(crate) fn thumbnail(picture: &RgbImage, side: u32) -> RgbImage {
     let square = Rect::new(0, 0, side as i32, side as i32);
     let place = fit(picture.dimensions(), square);
     resize(picture, (place.width as u32, place.height as u32))
 }
 
 /// A picture that thumbnails and lines of text are put on.
-pub(in crate::judge) struct Sheet {
+pub(crate) struct Sheet {
     canvas: Canvas,
     fonts: Fonts,
 }
 
 impl Sheet {
-    pub(in crate::judge) fn new(width: u32, height: u32) -> Result<Self> {
+    pub(crate) fn new(width: u32, height: u32) -> Result<Self> {
         let canvas = Canvas::new(width as usize, height as usize, GROUND);
         let fonts = Fonts::embedded()?;
         Ok(Self { canvas, fonts })
     }
 
-    pub(in crate::judge) fn into_picture(self) -> RgbImage {
+    pub(crate) fn into_picture(self) -> RgbImage {
         self.canvas.to_picture()
     }
 
     /// Puts a picture into the middle of a square, or shows that there is none.
-    pub(in crate::judge) fn place(
+    pub(crate) fn place(
         &mut self,
         thumbnail: Option<&RgbImage>,
         (left, top): (u32, u32),
@@ -115,7 +115,7 @@ impl Sheet {
     }
 
     /// Fills a rectangle.
-    pub(in crate::judge) fn fill(
+    pub(crate) fn fill(
         &mut self,
         (left, top): (u32, u32),
         (width, height): (u32, u32),
@@ -126,7 +126,7 @@ impl Sheet {
     }
 
     /// Writes a line whose upper left corner is at `(left, top)`, without its middle where it is wider than `room`.
-    pub(in crate::judge) fn write(
+    pub(crate) fn write(
         &mut self,
         (left, top): (u32, u32),
         height: u32,
@@ -224,7 +224,7 @@ fn page(
     Ok(page)
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     text.replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 ///
 /// # Errors
 /// When the file cannot be read, or is in another encoding.
-pub(super) fn read(path: &Path, what: &str) -> Result<String> {
+pub(crate) fn read(path: &Path, what: &str) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {what} {}", path.display()))?;
     decode(&bytes).with_context(|| format!("in {}", path.display()))
 }
 
 /// The lines of a text, each with its number from 1 and without the space around it. Empty lines and those that begin with `#` are left out.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // a line ends with LF, with CR LF, or with CR alone
     let lines =

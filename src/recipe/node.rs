@@ -8,14 +8,14 @@ use phantasia_core::diagnostic::Location;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub location: Location,
     pub content: Content,
 }
 
 /// What a [`Node`] holds.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// A scalar: its text as it was written, and what YAML makes of it.
     Scalar {
         text: Arc<str>,
@@ -29,14 +29,14 @@ pub(super) enum Content {
 
 /// A key and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub location: Location,
     pub name: String,
 }
 
 /// What a scalar is by the core schema of YAML 1.2.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Null,
     Bool(bool),
     Unsigned(u64),

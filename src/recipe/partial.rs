@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::check;
 use super::decode::decode;
 use super::node::{Content, Node, Scalar};
-use super::{PLACE, Prompt, Recipe, RecipeError, hint, seed, yaml};
+use super::{PLACE, Prompt, Recipe, RecipeError, hint, seed, wildcard, yaml};
 
 /// The largest recipe in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -28,6 +28,8 @@ pub struct PartialRecipe {
     root: Node,
     origin: String,
     folder: PathBuf,
+    /// Where relative paths in values of flags start from.
+    flag_folder: PathBuf,
     warnings: Vec<String>,
 }
 
@@ -90,11 +92,13 @@ impl PartialRecipe {
         )
     }
 
-    fn new(root: Node, origin: &str, folder: &Path) -> Self {
+    /// A recipe in a tree that was read; `origin` and `folder` as in [`PartialRecipe::parse`].
+    pub(crate) fn new(root: Node, origin: &str, folder: &Path) -> Self {
         Self {
             root,
             origin: origin.to_owned(),
             folder: folder.to_owned(),
+            flag_folder: PathBuf::new(),
             warnings: vec![],
         }
     }
@@ -160,11 +164,38 @@ impl PartialRecipe {
     /// # Errors
     /// When a key or a type is wrong.
     pub fn unchecked(&self) -> Result<Recipe, RecipeError> {
-        let recipe = self.decode()?;
+        let mut recipe = self.decode()?;
+        let wrong = recipe.draw_wildcards();
+        if !wrong.is_empty() {
+            return Err(self.refusal(wrong));
+        }
         recipe.resolved(recipe.files()?, |path| match self.location(path) {
-            Location::Flag(_) => Path::new(""),
+            Location::Flag(_) => &self.flag_folder,
             _ => &self.folder,
         })
+    }
+
+    /// The texts of prompts as they are written, their wildcards not drawn, each with its path; none where the recipe cannot be read.
+    pub(crate) fn written_texts(&self) -> Vec<(String, String)> {
+        let (recipe, _) = self.decode_valid();
+        let recipe = recipe.iter().flat_map(Recipe::texts);
+        recipe.map(|(path, text)| (path, text.to_owned())).collect()
+    }
+
+    /// What the seed of the finished recipe drew for the texts with wildcards, a message for each.
+    pub fn drawn_texts(&self, recipe: &Recipe) -> Vec<String> {
+        let written = self.written_texts().into_iter();
+        let drawn = written
+            .zip(recipe.texts())
+            .filter(|((path, text), (same, drawn))| {
+                path == same && text != drawn && wildcard::has_wildcards(text)
+            });
+        let seed = recipe.seed;
+        drawn
+            .map(|((path, text), (_, drawn))| {
+                format!("{path} is \"{drawn}\", drawn from \"{text}\" by the seed {seed}")
+            })
+            .collect()
     }
 
     /// An error that refuses the values at these paths, each for a reason that the caller gives.

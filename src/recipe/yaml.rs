@@ -57,7 +57,7 @@ impl Serialize for Styled<'_> {
 }
 
 /// Reads one document. Errors that a text without quotes causes come with advice.
-pub(super) fn read(text: &str) -> Result<Node, Diagnostic> {
+pub(crate) fn read(text: &str) -> Result<Node, Diagnostic> {
     // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     document(text).map_err(|mut diagnostic| {

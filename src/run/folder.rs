@@ -57,6 +57,15 @@ impl RunFolder {
         }
     }
 
+    /// Makes a folder of exactly this path, which does not exist yet.
+    ///
+    /// # Errors
+    /// When it exists, or cannot be made.
+    pub(crate) fn create_at(path: &Path) -> Result<Self> {
+        fs::create_dir(path).map_err(failed(CREATE_FOLDER, path))?;
+        Self::locked(path.to_owned())
+    }
+
     /// The folder of an earlier run. Partial files that a killed program left are removed.
     ///
     /// # Errors

@@ -6,4 +6,5 @@ mod common;
 mod commands;
 mod disk;
 mod rendering;
+mod sweep;
 mod web;

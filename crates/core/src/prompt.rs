@@ -14,7 +14,8 @@ use crate::{Region, Schedule, StepContext, StepOrPercent, shorthand};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
-    /// What the picture should show, in words. A prompt has exactly one of `text`, `keyframes` and `image`.
+    /// What the picture should show, in words. A prompt has exactly one of `text`, `keyframes` and `image`. Where it has
+    /// alternatives in braces, with bars between them, the seed draws one of them, which the run's recipe records; a sweep paints all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Texts that follow one another in the course of the render, each a text or `{ text: a sprout, at: 30% }`: between two of them the prompt is

@@ -20,6 +20,10 @@ pub enum Purpose {
     Roll,
     /// Which drawings a prompt retrieves, and how they are placed.
     Drawings,
+    /// Which words of a prompt's wildcards are painted.
+    Wildcards,
+    /// Which combinations of a sweep's values are painted.
+    Samples,
 }
 
 /// The random numbers for one key.

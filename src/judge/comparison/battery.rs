@@ -8,7 +8,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::super::text_file;
 pub use crate::recipe::PLACE;
-use crate::recipe::{Prompt, Recipe};
+use crate::recipe::Recipe;
+use crate::recipe::wildcard::has_wildcards;
 
 /// The prompts in a file, see [`parse_prompts`]. Its encoding is as of a file of labels: UTF-8, or UTF-16 with a byte order mark.
 ///
@@ -36,6 +37,11 @@ pub fn parse_prompts(text: &str) -> Result<Vec<String>> {
         if prompt.contains(PLACE) {
             bail!(
                 "line {number}, \"{prompt}\", contains `{PLACE}`, whose place a prompt takes: it belongs in the recipes"
+            );
+        }
+        if has_wildcards(prompt) {
+            bail!(
+                "line {number}, \"{prompt}\", has a wildcard, and a comparison paints every prompt: write a line for each alternative"
             );
         }
         if !known.insert(prompt.nfc().collect::<String>()) {
@@ -73,7 +79,7 @@ pub(super) fn has_place(recipe: &Recipe) -> bool {
 }
 
 /// The text that a recipe's pictures are compared with where there is no battery: its first of positive weight.
-pub(super) fn main_text(recipe: &Recipe) -> Option<&str> {
+pub(crate) fn main_text(recipe: &Recipe) -> Option<&str> {
     main_prompt(recipe).and_then(|index| recipe.prompts[index].text.as_deref())
 }
 
@@ -86,16 +92,7 @@ pub(super) fn with_prompt(recipe: &Recipe, prompt: &str) -> Recipe {
         }
         return painted;
     }
-    let fill = |prompts: &mut Vec<Prompt>| {
-        for text in prompts.iter_mut().flat_map(Prompt::texts_mut) {
-            *text = text.replace(PLACE, prompt);
-        }
-    };
-    fill(&mut painted.prompts);
-    let stages = (painted.generator.0.iter_mut()).filter_map(|stage| stage.prompts.as_mut());
-    stages.for_each(fill);
-    let edits = (painted.timeline.iter_mut()).filter_map(|edit| edit.prompts.as_mut());
-    edits.for_each(fill);
+    painted.for_each_text(|text| *text = text.replace(PLACE, prompt));
     painted
 }
 

@@ -15,7 +15,7 @@ use crate::clip::{ClipActivation, fast_dot};
 const SIDE: f64 = 0.75;
 
 /// The judges, and the texts that they compare pictures with.
-pub(super) struct Panel {
+pub(crate) struct Panel {
     ensemble: Ensemble,
     texts: EncodedQueries,
 }

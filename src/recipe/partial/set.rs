@@ -1,5 +1,7 @@
 //! Changing single values of a recipe that was read.
 
+use std::path::Path;
+
 use phantasia_core::{Diagnostic, DiagnosticKind, Location};
 use serde_json::Value;
 
@@ -37,7 +39,29 @@ impl PartialRecipe {
             }) => Node::null(location.clone()),
             Err(diagnostic) => return Err(diagnostic.kind),
         };
-        let path = path.trim();
+        self.put_value(path.trim(), node)
+    }
+
+    /// Changes one value to what another file gives, as [`PartialRecipe::set`] does; `origin` is where it stands there, and names it in errors.
+    /// Relative paths in it start from `folder`, and so do those of all values that are changed.
+    ///
+    /// # Errors
+    /// When the path leads through a single value.
+    pub(crate) fn set_value(
+        &mut self,
+        path: &str,
+        mut value: Node,
+        origin: &str,
+        folder: &Path,
+    ) -> Result<(), RecipeError> {
+        let location = Location::Flag(origin.into());
+        value.relocate(&location);
+        self.flag_folder = folder.to_owned();
+        self.put_value(path, value)
+            .map_err(|kind| RecipeError::at(&self.origin, location, kind))
+    }
+
+    fn put_value(&mut self, path: &str, node: Node) -> Result<(), DiagnosticKind> {
         let generator = (path.strip_suffix(".kind")).filter(|path| path.starts_with("generator"));
         match (generator, &node.content) {
             (Some(generator), Content::Scalar { text, .. })

@@ -1,0 +1,361 @@
+//! The work of one process of a sweep: it paints the runs of its shard.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use super::plan::{Plan, PlannedRun};
+use super::shard::Shard;
+use super::store::{Finished, Store, is_gone, size_of};
+use crate::clip::ClipActivation;
+use crate::judge::comparison::panel::Panel;
+use crate::picture;
+use crate::recipe::Recipe;
+use crate::run::{IMAGE, Run, RunFolder, disk_full};
+use crate::session::{Session, SessionOptions};
+
+/// How often a run is begun whose folder another process has removed.
+const ATTEMPTS: usize = 3;
+
+/// What happens while runs are painted.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A step is done: the run, and how many of its steps.
+    Step(&'e PlannedRun, usize),
+    /// A run is whole, painted by this process or found.
+    Done(&'e PlannedRun),
+    /// A run failed, and why.
+    Failed(&'e PlannedRun, &'e str),
+    /// What the user should know, once.
+    Warning(String),
+}
+
+/// What a process did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The runs that it painted, by number.
+    pub painted: Vec<usize>,
+    /// How many of its shard's runs were whole before.
+    pub found: usize,
+    /// The runs that failed, each with the reason.
+    pub failed: Vec<(usize, String)>,
+    /// Whether it was stopped before its last run.
+    pub is_interrupted: bool,
+}
+
+/// Paints the runs of a shard.
+pub struct Painter<'p> {
+    /// All runs.
+    pub plan: &'p Plan,
+    /// Where they go.
+    pub store: &'p Store,
+    /// Which of them.
+    pub shard: Shard,
+    /// Who judges their pictures.
+    pub judge: Option<&'p Judge>,
+}
+
+impl Painter<'_> {
+    /// Paints every run of the shard that is not whole, or until `stop` is set: the runs that are painted then are left out. Each worker, a device
+    /// and the models on it, paints one run at a time.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to. A single run that fails is noted, and the others are painted.
+    pub fn paint(
+        &self,
+        workers: &[(Device, SessionOptions)],
+        stop: &AtomicBool,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Report> {
+        let own = || {
+            self.plan
+                .runs()
+                .iter()
+                .filter(|run| self.shard.has(run.number))
+        };
+        let whole = self.store.whole()?;
+        let (found, left): (Vec<_>, Vec<_>) = own().partition(|run| whole.contains_key(run.hash()));
+        self.store.clean(left.iter().map(|run| run.name.as_str()));
+        for run in &left {
+            self.store.forget_failure(&run.name);
+        }
+        for run in &found {
+            tell(Event::Done(run));
+            self.judge(run, &whole[run.hash()])?;
+        }
+        let report = Mutex::new(Report {
+            found: found.len(),
+            ..Report::default()
+        });
+        let (next, warned) = (AtomicUsize::new(0), Mutex::new(vec![]));
+        let warn = |warning: String| {
+            let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if !warned.contains(&warning) {
+                warned.push(warning.clone());
+                tell(Event::Warning(warning));
+            }
+        };
+        let fatal = Mutex::new(None);
+        let work = |(device, options): &(Device, SessionOptions)| {
+            while let Some(run) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let done = self.paint_run(run, (device, options), stop, &warn, tell);
+                let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                match done {
+                    Ok(Some(true)) => report.painted.push(run.number),
+                    Ok(Some(false)) => report.found += 1,
+                    Ok(None) => {
+                        report.is_interrupted = true;
+                        return;
+                    }
+                    Err(error) if disk_full(&error).is_some() => {
+                        // the next one would fail as well
+                        stop.store(true, Ordering::Relaxed);
+                        *fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        return;
+                    }
+                    Err(error) => {
+                        let why = format!("{error:#}");
+                        tell(Event::Failed(run, &why));
+                        if let Err(error) = self.store.note_failure(&run.name, &why) {
+                            stop.store(true, Ordering::Relaxed);
+                            *fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                        report.failed.push((run.number, why));
+                        continue;
+                    }
+                }
+                drop(report);
+                tell(Event::Done(run));
+            }
+        };
+        std::thread::scope(|scope| {
+            for worker in &workers[1..] {
+                scope.spawn(|| work(worker));
+            }
+            work(&workers[0]);
+        });
+        if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.painted.sort_unstable();
+        report.failed.sort_unstable();
+        Ok(report)
+    }
+
+    /// Paints one run and judges it: true where this process did, false where it was whole already, none where it was stopped.
+    fn paint_run(
+        &self,
+        run: &PlannedRun,
+        worker: (&Device, &SessionOptions),
+        stop: &AtomicBool,
+        warn: &dyn Fn(String),
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Option<bool>> {
+        let mut attempt = 1;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            if self.store.is_whole(&run.name) {
+                return Ok(Some(false));
+            }
+            match self.try_run(run, worker, stop, warn, tell) {
+                Ok(done) => {
+                    if done.is_some() {
+                        self.judge(run, &run.name)?;
+                    }
+                    return Ok(done);
+                }
+                // another process of the same shard has it
+                Err(_) if self.store.is_whole(&run.name) => return Ok(Some(false)),
+                Err(error) if is_gone(&error) && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn try_run(
+        &self,
+        planned: &PlannedRun,
+        (device, options): (&Device, &SessionOptions),
+        stop: &AtomicBool,
+        warn: &dyn Fn(String),
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Option<bool>> {
+        let (_, recipe) = self.plan.recipe(planned)?;
+        let mut session = Session::with_options(&recipe, device, options)?;
+        session.take_warnings().into_iter().for_each(warn);
+        let folder = self.store.begin(&planned.name)?;
+        let partial = Partial(folder.path().to_owned());
+        let run = Run::new(session, folder, &recipe)?;
+        let outcome = run.complete(stop, |tick| tell(Event::Step(planned, tick.step)))?;
+        // a stop in the recipe's timeline is its end
+        if outcome.stopped && recipe.stops_at().is_none() {
+            return Ok(None);
+        }
+        if let Some(warning) = &outcome.warning {
+            warn(format!("run {}: {warning}", planned.number));
+        }
+        let is_first = self
+            .store
+            .put(&partial.0, &planned.name, &Finished::of(&outcome))?;
+        Ok(Some(is_first))
+    }
+
+    /// Lets the judge score a whole run's picture, unless it has.
+    fn judge(&self, run: &PlannedRun, name: &str) -> Result<()> {
+        self.judge
+            .map_or(Ok(()), |judge| judge.score(self.store, run, name))
+    }
+}
+
+/// The folder of a run that is being painted, removed if it is not put in place.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// CLIPs that judge the pictures of a sweep, as those of a comparison do: by six views of each, and the run's first prompt of positive weight.
+pub struct Judge {
+    names: Vec<String>,
+    panel: Panel,
+    texts: HashMap<String, usize>,
+}
+
+impl Judge {
+    /// Loads the CLIPs of these names, and encodes the texts of the plan's runs.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded, or can read nothing of a text.
+    pub fn load(
+        names: &[String],
+        activation: Option<ClipActivation>,
+        plan: &Plan,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut texts: Vec<String> = vec![];
+        let mut by_text = HashMap::new();
+        for text in plan.runs().iter().filter_map(|run| run.text.as_ref()) {
+            by_text.entry(text.clone()).or_insert_with(|| {
+                texts.push(text.clone());
+                texts.len() - 1
+            });
+        }
+        let panel = Panel::load(names, activation, &texts, device)?;
+        Ok(Self {
+            names: names.to_vec(),
+            panel,
+            texts: by_text,
+        })
+    }
+
+    /// Warnings about the CLIPs and the texts.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.panel.warnings()
+    }
+
+    /// Scores a whole run's picture, unless these judges have; a run without a text has no score.
+    pub(super) fn score(&self, store: &Store, run: &PlannedRun, name: &str) -> Result<()> {
+        let mut scores = store.scores(name);
+        let is_scored = self.names.iter().all(|judge| scores.contains_key(judge));
+        let Some(text) = run
+            .text
+            .as_ref()
+            .and_then(|text| self.texts.get(text))
+            .filter(|_| !is_scored)
+        else {
+            return Ok(());
+        };
+        let path = store.run(name).join(IMAGE);
+        let picture =
+            picture::load_rgb(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let own: BTreeMap<_, _> = self
+            .names
+            .iter()
+            .cloned()
+            .zip(self.panel.score(&picture, *text)?)
+            .collect();
+        scores.extend(own);
+        store.write_scores(name, &scores)
+    }
+}
+
+/// What the first steps of a run cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// How many steps were painted.
+    pub steps: usize,
+    /// Seconds to load the models and begin.
+    pub load: f64,
+    /// Seconds a step; the first one counts only where there is no other.
+    pub step: f64,
+    /// Bytes of a run's folder, frames included, video not.
+    pub bytes: f64,
+}
+
+/// Paints up to `most` steps of a recipe, for no longer than `time`, in a folder of its own, which is removed.
+///
+/// # Errors
+/// When it cannot be painted.
+pub fn trial(
+    recipe: &Recipe,
+    (device, options): (&Device, &SessionOptions),
+    most: usize,
+    time: Duration,
+) -> Result<Trial> {
+    let out = std::env::temp_dir().join(format!("phantasia-trial-{}", std::process::id()));
+    let result = try_trial(recipe, (device, options), (most, time), &out);
+    let _ = fs::remove_dir_all(&out);
+    result
+}
+
+fn try_trial(
+    recipe: &Recipe,
+    (device, options): (&Device, &SessionOptions),
+    (most, time): (usize, Duration),
+    out: &Path,
+) -> Result<Trial> {
+    let mut small = recipe.clone();
+    let every = std::mem::take(&mut small.output.every);
+    small.output.video = None;
+    let start = Instant::now();
+    let session = Session::with_options(&small, device, options)?;
+    let mut run = Run::new(session, RunFolder::create(out, "trial")?, &small)?;
+    let load = start.elapsed().as_secs_f64();
+    let mut steps = vec![];
+    while !run.is_finished() && steps.len() < most && (steps.is_empty() || start.elapsed() < time) {
+        let step = Instant::now();
+        run.step()?;
+        steps.push(step.elapsed().as_secs_f64());
+    }
+    run.stop()?;
+    let folder = run.folder().path().to_owned();
+    let frames = if every > 0 {
+        recipe.total_steps() / every
+    } else {
+        0
+    };
+    let picture = fs::metadata(folder.join(IMAGE)).map_or(0, |about| about.len());
+    let measured = if steps.len() > 1 {
+        &steps[1..]
+    } else {
+        &steps[..]
+    };
+    Ok(Trial {
+        steps: steps.len(),
+        load,
+        step: measured.iter().sum::<f64>() / measured.len().max(1) as f64,
+        bytes: (size_of(&folder) + frames as u64 * picture) as f64,
+    })
+}
