@@ -155,6 +155,15 @@ impl<'a> BuildContext<'a> {
         }
     }
 
+    /// A schedule over the steps of the generator that the scale of learning rates does not change.
+    pub fn unscaled(&self, schedule: &Schedule) -> LearningRate {
+        LearningRate {
+            schedule: schedule.clone(),
+            scale: LearningRateScale::default(),
+            steps: self.steps,
+        }
+    }
+
     /// The source of models.
     ///
     /// # Errors
@@ -193,6 +202,12 @@ pub trait ModelSource {
     /// # Errors
     /// When it is not on this machine.
     fn autoencoder(&self, name: &str) -> anyhow::Result<PathBuf>;
+
+    /// The file or folder of a GAN.
+    ///
+    /// # Errors
+    /// When it is not on this machine.
+    fn gan(&self, name: &str) -> anyhow::Result<PathBuf>;
 
     /// Encodes texts with the text encoder of a Stable Diffusion, `[1, tokens, channels]` each. `pipeline` is the model's folder.
     ///

@@ -56,6 +56,7 @@ pub use cellular::Cellular;
 pub use clamp::ClampWithGrad;
 pub use diffusion::Diffusion;
 pub use fft::Fft;
+pub use gan::Gan;
 pub use guide::Guide;
 pub use latent::Latent;
 pub use noise::Noise;
@@ -77,6 +78,8 @@ registry::registry! {
     Vqgan(vqgan),
     /// The latents of an autoencoder as they are.
     Latent(latent),
+    /// The latents of a GAN.
+    Gan(gan),
     /// A neural cellular automaton.
     Cellular(cellular),
     /// Pixels, of any colour or of a palette's.

@@ -60,6 +60,8 @@ pub struct Optimizer {
     parameters: Vec<Var>,
     /// For each parameter its moments, two for Adam, one for momentum, none otherwise.
     moments: Vec<Vec<Tensor>>,
+    /// For each parameter its multiple of the learning rate.
+    multiples: Vec<f64>,
     step: usize,
 }
 
@@ -78,10 +80,24 @@ impl Optimizer {
         Ok(Self {
             config,
             lr,
+            multiples: vec![1.0; parameters.len()],
             parameters,
             moments,
             step: 0,
         })
+    }
+
+    /// The same, with a multiple of the learning rate for each parameter; one of 0 stays as it is.
+    pub fn with_multiples(mut self, multiples: Vec<f64>) -> Result<Self> {
+        if multiples.len() != self.parameters.len() {
+            bail!(
+                "{} multiples of the learning rate for {} parameters",
+                multiples.len(),
+                self.parameters.len()
+            );
+        }
+        self.multiples = multiples;
+        Ok(self)
     }
 
     /// The parameters, in the order in which they were given.
@@ -120,8 +136,14 @@ impl Optimizer {
             );
         }
         self.step += 1;
-        let parameters = self.parameters.iter().zip(&mut self.moments).zip(grads);
-        for ((parameter, moments), grad) in parameters {
+        let parameters = (self.parameters.iter().zip(&self.multiples))
+            .zip(&mut self.moments)
+            .zip(grads);
+        for (((parameter, multiple), moments), grad) in parameters {
+            if *multiple == 0.0 {
+                continue;
+            }
+            let lr = lr * multiple;
             let (change, decay) = match self.config.kind {
                 OptimizerKind::Adam => (adam(moments, grad, self.step)?, self.config.weight_decay),
                 OptimizerKind::Sgd => (sgd(moments, grad, &self.config)?, self.config.weight_decay),

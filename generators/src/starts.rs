@@ -87,7 +87,7 @@ fn loss(picture: &Tensor, context: &mut BuildContext<'_>) -> anyhow::Result<f64>
 }
 
 /// The seed of one of the starts.
-fn seed_of(seed: u64, index: usize) -> u64 {
+pub(crate) fn seed_of(seed: u64, index: usize) -> u64 {
     if index == 0 {
         return seed;
     }

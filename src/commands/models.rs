@@ -345,7 +345,18 @@ fn hub() -> Hub {
 /// Downloads a model, and the shared tokenizer where it needs one. Returns the folder that it lies in.
 fn fetch(name: &str, quiet: bool) -> Result<PathBuf> {
     let hub = hub();
-    let folder = download(&hub, &FetchRequest::parse(name)?, quiet)?;
+    let request = FetchRequest::parse(name)?;
+    if let Ok(ModelRef::Hub(HubModel {
+        model: Some(model), ..
+    })) = ModelRef::parse(name)
+        && model.is_non_commercial()
+    {
+        eprint_line(format_args!(
+            "`{}` is for non-commercial use only; its licence: {}",
+            model.name, model.licence
+        ));
+    }
+    let folder = download(&hub, &request, quiet)?;
     fetch_tokenizer(&hub, name, quiet)?;
     Ok(folder)
 }

@@ -21,6 +21,10 @@ impl ModelSource for LocalModels {
         Ok(resolve_path(name, ModelKind::Latent)?)
     }
 
+    fn gan(&self, name: &str) -> Result<PathBuf> {
+        Ok(resolve_path(name, ModelKind::Gan)?)
+    }
+
     fn encode_texts(
         &self,
         pipeline: &Path,

@@ -51,12 +51,13 @@ fn recipes() {
 }
 
 /// A recipe of each kind of generator, with a value for every key that may be left out.
-const COMPLETE: [&str; 8] = [
+const COMPLETE: [&str; 9] = [
     "{ kind: pyramid, sides: [4, 8] }",
     "{ kind: diffusion, model: src, skip: 1, clamp: 0.1, resolution: [64, 64], prompt: a, negative_prompt: b, vae: src, eta: 0.5, spacing: karras }",
     "{ kind: noise, model: src, resolution: [64, 64], prompt: a, negative_prompt: b, vae: src }",
     "{ kind: vqgan, model: src, start: codes, tile: 64 }",
     "{ kind: latent, model: src, tile: 64 }",
+    "{ kind: gan, model: src, space: w, noise: fixed, classes: 3, class: [1] }",
     "{ kind: cellular }",
     "{ kind: pixels, palette: 4 }",
     "{ kind: fft }",

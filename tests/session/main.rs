@@ -9,6 +9,7 @@ mod blocks;
 mod changed;
 mod critics;
 mod diffusion;
+mod gans;
 mod live;
 mod processes;
 mod regions;

@@ -31,7 +31,7 @@ const CUBIC: f64 = 0.044_715;
 const DENSITY: f64 = 0.398_942_280_401_432_7;
 
 #[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
+pub(crate) fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (T::zero() - x).exp())
 }
 

@@ -11,6 +11,7 @@
 
 mod activation;
 mod attention;
+mod channel_scale;
 mod channels_last;
 mod conv;
 mod depthwise;
@@ -18,6 +19,7 @@ mod elementwise;
 mod embedding;
 mod gate;
 mod gemm;
+mod glu;
 mod host;
 pub mod kernel;
 mod latent_pool;
@@ -32,15 +34,18 @@ pub mod resample;
 mod rope;
 mod self_attention;
 mod squeeze_excite;
+mod upsample_conv;
 mod warp;
 
 pub use activation::Activation;
 pub use attention::{AttentionPullback, scaled_dot_product};
+pub use channel_scale::{channel_products, scale_channels};
 pub use channels_last::{ChannelsFirst, ChannelsLast, GlobalAvgPool, SpaceToDepth};
 pub use conv::{Conv2d, Conv2dOptions};
 pub use depthwise::DepthwiseConv2d;
 pub use embedding::Embedding;
 pub use gate::Gate;
+pub use glu::Glu;
 pub use latent_pool::LatentPool;
 pub use layer::{
     Chain, Layer, Parallel, Pullback, Residual, TapsPullback, add_to, attach, only_tap, vjp_taps,
@@ -54,4 +59,5 @@ pub use resample::{Border, Crop, Crops, Filter, Resample, resize_to_fill};
 pub use rope::Rope;
 pub use self_attention::SelfAttention;
 pub use squeeze_excite::SqueezeExcite;
+pub use upsample_conv::UpsampleConv2d;
 pub use warp::Warp;

@@ -66,6 +66,18 @@ fn shapes_that_do_not_fit_are_named() -> Result<()> {
         &["UpsampleNearest", "[2, 3]"],
     );
     refused(
+        Glu::default().eval(&t(&[1, 3, 2, 2])),
+        &["Glu", "3 channels"],
+    );
+    refused(
+        Glu::with_noise(t(&[2, 3]), t(&[4]))?.eval(&t(&[1, 4, 2, 2])),
+        &["Glu", "[2, 3]", "[1, 4, 2, 2]"],
+    );
+    refused(
+        scale_channels(&t(&[1, 3, 2, 2]), &t(&[1, 2, 1, 1])),
+        &["scale_channels", "[1, 2, 1, 1]", "[1, 3, 2, 2]"],
+    );
+    refused(
         AvgPool2d::new(4)?.eval(&t(&[1, 1, 3, 9])),
         &["AvgPool2d", "3 x 9"],
     );
@@ -161,6 +173,11 @@ fn weights_that_do_not_fit_are_refused() -> Result<()> {
         &["SelfAttention", "9 rows"],
     );
     refused(UpsampleNearest::new(0), &["UpsampleNearest"]);
+    let even = t(&[4, 2, 2, 2]);
+    refused(
+        UpsampleConv2d::new(&even, None),
+        &["UpsampleConv2d", "[4, 2, 2, 2]"],
+    );
     refused(AvgPool2d::new(0), &["AvgPool2d"]);
     refused(
         Resample::new(0, 2, Filter::Bicubic, true),

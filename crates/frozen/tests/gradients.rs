@@ -271,6 +271,10 @@ layers! {
     quick_gelu: [3, 7], |t| Activation::QuickGelu;
     silu: [3, 7], |t| Activation::Silu;
     relu: [3, 7], |t| Activation::Relu;
+    glu: [2, 6, 3, 4], |t| Glu::default();
+    glu_with_noise: [2, 6, 3, 4], |t| Glu::with_noise(t(&[3, 4]), t(&[6]))?;
+    upsample_conv: [2, 3, 4, 5], |t| UpsampleConv2d::new(&t(&[4, 3, 3, 3]), Some(&t(&[4])))?;
+    upsample_conv_of_a_pixel: [1, 2, 1, 1], |t| UpsampleConv2d::new(&t(&[3, 2, 3, 3]), None)?;
     upsample_nearest: [2, 3, 2, 3], |t| UpsampleNearest::new(3)?;
     avg_pool: [2, 3, 5, 7], |t| AvgPool2d::new(2)?;
     bilinear_up: [2, 2, 3, 4], |t| Resample::new(5, 9, Filter::Bilinear, false)?;
@@ -295,4 +299,45 @@ layers! {
         Box::new(Activation::Silu),
         Box::new(LayerNorm::new(t(&[6]), None, 1e-5)?),
     ]);
+}
+
+#[test]
+fn a_convolution_of_an_enlarged_image_is_one_layer() -> Result<()> {
+    let (weight, bias) = (random(1, &[4, 3, 3, 3], F64), random(2, &[4], F64));
+    let x = random(3, &[2, 3, 5, 4], F64);
+    let options = Conv2dOptions {
+        padding: 1,
+        ..Conv2dOptions::default()
+    };
+    let two: Vec<Box<dyn Layer>> = vec![
+        Box::new(UpsampleNearest::new(2)?),
+        Box::new(Conv2d::new(weight.clone(), Some(bias.clone()), options)?),
+    ];
+    let (two, one) = (Chain::new(two), UpsampleConv2d::new(&weight, Some(&bias))?);
+    let y = two.eval(&x)?;
+    assert!(distance(&one.eval(&x)?, &y) < 1e-12);
+    let g = random(4, y.dims(), F64);
+    assert!(distance(&gradient(&one, &x, &g)?, &gradient(&two, &x, &g)?) < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn channels_are_scaled_and_their_products_summed() -> Result<()> {
+    for dtype in [DType::F32, F64] {
+        let (x, y) = (
+            random(1, &[2, 3, 5, 4], dtype),
+            random(2, &[2, 3, 5, 4], dtype),
+        );
+        let scale = random(3, &[2, 3, 1, 1], dtype);
+        let expected = [x.broadcast_mul(&scale)?, (&x * &y)?.sum_keepdim((2, 3))?];
+        let found =
+            || -> Result<_> { Ok([scale_channels(&x, &scale)?, channel_products(&x, &y)?]) };
+        for found in [found()?, frozen::kernel::composed(found)?] {
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found.dims(), expected.dims());
+                assert!(distance(found, expected) < 1e-6);
+            }
+        }
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ pub(super) fn advice(
                 "`terms: {{ aesthetic: {{ model: {holder} }} }}` in the recipe or `--aesthetic={holder}`"
             )
         }
-        Some(ModelKind::Vqgan | ModelKind::Latent | ModelKind::Diffusion) => {
+        Some(ModelKind::Vqgan | ModelKind::Latent | ModelKind::Gan | ModelKind::Diffusion) => {
             format!("`model: {holder}` in the recipe's generator")
         }
     };

@@ -43,6 +43,8 @@ pub enum ModelKind {
     Vqgan,
     /// An autoencoder of continuous latents, for `kind: latent`.
     Latent,
+    /// The generator of a GAN, for `kind: gan`.
+    Gan,
     /// A diffusion model, for `kind: diffusion` and `kind: noise`.
     Diffusion,
     /// A head that scores a CLIP's image embeddings, for the term `aesthetic`.
@@ -56,6 +58,7 @@ impl ModelKind {
             Self::Clip => "clip",
             Self::Vqgan => "vqgan",
             Self::Latent => "latent",
+            Self::Gan => "gan",
             Self::Diffusion => "diffusion",
             Self::Aesthetic => "aesthetic",
         }
@@ -208,6 +211,12 @@ impl Model {
     pub fn is_quick_gelu(&self) -> bool {
         let configured = self.configuration().map(|config| &config["quick_gelu"]);
         self.quick_gelu || configured == Some(&Value::Bool(true))
+    }
+
+    /// Whether its licence forbids commercial use.
+    pub fn is_non_commercial(&self) -> bool {
+        let licence = self.licence.to_ascii_lowercase();
+        licence.contains("non-commercial") || licence.contains("-nc")
     }
 
     /// The repository whose tokenizer it uses if its own has none.

@@ -1,0 +1,71 @@
+//! The settings of a GAN that only some architectures have.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::GanError;
+
+/// Which latents of a StyleGAN are optimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "GanSpace")]
+pub enum Space {
+    /// The normal noise that its mapping network sees.
+    Z,
+    /// What the mapping network makes of it, one for all layers.
+    W,
+    /// The same, one for each layer.
+    #[serde(rename = "w+")]
+    WPlus,
+}
+
+/// What happens to the noise planes of a StyleGAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "GanNoise")]
+pub enum NoisePlanes {
+    /// They stay as they are.
+    Fixed,
+    /// They are optimised.
+    Optimized,
+}
+
+/// What a network is made with beside its weights. Settings that are `None` or empty take what suits the architecture.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkOptions {
+    /// Decides the noise that a network adds inside, which stays the same for all of its pictures, so that they do not flicker.
+    pub seed: u64,
+    /// The setting `space`.
+    pub space: Option<Space>,
+    /// The setting `noise`.
+    pub noise: Option<NoisePlanes>,
+    /// The setting `classes`: how many classes a picture may be a mixture of.
+    pub classes: Option<usize>,
+    /// The setting `class`: the classes to start from.
+    pub class: Option<Vec<usize>>,
+}
+
+impl NetworkOptions {
+    /// Refuses settings that an architecture does not have: all but those named.
+    ///
+    /// # Errors
+    /// [`GanError::Option`] with the first of them.
+    pub fn allow(&self, architecture: &'static str, known: &[&str]) -> Result<(), GanError> {
+        let given = [
+            ("space", self.space.is_some(), "StyleGAN2"),
+            ("noise", self.noise.is_some(), "StyleGAN2"),
+            ("classes", self.classes.is_some(), "BigGAN"),
+            ("class", self.class.is_some(), "BigGAN"),
+        ];
+        for (key, is_given, only) in given {
+            if is_given && !known.contains(&key) {
+                return Err(GanError::Option {
+                    key,
+                    architecture,
+                    only,
+                });
+            }
+        }
+        Ok(())
+    }
+}
