@@ -1,6 +1,7 @@
 //! The protocol between a render and the programs that steer and show it: what they send, and what they are told, as JSON.
 //!
-//! The same objects pass over standard input (`--control -`, a [`Request`] a line), HTTP and WebSocket ([`crate::serve`]).
+//! The same objects pass over standard input and output (`--control -`, a [`Request`] a line; `--events`, an [`Event`] a line), HTTP and
+//! WebSocket ([`crate::serve`]).
 //! The repository's `docs/protocol.md` describes them, from the [`schema`] of these types.
 
 use std::collections::BTreeMap;
@@ -92,7 +93,8 @@ impl Request {
     }
 }
 
-/// What a program is told. Over a WebSocket each is a text, and the bytes of a picture follow its event as a binary message.
+/// What a program is told. On standard output each is a line, without pictures. Over a WebSocket each is a text, and the bytes of a picture
+/// follow its event as a binary message.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -111,7 +113,7 @@ pub enum Event {
 /// What a render looks like between two steps: its progress, prompts, settings and timeline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct State {
-    /// A number that no other render since the program began has; 0 while there is none.
+    /// A number that no other render of the device since the program began has; 0 while there is none.
     pub render: u64,
     /// The name of the run's folder; null while nothing is rendered.
     pub run: Option<String>,
@@ -119,6 +121,8 @@ pub struct State {
     pub ended: bool,
     /// Whether runs can be queued here.
     pub queue: bool,
+    /// The devices that paint here. Each has a render of its own; `?device=NAME` asks for another than the first's.
+    pub devices: Vec<String>,
     /// Steps done.
     pub step: usize,
     /// The step at which the render ends.
@@ -129,8 +133,10 @@ pub struct State {
     pub prompts: Vec<PromptState>,
     /// The present terms.
     pub terms: Terms,
-    /// The changes made so far and those to come, as a recipe's `timeline` keeps them.
-    pub timeline: Vec<Edit>,
+    /// The changes made so far and those to come, as a recipe's `timeline` keeps them. An event leaves it out where it is as in the event
+    /// before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Vec<Edit>>,
     /// Steps per second, over the last few; 0 before the first.
     pub steps_per_second: f64,
     /// Seconds until the end, at that speed.
@@ -206,6 +212,8 @@ pub struct Order {
     pub steps: Option<usize>,
     /// Values of the recipe to change, such as `size=512x512`.
     pub set: Vec<String>,
+    /// The device that paints it, one of the state's `devices`; the first that is free by default.
+    pub device: Option<String>,
 }
 
 /// A render in the queue.
@@ -221,6 +229,9 @@ pub struct Job {
     pub run: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The device that paints it; null while any may.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 /// How far a render of the queue is.
@@ -231,6 +242,8 @@ pub enum JobState {
     Waiting,
     /// It is painted.
     Running,
+    /// Its last step is done and its picture saved; while a page shows it and no other render waits for the device, it can be edited.
+    Open,
     /// Its last step is done.
     Done,
     /// It was stopped before its last step; it can be resumed.
@@ -244,7 +257,7 @@ pub enum JobState {
 impl JobState {
     /// Whether nothing more becomes of it.
     pub fn is_over(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Running)
+        !matches!(self, Self::Waiting | Self::Running | Self::Open)
     }
 }
 
@@ -261,13 +274,13 @@ pub struct PictureHead {
     pub width: u32,
     /// In pixels.
     pub height: u32,
-    /// Such as `image/jpeg`.
+    /// `image/png`, or `image/jpeg` for a large picture while it is painted.
     pub media_type: String,
 }
 
 impl State {
-    /// The state that a frame shows.
-    pub fn of(frame: &Frame, render: u64, run: &str, queue: bool) -> Self {
+    /// The state that a frame shows; what frames do not tell is as before. Without the timeline.
+    pub(crate) fn of(frame: &Frame, before: &Self) -> Self {
         let prompts = (frame.prompts.iter())
             .map(|status| PromptState {
                 prompt: status.prompt.clone(),
@@ -276,16 +289,17 @@ impl State {
             })
             .collect();
         Self {
-            render,
-            run: Some(run.to_owned()),
+            render: before.render,
+            run: before.run.clone(),
             ended: false,
-            queue,
+            queue: before.queue,
+            devices: before.devices.clone(),
             step: frame.step,
             steps: frame.steps,
             loss: finite(frame.loss),
             prompts,
             terms: frame.plan.terms.clone(),
-            timeline: frame.plan.timeline.clone(),
+            timeline: None,
             steps_per_second: frame.steps_per_second,
             eta: finite(frame.eta),
             device: frame.device.clone(),

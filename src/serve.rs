@@ -4,6 +4,7 @@
 //! requests on, and neither side waits for the other. Pictures are encoded on the server's side, and only for a reader.
 
 mod access;
+mod events;
 mod gallery;
 mod hub;
 mod page;
@@ -15,6 +16,7 @@ mod server;
 mod socket;
 
 pub use access::{Access, Listen};
+pub use events::follow;
 pub use hub::Hub;
 pub use queue::{Painter, Queue};
 pub use relay::Relay;

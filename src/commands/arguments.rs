@@ -97,6 +97,11 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// The device that was chosen.
+    pub fn choice(&self) -> DeviceChoice {
+        self.device
+    }
+
     /// Opens the device; its name is what `--device` would call it.
     pub fn open(&self) -> Result<(Device, String)> {
         self.device.open()

@@ -14,8 +14,9 @@ use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use phantasia::live::{self, Command, Event, RenderOptions, RenderWorker, Severity};
 use phantasia::picture;
+use phantasia::protocol;
 use phantasia::run::{Outcome, Run};
-use phantasia::serve::{Hub, Listen, Listener, Relay, Server, Site};
+use phantasia::serve::{Hub, Listen, Listener, Relay, Server, Site, follow};
 use phantasia::session::Tick;
 use phantasia::ui::{Environment, Preview, RenderWindow, terminal};
 use serde_json::json;
@@ -50,6 +51,10 @@ pub struct FrontendArgs {
     /// {"set_prompts":["a cat"]}, {"pause":true}, {"snapshot":true}, {"undo":true}, {"lr":0.5}, {"restart":"image"}, {"stop":true}
     #[arg(long, value_name = "SOURCE", value_parser = ["-"])]
     pub control: Option<String>,
+    /// Print the render's events on standard output as they come, one JSON object a line: its state, measurements and messages; the last
+    /// line is what `--json` prints
+    #[arg(long)]
+    pub events: bool,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
@@ -159,6 +164,12 @@ impl<'a> Frontend<'a> {
                 best
             }
         };
+        if args.events && preview != Preview::None {
+            bail!(UsageError(
+                "--events cannot go with a window or the terminal's preview: leave out --preview, or take `--preview web`"
+                    .to_owned(),
+            ));
+        }
         environment.check(preview)?;
         let is_steered = preview == Preview::Window || listen.is_some();
         if args.hold && args.control.is_none() && !watched && !is_steered {
@@ -208,18 +219,20 @@ impl<'a> Frontend<'a> {
             extend: self.args.extend,
             // a window stays until it is closed, and the render can begin again in it; the same goes for a page
             hold: self.args.hold || self.preview == Preview::Window || self.listener.is_some(),
-            frames: self.preview != Preview::None || self.listener.is_some(),
+            frames: self.preview != Preview::None || self.listener.is_some() || self.args.events,
         };
         let holds = options.hold;
         let mut window = self.window;
         if let Some(window) = &mut window {
             window.set_title(&format!("Phantasia: {}", run.display()));
         }
-        let web = self
-            .listener
-            .map(|listener| serve(listener, &run))
+        // a page and events are told by the same hub
+        let relay = (self.listener.is_some() || self.args.events)
+            .then(|| Relay::new(&Hub::new(device, &[device.to_owned()], false)));
+        let server = (self.listener.zip(relay.as_ref()))
+            .map(|(listener, relay)| serve(listener, relay, &run))
             .transpose()?;
-        let mut listener = web.as_ref().map(|(_, relay)| relay.listener());
+        let mut listener = relay.as_ref().map(Relay::listener);
         let mut worker = RenderWorker::spawn(render, options, stop, move |event| {
             if let Some(listener) = &mut listener {
                 listener(event);
@@ -229,6 +242,7 @@ impl<'a> Frontend<'a> {
                 Event::Message(message) if shown || quiet && message.severity == Severity::Info => {
                 }
                 Event::Message(message) => eprint_above(message),
+                Event::Report(_) => {}
             }
         })?;
         let attached = attach(worker.commands())?;
@@ -239,19 +253,30 @@ impl<'a> Frontend<'a> {
                 .name("control".to_owned())
                 .spawn(move || {
                     live::read_commands(std::io::stdin().lock(), &commands, |line| {
-                        eprint_above(line)
+                        eprint_above(line);
+                        // a page and a program that follows the events are told, too
+                        let _ = commands.send(Command::Report(Severity::Error, line.to_owned()));
                     });
                 })
                 .context("cannot listen to standard input")?;
         }
-        let server = web.map(|(server, relay)| {
+        let events = (relay.as_ref().filter(|_| self.args.events))
+            .map(|relay| follow(&relay.hub(), print_event))
+            .transpose()?;
+        if let Some(relay) = relay {
             let name = run.file_name().unwrap_or_default().to_string_lossy();
-            let (hub, hold) = (relay.hub(), self.args.hold);
+            let (hub, waits) = (relay.hub(), server.is_none() || self.args.hold);
+            if server.is_none() {
+                // as without events, a render that holds ends once every sender of commands is gone
+                worker.hang_up();
+            }
             relay.run(&worker, &name, || {
-                (!hold && hub.readers() == 0).then_some(PATIENCE)
+                (!waits && hub.readers() == 0).then_some(PATIENCE)
             });
-            server
-        });
+        }
+        if let Some(events) = events {
+            let _ = events.join();
+        }
         let shown = match (window, self.preview) {
             (Some(window), _) => window.run(&worker),
             (None, Preview::Terminal) => {
@@ -292,31 +317,39 @@ impl<'a> Frontend<'a> {
             eprint_line(format_args!("{steps} in {time}"));
         }
         warn_all(&outcome.warning);
-        report(self.args.json, &run, &outcome, device)?;
+        report(self.args, &run, &outcome, device)?;
         Ok(interrupt::exit_code(outcome.interrupted))
     }
 }
 
 /// Serves the page of a run, and prints its link.
-fn serve(listener: Listener, run: &Path) -> Result<(Server, Relay)> {
-    let hub = Hub::new(false);
-    let relay = Relay::new(&hub);
+fn serve(listener: Listener, relay: &Relay, run: &Path) -> Result<Server> {
     let server = listener.serve(Site {
-        hub,
+        hubs: vec![relay.hub()],
         dir: run.parent().unwrap_or(Path::new("")).to_owned(),
         queue: None,
     })?;
     warn_all(server.warning());
     eprint_line(server.link());
-    Ok((server, relay))
+    Ok(server)
 }
 
-fn report(json: bool, run: &Path, outcome: &Outcome, device: &str) -> Result<()> {
+/// A line on standard output. Whether anybody reads it changes nothing for the render.
+fn print_event(event: &protocol::Event) {
+    let _ = print_json(event);
+}
+
+fn report(args: &FrontendArgs, run: &Path, outcome: &Outcome, device: &str) -> Result<()> {
     let image = outcome.image.display();
-    if !json {
+    if !args.json && !args.events {
         return Ok(print_line(image)?);
     }
-    let mut report = json!({ "run": run.display().to_string(), "image": image.to_string() });
+    let mut report = json!({});
+    if args.events {
+        report["event"] = json!("report");
+    }
+    report["run"] = json!(run.display().to_string());
+    report["image"] = json!(image.to_string());
     if let Some(video) = &outcome.video {
         report["video"] = json!(video.display().to_string());
     }

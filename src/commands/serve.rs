@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use phantasia::serve::{Hub, Listen, Listener, Painter, Queue, Site};
 
-use super::arguments::{SessionArgs, positive_steps, steps};
-use super::console::{eprint_line, print_line, warn, warn_all};
+use super::arguments::{DeviceChoice, SessionArgs, positive_steps, steps};
+use super::console::{UsageError, eprint_line, print_line, warn, warn_all};
 use super::interrupt::interrupt;
 
 /// Arguments of `serve`.
@@ -26,6 +26,9 @@ pub struct ServeArgs {
     /// Open the page in the browser
     #[arg(long)]
     open: bool,
+    /// A further device that paints at the same time, such as cuda:1; may be given several times
+    #[arg(long, value_name = "DEVICE")]
+    also: Vec<DeviceChoice>,
     /// How sessions compute
     #[command(flatten)]
     session: SessionArgs,
@@ -41,13 +44,23 @@ pub struct ServeArgs {
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let mut listen = args.listen.unwrap_or_default();
     listen.port = args.port.or(listen.port);
-    let (device, device_name) = args.session.models.device.open()?;
-    let hub = Hub::new(true);
-    let queue = Queue::open(&args.dir, hub.clone())?;
+    let first = args.session.models.device.choice();
+    let (mut devices, mut names) = (vec![], vec![]);
+    for choice in std::iter::once(&first).chain(&args.also) {
+        let (device, name) = choice.open()?;
+        if names.contains(&name) {
+            let why = format!("{name} paints already: give each device once");
+            bail!(UsageError(why));
+        }
+        devices.push(device);
+        names.push(name);
+    }
+    let hubs = Vec::from_iter(names.iter().map(|name| Hub::new(name, &names, true)));
+    let queue = Queue::open(&args.dir, hubs.clone())?;
     let listener = Listener::bind(listen)?;
     let stop = interrupt("step")?;
     let server = listener.serve(Site {
-        hub,
+        hubs: hubs.clone(),
         dir: args.dir.clone(),
         queue: Some(queue.clone()),
     })?;
@@ -59,14 +72,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     {
         warn(format_args!("{error:#}: open the link by hand"));
     }
-    let painter = Painter {
+    let painters = devices.into_iter().zip(hubs).map(|(device, hub)| Painter {
         device,
-        device_name,
+        hub,
         session: args.session.options(),
         fade: args.fade,
         extend: args.extend,
-    };
-    queue.run(&painter, &stop, |result| match result {
+    });
+    queue.run(&Vec::from_iter(painters), &stop, |result| match result {
         Ok(picture) => _ = print_line(picture.display()),
         Err(error) => eprint_line(format_args!("error: {error:#}")),
     })?;

@@ -44,6 +44,8 @@ pub enum Event<'a> {
     Step(&'a Tick),
     /// A message to the user; frames carry it, too.
     Message(&'a Message),
+    /// A message that its sender has reported to standard error already.
+    Report(&'a Message),
 }
 
 /// A render on a thread of its own.
@@ -226,7 +228,10 @@ impl Render {
                 self.inform(format!("saved {}", path.display()));
             }
             Command::Show(view) => self.view = view,
-            Command::Report(severity, text) => _ = self.show(severity, text),
+            Command::Report(severity, text) => {
+                let message = self.show(severity, text);
+                (self.watch)(Event::Report(&message));
+            }
             Command::Stop => self.is_stopped = true,
             Command::Located { origin, command } => {
                 self.carry_out(*command).with_context(|| origin)?;

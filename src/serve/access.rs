@@ -193,7 +193,8 @@ pub(super) fn check_edit_files(edit: &Edit, dir: &Path, state: &State) -> Result
         );
         edit.terms = Some(state.terms.clone());
     });
-    let known = of(state.timeline.iter().cloned().chain([present]).collect())?;
+    let timeline = state.timeline.iter().flatten().cloned();
+    let known = of(timeline.chain([present]).collect())?;
     let is_new = |file: &NamedFile| !known.iter().any(|other| other.name == file.name);
     check(files.into_iter().filter(is_new), dir)
 }
@@ -348,7 +349,7 @@ mod tests {
         assert!(check(other, &state).is_err());
         assert!(check(&dir.path().join("../x.png"), &state).is_err());
         // one that the render has already
-        state.timeline = vec![edit(other)];
+        state.timeline = Some(vec![edit(other)]);
         assert!(check(other, &state).is_ok());
     }
 }

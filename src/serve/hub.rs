@@ -12,11 +12,14 @@ use image::codecs::png::PngEncoder;
 use image::{ImageEncoder, ImageError, RgbImage};
 use tokio::sync::watch;
 
+use crate::live::Plan;
 use crate::live::{Command, Message, View};
 use crate::protocol::{State, StepMetrics};
 
-/// The quality of pictures while they are painted; those at rest are exact.
+/// The quality of large pictures while they are painted; those at rest are exact.
 const QUALITY: u8 = 90;
+/// Pictures of up to so many pixels are always exact: a PNG of them is short enough to send, and takes a third of the time of a JPEG.
+const SMALL: u32 = 320 * 320;
 /// At most this many steps are kept for plots: then every second one is dropped.
 const MOST_STEPS: usize = 4096;
 /// At most this many messages are kept.
@@ -27,6 +30,8 @@ const DEMAND: Duration = Duration::from_secs(3);
 /// Joins the server and the [`Relay`](super::Relay) of the present render. Its locks are held for moves and copies alone, and the painter's
 /// thread takes none of them.
 pub struct Hub {
+    /// The name of the device that paints.
+    device: String,
     newest: watch::Sender<Snapshot>,
     record: Mutex<Record>,
     commands: Mutex<Option<SyncSender<Command>>>,
@@ -39,7 +44,11 @@ pub struct Hub {
 /// The newest of everything; it is cheap to copy.
 #[derive(Clone, Default)]
 pub(super) struct Snapshot {
+    /// Without the timeline, which is long and seldom changes.
     pub state: Arc<State>,
+    pub plan: Arc<Plan>,
+    /// A number that grows with every change of the timeline.
+    pub timeline: u64,
     /// A number that grows with every change of the state.
     pub state_number: u64,
     pub picture: Option<Arc<Picture>>,
@@ -49,6 +58,16 @@ pub(super) struct Snapshot {
     pub message: u64,
     /// A number that grows with every change of the queue or the folder.
     pub runs: u64,
+}
+
+impl Snapshot {
+    /// The state with its timeline.
+    pub fn whole_state(&self) -> State {
+        State {
+            timeline: Some(self.plan.timeline.clone()),
+            ..State::clone(&self.state)
+        }
+    }
 }
 
 /// What readers who come later are told as well.
@@ -71,7 +90,9 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub fn new(render: u64, step: usize, view: View, is_exact: bool, image: RgbImage) -> Self {
+    /// A picture; `is_at_rest` is whether no other comes soon.
+    pub fn new(render: u64, step: usize, view: View, is_at_rest: bool, image: RgbImage) -> Self {
+        let is_exact = is_at_rest || image.width() * image.height() <= SMALL;
         Self {
             render,
             step,
@@ -120,7 +141,7 @@ impl Picture {
         })
     }
 
-    fn jpeg(&self) -> Result<Vec<u8>, ImageError> {
+    pub fn jpeg(&self) -> Result<Vec<u8>, ImageError> {
         self.encode(|out, raw, (width, height)| {
             JpegEncoder::new_with_quality(out, QUALITY).encode(
                 raw,
@@ -151,18 +172,22 @@ pub(super) enum Undelivered {
 }
 
 impl Hub {
-    /// A hub without a render. `queue` is whether runs can be queued.
-    pub fn new(queue: bool) -> Arc<Self> {
+    /// A hub of a device, without a render. `devices` are all that paint here, and `queue` is whether runs can be queued.
+    pub fn new(device: &str, devices: &[String], queue: bool) -> Arc<Self> {
         let state = Arc::new(State {
             queue,
+            devices: devices.to_vec(),
+            device: device.to_owned(),
             ..State::default()
         });
         let snapshot = Snapshot {
             state,
             state_number: 1,
+            timeline: 1,
             ..Snapshot::default()
         };
         Arc::new(Self {
+            device: device.to_owned(),
             newest: watch::Sender::new(snapshot),
             record: Mutex::default(),
             commands: Mutex::default(),
@@ -184,9 +209,13 @@ impl Hub {
                 render,
                 run: Some(run.to_owned()),
                 queue: newest.state.queue,
+                devices: newest.state.devices.clone(),
+                device: newest.state.device.clone(),
                 ..State::default()
             });
             newest.state_number += 1;
+            newest.plan = Arc::default();
+            newest.timeline += 1;
             newest.metrics = 0;
             newest.picture = None;
             newest.runs += 1;
@@ -206,9 +235,13 @@ impl Hub {
         });
     }
 
-    pub(super) fn show(&self, state: State, picture: Picture) {
+    /// Shows a frame; `state` is without the timeline, which `plan` has.
+    pub(super) fn show(&self, state: State, plan: Arc<Plan>, picture: Picture) {
         self.newest.send_modify(|newest| {
-            if *newest.state != state {
+            let is_changed = newest.plan.timeline != plan.timeline;
+            newest.plan = plan;
+            newest.timeline += u64::from(is_changed);
+            if is_changed || *newest.state != state {
                 newest.state = Arc::new(state);
                 newest.state_number += 1;
             }
@@ -244,6 +277,11 @@ impl Hub {
                 record.messages.pop_front();
             }
         });
+    }
+
+    /// The name of its device.
+    pub fn device(&self) -> &str {
+        &self.device
     }
 
     /// Tells readers that the queue or the folder has changed.
@@ -347,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_begins_anew_with_a_render() {
-        let hub = Hub::new(false);
+        let hub = Hub::new("cpu", &[], false);
         let (commands, _receiver) = sync_channel(1);
         assert_eq!(hub.begin("a-001", commands.clone()), 1);
         for number in 0..3 * MOST_STEPS {
@@ -372,7 +410,7 @@ mod tests {
 
     #[test]
     fn commands_are_not_waited_for() {
-        let hub = Hub::new(false);
+        let hub = Hub::new("cpu", &[], false);
         assert_eq!(hub.send(vec![Command::Stop]), Err(Undelivered::NoRender));
         let (commands, receiver) = sync_channel(1);
         hub.begin("a-001", commands);
@@ -386,7 +424,7 @@ mod tests {
 
     #[test]
     fn readers_count_while_they_are_there() {
-        let hub = Hub::new(false);
+        let hub = Hub::new("cpu", &[], false);
         assert!(!hub.is_watched());
         let reader = hub.join();
         assert_eq!((hub.readers(), hub.is_watched()), (1, true));
@@ -397,11 +435,20 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_exact_at_rest() {
-        let hub = Hub::new(false);
-        let image = RgbImage::from_fn(9, 5, |x, y| image::Rgb([(x * 20) as u8, (y * 40) as u8, 7]));
-        for is_exact in [true, false] {
-            let picture = Picture::new(1, 3, View::Image, is_exact, image.clone());
+    fn a_picture_is_exact_at_rest_or_small() {
+        let hub = Hub::new("cpu", &[], false);
+        let of = |width, height| {
+            RgbImage::from_fn(width, height, |x, y| {
+                image::Rgb([(x * 20) as u8, (y * 40) as u8, 7])
+            })
+        };
+        for (image, at_rest, is_exact) in [
+            (of(9, 5), true, true),
+            (of(9, 5), false, true),
+            (of(400, 300), true, true),
+            (of(400, 300), false, false),
+        ] {
+            let picture = Picture::new(1, 3, View::Image, at_rest, image.clone());
             let bytes = picture.bytes(&hub).expect("bytes");
             let read = image::load_from_memory(&bytes)
                 .expect("a picture")

@@ -13,8 +13,10 @@ const POLL: Duration = Duration::from_millis(25);
 /// The shortest time between two pictures while there are readers, and while there are none.
 const FASTEST: Duration = Duration::from_millis(100);
 const UNWATCHED: Duration = Duration::from_secs(1);
-/// Encoding takes at most one part in so many of the time, which the render needs, up to the longest pause between two pictures.
-const SHARE: u32 = 50;
+/// Encoding takes at most one part in so many of the time, up to the longest pause between two pictures: on the processor it takes that from
+/// the render, elsewhere only from other programs.
+const SHARE_OF_CPU: u32 = 100;
+const SHARE: u32 = 10;
 const SLOWEST: Duration = Duration::from_secs(1);
 
 enum Update {
@@ -51,7 +53,9 @@ impl Relay {
         move |event| {
             let update = match event {
                 Event::Step(tick) => Update::Step(tick.into()),
-                Event::Message(message) => Update::Message(message.clone()),
+                Event::Message(message) | Event::Report(message) => {
+                    Update::Message(message.clone())
+                }
             };
             // a relay that is gone shows nothing any more
             let _ = sender.send(update);
@@ -62,14 +66,18 @@ impl Relay {
     /// since it last gave none.
     pub fn run(self, worker: &RenderWorker, run: &str, patience: impl Fn() -> Option<Duration>) {
         let (frames, commands) = (worker.frames(), worker.commands());
-        let render = self.hub.begin(run, commands.clone());
+        let share = match self.hub.device() {
+            "cpu" => SHARE_OF_CPU,
+            _ => SHARE,
+        };
+        self.hub.begin(run, commands.clone());
         let mut last: Option<Instant> = None;
         let mut idle: Option<Instant> = None;
         loop {
             let is_over = worker.is_done();
             self.note();
             let pause = if self.hub.is_watched() {
-                (self.hub.encoding_time() * SHARE).clamp(FASTEST, SLOWEST)
+                (self.hub.encoding_time() * share).clamp(FASTEST, SLOWEST)
             } else {
                 UNWATCHED
             };
@@ -78,7 +86,7 @@ impl Relay {
             {
                 last = Some(Instant::now());
                 idle = if frame.finished { idle.or(last) } else { None };
-                self.show(frame, render, run);
+                self.show(frame);
             }
             if is_over {
                 self.note();
@@ -107,11 +115,16 @@ impl Relay {
         self.hub.note(steps, messages);
     }
 
-    fn show(&self, frame: Frame, render: u64, run: &str) {
-        let queue = self.hub.snapshot().state.queue;
-        let state = State::of(&frame, render, run, queue);
-        let is_exact = frame.paused || frame.finished;
-        let picture = Picture::new(render, frame.step, frame.view, is_exact, frame.image);
-        self.hub.show(state, picture);
+    fn show(&self, frame: Frame) {
+        let state = State::of(&frame, &self.hub.snapshot().state);
+        let is_at_rest = frame.paused || frame.finished;
+        let picture = Picture::new(
+            state.render,
+            frame.step,
+            frame.view,
+            is_at_rest,
+            frame.image,
+        );
+        self.hub.show(state, frame.plan, picture);
     }
 }

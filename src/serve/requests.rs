@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Site;
 use super::access::check_edit_files;
-use super::hub::Undelivered;
+use super::hub::{Hub, Undelivered};
 use crate::live::{Command, changes_nothing};
 use crate::protocol::Request;
 
@@ -30,8 +30,8 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Passes a request on to the render. Whether it was carried out, a message tells.
-pub(super) fn carry_out(site: &Site, text: &str) -> Result<(), Failure> {
+/// Passes a request on to the render of a hub. Whether it was carried out, a message tells.
+pub(super) fn carry_out(site: &Site, hub: &Hub, text: &str) -> Result<(), Failure> {
     let request = Request::parse(text).map_err(|error| Failure::refused(format!("{error:#}")))?;
     let commands = request.map(Request::commands).unwrap_or_default();
     if commands.is_empty()
@@ -41,21 +41,19 @@ pub(super) fn carry_out(site: &Site, text: &str) -> Result<(), Failure> {
     }
     for command in &commands {
         if let Command::Edit(edit) = command {
-            check_edit_files(edit, &site.dir, &site.hub.snapshot().state)
+            check_edit_files(edit, &site.dir, &hub.snapshot().whole_state())
                 .map_err(|error| Failure::refused(format!("{error:#}")))?;
         }
     }
-    site.hub
-        .send(commands)
-        .map_err(|undelivered| match undelivered {
-            Undelivered::NoRender => {
-                Failure(StatusCode::CONFLICT, "nothing is being rendered".to_owned())
-            }
-            Undelivered::Full => Failure(
-                StatusCode::TOO_MANY_REQUESTS,
-                "more edits came than the render has carried out: try again".to_owned(),
-            ),
-        })
+    hub.send(commands).map_err(|undelivered| match undelivered {
+        Undelivered::NoRender => {
+            Failure(StatusCode::CONFLICT, "nothing is being rendered".to_owned())
+        }
+        Undelivered::Full => Failure(
+            StatusCode::TOO_MANY_REQUESTS,
+            "more edits came than the render has carried out: try again".to_owned(),
+        ),
+    })
 }
 
 pub(super) fn json_body(value: &impl Serialize) -> Response {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::access::file_within;
 use super::requests::{Failure, carry_out, json_body};
-use super::{Access, Site, gallery, page, socket};
+use super::{Access, Hub, Site, gallery, page, socket};
 use crate::protocol::LONGEST_REQUEST;
 
 /// The longest body, in bytes, and how long it may take.
@@ -87,9 +87,30 @@ async fn page_file(request: Request) -> Answer {
     Ok(([(header::CONTENT_TYPE, media_type)], content).into_response())
 }
 
-async fn state(State(site): State<Shared>) -> Answer {
-    newer(&site).await;
-    Ok(json_body(&*site.hub.snapshot().state))
+/// Which device's render is meant.
+#[derive(Deserialize)]
+struct Which {
+    device: Option<String>,
+}
+
+impl Which {
+    fn hub<'a>(&self, site: &'a Site) -> Result<&'a Arc<Hub>, Failure> {
+        let device = self.device.as_deref();
+        site.hub(device).ok_or_else(|| {
+            let why = format!(
+                "there is no device `{}` here: {}",
+                device.unwrap_or_default(),
+                Vec::from_iter(site.hubs.iter().map(|hub| hub.device())).join(", ")
+            );
+            Failure(StatusCode::NOT_FOUND, why)
+        })
+    }
+}
+
+async fn state(State(site): State<Shared>, Query(which): Query<Which>) -> Answer {
+    let hub = which.hub(&site)?;
+    newer(hub).await;
+    Ok(json_body(&hub.snapshot().whole_state()))
 }
 
 #[derive(Deserialize)]
@@ -97,9 +118,14 @@ struct Format {
     format: Option<String>,
 }
 
-async fn picture(State(site): State<Shared>, Query(query): Query<Format>) -> Answer {
-    newer(&site).await;
-    let snapshot = site.hub.snapshot();
+async fn picture(
+    State(site): State<Shared>,
+    Query(which): Query<Which>,
+    Query(query): Query<Format>,
+) -> Answer {
+    let hub = Arc::clone(which.hub(&site)?);
+    newer(&hub).await;
+    let snapshot = hub.snapshot();
     let picture = snapshot
         .picture
         .ok_or_else(|| Failure(StatusCode::NOT_FOUND, "there is no picture yet".to_owned()))?;
@@ -109,27 +135,27 @@ async fn picture(State(site): State<Shared>, Query(query): Query<Format>) -> Ans
         Some(_) => return Err(Failure::refused("`format` is png or jpeg")),
     };
     let step = picture.step;
-    let hub = Arc::clone(&site.hub);
     let encoded = work(move || {
-        if wants_png {
-            let bytes = picture.png().map_err(|error| error.to_string())?;
-            return Ok(("image/png", Arc::new(bytes)));
-        }
-        Ok::<_, String>((picture.media_type(), picture.bytes(&hub)?))
+        let (media_type, bytes) = if wants_png {
+            ("image/png", picture.png())
+        } else {
+            ("image/jpeg", picture.jpeg())
+        };
+        bytes.map(|bytes| (media_type, bytes)).map_err(internal)
     });
-    let (media_type, bytes) = encoded.await?.map_err(internal)?;
+    let (media_type, bytes) = encoded.await??;
     let headers = [
         (header::CONTENT_TYPE, media_type.to_owned()),
         (header::HeaderName::from_static("x-step"), step.to_string()),
     ];
-    Ok((headers, Vec::clone(&bytes)).into_response())
+    Ok((headers, bytes).into_response())
 }
 
 /// Waits a moment for a newer frame, where one may come.
-async fn newer(site: &Shared) {
-    let mut newest = site.hub.subscribe();
+async fn newer(hub: &Hub) {
+    let mut newest = hub.subscribe();
     newest.mark_unchanged();
-    site.hub.demand();
+    hub.demand();
     let state = Arc::clone(&newest.borrow().state);
     let may_come = state.run.is_some() && !state.ended && !state.paused && !state.finished;
     if may_come {
@@ -137,7 +163,7 @@ async fn newer(site: &Shared) {
     }
 }
 
-async fn edit(State(site): State<Shared>, request: Request) -> Answer {
+async fn edit(State(site): State<Shared>, Query(which): Query<Which>, request: Request) -> Answer {
     if request.method() != axum::http::Method::POST {
         return Err(Failure(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -146,7 +172,7 @@ async fn edit(State(site): State<Shared>, request: Request) -> Answer {
     }
     let body = body(request, LONGEST_REQUEST).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Failure::refused("it is not UTF-8 text"))?;
-    carry_out(&site, text)?;
+    carry_out(&site, which.hub(&site)?, text)?;
     Ok((
         StatusCode::ACCEPTED,
         json_body(&json!({ "accepted": true })),
@@ -156,13 +182,15 @@ async fn edit(State(site): State<Shared>, request: Request) -> Answer {
 
 async fn events(
     State(site): State<Shared>,
+    Query(which): Query<Which>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer {
     let upgrade = upgrade.map_err(|error| Failure(error.status(), error.body_text()))?;
     let upgrade = upgrade
         .max_message_size(LONGEST_REQUEST)
         .max_frame_size(LONGEST_REQUEST);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, site)))
+    let hub = Arc::clone(which.hub(&site)?);
+    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, site, hub)))
 }
 
 async fn runs(State(site): State<Shared>) -> Answer {

@@ -34,12 +34,20 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// What the server shows.
 pub struct Site {
-    /// The present render.
-    pub hub: Arc<Hub>,
+    /// The present render of each device; at least one.
+    pub hubs: Vec<Arc<Hub>>,
     /// The folder of runs. Nothing outside of it can be reached.
     pub dir: PathBuf,
     /// The queue, where runs can be queued.
     pub queue: Option<Arc<Queue>>,
+}
+
+impl Site {
+    /// The hub of a device, by default the first. `None` if there is no such device.
+    pub(super) fn hub(&self, device: Option<&str>) -> Option<&Arc<Hub>> {
+        let is_wanted = |hub: &&Arc<Hub>| device.is_none_or(|device| hub.device() == device);
+        self.hubs.iter().find(is_wanted)
+    }
 }
 
 /// An address that is listened at; connections wait until [`Listener::serve`].

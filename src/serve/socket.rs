@@ -7,10 +7,11 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::time::{Instant, timeout};
 
 use super::Site;
+use super::events::Told;
 use super::hub::{Hub, Picture, Snapshot};
 use super::requests::{Failure, carry_out};
 use crate::live::Severity;
-use crate::protocol::{Event, Metrics, PictureHead};
+use crate::protocol::{Event, PictureHead};
 
 /// A reader who does not take what is sent for this long is dropped.
 const SEND_TIMEOUT: Duration = Duration::from_secs(8);
@@ -19,39 +20,18 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// A reader who sends more requests than this that are refused is dropped.
 const MOST_ERRORS: usize = 50;
 
-/// What a reader has been told.
-#[derive(Default)]
-struct Told {
-    render: u64,
-    state: u64,
-    metrics: u64,
-    message: u64,
-    runs: u64,
-    picture: Option<Arc<Picture>>,
-}
-
-impl Told {
-    /// What a new reader need not be told: all messages but the last one.
-    fn at(snapshot: &Snapshot) -> Self {
-        Self {
-            runs: snapshot.runs,
-            message: snapshot.message.saturating_sub(1),
-            ..Self::default()
-        }
-    }
-}
-
 /// Serves a reader until it leaves, fails or falls behind.
-pub(super) async fn serve(mut socket: WebSocket, site: Arc<Site>) {
-    let reader = site.hub.join();
-    let mut newest = site.hub.subscribe();
+pub(super) async fn serve(mut socket: WebSocket, site: Arc<Site>, hub: Arc<Hub>) {
+    let reader = hub.join();
+    let mut newest = hub.subscribe();
     let mut told = Told::at(&newest.borrow());
+    let mut shown = None;
     let (mut ping, mut errors) = (Instant::now() + PING_EVERY, 0);
     loop {
         let snapshot = newest.borrow_and_update().clone();
         let sent = timeout(
             SEND_TIMEOUT,
-            tell(&mut socket, &site.hub, &snapshot, &mut told),
+            tell(&mut socket, &hub, &snapshot, &mut told, &mut shown),
         );
         if !matches!(sent.await, Ok(Ok(()))) {
             break;
@@ -60,7 +40,7 @@ pub(super) async fn serve(mut socket: WebSocket, site: Arc<Site>) {
             changed = newest.changed() => if changed.is_err() { break },
             received = socket.recv() => match received {
                 Some(Ok(Message::Text(text))) => {
-                    if let Err(Failure(_, why)) = carry_out(&site, &text) {
+                    if let Err(Failure(_, why)) = carry_out(&site, &hub, &text) {
                         errors += 1;
                         let refused = refusal(&why);
                         if errors > MOST_ERRORS
@@ -99,37 +79,18 @@ async fn tell(
     hub: &Arc<Hub>,
     snapshot: &Snapshot,
     told: &mut Told,
+    shown: &mut Option<Arc<Picture>>,
 ) -> Result<(), axum::Error> {
-    if told.render != snapshot.state.render {
-        (told.render, told.metrics, told.picture) = (snapshot.state.render, 0, None);
-    }
-    if told.state != snapshot.state_number {
-        told.state = snapshot.state_number;
-        send(socket, &Event::State(Box::new((*snapshot.state).clone()))).await?;
-    }
-    if told.metrics < snapshot.metrics || told.message < snapshot.message {
-        let (steps, last, messages) = hub.since(told.metrics, told.message);
-        (told.metrics, told.message) = (snapshot.metrics.max(last), snapshot.message);
-        if !steps.is_empty() {
-            let render = told.render;
-            send(socket, &Event::Metrics(Metrics { render, steps })).await?;
-        }
-        for message in messages {
-            told.message = told.message.max(message.number);
-            send(socket, &Event::Message(message)).await?;
-        }
-    }
-    if told.runs != snapshot.runs {
-        told.runs = snapshot.runs;
-        send(socket, &Event::Runs).await?;
+    for event in told.news(hub, snapshot) {
+        send(socket, &event).await?;
     }
     let Some(picture) = &snapshot.picture else {
         return Ok(());
     };
-    if (told.picture.as_ref()).is_some_and(|shown| Arc::ptr_eq(shown, picture)) {
+    if (shown.as_ref()).is_some_and(|shown| Arc::ptr_eq(shown, picture)) {
         return Ok(());
     }
-    told.picture = Some(Arc::clone(picture));
+    *shown = Some(Arc::clone(picture));
     let (encoder, encoded) = (Arc::clone(hub), Arc::clone(picture));
     let bytes = tokio::task::spawn_blocking(move || encoded.bytes(&encoder)).await;
     if let Ok(Ok(bytes)) = bytes {

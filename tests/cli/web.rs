@@ -191,12 +191,54 @@ fn what_cannot_be_read_is_refused_and_the_server_goes_on() {
             .is_some_and(|text| text.contains("jump")),
         "{told}"
     );
-    // more connections than are served
-    let many: Vec<_> = (0..200).map(|_| served.connect()).collect();
-    drop(many);
     wait_for("an answer", || served.try_get("/api/state") == Some(200));
     let grown = served.memory().saturating_sub(memory);
     assert!(grown < 24 << 10, "{grown} KiB more");
+}
+
+#[test]
+fn a_crowd_and_malformed_input_change_nothing_of_a_picture() {
+    let folder = ball::folder(&LONG.replace("steps: 5000", "steps: 120"));
+    let args = ["render", "ball.yaml", "--device", "cpu", "--quiet"];
+    assert!(run(folder.path(), &args).status.success());
+    let mut served = Served::start(
+        folder.path(),
+        &[&args[..], &["--preview", "web:0"]].concat(),
+    );
+    let mut reader = served.reader();
+    reader.state(|state| state["step"].as_u64() >= Some(10));
+    let memory = served.memory();
+    // more than are served, and all of them stay
+    let mut crowd: Vec<_> = (0..200).map(|_| served.connect()).collect();
+    for (index, stream) in crowd.iter_mut().enumerate() {
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let head = match index % 5 {
+            0 => served.head("POST", "/api/edit", "Content-Length: 1073741824\r\n"),
+            1 => served.head("POST", "/api/edit", "Content-Length: 9\r\n") + "{\"jump\":1",
+            2 => {
+                served
+                    .head("GET", "/api/events", upgrade)
+                    .replacen("Connection: close\r\n", "", 1)
+            }
+            3 => "GET /api/state HTTP/1.1\r\nHost".to_owned(),
+            _ => "\u{1}\u{2}\u{3}\r\n\r\n".to_owned(),
+        };
+        // one that is not served is closed
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&[0xff; 64]);
+    }
+    let state = reader.state(|state| state["finished"] == json!(true));
+    assert_eq!(state["timeline"].as_array().map_or(0, Vec::len), 0);
+    let grown = served.memory().saturating_sub(memory);
+    assert!(grown < 24 << 10, "{grown} KiB more");
+    drop(crowd);
+    reader
+        .send(Message::text("{\"stop\":true}"))
+        .expect("a request");
+    served.end();
+    let picture = |name: &str| bytes(&folder.path().join("outputs").join(name).join("image.png"));
+    assert!(picture("ball-001") == picture("ball-002"), "other bytes");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use phantasia::recipe::{Prompt, Recipe};
 use phantasia::run::{IMAGE, RECIPE};
+use serde_json::Value;
 
 use super::stops::{BALL, assert_same};
 use crate::common::ball::{folder, lines};
@@ -198,6 +199,64 @@ fn a_held_render_waits_for_edits_and_ends_with_them() {
     ];
     assert!(run(folder, &again).status.success());
     assert_same(&path, &folder.join("again/ball-001"));
+}
+
+#[test]
+fn a_program_is_answered_on_standard_output() {
+    let folder = folder(&long());
+    let args = [
+        "render",
+        "ball.yaml",
+        "--control",
+        "-",
+        "--hold",
+        "--events",
+        "--quiet",
+    ];
+    let mut child = spawn(folder.path(), &args);
+    let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = |wanted: &dyn Fn(&Value) -> bool| {
+        output.find_map(|line| {
+            let event = serde_json::from_str(&line.expect("a line")).expect("an event a line");
+            wanted(&event).then_some(event)
+        })
+    };
+    let mut next = |wanted: &dyn Fn(&Value) -> bool| next(wanted).expect("an event");
+    let first = next(&|_| true);
+    assert_eq!(first["event"], "state");
+    assert_eq!(first["timeline"].as_array().map(Vec::len), Some(0));
+    let measured = next(&|event| event["event"] == "metrics");
+    assert!(measured["steps"][0]["loss"].is_f64(), "{measured}");
+    // an edit that is made, one that is refused, and a line that cannot be read
+    tell(&mut child, "{\"set_prompts\":[\"a green leaf\"]}");
+    let state = next(&|event| {
+        event["timeline"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1)
+    });
+    assert_eq!(state["prompts"][0]["prompt"]["text"], "a green leaf");
+    // as long as it is the same, the timeline is not told again
+    let state = next(&|event| event["event"] == "state");
+    assert_eq!(state.get("timeline"), None);
+    tell(&mut child, "{\"set_prompts\":[{\"text\":\"\"}]}");
+    let refused = next(&|event| event["severity"] == "error");
+    let why = refused["text"].as_str().expect("a text");
+    assert!(why.starts_with("command line 2"), "{why}");
+    tell(&mut child, "{\"jump\":true}");
+    let refused = next(&|event| event["severity"] == "error");
+    let why = refused["text"].as_str().expect("a text");
+    assert!(
+        why.starts_with("command line 3") && why.contains("jump"),
+        "{why}"
+    );
+    // the end of its input ends a pause, and a stop the render
+    tell(&mut child, "{\"stop\":true}");
+    next(&|event| event["ended"] == true);
+    let report = next(&|event| event["event"] == "report");
+    assert_eq!(report["run"], "outputs/ball-001");
+    assert!(child.wait().expect("its end").success());
+    let shown = ["render", "ball.yaml", "--events", "--preview", "terminal"];
+    assert_refused(&run(folder.path(), &shown), 2, "--events cannot go with");
 }
 
 #[test]

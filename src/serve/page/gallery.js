@@ -8,12 +8,12 @@ const make = (tag, properties = {}, ...children) => {
   element.append(...children);
   return element;
 };
-const STATES = { waiting: "waits", running: "paints now", done: "done", stopped: "stopped", failed: "failed", cancelled: "cancelled" };
+const STATES = { waiting: "waits", running: "paints now", open: "finished", done: "done", stopped: "stopped", failed: "failed", cancelled: "cancelled" };
 const REFRESH = 10000;
 
 let complain = () => {};
 let hasQueue = false;
-let painted = null;
+let painted = [];
 let isAsking = false;
 
 /** Shows errors with this function from here on. */
@@ -32,6 +32,7 @@ export async function order(what) {
   }
 }
 
+const isPainted = ({ state }) => state === "running" || state === "open";
 const file = (run, name, parameters) => address(`/api/runs/${encodeURIComponent(run.name)}/${name}`, parameters);
 
 /** Reads the queue and the runs again. */
@@ -41,7 +42,7 @@ export async function refresh() {
   try {
     const { queue, runs } = await call("GET", "/api/runs");
     hasQueue = queue !== null;
-    painted = queue?.find(({ state }) => state === "running")?.run;
+    painted = (queue ?? []).filter(isPainted).map(({ run }) => run);
     showJobs(queue ?? []);
     showRuns(runs);
   } catch {
@@ -54,15 +55,17 @@ setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH);
 
 function showJobs(jobs) {
   // what is over stands among the pictures; what failed is nowhere else
-  const open = jobs.filter(({ state }) => ["waiting", "running"].includes(state));
+  const open = jobs.filter(({ state }) => ["waiting", "running", "open"].includes(state));
   const failed = jobs.filter(({ state }) => state === "failed").slice(-3);
   const shown = [...open, ...failed];
+  const hasDevices = new Set(jobs.map(({ device }) => device).filter(Boolean)).size > 1;
   byId("queue").hidden = shown.length === 0;
   byId("jobs").replaceChildren(
     ...shown.map((job) => {
-      const item = make("li", {}, make("span", { className: "job-title", textContent: job.title, title: job.title }), make("span", { className: "job-state", textContent: STATES[job.state] }));
+      const item = make("li", {}, make("span", { className: "job-title", textContent: job.title, title: job.title }), make("span", { className: "job-state", textContent: [STATES[job.state], hasDevices && job.device].filter(Boolean).join(" · ") }));
+      item.dataset.state = job.state;
       if (job.state !== "failed") {
-        const cancel = make("button", { type: "button", className: "quiet", textContent: job.state === "running" ? "Stop" : "Cancel" });
+        const cancel = make("button", { type: "button", className: "quiet", textContent: { running: "Stop", open: "End" }[job.state] ?? "Cancel" });
         cancel.setAttribute("aria-label", `${cancel.textContent} ${job.title}`);
         cancel.onclick = () => call("DELETE", `/api/runs/${job.id}`).catch((error) => complain(error.message));
         item.append(cancel);
@@ -113,7 +116,7 @@ function view(run, title) {
   };
   if (hasQueue) {
     const isWhole = run.step >= run.steps;
-    if (run.checkpoint && run.name !== painted) act(isWhole ? "Continue for 100 steps" : "Resume", () => ({ resume: run.name, ...(isWhole && { steps: run.step + 100 }) }));
+    if (run.checkpoint && !painted.includes(run.name)) act(isWhole ? "Continue for 100 steps" : "Resume", () => ({ resume: run.name, ...(isWhole && { steps: run.step + 100 }) }));
     act("Render again", () => ({ again: run.name }));
     act("With another seed", () => ({ again: run.name, seed: Math.floor(Math.random() * 2 ** 32) }));
   }

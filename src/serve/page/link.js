@@ -1,6 +1,7 @@
 // The connection to the program: the token of the page's link, requests, and events.
 
 const KEPT = "phantasia-token";
+const DEVICE = "phantasia-device";
 const FIRST_WAIT = 400;
 const LONGEST_WAIT = 5000;
 
@@ -31,14 +32,21 @@ export async function call(method, path, body) {
   return told;
 }
 
-/** Connects for events, again and again. `handlers` has a function for each event, `picture(head, blob)`, and `status(name)`. */
+/** The device whose render is shown; null for the first. */
+export const keptDevice = () => sessionStorage.getItem(DEVICE);
+
+/**
+ * Connects for events, again and again. `handlers` has a function for each event, `picture(head, blob)`, and `status(name)`. Returns functions
+ * that send a request, and that show another device's render.
+ */
 export function connect(handlers) {
   let wait = FIRST_WAIT;
   let socket;
   let head;
+  let isSwitching = false;
   const open = () => {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    socket = new WebSocket(`${scheme}://${location.host}${address("/api/events")}`);
+    socket = new WebSocket(`${scheme}://${location.host}${address("/api/events", keptDevice() ? { device: keptDevice() } : {})}`);
     socket.binaryType = "blob";
     let opened = false;
     socket.onopen = () => {
@@ -56,20 +64,34 @@ export function connect(handlers) {
       else handlers[event.event]?.(event);
     };
     socket.onclose = async () => {
+      if (isSwitching) {
+        isSwitching = false;
+        open();
+        return;
+      }
       handlers.status("lost");
       if (!opened && (await isRefused())) {
         handlers.status("refused");
         return;
       }
+      // the program may have been started again without the device
+      if (!opened) sessionStorage.removeItem(DEVICE);
       setTimeout(open, wait);
       wait = Math.min(2 * wait, LONGEST_WAIT);
     };
   };
   open();
-  return (request) => {
-    if (socket.readyState !== WebSocket.OPEN) return false;
-    socket.send(JSON.stringify(request));
-    return true;
+  return {
+    send(request) {
+      if (socket.readyState !== WebSocket.OPEN) return false;
+      socket.send(JSON.stringify(request));
+      return true;
+    },
+    show(device) {
+      sessionStorage.setItem(DEVICE, device);
+      isSwitching = true;
+      socket.close();
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 // The page: what is shown when, messages, and keys.
 
-import { call, connect, hasToken } from "/link.js";
+import { call, connect, hasToken, keptDevice } from "/link.js";
 import * as picture from "/picture.js";
 import * as controls from "/controls.js";
 import * as gallery from "/gallery.js";
@@ -24,7 +24,9 @@ function notify(text, severity = "info") {
   setTimeout(() => item.remove(), SHOWN_FOR[severity]);
 }
 
-function show(fresh) {
+function show(told) {
+  // a timeline is told when it has changed
+  const fresh = { ...told, timeline: told.timeline ?? state?.timeline ?? [] };
   if (fresh.render !== state?.render) {
     picture.clear();
     controls.clearPlots();
@@ -39,9 +41,11 @@ function show(fresh) {
   if (isOpen && main.firstElementChild !== byId("studio")) main.prepend(byId("studio"));
   if (!isOpen && main.firstElementChild !== byId("composer")) main.prepend(byId("composer"));
   byId("compose-title").textContent = isOpen && !state.ended ? "What should it paint next?" : "What should it paint?";
-  byId("compose-go").textContent = isOpen && !state.ended ? "Queue" : "Paint";
+  byId("compose-go").textContent = isOpen && !state.ended && !state.finished ? "Queue" : "Paint";
+  showDevices();
   byId("run-name").textContent = state.run ?? "";
-  document.title = isOpen ? `${Math.floor((100 * state.step) / Math.max(1, state.steps))} % · ${state.run} · Phantasia` : "Phantasia";
+  const share = state.finished ? "finished" : `${Math.floor((100 * state.step) / Math.max(1, state.steps))} %`;
+  document.title = isOpen ? `${share} · ${state.run} · Phantasia` : "Phantasia";
   controls.show(state);
   if (isFirst) {
     isFirst = false;
@@ -49,10 +53,23 @@ function show(fresh) {
   }
 }
 
-const LINKS = { open: "connected", lost: "the program does not answer; trying again", refused: "the token is not valid any more" };
+/** Where several devices paint, which one's render is shown, and which one the next picture is for. */
+function showDevices() {
+  const { devices } = state;
+  byId("device-pick").hidden = byId("compose-device-pick").hidden = devices.length < 2;
+  if (byId("device").options.length === devices.length) return;
+  byId("device").replaceChildren(...devices.map((name) => new Option(name)));
+  byId("device").value = keptDevice() ?? devices[0];
+  byId("compose-device").replaceChildren(new Option("any", ""), ...devices.map((name) => new Option(name)));
+}
+
+const LINKS = { open: "connected", lost: "not connected", refused: "the token is not valid any more" };
+// a reload takes a moment, too
+const LOST_AFTER = 1500;
+let lostTimer;
 
 function start() {
-  send = connect({
+  const connection = connect({
     state: show,
     metrics: ({ render, steps }) => render === state?.render && controls.measure(steps),
     message: ({ number, text, severity }) => {
@@ -60,6 +77,8 @@ function start() {
       if (number !== 0 && number <= lastMessage) return;
       lastMessage = Math.max(lastMessage, number);
       notify(text, severity);
+      // what was refused is not in the render
+      if (severity === "error") controls.reset();
     },
     runs: gallery.refresh,
     picture: (head, blob) => {
@@ -70,10 +89,29 @@ function start() {
     status: (name) => {
       byId("link").dataset.state = name === "refused" ? "lost" : name;
       byId("link-text").textContent = LINKS[name];
+      clearTimeout(lostTimer);
+      const showLost = (isLost) => {
+        byId("lost").hidden = !isLost;
+        document.body.classList.toggle("is-lost", isLost);
+      };
+      if (name === "lost") lostTimer = setTimeout(() => showLost(true), LOST_AFTER);
+      else showLost(false);
       if (name === "refused") lock();
       if (name === "open") gallery.refresh();
     },
   });
+  send = (request) => {
+    const isSent = connection.send(request);
+    if (!isSent) notify("That was not sent: the program does not answer.", "error");
+    return isSent;
+  };
+  byId("device").onchange = () => {
+    // renders of another device have numbers of their own
+    [state, lastMessage] = [null, 0];
+    picture.clear();
+    controls.clear();
+    connection.show(byId("device").value);
+  };
   controls.begin(send);
   gallery.begin((text) => notify(text, "error"));
   const frame = () => {
@@ -114,13 +152,14 @@ byId("compose").onsubmit = async (event) => {
     prompt: text,
     steps: byId("compose-steps").valueAsNumber || 200,
     seed: seed === "" ? Math.floor(Math.random() * 2 ** 32) : Number(seed),
+    ...(byId("compose-device").value && { device: byId("compose-device").value }),
     set: [`size=${byId("compose-width").value || 256}x${byId("compose-height").value || 256}`],
   };
   const button = byId("compose-go");
   button.disabled = true;
   if (await gallery.order(what)) {
     byId("compose-text").value = "";
-    if (state.run && !state.ended) notify("It is in the queue.");
+    if (state.run && !state.ended && !state.finished) notify("It is in the queue.");
   }
   button.disabled = false;
 };
@@ -132,7 +171,7 @@ byId("compose-text").onkeydown = (event) => {
 };
 
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.matches?.("input:not([type=range]), textarea");
+  const isTyping = event.target.matches?.("input:not([type=range]), select, textarea");
   if (isTyping || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.ctrlKey || event.metaKey) return;
   // buttons and sliders have keys of their own

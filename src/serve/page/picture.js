@@ -12,6 +12,9 @@ const context = canvas.getContext("2d");
 let scale = null;
 let corner = { x: 0, y: 0 };
 let newest = 0;
+// a part of the picture, [left, top, width, height] in shares of it, that is outlined
+let part = null;
+const outlined = document.getElementById("region");
 
 /** Draws a picture; older ones that are decoded late are left out. */
 export async function draw(head, blob, label) {
@@ -50,10 +53,21 @@ function place() {
   corner.x = within(corner.x, width, view.clientWidth);
   corner.y = within(corner.y, height, view.clientHeight);
   canvas.style.transform = `translate(${corner.x}px, ${corner.y}px) scale(${now})`;
+  outlined.hidden = part === null || canvas.hidden;
+  if (!outlined.hidden) {
+    const [left, top, wide, high] = part;
+    Object.assign(outlined.style, { left: `${corner.x + left * width}px`, top: `${corner.y + top * height}px`, width: `${wide * width}px`, height: `${high * height}px` });
+  }
   canvas.classList.toggle("sharp", now * devicePixelRatio > 6);
   // a finger on a picture that fits scrolls the page
   view.style.touchAction = scale === null ? "pan-y" : "none";
   text.textContent = scale === null ? "Fit" : `${Math.round(100 * now)} %`;
+}
+
+/** Outlines a part of the picture, [left, top, width, height] in shares of it, or none. */
+export function outline(rectangle) {
+  part = rectangle;
+  place();
 }
 
 /** Zooms by a factor around a point of the view, by default its middle. */
