@@ -1,7 +1,7 @@
 //! `phantasia models`
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -38,11 +38,11 @@ pub enum ModelsCommand {
         #[arg(value_name = "NAME[@REVISION]")]
         name: String,
     },
-    /// Download a model into the Hugging Face cache
+    /// Download models into the Hugging Face cache
     Fetch {
-        /// Its name, alias or repository, optionally with a branch, tag, pull request (`refs/pr/15`) or commit
-        #[arg(value_name = "NAME[@REVISION]")]
-        name: String,
+        /// Their names, aliases or repositories, each optionally with a branch, tag, pull request (`refs/pr/15`) or commit
+        #[arg(value_name = "NAME[@REVISION]", required = true)]
+        names: Vec<String>,
         /// Show no progress
         #[arg(long)]
         quiet: bool,
@@ -97,6 +97,9 @@ struct Line<'a> {
     preprocess: Option<Value>,
     licence: Option<&'a str>,
     about: &'a str,
+    /// The side of a CLIP's pictures in pixels, and its longest text in tokens, if they are known.
+    #[serde(skip)]
+    inputs: Option<(u64, u64)>,
     /// Whether the plain list shows it.
     #[serde(skip)]
     common: bool,
@@ -125,15 +128,7 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     match &args.command {
         None => list(&ListArgs::default())?,
         Some(ModelsCommand::List(args)) => list(args)?,
-        Some(ModelsCommand::Path { name } | ModelsCommand::Fetch { name, .. })
-            if is_embedded(name) =>
-        {
-            // its name stands for the path
-            eprint_line(format_args!(
-                "`{name}` is part of the program: it has no files, and there is nothing to fetch"
-            ));
-            print_line(name)?;
-        }
+        Some(ModelsCommand::Path { name }) if is_embedded(name) => print_embedded(name)?,
         Some(ModelsCommand::Path { name }) => {
             let found = resolve(name, None)?;
             found.note.into_iter().for_each(eprint_line);
@@ -141,9 +136,30 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
                 print_line(path.display())?;
             }
         }
-        Some(ModelsCommand::Fetch { name, quiet }) => print_line(fetch(name, *quiet)?.display())?,
+        Some(ModelsCommand::Fetch { names, quiet }) => {
+            let own: Vec<&String> = names.iter().filter(|name| !is_embedded(name)).collect();
+            // before anything is downloaded
+            own.iter()
+                .try_for_each(|name| FetchRequest::parse(name).map(drop))?;
+            for name in names {
+                if is_embedded(name) {
+                    print_embedded(name)?;
+                } else {
+                    print_line(fetch(name, *quiet)?.display())?;
+                }
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the name of an embedded model, which stands for its path.
+fn print_embedded(name: &str) -> Result<()> {
+    eprint_line(format_args!(
+        "`{name}` is part of the program: it has no files, and there is nothing to fetch"
+    ));
+    print_line(name)?;
+    Ok(())
 }
 
 /// The known family that is meant: letter case, spaces and hyphens do not count.
@@ -254,6 +270,11 @@ fn details(line: &Line<'_>) -> Result<()> {
     if let Some(licence) = line.licence {
         print_line(format_args!("  licence: {licence}"))?;
     }
+    if let Some((image, text)) = line.inputs {
+        print_line(format_args!(
+            "  takes pictures of {image} x {image} pixels, and texts of up to {text} tokens"
+        ))?;
+    }
     if !line.aliases.is_empty() {
         print_line(format_args!("  also called {}", line.aliases.join(", ")))?;
     }
@@ -292,6 +313,7 @@ fn embedded_line(name: &'static str, kind: ModelKind, about: &'static str) -> Li
         preprocess: None,
         licence: None,
         about,
+        inputs: None,
         common: true,
         size: None,
         path: None,
@@ -329,12 +351,32 @@ fn line<'a>(name: &'a str, hub: &HubModel, cache: &Cache) -> Line<'a> {
         preprocess: model.and_then(Model::preprocessing),
         licence: model.map(|model| model.licence.as_str()),
         about: model.map_or("not in the table of known models", |model| &model.about),
+        inputs: inputs(model, path.as_deref()),
         common: model.is_some_and(|model| model.common),
         size: model.and_then(Model::size),
         path: path.map(|path| path.display().to_string()),
         note,
         snapshots: snapshots.map(state).collect(),
     }
+}
+
+/// The side of a CLIP's pictures and its longest text, by the configuration of its architecture, or else by its files.
+fn inputs(model: Option<&Model>, path: Option<&Path>) -> Option<(u64, u64)> {
+    if let Some(configuration) = model.and_then(Model::configuration) {
+        let or = |value: &Value, default| {
+            if value.is_null() {
+                Some(default)
+            } else {
+                value.as_u64()
+            }
+        };
+        // what open_clip takes where the configuration does not say
+        let image = or(&configuration["vision_cfg"]["image_size"], 224)?;
+        return Some((image, or(&configuration["text_cfg"]["context_length"], 77)?));
+    }
+    let (_, config) = ClipFiles::of_model(path?, model).ok()?.open().ok()?;
+    let (image, text) = (config.vision.image_size, config.text.context);
+    Some((image as u64, text as u64))
 }
 
 /// The hub of the environment, with messages about slow connections on standard error.
@@ -399,7 +441,7 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
                 }
             }
             Err(ResolveError::Missing { .. }) if yes => drop(fetch(&name, quiet)?),
-            Err(error @ ResolveError::Missing { .. }) => missing.push(error.to_string()),
+            Err(error @ ResolveError::Missing { .. }) => missing.push(error),
             // loading it reports this in more detail
             Err(
                 ResolveError::Unknown { .. }
@@ -411,11 +453,33 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
             ) => {}
         }
     }
-    if !missing.is_empty() {
-        let missing = missing.join("; ");
-        bail!("{missing}; or add --yes, and it is downloaded first");
+    match missing.as_slice() {
+        [] => Ok(()),
+        [error] => bail!("{error}; or add --yes, and it is downloaded first"),
+        several => bail!(all_missing(several)),
     }
-    Ok(())
+}
+
+/// What to do about several models that are not on this machine, each on a line of its own.
+fn all_missing(errors: &[ResolveError]) -> String {
+    let mut lines = vec![format!("{} models are not on this machine:", errors.len())];
+    let mut fetch = "`phantasia models fetch".to_owned();
+    for error in errors {
+        if let ResolveError::Missing {
+            name,
+            size,
+            instead,
+            cached,
+        } = error
+        {
+            lines.push(format!("  `{name}`{size}{instead}{cached}"));
+            fetch.extend([" ", name.as_str()]);
+        }
+    }
+    lines.push(format!(
+        "{fetch}` downloads them; or add --yes, and they are downloaded first"
+    ));
+    lines.join("\n")
 }
 
 /// Ensures that the models of recipes and their judges are on this machine.

@@ -53,12 +53,17 @@ impl Classifier {
         let mut heads: Vec<LabelHead> = (ensemble.encoders().iter())
             .map(|encoder| LabelHead::new(encoder, &mut warnings))
             .collect();
+        let mut unread = vec![vec![]; heads.len()];
         for (done, label) in labels.iter().enumerate() {
             progress(done, labels.len());
-            for (encoder, head) in ensemble.encoders().iter().zip(&mut heads) {
-                (head.vectors).push(label_vector(encoder, label, templates, &mut warnings)?);
+            let heads = heads.iter_mut().zip(&mut unread);
+            for (encoder, (head, unread)) in ensemble.encoders().iter().zip(heads) {
+                let (vector, warnings) = label_vector(encoder, label, templates)?;
+                head.vectors.push(vector);
+                unread.extend((!warnings.is_empty()).then_some(warnings));
             }
         }
+        warnings.extend(unread.into_iter().flat_map(summary));
         Ok(Self {
             ensemble,
             labels,
@@ -165,13 +170,28 @@ impl Classifier {
     }
 }
 
+/// The warnings of the first label, the last of them with the number of other labels that have some.
+fn summary(by_label: Vec<Vec<String>>) -> Vec<String> {
+    let others = by_label.len().saturating_sub(1);
+    let mut first = by_label.into_iter().next().unwrap_or_default();
+    if let (Some(last), 1..) = (first.last_mut(), others) {
+        let labels = if others == 1 {
+            "label is"
+        } else {
+            "labels are"
+        };
+        last.push_str(&format!("; {others} other {labels} not read whole either"));
+    }
+    first
+}
+
 /// The vector of a label, and warnings about words that the CLIP does not read.
 fn label_vector(
     encoder: &Encoder,
     label: &Label,
     templates: &[String],
-    warnings: &mut Vec<String>,
-) -> Result<Vec<f32>> {
+) -> Result<(Vec<f32>, Vec<String>)> {
+    let mut warnings = vec![];
     let mut sum = vec![0.0; encoder.width()];
     for template in templates {
         let (vector, unread) = encoder.embed_text(&template.replace("{}", &label.name))?;
@@ -186,7 +206,7 @@ fn label_vector(
             *sum += value;
         }
     }
-    Ok(unit(sum))
+    Ok((unit(sum), warnings))
 }
 
 impl LabelHead {
@@ -328,6 +348,22 @@ mod tests {
     fn assert_near(found: &[f64], expected: [f64; 2]) {
         let near = |(a, b): (&f64, f64)| (a - b).abs() < 1e-6;
         assert!(found.iter().zip(expected).all(near), "{found:?}");
+    }
+
+    #[test]
+    fn labels_that_are_not_read_whole_are_one_line() {
+        let lines =
+            |labels: &[&str]| summary(labels.iter().map(|it| vec![(*it).to_owned()]).collect());
+        assert_eq!(lines(&[]), [""; 0]);
+        assert_eq!(lines(&["a"]), ["a"]);
+        assert_eq!(
+            lines(&["a", "b"]),
+            ["a; 1 other label is not read whole either"]
+        );
+        assert_eq!(
+            lines(&["a", "b", "c"]),
+            ["a; 2 other labels are not read whole either"]
+        );
     }
 
     #[test]

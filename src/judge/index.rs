@@ -4,13 +4,13 @@
 //! `.phantasia-index.safetensors`, so that it moves with the pictures; where the folder cannot be written to, in the user's
 //! cache folder. It holds
 //!
-//! - `files`: JSON as bytes, `[[path, size, seconds, nanoseconds, digest], ...]`: each file's path in the folder, with `/`, what the
-//!   file system says of it, and the number of its content in `digests`;
+//! - `files`: JSON as bytes, `[[path, size, seconds, nanoseconds, digest, [seconds, nanoseconds]], ...]`: each file's path in the folder, with `/`,
+//!   its size, when its content was changed, the number of its content in `digests`, and when the file was changed or replaced;
 //! - `digests`: `[contents, 32]`, the SHA-256 of each content;
 //! - for each model `K`: `model.K.probe`, its embedding of a fixed picture, by which it is recognised (two models whose embeddings of it differ
 //!   are different, whatever they are called); `model.K.seen`, numbers of contents; `model.K.vectors`: `[seen, width]`, of unit length.
 //!
-//! A file whose size and time of change are those of the index is not read again, unless it was changed so shortly before the index
+//! A file whose size and times of change are those of the index is not read again, unless it was changed so shortly before the index
 //! was written that another change could have the same time (as in git). Any other file is recognised by its content.
 
 mod file;
@@ -58,11 +58,20 @@ pub struct Index {
 /// What the file system says of a file, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileEntry {
-    size: u64,
-    changed: Duration,
+    stat: Stat,
     digest: Digest,
-    /// Whether size and time of change are enough to recognise it.
+    /// Whether that is enough to recognise it.
     is_settled: bool,
+}
+
+/// What the file system says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    size: u64,
+    /// When its content was changed, which programs may set to any time.
+    changed: Duration,
+    /// When it was changed or replaced, which no program can set; 0 where the system does not tell it.
+    replaced: Duration,
 }
 
 /// The embeddings by one model.
@@ -154,7 +163,7 @@ impl Index {
             rest = after;
             let began = Instant::now();
             // before the files are read, so that later changes are noticed
-            let stats: HashMap<&PathBuf, (u64, Duration)> = (slice.iter())
+            let stats: HashMap<&PathBuf, Stat> = (slice.iter())
                 .filter_map(|path| Some((path, stat(path)?)))
                 .collect();
             let is_known = |digest: &Digest| self.models[model].vectors.contains_key(digest);
@@ -173,12 +182,12 @@ impl Index {
             }
             let now = since_epoch(SystemTime::now());
             for (path, digest) in embedded.files {
-                if let (Some(key), Some((size, time))) = (self.key(&path), stats.get(&path)) {
+                if let (Some(key), Some(stat)) = (self.key(&path), stats.get(&path)) {
+                    let time = stat.changed;
                     let entry = FileEntry {
-                        size: *size,
-                        changed: *time,
+                        stat: *stat,
                         digest,
-                        is_settled: *time > Duration::ZERO && *time + RACY < now,
+                        is_settled: time > Duration::ZERO && time + RACY < now,
                     };
                     changed |= self.files.insert(key, entry) != Some(entry);
                 }
@@ -282,7 +291,7 @@ impl Index {
         let entry = self.key(path).and_then(|key| self.files.get(&key));
         entry.is_some_and(|entry| {
             entry.is_settled
-                && stat(path) == Some((entry.size, entry.changed))
+                && stat(path) == Some(entry.stat)
                 && self.models[model].vectors.contains_key(&entry.digest)
         })
     }
@@ -349,10 +358,26 @@ fn probe() -> RgbImage {
     })
 }
 
-/// A file's size and time of change.
-fn stat(path: &Path) -> Option<(u64, Duration)> {
+fn stat(path: &Path) -> Option<Stat> {
     let data = fs::metadata(path).ok()?;
-    Some((data.len(), since_epoch(data.modified().ok()?)))
+    Some(Stat {
+        size: data.len(),
+        changed: since_epoch(data.modified().ok()?),
+        replaced: replaced(&data),
+    })
+}
+
+#[cfg(unix)]
+fn replaced(data: &fs::Metadata) -> Duration {
+    use std::os::unix::fs::MetadataExt;
+    // both are positive after 1970
+    Duration::from_secs(data.ctime().unsigned_abs())
+        + Duration::from_nanos(data.ctime_nsec().unsigned_abs())
+}
+
+#[cfg(not(unix))]
+fn replaced(_: &fs::Metadata) -> Duration {
+    Duration::ZERO
 }
 
 fn since_epoch(time: SystemTime) -> Duration {

@@ -177,7 +177,7 @@ fn keys_of_timm_s_towers_count_or_are_refused_by_name() {
             "EVA01-g-14",
             "timm_model_name",
             json!("vit_unknown"),
-            "known are vit_base_patch16_siglip_224, ",
+            " are known, the nearest `",
         ),
         (
             "ViT-B-16-SigLIP2",

@@ -212,6 +212,27 @@ fn models_list_and_path_answer_for_every_name() {
     );
     assert!(wikiart["path"].is_null());
 
+    let several = models(&["fetch", "embedded", "embedded/resnet"]);
+    assert_eq!(text(&several.stdout), "embedded\nembedded/resnet\n");
+    assert_refused(
+        &models(&["fetch", "embedded", "nothing like it"]),
+        1,
+        "there is no model",
+    );
+
+    for (name, sizes) in [
+        (
+            "RN50/cc12m",
+            "224 x 224 pixels, and texts of up to 77 tokens",
+        ),
+        (
+            "ViT-B-16-SigLIP2-256/webli",
+            "256 x 256 pixels, and texts of up to 64 tokens",
+        ),
+    ] {
+        let listed = text(&models(&["list", name]).stdout);
+        assert!(listed.contains(sizes), "{listed}");
+    }
     let listed = text(&models(&["list", "me/moved"]).stdout);
     let header = listed.lines().next().expect("a header").to_lowercase();
     assert!(

@@ -121,6 +121,20 @@ fn a_change_within_the_clocks_resolution_is_noticed() {
     assert_eq!(update.files[0].1, update.files[1].1);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_picture_of_the_same_size_and_time_is_noticed() {
+    let folder = colours(&THREE);
+    settle(folder.path());
+    let ensemble = ensemble(&["clip-hf-quick"]);
+    update(&mut Index::open(folder.path()), &ensemble);
+    let path = folder.path().join("a.png");
+    fs::copy(folder.path().join("b.png"), &path).expect("a copy");
+    settle(folder.path());
+    let update = update(&mut Index::open(folder.path()), &ensemble);
+    assert_eq!(update.files[0].1, update.files[1].1);
+}
+
 #[test]
 fn each_model_has_its_own_vectors() {
     let folder = colours(&THREE);

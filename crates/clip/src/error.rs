@@ -42,9 +42,27 @@ pub enum ClipError {
         text = shown(.1)
     )]
     Unreadable(String, String),
+    /// Its weights are larger than the memory that is free.
+    #[error(
+        "`{name}` does not fit into memory: it needs about {needed} GB, and {free} GB are free; take a smaller CLIP (`phantasia models list` tells their sizes), or end other programs",
+        needed = gigabytes(*.needed),
+        free = gigabytes(*.free)
+    )]
+    Memory {
+        /// The name of the model.
+        name: String,
+        /// The bytes that it needs.
+        needed: u64,
+        /// The bytes that are free.
+        free: u64,
+    },
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e9)
 }
 
 impl ClipError {

@@ -26,6 +26,7 @@ mod error;
 pub mod files;
 mod library;
 mod map_head;
+mod memory;
 mod model;
 mod names;
 mod options;

@@ -11,6 +11,7 @@ use crate::config::ClipConfig;
 use crate::dtype::DTypePolicy;
 use crate::error::ClipError;
 use crate::files::ClipFiles;
+use crate::memory;
 use crate::options::LongText;
 use crate::text::TextTower;
 use crate::text_hf;
@@ -22,7 +23,7 @@ use crate::vector::unit;
 const MAX_LOGIT_SCALE: f32 = 100.0;
 
 /// Beginnings of the names of tensors that are left out on purpose: CoCa's decoder, and a table that is computed.
-const LEFT: &[&str] = &[coca::DECODER, text_hf::SINUSOIDS];
+pub(crate) const LEFT: &[&str] = &[coca::DECODER, text_hf::SINUSOIDS];
 
 /// A text in the joint space.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Clip {
     /// `dtypes` are.
     ///
     /// # Errors
-    /// If a file cannot be read or does not fit the others.
+    /// If a file cannot be read or does not fit the others, or the weights do not fit into the processor's memory.
     pub fn from_files(
         name: &str,
         files: &ClipFiles,
@@ -81,6 +82,9 @@ impl Clip {
     ) -> Result<Self, ClipError> {
         // before the tokenizer: another kind of model is reported as such, whether it has one or not
         let (checkpoint, config) = files.open()?;
+        if device.is_cpu() {
+            memory::check(name, &checkpoint, dtypes)?;
+        }
         let tokenizer = match tokenizer {
             Some(tokenizer) => tokenizer,
             None => Arc::new(Tokenizer::of_clip(name, files, &config)?),

@@ -8,6 +8,7 @@ mod expression;
 pub mod files;
 mod format;
 mod keyframe;
+pub mod memory;
 pub mod picture;
 mod prompt;
 pub mod random;

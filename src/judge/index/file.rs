@@ -11,15 +11,16 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use weights::safetensors::TensorFile;
 
-use super::{Digest, FileEntry, ModelEntry};
+use super::{Digest, FileEntry, ModelEntry, Stat};
 use crate::files::write_whole;
 
 /// Larger files are no index of ours: a million pictures and a wide model take half of it.
 const LARGEST: u64 = 8 << 30;
 
-/// A row of `files`: path, size, seconds and nanoseconds of the change, and the number of its content.
+/// A row of `files`: path, size, seconds and nanoseconds of the change, the number of its content, and the time when it was changed or replaced,
+/// which older indexes do not have.
 #[derive(Deserialize, Serialize)]
-struct Row(String, u64, u64, u32, usize);
+struct Row(String, u64, u64, u32, usize, #[serde(default)] (u64, u32));
 
 /// Writes an index.
 pub(super) fn write(
@@ -39,13 +40,22 @@ pub(super) fn write(
         .map(|(path, entry)| {
             // an impossible time marks a file that could change without notice
             let time = if entry.is_settled {
-                entry.changed
+                entry.stat.changed
             } else {
                 Duration::ZERO
             };
             let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
             let number = number(&entry.digest);
-            Row(path.clone(), entry.size, seconds, nanos, number)
+            let replaced = entry.stat.replaced;
+            let replaced = (replaced.as_secs(), replaced.subsec_nanos());
+            Row(
+                path.clone(),
+                entry.stat.size,
+                seconds,
+                nanos,
+                number,
+                replaced,
+            )
         })
         .collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));
@@ -99,14 +109,18 @@ pub(super) fn read(path: &Path) -> Result<(HashMap<String, FileEntry>, Vec<Model
     };
     let rows: Vec<Row> = serde_json::from_slice(&take("files")?.to_vec1::<u8>()?)?;
     let mut files = HashMap::with_capacity(rows.len());
-    for Row(path, size, seconds, nanos, number) in rows {
-        if nanos >= 1_000_000_000 {
+    for Row(path, size, seconds, nanos, number, replaced) in rows {
+        if nanos.max(replaced.1) >= 1_000_000_000 {
             bail!("it holds an impossible time");
         }
         let changed = Duration::new(seconds, nanos);
-        let entry = FileEntry {
+        let stat = Stat {
             size,
             changed,
+            replaced: Duration::new(replaced.0, replaced.1),
+        };
+        let entry = FileEntry {
+            stat,
             digest: digest(number)?,
             is_settled: changed > Duration::ZERO,
         };

@@ -70,9 +70,9 @@ impl TimmConfig {
                 ));
             }
             return Err(format!(
-                "describes {}: its image tower is timm's `{name}` (`timm_model_name`); known are {}",
+                "describes {}: its image tower is timm's `{name}` (`timm_model_name`); {}",
                 unsupported::timm_family(&name),
-                models::names().collect::<Vec<_>>().join(", ")
+                known(&name)
             ));
         };
         let pools = family.pools();
@@ -121,4 +121,16 @@ impl TimmConfig {
             head,
         })
     }
+}
+/// How many towers are known, and those whose names are most like this one, as part of a sentence.
+fn known(name: &str) -> String {
+    const SHOWN: usize = 4;
+    let mut names: Vec<&str> = models::names().collect();
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    names.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    let nearest: Vec<String> = (names.iter().take(SHOWN))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let count = names.len();
+    format!("{count} are known, the nearest {}", nearest.join(", "))
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clip::{ClipChoice, EMBEDDED};
+use phantasia_core::diagnostic::shown;
 use phantasia_core::{Schedule, config, schema};
 
 use self::bank::Bank;
@@ -113,6 +114,11 @@ fn scenes(bank: &Bank, context: &mut TermContext) -> Result<Vec<Scene>> {
             .map(|text| Request::read(text, bank, &mut embed))
             .collect::<Result<_>>()?;
         if requests.iter().all(Request::is_empty) {
+            let texts: Vec<&str> = prompt.texts().collect();
+            if !texts.is_empty() {
+                let text = shown(&texts.join(" "));
+                context.note(format!("no drawing for \"{text}\": CLIP alone paints it"));
+            }
             continue;
         }
         let is_beside = |scene: &&mut Scene| {

@@ -37,6 +37,20 @@ fn build(config: &Config, seed: u64, guides: Guides) -> Result<Option<Box<dyn Te
     config.build(&mut context)
 }
 
+#[test]
+fn what_has_no_drawing_is_told_once() -> Result<()> {
+    let library = Library::default();
+    let config = cutouts::Config::default();
+    let mut context = TermContext::new(config, 1, 1 << 20, library, &Device::Cpu);
+    context.guides = guides(&[Prompt::new("a cat"), Prompt::new("zxqv")]);
+    for _ in 0..2 {
+        Config::default().build(&mut context)?;
+    }
+    let own = "no drawing for \"zxqv\": CLIP alone paints it";
+    assert_eq!(context.notes, [own, "drawings retrieved: cat"]);
+    Ok(())
+}
+
 fn term(prompt: &str, seed: u64) -> Result<Box<dyn Term>> {
     let term = build(&Config::default(), seed, guides(&[Prompt::new(prompt)]))?;
     Ok(term.expect("a drawing"))
