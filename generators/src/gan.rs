@@ -2,6 +2,7 @@
 //! et al. 2021, arXiv 2103.17249; FuseDream, Liu et al. 2021, arXiv 2112.01573).
 
 mod attention;
+pub mod biggan;
 mod error;
 pub mod fastgan;
 mod files;
@@ -12,6 +13,9 @@ pub mod lightweight;
 pub mod network;
 mod options;
 mod painting;
+pub mod stylegan2;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
@@ -69,7 +73,7 @@ phantasia_core::config! {
         /// BigGAN: of how many classes a picture may be a mixture; null is all.
         #[schemars(inner(range(min = 1, max = 1_000_000)))]
         pub classes: Option<usize> = None,
-        /// BigGAN: the numbers of the classes to start from; null draws them.
+        /// BigGAN: the numbers of the classes to start from, each start from one of them; null draws from all.
         pub class: Option<Vec<usize>> = None,
     }
 }
@@ -80,6 +84,7 @@ impl Config {
         let path = context.models()?.gan(&self.model)?;
         let options = NetworkOptions {
             seed: context.seed,
+            truncation: self.truncation,
             space: self.space,
             noise: self.noise,
             classes: self.classes,
@@ -140,6 +145,8 @@ impl Build for Config {
             let latents = self.invert(network.as_ref(), &init, context)?;
             return Ok(Box::new(Gan::new(self, network, latents, context)?));
         }
+        // the noise of steps is the same whichever start is taken
+        let seed = context.seed;
         // without steps it is a plain sample of the seed
         let starts = if context.steps == 0 {
             Starts::default()
@@ -148,7 +155,7 @@ impl Build for Config {
         };
         let gan = starts.best(false, context, |context| {
             let latents = network.draw(&self.sampling(context))?;
-            Ok(Gan::new(self, Arc::clone(&network), latents, context)?)
+            Ok(Gan::new(self, Arc::clone(&network), latents, context)?.with_seed(seed))
         })?;
         Ok(Box::new(gan))
     }

@@ -140,10 +140,10 @@ fn diagnostics_have_a_kind_a_location_and_a_path() {
             |kind| matches!(kind, DiagnosticKind::UnknownKey { key, .. } if key == "setps"),
         ),
         (
-            "prompts: a\ngenerator: { kind: gan }\n",
+            "prompts: a\ngenerator: { kind: gna }\n",
             (2, 20),
             "generator.kind",
-            |kind| matches!(kind, DiagnosticKind::UnknownWord { word, .. } if word == "gan"),
+            |kind| matches!(kind, DiagnosticKind::UnknownWord { word, .. } if word == "gna"),
         ),
         (
             "steps: 10\n",

@@ -1,6 +1,9 @@
 //! Convolution in two dimensions.
 
 mod kernels;
+mod transposed;
+
+pub use transposed::ConvTranspose2d;
 
 use candle_core::{DType, Result, Tensor, bail};
 

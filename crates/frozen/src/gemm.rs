@@ -284,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn threads_do_not_change_a_product() {
+        let numbers = |n: usize| -> Vec<f32> { (0..n).map(|i| (1.7 * i as f32).sin()).collect() };
+        for (m, n, k) in [
+            (700, 64, 2304),
+            (512, 25, 1000),
+            (96, 49, 4000),
+            (2000, 3, 300),
+        ] {
+            let (a, b) = (numbers(m * k), numbers(k * n));
+            let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, k, n));
+            let one = product(a, b, Threads::One);
+            assert!(one == product(a, b, Threads::All), "{m} {n} {k}");
+        }
+    }
+
+    #[test]
     fn column_blocks_write_their_own_columns() {
         let mut out = vec![0; 4 * 10];
         for (i, mut block) in MatMut::new(&mut out, 4, 10).split_cols(3).enumerate() {

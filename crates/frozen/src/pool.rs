@@ -105,6 +105,51 @@ impl Layer for AvgPool2d {
     }
 }
 
+/// The largest element of each k x k square of [n, c, h, w]: [n, c, h / k, w / k]. Equal largest elements share the gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxPool2d {
+    size: usize,
+}
+
+impl MaxPool2d {
+    /// Kernel and stride are both `size`.
+    ///
+    /// # Errors
+    /// Where the size is 0.
+    pub fn new(size: usize) -> Result<Self> {
+        if size == 0 {
+            bail!("MaxPool2d: the size must be at least 1");
+        }
+        Ok(Self { size })
+    }
+}
+
+impl Layer for MaxPool2d {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, c, h, w) = dims4("MaxPool2d", x)?;
+        let k = self.size;
+        if h % k != 0 || w % k != 0 || h * w == 0 {
+            bail!("MaxPool2d: {h} x {w} pixels are not whole squares of {k}");
+        }
+        let squares = x.detach().contiguous()?;
+        let rows = squares.reshape((n * c, h / k, k, w))?.max(2)?;
+        rows.reshape((n, c, h / k, w / k, k))?.max(4)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let (x, size) = (x.detach().contiguous()?, self.size);
+        let y = self.eval(&x)?;
+        let shape = y.shape().clone();
+        let largest = x.eq(&spread_composed(&y, size)?)?.to_dtype(x.dtype())?;
+        let count = gather_composed(&largest, size, 1.0)?;
+        let pullback = move |grad: &Tensor| {
+            host::check_grad("MaxPool2d", grad, &shape)?;
+            spread_composed(&(grad / &count)?, size)? * &largest
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
+
 /// Each element of `x` times `scale` in an f x f square of the planes of `shape`; zero where they reach further.
 fn spread<T: Real>(x: &Tensor, f: usize, shape: Shape, scale: f64) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;

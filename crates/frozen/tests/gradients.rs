@@ -203,6 +203,55 @@ fn warp(border: Border) -> Result<Warp> {
     Warp::new(vec![turn, far], border)
 }
 
+/// [`Film`] as a layer of one of its four inputs.
+struct Modulate {
+    part: usize,
+    film: Film,
+    plane: bool,
+}
+
+impl Layer for Modulate {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.vjp(x)?.0)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let shapes: [&[usize]; 4] = [&[2, 3, 4, 5], &[2, 3], &[2, 3], &[2, 1, 4, 5]];
+        let mut parts = [1, 2, 3, 4].map(|i| random(i, shapes[i as usize - 1], x.dtype()));
+        parts[self.part] = x.clone();
+        let [image, scale, shift, plane] = &parts;
+        let plane = self.plane.then_some(plane);
+        let (y, tape) = self.film.vjp(image, scale, Some(shift), plane)?;
+        let part = self.part;
+        let pull = move |g: &Tensor| {
+            if part == 3 {
+                return tape.pull_plane(g);
+            }
+            let FilmGradients { x, scale, shift } = tape.pull(g)?;
+            Ok([x, scale, shift][part].clone())
+        };
+        Ok((y, Box::new(pull)))
+    }
+}
+
+fn film(part: usize, slope: f64, plane: bool) -> Modulate {
+    let film = Film { slope, gain: 1.4 };
+    Modulate { part, film, plane }
+}
+
+fn fir(rows: usize, columns: usize) -> Vec<Vec<f64>> {
+    let tap = |y: usize, x: usize| (1.7 * (y * columns + x) as f64 + 0.4).sin();
+    let row = |y| (0..columns).map(|x| tap(y, x)).collect();
+    (0..rows).map(row).collect()
+}
+
+/// The outer product of 1, 3, 3, 1 and itself.
+fn binomial() -> Vec<Vec<f64>> {
+    let taps = [1.0, 3.0, 3.0, 1.0];
+    let row = |y: f64| taps.iter().map(|x| x * y / 16.0).collect();
+    taps.iter().map(|&y| row(y)).collect()
+}
+
 fn rope(tokens: usize, pairs: usize, like: &Tensor) -> Result<Rope> {
     let angles: Vec<f64> = (0..tokens * pairs).map(|i| i as f64 * 0.7).collect();
     Rope::new(&angles, pairs, like)
@@ -238,6 +287,23 @@ layers! {
     neighborhood_mean: [2, 5, 6, 3], |t| NeighborhoodMean::new(3, 3, 2, &t(&[1]))?;
     neighborhood_mean_same: [1, 4, 3, 2], |t| NeighborhoodMean::new(2, 3, 1, &t(&[1]))?;
     squeeze_excite: [2, 3, 4, 6], |t| SqueezeExcite::new(Linear::new(t(&[4, 6]), Some(t(&[4])))?, Linear::new(t(&[6, 4]), Some(t(&[6])))?)?;
+    conv_transposed: [2, 3, 4, 5], |t| ConvTranspose2d::new(t(&[3, 2, 3, 3]), 2)?;
+    conv_transposed_wide: [1, 3, 2, 3], |t| ConvTranspose2d::new(t(&[3, 2, 4, 2]), 3)?;
+    conv_transposed_plain: [1, 2, 3, 3], |t| ConvTranspose2d::new(t(&[2, 3, 3, 3]), 1)?;
+    upfirdn_blur: [2, 2, 5, 7], |t| Upfirdn2d::new(&binomial(), 1, 1, [[1, 1], [1, 1]])?;
+    upfirdn_blur_cut: [1, 2, 6, 7], |t| Upfirdn2d::new(&binomial(), 1, 1, [[-1, 5], [3, -2]])?;
+    upfirdn_long: [1, 2, 6, 7], |t| Upfirdn2d::new(&fir(1, 6), 1, 1, [[0, 0], [2, 3]])?;
+    upfirdn_up: [2, 2, 3, 4], |t| Upfirdn2d::new(&binomial(), 2, 1, [[2, 1], [2, 1]])?;
+    upfirdn_down: [1, 2, 7, 8], |t| Upfirdn2d::new(&fir(4, 3), 1, 2, [[1, 1], [0, 2]])?;
+    upfirdn_both: [1, 2, 5, 4], |t| Upfirdn2d::new(&fir(5, 4), 3, 2, [[2, -1], [-2, 4]])?;
+    upfirdn_even: [1, 1, 5, 4], |t| Upfirdn2d::new(&fir(3, 4), 2, 4, [[1, 2], [3, 0]])?;
+    film_image: [2, 3, 4, 5], |t| film(0, 0.2, true);
+    film_image_relu: [2, 3, 4, 5], |t| film(0, 0.0, false);
+    film_scale: [2, 3], |t| film(1, 0.2, true);
+    film_scale_linear: [2, 3], |t| film(1, 1.0, false);
+    film_shift: [2, 3], |t| film(2, 0.2, true);
+    film_plane: [2, 1, 4, 5], |t| film(3, 0.2, true);
+    max_pool: [2, 3, 4, 6], |t| MaxPool2d::new(2)?;
     pad: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, false]);
     pad_wrap: [2, 2, 3, 4], |t| Pad::new([2, 1], [0, 3], [true, true]);
     layer_norm: [2, 3, 37], |t| LayerNorm::new(t(&[37]), Some(t(&[37])), 1e-5)?;

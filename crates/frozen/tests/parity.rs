@@ -1,5 +1,5 @@
 //! Values and input gradients as PyTorch computes them: fixtures/parity.safetensors, made by fixtures/make.py, fixtures/vit.safetensors, made by
-//! fixtures/make_vit.py, and fixtures/conv.safetensors, made by fixtures/make_conv.py. Both ways of computing are compared.
+//! fixtures/make_vit.py, fixtures/conv.safetensors, made by fixtures/make_conv.py, and fixtures/gan.safetensors, made by fixtures/make_gan.py. Both ways of computing are compared.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{distance, gradient, numbers};
 
 static FIXTURE: LazyLock<HashMap<String, Tensor>> = LazyLock::new(|| {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-    let files = ["parity", "vit", "conv"].map(|name| format!("{folder}/{name}.safetensors"));
+    let files = ["parity", "vit", "conv", "gan"].map(|name| format!("{folder}/{name}.safetensors"));
     let load = |file| candle_core::safetensors::load(file, &Device::Cpu).expect("a fixture");
     files.into_iter().flat_map(load).collect()
 });
@@ -149,7 +149,19 @@ fn warp(case: &Case, border: Border) -> Result<Warp> {
     Warp::new(matrices.as_chunks::<9>().0.to_vec(), border)
 }
 
+fn upfirdn(case: &Case, up: usize, down: usize, pad: [[i64; 2]; 2]) -> Result<Upfirdn2d> {
+    let taps = case.get("taps").to_dtype(DType::F64)?.to_vec2()?;
+    Upfirdn2d::new(&taps, up, down, pad)
+}
+
 parity! {
+    upfirdn_blur: |case| upfirdn(&case, 1, 1, [[1, 1], [1, 1]])?;
+    upfirdn_up: |case| upfirdn(&case, 2, 1, [[2, 1], [2, 1]])?;
+    upfirdn_down: |case| upfirdn(&case, 1, 2, [[1, 2], [-1, 2]])?;
+    upfirdn_separable: |case| upfirdn(&case, 1, 1, [[-1, 3], [4, 0]])?;
+    upfirdn_both: |case| upfirdn(&case, 3, 2, [[2, -1], [-2, 4]])?;
+    conv_transposed: |case| ConvTranspose2d::new(case.get("weight"), 2)?;
+    max_pool: |case| MaxPool2d::new(2)?;
     linear: |case| Linear::new(case.get("weight"), case.find("bias"))?;
     linear_plain: |case| Linear::new(case.get("weight"), None)?;
     conv3x3: |case| conv(&case, 1, 1, 1)?;

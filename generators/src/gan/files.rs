@@ -6,7 +6,7 @@ use candle_core::Device;
 use weights::checkpoint::Checkpoint;
 use weights::models::{ModelKind, file_in, only_weights};
 
-use super::{GanError, Network, NetworkOptions, fastgan, lightweight};
+use super::{GanError, Network, NetworkOptions, biggan, fastgan, lightweight, stylegan2};
 
 /// An architecture, and how it is recognised and read.
 pub struct Architecture {
@@ -20,7 +20,12 @@ pub struct Architecture {
 }
 
 /// All architectures, in the order in which they are tried.
-pub const ARCHITECTURES: &[Architecture] = &[fastgan::ARCHITECTURE, lightweight::ARCHITECTURE];
+pub const ARCHITECTURES: &[Architecture] = &[
+    fastgan::ARCHITECTURE,
+    lightweight::ARCHITECTURE,
+    stylegan2::ARCHITECTURE,
+    biggan::ARCHITECTURE,
+];
 
 /// Reads the network that a file or a folder holds.
 ///

@@ -31,10 +31,12 @@ pub enum NoisePlanes {
 }
 
 /// What a network is made with beside its weights. Settings that are `None` or empty take what suits the architecture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NetworkOptions {
     /// Decides the noise that a network adds inside, which stays the same for all of its pictures, so that they do not flicker.
     pub seed: u64,
+    /// The setting `truncation`, for networks that it changes, and not only what is drawn for them.
+    pub truncation: f64,
     /// The setting `space`.
     pub space: Option<Space>,
     /// The setting `noise`.
@@ -43,6 +45,20 @@ pub struct NetworkOptions {
     pub classes: Option<usize>,
     /// The setting `class`: the classes to start from.
     pub class: Option<Vec<usize>>,
+}
+
+/// No truncation.
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            truncation: 1.0,
+            space: None,
+            noise: None,
+            classes: None,
+            class: None,
+        }
+    }
 }
 
 impl NetworkOptions {

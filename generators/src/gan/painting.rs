@@ -78,6 +78,11 @@ impl Gan {
         })
     }
 
+    /// The same, with the noise of another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
     /// The latents as they are.
     pub fn latents(&self) -> Vec<Tensor> {
         (self.optimizer.parameters().iter())

@@ -478,12 +478,7 @@ fn what_does_not_fit_is_refused_with_its_name() -> Result<()> {
             None,
             ["_out_64.", "FastGAN"],
         ),
-        (
-            "fastgan",
-            "to_big.weight_orig",
-            None,
-            ["to_big", "128 pixels"],
-        ),
+        ("fastgan", "to_big.weight_orig", None, ["to_big", "FastGAN"]),
         (
             "fastgan",
             "other.weight",

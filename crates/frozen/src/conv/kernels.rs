@@ -95,6 +95,13 @@ fn convolve<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) ->
         tiles.map(move |(i, y)| (part, i * size, y))
     });
     let tiles = tiles.collect::<Vec<_>>();
+    let is_small = g.batch * g.groups * g.oc * positions * depth < 1 << 16;
+    // where there are few positions, the threads share the channels of one product
+    let threads = if tiles.len() == 1 && !is_small {
+        Threads::All
+    } else {
+        Threads::One
+    };
     let run = |columns: &mut Vec<T>, (part, start, mut y): (usize, usize, MatMut<T>)| {
         let (group, n) = (part % g.groups, y.cols());
         let weight = &weight[group * g.oc * depth..][..g.oc * depth];
@@ -117,10 +124,10 @@ fn convolve<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, g: &Geometry) ->
             columns,
             T::one(),
             bias.is_some(),
-            Threads::One,
+            threads,
         );
     };
-    if g.batch * g.groups * g.oc * positions * depth < 1 << 16 {
+    if is_small || threads == Threads::All {
         let mut columns = Vec::new();
         tiles.into_iter().for_each(|tile| run(&mut columns, tile));
     } else {

@@ -1,0 +1,297 @@
+//! Layers that a style modulates, and those of the mapping network.
+
+use candle_core::{Result, Tensor};
+use frozen::{Film, FilmTape, Layer, Linear, Pullback};
+
+/// Slope below 0, and the gain that keeps the variance, of every activation.
+const LEAKY: Film = Film {
+    slope: 0.2,
+    gain: std::f64::consts::SQRT_2,
+};
+/// What keeps demodulation from dividing by 0.
+const DEMODULATION_EPS: f64 = 1e-8;
+const PIXEL_NORM_EPS: f64 = 1e-8;
+
+/// A convolution whose input channels are scaled by a style, whose output channels are scaled back to a variance of 1, and which adds noise before its
+/// activation. Where it enlarges, its kernel is followed by a blur.
+pub(super) struct StyledConv {
+    /// From w to the style, [1, w] to [1, inputs].
+    pub style: Linear,
+    pub conv: Box<dyn Layer>,
+    /// The sums of the squares of each kernel, [outputs, inputs].
+    pub squares: Tensor,
+    /// Factor of the noise, of one element.
+    pub strength: Tensor,
+    /// [1, outputs]
+    pub bias: Tensor,
+}
+
+/// The way back through a [`StyledConv`].
+pub(super) struct StyledPullback {
+    style: Pullback,
+    modulation: FilmTape,
+    conv: Pullback,
+    activation: FilmTape,
+    squares: Tensor,
+    strength: Tensor,
+    /// The style, and the factors of the output channels.
+    s: Tensor,
+    d: Tensor,
+}
+
+/// Gradients of what a [`StyledConv`] takes.
+pub(super) struct StyledGradients {
+    pub x: Tensor,
+    pub w: Tensor,
+    pub plane: Option<Tensor>,
+}
+
+impl StyledConv {
+    /// The value at features [1, c, h, w], a row of w and a plane of noise [1, 1, h', w'] of the result's size.
+    pub fn vjp(&self, x: &Tensor, w: &Tensor, plane: &Tensor) -> Result<(Tensor, StyledPullback)> {
+        let (s, style) = self.style.vjp(w)?;
+        // 1 / the norm of each modulated kernel
+        let norms = (s.sqr()?.matmul(&self.squares.t()?)? + DEMODULATION_EPS)?;
+        let d = norms.sqrt()?.recip()?;
+        let (modulated, modulation) = Film::LINEAR.vjp(x, &s, None, None)?;
+        let (y, conv) = self.conv.vjp(&modulated)?;
+        let noise = plane.broadcast_mul(&self.strength)?;
+        let (y, activation) = LEAKY.vjp(&y, &d, Some(&self.bias), Some(&noise))?;
+        let pullback = StyledPullback {
+            style,
+            modulation,
+            conv,
+            activation,
+            squares: self.squares.clone(),
+            strength: self.strength.clone(),
+            s,
+            d,
+        };
+        Ok((y, pullback))
+    }
+}
+
+impl StyledPullback {
+    pub fn pull(&self, grad: &Tensor, with_plane: bool) -> Result<StyledGradients> {
+        let plane = if with_plane {
+            let plane = self.activation.pull_plane(grad)?;
+            Some(plane.broadcast_mul(&self.strength)?)
+        } else {
+            None
+        };
+        let after = self.activation.pull(grad)?;
+        let before = self.modulation.pull(&(self.conv)(&after.x)?)?;
+        // d = (squares s^2 + eps)^(-1/2)
+        let inner = ((after.scale * self.d.powf(3.0)?)?.neg()?).matmul(&self.squares)?;
+        let s = (before.scale + (inner * &self.s)?)?;
+        Ok(StyledGradients {
+            x: before.x,
+            w: (self.style)(&s)?,
+            plane,
+        })
+    }
+}
+
+/// Colours of features: a 1 x 1 convolution whose input channels are scaled by a style.
+pub(super) struct ToRgb {
+    pub style: Linear,
+    pub conv: Box<dyn Layer>,
+}
+
+/// The way back through a [`ToRgb`].
+pub(super) struct ColorPullback {
+    style: Pullback,
+    modulation: FilmTape,
+    conv: Pullback,
+}
+
+impl ToRgb {
+    pub fn vjp(&self, x: &Tensor, w: &Tensor) -> Result<(Tensor, ColorPullback)> {
+        let (s, style) = self.style.vjp(w)?;
+        let (modulated, modulation) = Film::LINEAR.vjp(x, &s, None, None)?;
+        let (y, conv) = self.conv.vjp(&modulated)?;
+        let pullback = ColorPullback {
+            style,
+            modulation,
+            conv,
+        };
+        Ok((y, pullback))
+    }
+}
+
+impl ColorPullback {
+    /// The gradients of features and w.
+    pub fn pull(&self, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+        let before = self.modulation.pull(&(self.conv)(grad)?)?;
+        Ok((before.x, (self.style)(&before.scale)?))
+    }
+}
+
+/// Rows scaled to a mean square of 1.
+pub(super) struct PixelNorm;
+
+impl PixelNorm {
+    fn factor(x: &Tensor) -> Result<Tensor> {
+        (x.sqr()?.mean_keepdim(1)? + PIXEL_NORM_EPS)?
+            .sqrt()?
+            .recip()
+    }
+}
+
+impl Layer for PixelNorm {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        x.broadcast_mul(&Self::factor(x)?)
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let factor = Self::factor(x)?;
+        let y = x.broadcast_mul(&factor)?;
+        let value = y.clone();
+        let pullback = move |grad: &Tensor| {
+            let along = (grad * &value)?.mean_keepdim(1)?;
+            let across = (grad - value.broadcast_mul(&along)?)?;
+            across.broadcast_mul(&factor)
+        };
+        Ok((y, Box::new(pullback)))
+    }
+}
+
+/// The activation of the mapping network, on rows.
+pub(super) struct LeakyRelu;
+
+impl Layer for LeakyRelu {
+    fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        x.maximum(&(x * LEAKY.slope)?)? * LEAKY.gain
+    }
+
+    fn vjp(&self, x: &Tensor) -> Result<(Tensor, Pullback)> {
+        let above = x.gt(&x.zeros_like()?)?.to_dtype(x.dtype())?;
+        let slope = above.affine(LEAKY.gain * (1.0 - LEAKY.slope), LEAKY.gain * LEAKY.slope)?;
+        Ok((self.eval(x)?, Box::new(move |grad| grad * &slope)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use frozen::{Chain, Conv2d, Conv2dOptions, ConvTranspose2d, Upfirdn2d, kernel};
+
+    fn wave(seed: f64, shape: &[usize]) -> Result<Tensor> {
+        let count = shape.iter().product::<usize>();
+        let numbers =
+            (0..count).map(|i| (1.3 * i as f64 + seed).sin() + (0.7 * (i * i) as f64).cos());
+        Tensor::from_iter(numbers, &Device::Cpu)?.reshape(shape)
+    }
+
+    fn styled(enlarges: bool) -> Result<StyledConv> {
+        let weight = wave(0.1, &[4, 3, 3, 3])?;
+        let squares = weight.sqr()?.sum((2, 3))?;
+        let conv: Box<dyn Layer> = if enlarges {
+            let taps: Vec<Vec<f64>> = [1.0, 3.0, 3.0, 1.0]
+                .map(|y| [1.0, 3.0, 3.0, 1.0].map(|x| x * y / 16.0).to_vec())
+                .to_vec();
+            Box::new(Chain::new(vec![
+                Box::new(ConvTranspose2d::new(weight.transpose(0, 1)?, 2)?),
+                Box::new(Upfirdn2d::new(&taps, 1, 1, [[1, 1]; 2])?),
+            ]))
+        } else {
+            let options = Conv2dOptions {
+                padding: 1,
+                ..Conv2dOptions::default()
+            };
+            Box::new(Conv2d::new(weight, None, options)?)
+        };
+        Ok(StyledConv {
+            style: Linear::new(wave(0.2, &[3, 5])?, Some(wave(0.3, &[3])?))?,
+            conv,
+            squares,
+            strength: wave(0.4, &[1])?,
+            bias: wave(0.5, &[1, 4])?,
+        })
+    }
+
+    /// Checks gradients of `sum(g f(inputs))` against central differences.
+    fn check(
+        inputs: &[Tensor],
+        value: impl Fn(&[Tensor]) -> Result<Tensor>,
+        gradients: impl Fn(&[Tensor], &Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<()> {
+        let g = wave(7.0, value(inputs)?.dims())?;
+        let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        for (part, found) in gradients(inputs, &g)?.iter().enumerate() {
+            let (found, at) = (numbers(found)?, numbers(&inputs[part])?);
+            assert_eq!(found.len(), at.len());
+            for i in 0..at.len() {
+                let loss = |step: f64| -> Result<f64> {
+                    let (mut moved, mut inputs) = (at.clone(), inputs.to_vec());
+                    moved[i] += step;
+                    inputs[part] = Tensor::from_vec(moved, inputs[part].shape(), &Device::Cpu)?;
+                    (value(&inputs)? * &g)?.sum_all()?.to_scalar()
+                };
+                let slope = (loss(1e-5)? - loss(-1e-5)?) / 2e-5;
+                let error = (slope - found[i]).abs();
+                assert!(error < 1e-6, "{part} {i}: {slope}, not {}", found[i]);
+            }
+        }
+        Ok(())
+    }
+
+    fn styled_is_right(enlarges: bool) -> Result<()> {
+        let layer = styled(enlarges)?;
+        let sides = if enlarges { [8, 6] } else { [4, 3] };
+        let inputs = [
+            wave(1.0, &[1, 3, 4, 3])?,
+            wave(2.0, &[1, 5])?,
+            wave(3.0, &[1, 1, sides[0], sides[1]])?,
+        ];
+        check(
+            &inputs,
+            |x| Ok(layer.vjp(&x[0], &x[1], &x[2])?.0),
+            |x, g| {
+                let (_, back) = layer.vjp(&x[0], &x[1], &x[2])?;
+                let StyledGradients { x, w, plane } = back.pull(g, true)?;
+                Ok([Some(x), Some(w), plane].into_iter().flatten().collect())
+            },
+        )
+    }
+
+    #[test]
+    fn modulated_convolutions_match_finite_differences() -> Result<()> {
+        for enlarges in [false, true] {
+            styled_is_right(enlarges)?;
+            kernel::composed(|| styled_is_right(enlarges))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn colours_match_finite_differences() -> Result<()> {
+        let weight = wave(0.1, &[3, 4, 1, 1])?;
+        let layer = ToRgb {
+            style: Linear::new(wave(0.2, &[4, 5])?, Some(wave(0.3, &[4])?))?,
+            conv: Box::new(Conv2d::new(weight, None, Conv2dOptions::default())?),
+        };
+        check(
+            &[wave(1.0, &[1, 4, 2, 3])?, wave(2.0, &[1, 5])?],
+            |x| Ok(layer.vjp(&x[0], &x[1])?.0),
+            |x, g| {
+                let (x, w) = layer.vjp(&x[0], &x[1])?.1.pull(g)?;
+                Ok(vec![x, w])
+            },
+        )
+    }
+
+    #[test]
+    fn the_mapping_matches_finite_differences() -> Result<()> {
+        let layers: [&dyn Layer; 2] = [&PixelNorm, &LeakyRelu];
+        for layer in layers {
+            check(
+                &[wave(1.0, &[2, 5])?],
+                |x| layer.eval(&x[0]),
+                |x, g| Ok(vec![layer.vjp(&x[0])?.1(g)?]),
+            )?;
+        }
+        Ok(())
+    }
+}

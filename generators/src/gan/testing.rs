@@ -1,0 +1,88 @@
+//! What the tests of networks share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Result, Tensor};
+use weights::checkpoint::Checkpoint;
+
+use super::{GanError, Network, NetworkOptions, Sampling};
+
+pub type Tensors = HashMap<String, Tensor>;
+
+pub fn fixture(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(file)
+}
+
+pub fn tensors(file: &str) -> Tensors {
+    candle_core::safetensors::load(fixture(file), &Device::Cpu).expect("the fixture")
+}
+
+/// The largest difference, relative to the largest element.
+pub fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {
+    assert_eq!(a.dims(), b.dims());
+    let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
+    Ok(largest(&(a - b)?)? / largest(b)?)
+}
+
+/// Compares a picture and the gradients of its latents with PyTorch's, by fused kernels and by candle's operations.
+pub fn agrees(
+    network: &dyn Network,
+    latents: &[Tensor],
+    g: &Tensor,
+    picture: &Tensor,
+    gradients: &[Tensor],
+) -> Result<()> {
+    let check = || -> Result<()> {
+        let (found, back) = network.vjp(latents)?;
+        assert_eq!(found.dims()[2..], [network.size()[1], network.size()[0]]);
+        assert_eq!(distance(&network.eval(latents)?, &found)?, 0.0);
+        let error = distance(&found, picture)?;
+        assert!(error < 3e-6, "picture {error:e}");
+        let found = back(g)?;
+        assert_eq!(found.len(), gradients.len());
+        for (found, expected) in found.iter().zip(gradients) {
+            let error = distance(found, expected)?;
+            assert!(error < 3e-5, "gradient {error:e}");
+        }
+        Ok(())
+    };
+    check()?;
+    frozen::kernel::composed(check)
+}
+
+pub fn values(network: &dyn Network, seed: u64, truncation: f64) -> Result<Vec<Tensor>> {
+    let sampling = Sampling {
+        seed,
+        truncation,
+        device: Device::Cpu,
+    };
+    let latents = network.draw(&sampling)?;
+    Ok(latents.into_iter().map(|latent| latent.value).collect())
+}
+
+/// A network of these weights, read as any file is.
+pub fn read(
+    folder: &Path,
+    weights: &Tensors,
+    options: &NetworkOptions,
+) -> std::result::Result<Box<dyn Network>, GanError> {
+    let file = folder.join("model.safetensors");
+    candle_core::safetensors::save(weights, &file).expect("weights");
+    let mut checkpoint = Checkpoint::open(&file)?;
+    Ok(super::read(&mut checkpoint, options, &Device::Cpu)?.0)
+}
+
+/// Checks that reading these weights is refused in words that contain `part`.
+#[track_caller]
+pub fn refused(folder: &Path, weights: &Tensors, options: &NetworkOptions, part: &str) {
+    let Err(error) = read(folder, weights, options) else {
+        panic!("accepted, where an error with {part:?} was expected");
+    };
+    assert!(
+        error.to_string().contains(part),
+        "{part:?} is not in: {error}"
+    );
+}
