@@ -52,7 +52,8 @@ pub struct StyleGan2 {
     convs: Vec<StyledConv>,
     /// One for each resolution.
     colors: Vec<ToRgb>,
-    enlarge: Upfirdn2d,
+    /// For each doubling, that of the picture before it.
+    enlarge: Vec<Upfirdn2d>,
     /// The planes of all convolutions, [1, 1, h, w] each; empty where they are painted.
     planes: Vec<Tensor>,
     /// Height and width of the picture.
@@ -210,7 +211,7 @@ impl StyleGan2 {
             let (colors, below) = match picture {
                 None => (colors, None),
                 Some(picture) => {
-                    let (enlarged, back) = self.enlarge.vjp(&picture)?;
+                    let (enlarged, back) = self.enlarge[i / 2 - 1].vjp(&picture)?;
                     ((colors + enlarged)?, Some(back))
                 }
             };

@@ -178,7 +178,7 @@ impl StyleGan2 {
 
         let input = reader.get("input.input", &[1, channels, height, width])?;
         let (mut convs, mut colors) = (vec![], vec![]);
-        let mut enlarge = None;
+        let mut enlarge = vec![];
         for level in 0..=doublings {
             let names = match level {
                 0 => vec![("conv1".to_owned(), false)],
@@ -208,18 +208,14 @@ impl StyleGan2 {
                 _ => format!("to_rgbs.{}", level - 1),
             };
             colors.push(to_rgb(reader, &name, channels, w_size)?);
-            if level > 0 && enlarge.is_none() {
+            if level > 0 {
                 let kernel = format!("{name}.upsample.kernel");
                 let taps = reader.taps(&kernel)?;
                 let taps =
                     taps.ok_or_else(|| fault(format!("`{kernel}` is not a small square")))?;
-                enlarge = Some(enlarging(&taps)?);
+                enlarge.push(enlarging(&taps)?);
             }
         }
-        let enlarge = match enlarge {
-            Some(enlarge) => enlarge,
-            None => return Err(fault("it has one resolution only".to_owned())),
-        };
         let mut network = Self {
             space: options.space.unwrap_or(Space::WPlus),
             paints_planes: options.noise == Some(NoisePlanes::Optimized),
