@@ -6,6 +6,7 @@
 //! [table](table), the sheets and the page of what is in the store.
 
 mod axis;
+mod costs;
 mod csv;
 mod file;
 mod plan;
@@ -15,9 +16,10 @@ mod store;
 pub mod table;
 mod worker;
 
+pub use costs::{Basis, Costs};
 pub use csv::line as csv_line;
 pub use plan::{MOST_RUNS, Plan, PlannedRun};
 pub use shard::{Shard, ShardSource};
 pub use sheet::{Collected, PAGE, collect};
 pub use store::{Estimate, Finished, Store};
-pub use worker::{Event, Judge, Painter, Report, Trial, trial};
+pub use worker::{Event, Judge, Painter, Report};

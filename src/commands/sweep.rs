@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Error, Result, bail};
 use clap::Args;
@@ -15,7 +15,8 @@ use phantasia::run::{run_name, video};
 use phantasia::session::SessionOptions;
 use phantasia::sweep::table::{Row, State};
 use phantasia::sweep::{
-    Event, Judge, Painter, Plan, PlannedRun, Report, Shard, ShardSource, Store, collect, trial,
+    Basis, Collected, Costs, Event, Judge, Painter, Plan, PlannedRun, Report, Shard, ShardSource,
+    Store, collect,
 };
 use serde_json::{Value, json};
 
@@ -48,8 +49,6 @@ What is whole is not painted again, and what failed is tried again.
 Exit code: 0 when all runs of the shard are whole, 1 when one failed or the sweep could not go on, 2 when the arguments, the sweep or a recipe are
 wrong, 130 when it was interrupted.";
 
-/// Steps of the trial of `--dry-run`, and for how long it goes on.
-const TRIAL: (usize, Duration) = (3, Duration::from_secs(20));
 /// A sweep of fewer steps is painted without a trial, which would take a part of its time.
 const WORTH_A_TRIAL: usize = 500;
 /// The most failures and runs that are listed one by one.
@@ -281,64 +280,21 @@ fn shown_values(plan: &Plan, axis: usize) -> String {
     values.join("; ")
 }
 
-/// What runs would take.
-struct Costs {
-    /// Seconds.
-    time: f64,
-    /// Seconds a step.
-    step: f64,
-    bytes: f64,
-    /// What it was measured on.
-    basis: String,
-}
-
-/// What these runs would take, by those that are whole, or else by a trial of the first; none where there is nothing to measure.
-fn costs(
-    plan: &Plan,
-    store: &Store,
-    left: &[&PlannedRun],
-    trial_on: Option<&(candle_core::Device, SessionOptions)>,
-) -> Result<Option<Costs>> {
-    let steps = left.iter().map(|run| run.steps).sum::<usize>() as f64;
-    let count = left.len() as f64;
-    let whole = store.whole().unwrap_or_default();
-    let names = plan.runs().iter().filter_map(|run| whole.get(run.hash()));
-    if let Some(estimate) = store.estimate(names.map(String::as_str)) {
-        return Ok(Some(Costs {
-            time: estimate.step * steps,
-            step: estimate.step,
-            bytes: estimate.bytes * count,
-            basis: format!("from {}", counted(estimate.runs, "whole run")),
-        }));
-    }
-    let (Some(first), Some((device, options))) = (left.first(), trial_on) else {
-        return Ok(None);
+/// What runs would take, as a sentence.
+fn sentence(costs: &Costs, runs: usize, at_once: usize) -> String {
+    let basis = match costs.basis {
+        Basis::Whole(runs) => format!("from {}", counted(runs, "whole run")),
+        Basis::Trial { steps, run } => {
+            format!("from a trial of {} of run {run}", counted(steps, "step"))
+        }
     };
-    let (_, recipe) = plan.recipe(first)?;
-    let trial = trial(&recipe, (device, options), TRIAL.0, TRIAL.1)?;
-    Ok(Some(Costs {
-        time: trial.load + trial.step * steps,
-        step: trial.step,
-        bytes: trial.bytes * count,
-        basis: format!(
-            "from a trial of {} of run {}",
-            counted(trial.steps, "step"),
-            first.number
-        ),
-    }))
-}
-
-impl Costs {
-    fn sentence(&self, runs: usize, at_once: usize) -> String {
-        format!(
-            "{} to paint: about {} on this machine, {:.2} s a step, and {}, {}",
-            counted(runs, "run"),
-            duration(self.time / at_once as f64),
-            self.step,
-            size(self.bytes),
-            self.basis
-        )
-    }
+    format!(
+        "{} to paint: about {} on this machine, {:.2} s a step, and {}, {basis}",
+        counted(runs, "run"),
+        duration(costs.seconds / at_once as f64),
+        costs.step,
+        size(costs.bytes),
+    )
 }
 
 /// Prints what the runs that are left would take.
@@ -359,7 +315,7 @@ fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
             Err(error) => eprint_line(format_args!("there is no trial: {error:#}")),
         }
     }
-    let costs = costs(plan, &store, &left, worker.as_ref())?;
+    let costs = Costs::of(plan, &store, &left, worker.as_ref())?;
     let found = plan.runs().len() - left.len();
     if args.json {
         let axes = plan
@@ -371,7 +327,7 @@ fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
             "whole": found,
             "axes": axes.collect::<Vec<_>>(),
             "steps": left.iter().map(|run| run.steps).sum::<usize>(),
-            "seconds": costs.as_ref().map(|costs| costs.time),
+            "seconds": costs.as_ref().map(|costs| costs.seconds),
             "bytes": costs.as_ref().map(|costs| costs.bytes),
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -384,7 +340,7 @@ fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
         ))?;
     }
     if let Some(costs) = costs.filter(|_| !left.is_empty()) {
-        print_line(costs.sentence(left.len(), 1))?;
+        print_line(sentence(&costs, left.len(), 1))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -426,10 +382,10 @@ fn paint(
             .collect();
         let is_long = left.iter().map(|run| run.steps).sum::<usize>() >= WORTH_A_TRIAL;
         // an error of the trial is the first run's, which is told when that is painted
-        if let Ok(Some(costs)) = costs(plan, store, &left, is_long.then_some(&workers[0]))
+        if let Ok(Some(costs)) = Costs::of(plan, store, &left, is_long.then_some(&workers[0]))
             && !left.is_empty()
         {
-            eprint_line(costs.sentence(left.len(), workers.len()));
+            eprint_line(sentence(&costs, left.len(), workers.len()));
         }
     }
     let course = Mutex::new(Course {
@@ -548,7 +504,7 @@ fn finish(
     args: &SweepArgs,
     plan: &Plan,
     (store, shard): (&Store, Shard),
-    (rows, files): (&[Row], Option<&phantasia::sweep::Collected>),
+    (rows, files): (&[Row], Option<&Collected>),
     report: &Report,
     seconds: f64,
 ) -> Result<ExitCode> {

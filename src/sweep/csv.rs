@@ -13,11 +13,14 @@ pub fn line<'f>(fields: impl IntoIterator<Item = &'f str>) -> String {
     fields.join(",") + "\n"
 }
 
+/// A record's line, counted from 1, and its fields.
+pub type Record = (usize, Vec<String>);
+
 /// The records of a text, each with the number of its line; empty lines are left out.
 ///
 /// # Errors
 /// When a quote is not closed, or stands inside of a field without quotes; the message names the line.
-pub fn read(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
+pub fn read(text: &str) -> Result<Vec<Record>, String> {
     let mut records = vec![];
     let (mut fields, mut field) = (vec![], String::new());
     let (mut line, mut first) = (1, 1);
@@ -55,7 +58,8 @@ pub fn read(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
                 first = line;
             }
             '\r' if matches!(chars.peek(), None | Some('\n')) => {}
-            c if is_quoted && c != ' ' => {
+            ' ' if is_quoted => {}
+            _ if is_quoted => {
                 return Err(format!("line {line}: text follows a closing quote"));
             }
             c => field.push(c),

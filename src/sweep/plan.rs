@@ -298,7 +298,7 @@ impl Plan {
     /// Checks every recipe, and names the runs.
     fn numbered(&self, combinations: &[Vec<u64>]) -> Result<Vec<PlannedRun>> {
         let digests = Digests::default();
-        let runs: Vec<PlannedRun> = (combinations.par_iter().enumerate())
+        let runs = (combinations.par_iter().enumerate())
             .map(|(index, indices)| {
                 let number = index + 1;
                 let choices = self.choices_of(number, indices);
@@ -328,7 +328,9 @@ impl Plan {
                 };
                 named().map_err(refused)
             })
-            .collect::<Result<_>>()?;
+            .collect::<Vec<Result<PlannedRun>>>();
+        // the first that is refused is told, whichever was checked first
+        let runs = runs.into_iter().collect::<Result<Vec<PlannedRun>>>()?;
         let mut known: HashMap<&str, &PlannedRun> = HashMap::new();
         for run in &runs {
             if let Some(first) = known.insert(run.hash(), run) {

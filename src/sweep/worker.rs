@@ -2,22 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::plan::{Plan, PlannedRun};
 use super::shard::Shard;
-use super::store::{Finished, Store, is_gone, size_of};
+use super::store::{Finished, Store, is_gone};
 use crate::clip::ClipActivation;
 use crate::judge::comparison::panel::Panel;
 use crate::picture;
-use crate::recipe::Recipe;
-use crate::run::{IMAGE, Run, RunFolder, disk_full};
+use crate::run::{IMAGE, Run, disk_full};
 use crate::session::{Session, SessionOptions};
 
 /// How often a run is begun whose folder another process has removed.
@@ -289,73 +287,4 @@ impl Judge {
         scores.extend(own);
         store.write_scores(name, &scores)
     }
-}
-
-/// What the first steps of a run cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Trial {
-    /// How many steps were painted.
-    pub steps: usize,
-    /// Seconds to load the models and begin.
-    pub load: f64,
-    /// Seconds a step; the first one counts only where there is no other.
-    pub step: f64,
-    /// Bytes of a run's folder, frames included, video not.
-    pub bytes: f64,
-}
-
-/// Paints up to `most` steps of a recipe, for no longer than `time`, in a folder of its own, which is removed.
-///
-/// # Errors
-/// When it cannot be painted.
-pub fn trial(
-    recipe: &Recipe,
-    (device, options): (&Device, &SessionOptions),
-    most: usize,
-    time: Duration,
-) -> Result<Trial> {
-    let out = std::env::temp_dir().join(format!("phantasia-trial-{}", std::process::id()));
-    let result = try_trial(recipe, (device, options), (most, time), &out);
-    let _ = fs::remove_dir_all(&out);
-    result
-}
-
-fn try_trial(
-    recipe: &Recipe,
-    (device, options): (&Device, &SessionOptions),
-    (most, time): (usize, Duration),
-    out: &Path,
-) -> Result<Trial> {
-    let mut small = recipe.clone();
-    let every = std::mem::take(&mut small.output.every);
-    small.output.video = None;
-    let start = Instant::now();
-    let session = Session::with_options(&small, device, options)?;
-    let mut run = Run::new(session, RunFolder::create(out, "trial")?, &small)?;
-    let load = start.elapsed().as_secs_f64();
-    let mut steps = vec![];
-    while !run.is_finished() && steps.len() < most && (steps.is_empty() || start.elapsed() < time) {
-        let step = Instant::now();
-        run.step()?;
-        steps.push(step.elapsed().as_secs_f64());
-    }
-    run.stop()?;
-    let folder = run.folder().path().to_owned();
-    let frames = if every > 0 {
-        recipe.total_steps() / every
-    } else {
-        0
-    };
-    let picture = fs::metadata(folder.join(IMAGE)).map_or(0, |about| about.len());
-    let measured = if steps.len() > 1 {
-        &steps[1..]
-    } else {
-        &steps[..]
-    };
-    Ok(Trial {
-        steps: steps.len(),
-        load,
-        step: measured.iter().sum::<f64>() / measured.len().max(1) as f64,
-        bytes: (size_of(&folder) + frames as u64 * picture) as f64,
-    })
 }
