@@ -178,6 +178,9 @@ fn read_recipes(args: &CompareArgs) -> Result<(Vec<PartialRecipe>, Vec<Entry>)> 
                 "{name}: the timeline's stop after step {stop} is ignored, because a number of steps is given"
             ));
         }
+        for drawn in partial.drawn_texts(&recipe) {
+            eprint_line(format_args!("{name}: {drawn}"));
+        }
         if recipe.output.video.is_some() || recipe.output.every > 0 {
             eprint_line(format_args!(
                 "{name}: a comparison leaves no frames and videos"

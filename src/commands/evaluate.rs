@@ -304,7 +304,7 @@ fn csv(clips: &[ClipEvaluation]) -> String {
         "load_seconds",
         "peak_memory",
     ];
-    let mut text = csv_line(header.into_iter());
+    let mut text = csv_line(header);
     for clip in clips {
         let fields = [
             clip.clip.clone(),

@@ -54,12 +54,9 @@ pub struct PlannedRun {
     pub steps: usize,
     /// The text that a judge compares it with: the first of positive weight, if there is one.
     pub text: Option<String>,
-    /// The index of its choice on each axis; the run's own number where the choices were drawn.
+    /// The index of its choice on each axis.
     pub(super) choices: Vec<u64>,
 }
-
-/// The choices of a run.
-type Combination = Vec<(u64, Choice)>;
 
 impl PlannedRun {
     /// The hash in its name.
@@ -156,7 +153,7 @@ impl Plan {
     /// Makes axes of the wildcards in the recipe's own texts.
     fn find_wildcards(&mut self) -> Result<()> {
         // texts that are replaced do not count, so they are looked for in the first run
-        let first: Combination = self.axes.iter().map(|axis| (0, axis.choice(0))).collect();
+        let first: Vec<Choice> = self.axes.iter().map(|axis| axis.choice(0)).collect();
         let partial = self.partial(&first)?;
         let swept: Vec<String> = self
             .axes
@@ -260,21 +257,21 @@ impl Plan {
     }
 
     /// The choices at these indices. Numbers between two are drawn for the run of that number.
-    fn choices_of(&self, number: usize, indices: &[u64]) -> Combination {
+    fn choices_of(&self, number: usize, indices: &[u64]) -> Vec<Choice> {
         let axes = self.axes.iter().zip(indices).enumerate();
         axes.map(|(position, (axis, index))| {
             let seed = self.sample.map_or(0, |sample| sample.seed);
             let mut random = rng(seed, Purpose::Samples, number, position + 2);
             let drawn = axis.draw(&mut random);
-            (*index, drawn.unwrap_or_else(|| axis.choice(*index)))
+            drawn.unwrap_or_else(|| axis.choice(*index))
         })
         .collect()
     }
 
     /// A recipe with these choices.
-    fn partial(&self, choices: &Combination) -> Result<PartialRecipe, RecipeError> {
+    fn partial(&self, choices: &[Choice]) -> Result<PartialRecipe, RecipeError> {
         let mut partial = self.base.clone();
-        for (_, choice) in choices {
+        for choice in choices {
             let Choice::Set(settings) = choice else {
                 continue;
             };
@@ -283,11 +280,10 @@ impl Plan {
             }
         }
         for (index, (path, template)) in self.texts.iter().enumerate() {
-            let words =
-                (self.axes.iter().zip(choices)).filter_map(|(axis, (_, choice))| match choice {
-                    Choice::Word(word) if axis.text == Some(index) => Some(word.as_str()),
-                    _ => None,
-                });
+            let words = (self.axes.iter().zip(choices)).filter_map(|(axis, choice)| match choice {
+                Choice::Word(word) if axis.text == Some(index) => Some(word.as_str()),
+                _ => None,
+            });
             let words: Vec<&str> = words.collect();
             let text = Node::text(&escape(&template.fill(&words)), Location::File);
             partial.set_value(path, text, path, &self.folder)?;
@@ -302,7 +298,7 @@ impl Plan {
             .map(|(index, indices)| {
                 let number = index + 1;
                 let choices = self.choices_of(number, indices);
-                let values: Vec<String> = choices.iter().flat_map(|(_, choice)| choice.shown()).collect();
+                let values: Vec<String> = choices.iter().flat_map(Choice::shown).collect();
                 let refused = |error: anyhow::Error| {
                     let columns = self.columns.iter().zip(&values);
                     let columns: Vec<String> = columns.map(|(path, value)| format!("{path} {value}")).collect();

@@ -30,6 +30,8 @@ const SMALL: u32 = 15;
 /// The sides of tiles, and about how wide a sheet is.
 const TILES: std::ops::RangeInclusive<u32> = 64..=176;
 const WIDTH: u32 = 1800;
+/// The most sheets: the page shows all runs.
+const MOST_SHEETS: usize = 25;
 /// More columns than this are no grid.
 const MOST_COLUMNS: usize = 32;
 /// How many pictures stand side by side where there is no grid.
@@ -69,8 +71,17 @@ pub fn collect(
     let table = store.write(TABLE, table::text(plan, &rows).as_bytes())?;
     let layout = Layout::of(plan);
     let mut sheets = vec![];
-    for (number, blocks) in (1..).zip(layout.pages()) {
-        let sheet = layout.draw(store, title, &rows, &blocks)?;
+    let pages = layout.pages();
+    let shown: usize = (pages.iter().take(MOST_SHEETS).flatten())
+        .flat_map(|(_, lines)| lines.iter().map(|line| line.runs.len()))
+        .sum();
+    let heading = if shown < rows.len() {
+        format!("{title} (the first {shown} of {} runs)", rows.len())
+    } else {
+        title.to_owned()
+    };
+    for (number, blocks) in (1..).zip(pages.iter().take(MOST_SHEETS)) {
+        let sheet = layout.draw(store, &heading, &rows, blocks)?;
         let name = if number == 1 {
             SHEET.to_owned()
         } else {

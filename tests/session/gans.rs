@@ -104,7 +104,7 @@ fn a_chain_goes_to_the_models_size_and_on() -> Result<()> {
 #[test]
 fn symmetry_and_blocks_are_of_the_models_picture() -> Result<()> {
     let folder = folder();
-    let generator = "{ kind: gan, model: ./model, starts: 2 }\nsymmetry: { mirror: horizontal }";
+    let generator = "{ kind: gan, model: ./model, starts: 2 }\nsymmetry: { mirror: x }";
     let recipe = recipe(&folder, generator)?;
     let mut session = Session::new(&recipe, &Device::Cpu)?;
     session.tick()?;
