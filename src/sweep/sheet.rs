@@ -452,3 +452,46 @@ fn caption(row: &Row) -> (crate::draw::Color, String) {
         (state, _) => (BAD, format!("{number}: {}", state.name())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sheet_shows_more_pictures_than_can_be_seen() {
+        let line = |first: usize| Line {
+            label: first.to_string(),
+            runs: (first..first + 10).collect(),
+        };
+        let block = |title: &str, lines: usize| Block {
+            title: title.to_owned(),
+            lines: (0..lines).map(|number| line(10 * number)).collect(),
+        };
+        let layout = Layout {
+            header: vec![String::new(); 10],
+            legend: String::new(),
+            columns: 10,
+            blocks: vec![
+                block("a", 15),
+                block("b", 15),
+                block("c", 15),
+                block("d", 95),
+            ],
+        };
+        let pages: Vec<Vec<(&str, usize)>> = (layout.pages().into_iter())
+            .map(|page| {
+                page.into_iter()
+                    .map(|(title, lines)| (title, lines.len()))
+                    .collect()
+            })
+            .collect();
+        let expected = [
+            vec![("a", 15), ("b", 15)],
+            vec![("c", 15)],
+            vec![("d", 40)],
+            vec![("d", 40)],
+            vec![("d", 15)],
+        ];
+        assert_eq!(pages, expected);
+    }
+}

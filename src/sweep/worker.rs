@@ -71,6 +71,9 @@ impl Painter<'_> {
         stop: &AtomicBool,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Report> {
+        let (first, others) = workers
+            .split_first()
+            .context("there is no device to paint on")?;
         let own = || {
             self.plan
                 .runs()
@@ -134,10 +137,10 @@ impl Painter<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for worker in &workers[1..] {
+            for worker in others {
                 scope.spawn(|| work(worker));
             }
-            work(&workers[0]);
+            work(first);
         });
         if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
