@@ -39,11 +39,6 @@ pub struct FilmGradients {
 }
 
 impl Film {
-    /// No activation.
-    pub const LINEAR: Self = Self {
-        slope: 1.0,
-        gain: 1.0,
-    };
     /// ReLU.
     pub const RELU: Self = Self {
         slope: 0.0,

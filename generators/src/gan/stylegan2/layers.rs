@@ -1,7 +1,10 @@
 //! Layers that a style modulates, and those of the mapping network.
 
 use candle_core::{Result, Tensor};
-use frozen::{Film, FilmTape, Layer, Linear, Pullback};
+use frozen::{
+    Conv2d, Conv2dOptions, ConvTranspose2d, Film, FilmTape, Layer, Linear, Pullback, Upfirdn2d,
+    channel_products,
+};
 
 /// Slope below 0, and the gain that keeps the variance, of every activation.
 const LEAKY: Film = Film {
@@ -12,12 +15,74 @@ const LEAKY: Film = Film {
 const DEMODULATION_EPS: f64 = 1e-8;
 const PIXEL_NORM_EPS: f64 = 1e-8;
 
+/// The smallest factor of a channel: the gradient of a style is found by dividing by it.
+const LEAST_FACTOR: f64 = 1e-12;
+
+/// Kernels whose input channels a style scales.
+pub(super) enum Kernels {
+    /// [outputs, inputs, 3, 3], keeping the sides.
+    Plain(Tensor),
+    /// [inputs, outputs, 3, 3] of a transposed convolution that doubles the sides, and the blur behind it.
+    Enlarging(Tensor, Upfirdn2d),
+    /// [3, inputs, 1, 1], and a bias.
+    Colors(Tensor, Tensor),
+}
+
+/// The way back through a convolution by scaled kernels.
+struct ModulatedPullback {
+    conv: Pullback,
+    x: Tensor,
+    s: Tensor,
+}
+
+impl Kernels {
+    /// The convolution of features [1, c, h, w] by kernels that are scaled by a style [1, c]: the kernels are smaller than most features.
+    fn vjp(&self, x: &Tensor, s: &Tensor) -> Result<(Tensor, ModulatedPullback)> {
+        let least = s.affine(0.0, LEAST_FACTOR)?;
+        let s = s.abs()?.lt(&least)?.where_cond(&least, s)?;
+        let scaled = |kernels: &Tensor, dims: [usize; 4]| kernels.broadcast_mul(&s.reshape(&dims)?);
+        let channels = s.elem_count();
+        let (y, conv) = match self {
+            Self::Plain(kernels) => {
+                let options = Conv2dOptions {
+                    padding: 1,
+                    ..Conv2dOptions::default()
+                };
+                Conv2d::new(scaled(kernels, [1, channels, 1, 1])?, None, options)?.vjp(x)?
+            }
+            Self::Enlarging(kernels, blur) => {
+                let conv = ConvTranspose2d::new(scaled(kernels, [channels, 1, 1, 1])?, 2)?;
+                let (y, conv) = conv.vjp(x)?;
+                let (y, blur) = blur.vjp(&y)?;
+                let back: Pullback = Box::new(move |grad| conv(&blur(grad)?));
+                (y, back)
+            }
+            Self::Colors(kernels, bias) => {
+                let kernels = scaled(kernels, [1, channels, 1, 1])?;
+                Conv2d::new(kernels, Some(bias.clone()), Conv2dOptions::default())?.vjp(x)?
+            }
+        };
+        let x = x.clone();
+        Ok((y, ModulatedPullback { conv, x, s }))
+    }
+}
+
+impl ModulatedPullback {
+    /// The gradients of features and style.
+    fn pull(&self, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+        let x = (self.conv)(grad)?;
+        // the gradient of the scaled features times the features: the former is that of the features, less the scale
+        let s = channel_products(&self.x, &x)?.reshape(self.s.shape())?;
+        Ok((x, (s / &self.s)?))
+    }
+}
+
 /// A convolution whose input channels are scaled by a style, whose output channels are scaled back to a variance of 1, and which adds noise before its
-/// activation. Where it enlarges, its kernel is followed by a blur.
+/// activation.
 pub(super) struct StyledConv {
     /// From w to the style, [1, w] to [1, inputs].
     pub style: Linear,
-    pub conv: Box<dyn Layer>,
+    pub kernels: Kernels,
     /// The sums of the squares of each kernel, [outputs, inputs].
     pub squares: Tensor,
     /// Factor of the noise, of one element.
@@ -29,8 +94,7 @@ pub(super) struct StyledConv {
 /// The way back through a [`StyledConv`].
 pub(super) struct StyledPullback {
     style: Pullback,
-    modulation: FilmTape,
-    conv: Pullback,
+    modulated: ModulatedPullback,
     activation: FilmTape,
     squares: Tensor,
     strength: Tensor,
@@ -53,14 +117,12 @@ impl StyledConv {
         // 1 / the norm of each modulated kernel
         let norms = (s.sqr()?.matmul(&self.squares.t()?)? + DEMODULATION_EPS)?;
         let d = norms.sqrt()?.recip()?;
-        let (modulated, modulation) = Film::LINEAR.vjp(x, &s, None, None)?;
-        let (y, conv) = self.conv.vjp(&modulated)?;
+        let (y, modulated) = self.kernels.vjp(x, &s)?;
         let noise = plane.broadcast_mul(&self.strength)?;
         let (y, activation) = LEAKY.vjp(&y, &d, Some(&self.bias), Some(&noise))?;
         let pullback = StyledPullback {
             style,
-            modulation,
-            conv,
+            modulated,
             activation,
             squares: self.squares.clone(),
             strength: self.strength.clone(),
@@ -80,12 +142,12 @@ impl StyledPullback {
             None
         };
         let after = self.activation.pull(grad)?;
-        let before = self.modulation.pull(&(self.conv)(&after.x)?)?;
+        let (x, s) = self.modulated.pull(&after.x)?;
         // d = (squares s^2 + eps)^(-1/2)
         let inner = ((after.scale * self.d.powf(3.0)?)?.neg()?).matmul(&self.squares)?;
-        let s = (before.scale + (inner * &self.s)?)?;
+        let s = (s + (inner * &self.s)?)?;
         Ok(StyledGradients {
-            x: before.x,
+            x,
             w: (self.style)(&s)?,
             plane,
         })
@@ -95,35 +157,28 @@ impl StyledPullback {
 /// Colours of features: a 1 x 1 convolution whose input channels are scaled by a style.
 pub(super) struct ToRgb {
     pub style: Linear,
-    pub conv: Box<dyn Layer>,
+    pub kernels: Kernels,
 }
 
 /// The way back through a [`ToRgb`].
 pub(super) struct ColorPullback {
     style: Pullback,
-    modulation: FilmTape,
-    conv: Pullback,
+    modulated: ModulatedPullback,
 }
 
 impl ToRgb {
     pub fn vjp(&self, x: &Tensor, w: &Tensor) -> Result<(Tensor, ColorPullback)> {
         let (s, style) = self.style.vjp(w)?;
-        let (modulated, modulation) = Film::LINEAR.vjp(x, &s, None, None)?;
-        let (y, conv) = self.conv.vjp(&modulated)?;
-        let pullback = ColorPullback {
-            style,
-            modulation,
-            conv,
-        };
-        Ok((y, pullback))
+        let (y, modulated) = self.kernels.vjp(x, &s)?;
+        Ok((y, ColorPullback { style, modulated }))
     }
 }
 
 impl ColorPullback {
     /// The gradients of features and w.
     pub fn pull(&self, grad: &Tensor) -> Result<(Tensor, Tensor)> {
-        let before = self.modulation.pull(&(self.conv)(grad)?)?;
-        Ok((before.x, (self.style)(&before.scale)?))
+        let (x, s) = self.modulated.pull(grad)?;
+        Ok((x, (self.style)(&s)?))
     }
 }
 
@@ -175,7 +230,7 @@ impl Layer for LeakyRelu {
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
-    use frozen::{Chain, Conv2d, Conv2dOptions, ConvTranspose2d, Upfirdn2d, kernel};
+    use frozen::kernel;
 
     fn wave(seed: f64, shape: &[usize]) -> Result<Tensor> {
         let count = shape.iter().product::<usize>();
@@ -187,24 +242,18 @@ mod tests {
     fn styled(enlarges: bool) -> Result<StyledConv> {
         let weight = wave(0.1, &[4, 3, 3, 3])?;
         let squares = weight.sqr()?.sum((2, 3))?;
-        let conv: Box<dyn Layer> = if enlarges {
+        let kernels = if enlarges {
             let taps: Vec<Vec<f64>> = [1.0, 3.0, 3.0, 1.0]
                 .map(|y| [1.0, 3.0, 3.0, 1.0].map(|x| x * y / 16.0).to_vec())
                 .to_vec();
-            Box::new(Chain::new(vec![
-                Box::new(ConvTranspose2d::new(weight.transpose(0, 1)?, 2)?),
-                Box::new(Upfirdn2d::new(&taps, 1, 1, [[1, 1]; 2])?),
-            ]))
+            let blur = Upfirdn2d::new(&taps, 1, 1, [[1, 1]; 2])?;
+            Kernels::Enlarging(weight.transpose(0, 1)?.contiguous()?, blur)
         } else {
-            let options = Conv2dOptions {
-                padding: 1,
-                ..Conv2dOptions::default()
-            };
-            Box::new(Conv2d::new(weight, None, options)?)
+            Kernels::Plain(weight)
         };
         Ok(StyledConv {
             style: Linear::new(wave(0.2, &[3, 5])?, Some(wave(0.3, &[3])?))?,
-            conv,
+            kernels,
             squares,
             strength: wave(0.4, &[1])?,
             bias: wave(0.5, &[1, 4])?,
@@ -270,7 +319,7 @@ mod tests {
         let weight = wave(0.1, &[3, 4, 1, 1])?;
         let layer = ToRgb {
             style: Linear::new(wave(0.2, &[4, 5])?, Some(wave(0.3, &[4])?))?,
-            conv: Box::new(Conv2d::new(weight, None, Conv2dOptions::default())?),
+            kernels: Kernels::Colors(weight, wave(0.6, &[3])?),
         };
         check(
             &[wave(1.0, &[1, 4, 2, 3])?, wave(2.0, &[1, 5])?],

@@ -1,10 +1,10 @@
 //! StyleGAN2 in the layout of rosinality's PyTorch version.
 
 use candle_core::{Device, Tensor};
-use frozen::{Chain, Conv2d, Conv2dOptions, ConvTranspose2d, Layer, Linear, Upfirdn2d};
+use frozen::{Chain, Layer, Linear, Upfirdn2d};
 use weights::checkpoint::{Branch, Checkpoint, Scope};
 
-use super::layers::{LeakyRelu, PixelNorm, StyledConv, ToRgb};
+use super::layers::{Kernels, LeakyRelu, PixelNorm, StyledConv, ToRgb};
 use super::{NAME, StyleGan2, sample_statistics};
 use crate::gan::{GanError, Network, NetworkOptions, NoisePlanes, Space};
 use crate::layers::Loaded;
@@ -258,23 +258,14 @@ fn styled_conv(
 ) -> Loaded<StyledConv> {
     let kernels = reader.kernels(name, [inputs, outputs], 3)?;
     let squares = kernels.sqr()?.sum((2, 3))?;
-    let conv: Box<dyn Layer> = match blur {
-        Some(blur) => Box::new(Chain::new(vec![
-            Box::new(ConvTranspose2d::new(kernels.transpose(0, 1)?, 2)?),
-            Box::new(blur),
-        ])),
-        None => {
-            let options = Conv2dOptions {
-                padding: 1,
-                ..Conv2dOptions::default()
-            };
-            Box::new(Conv2d::new(kernels, None, options)?)
-        }
+    let kernels = match blur {
+        Some(blur) => Kernels::Enlarging(kernels.transpose(0, 1)?.contiguous()?, blur),
+        None => Kernels::Plain(kernels),
     };
     let bias = reader.get(&format!("{name}.activate.bias"), &[outputs])?;
     Ok(StyledConv {
         style: reader.linear(&format!("{name}.conv.modulation"), [w_size, inputs], 1.0)?,
-        conv,
+        kernels,
         squares,
         strength: reader.get(&format!("{name}.noise.weight"), &[1])?,
         bias: bias.unsqueeze(0)?,
@@ -284,10 +275,9 @@ fn styled_conv(
 fn to_rgb(reader: Reader<'_>, name: &str, channels: usize, w_size: usize) -> Loaded<ToRgb> {
     let kernels = reader.kernels(name, [channels, 3], 1)?;
     let bias = reader.get(&format!("{name}.bias"), &[1, 3, 1, 1])?;
-    let conv = Conv2d::new(kernels, Some(bias.flatten_all()?), Conv2dOptions::default())?;
     Ok(ToRgb {
         style: reader.linear(&format!("{name}.conv.modulation"), [w_size, channels], 1.0)?,
-        conv: Box::new(conv),
+        kernels: Kernels::Colors(kernels, bias.flatten_all()?),
     })
 }
 
