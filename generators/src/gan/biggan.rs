@@ -10,7 +10,7 @@ mod regularizer;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use frozen::{Chain, Layer, Linear, Pullback};
 use phantasia_core::random::{normal, uniform};
 use rand::SeedableRng;
@@ -141,6 +141,18 @@ impl BigGan {
         };
         Ok((picture, Box::new(pullback)))
     }
+}
+
+/// Rows on the processor: there are a dozen of a thousand numbers.
+fn host(x: &Tensor) -> Result<Vec<Vec<f64>>> {
+    let x = x.to_device(&Device::Cpu)?;
+    x.to_dtype(DType::F64)?.to_vec2()
+}
+
+/// The rows as a tensor of the type and on the device of another.
+fn tensor(rows: Vec<Vec<f64>>, like: &Tensor) -> Result<Tensor> {
+    let numbers = Tensor::from_vec(rows.concat(), like.shape(), &Device::Cpu)?;
+    numbers.to_dtype(like.dtype())?.to_device(like.device())
 }
 
 impl Network for BigGan {

@@ -1,9 +1,11 @@
 //! Soft classes: numbers that become weights of a BigGAN's classes.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use frozen::Pullback;
 use phantasia_core::random::normal;
 use rand::Rng;
+
+use super::{host, tensor};
 
 /// How numbers become weights of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,18 +70,6 @@ impl Classes {
             }
         }
     }
-}
-
-/// Rows on the processor: there are a dozen of a thousand numbers.
-fn host(x: &Tensor) -> Result<Vec<Vec<f64>>> {
-    let x = x.to_device(&candle_core::Device::Cpu)?;
-    x.to_dtype(DType::F64)?.to_vec2()
-}
-
-/// The rows as a tensor of the type and on the device of another.
-fn tensor(rows: Vec<Vec<f64>>, like: &Tensor) -> Result<Tensor> {
-    let numbers = Tensor::from_vec(rows.concat(), like.shape(), &candle_core::Device::Cpu)?;
-    numbers.to_dtype(like.dtype())?.to_device(like.device())
 }
 
 /// The classes chosen of a row.

@@ -306,8 +306,6 @@ fn last(reader: Reader<'_>, channels: usize) -> Loaded<Chain> {
     let shift = (part("bias")? - (&scale * mean)?)?;
     let name = "generator.conv_to_rgb";
     let [outputs] = reader.weights.dims::<1>(&format!("{name}.bias"))?;
-    let kernels = reader.kernels(name, [channels, outputs], 3)?;
-    let bias = reader.weights.get(&format!("{name}.bias"), &[outputs])?;
     if outputs < 3 {
         return Err(GanError::Unsupported {
             origin: reader.weights.checkpoint().origin().to_owned(),
@@ -315,6 +313,8 @@ fn last(reader: Reader<'_>, channels: usize) -> Loaded<Chain> {
             what: format!("`{name}` has {outputs} channels, and no three colours"),
         });
     }
+    let kernels = reader.kernels(name, [channels, outputs], 3)?;
+    let bias = reader.weights.get(&format!("{name}.bias"), &[outputs])?;
     let options = Conv2dOptions {
         padding: 1,
         ..Conv2dOptions::default()

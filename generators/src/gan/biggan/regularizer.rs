@@ -1,21 +1,14 @@
 //! big-sleep's regularisers of noise and classes (lucidrains/big-sleep, `big_sleep.py`): gradients by hand, on the processor, since there are a dozen
 //! rows of a few hundred numbers.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
+
+use super::{host, tensor};
 
 /// Weight of the mean square of noise above 1.
 const SQUARES: f64 = 4.0;
 /// Factor of the weights of classes that are not the largest, before they are squared.
 const FEW_CLASSES: f64 = 50.0;
-
-fn host(x: &Tensor) -> Result<Vec<Vec<f64>>> {
-    x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()
-}
-
-fn tensor(rows: Vec<Vec<f64>>, like: &Tensor) -> Result<Tensor> {
-    let numbers = Tensor::from_vec(rows.concat(), like.shape(), &Device::Cpu)?;
-    numbers.to_dtype(like.dtype())?.to_device(like.device())
-}
 
 /// The sign, 0 of 0, as PyTorch has it for the slope of an absolute value.
 fn sign(x: f64) -> f64 {

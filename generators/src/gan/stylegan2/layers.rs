@@ -40,27 +40,36 @@ impl Kernels {
     fn vjp(&self, x: &Tensor, s: &Tensor) -> Result<(Tensor, ModulatedPullback)> {
         let least = s.affine(0.0, LEAST_FACTOR)?;
         let s = s.abs()?.lt(&least)?.where_cond(&least, s)?;
-        let scaled = |kernels: &Tensor, dims: [usize; 4]| kernels.broadcast_mul(&s.reshape(&dims)?);
-        let channels = s.elem_count();
+        // as a matrix, so that what is repeated is a row or a column: the quick kinds of broadcasting
+        let by_rows = |kernels: &Tensor| -> Result<Tensor> {
+            let (outputs, inputs, h, w) = kernels.dims4()?;
+            let factors = s.reshape((inputs, 1))?.broadcast_as((inputs, h * w))?;
+            let factors = factors.contiguous()?.reshape((1, ()))?;
+            let kernels_of_rows = kernels.reshape((outputs, inputs * h * w))?;
+            (kernels_of_rows.broadcast_mul(&factors)?).reshape(kernels.shape())
+        };
         let (y, conv) = match self {
             Self::Plain(kernels) => {
                 let options = Conv2dOptions {
                     padding: 1,
                     ..Conv2dOptions::default()
                 };
-                Conv2d::new(scaled(kernels, [1, channels, 1, 1])?, None, options)?.vjp(x)?
+                Conv2d::new(by_rows(kernels)?, None, options)?.vjp(x)?
             }
             Self::Enlarging(kernels, blur) => {
-                let conv = ConvTranspose2d::new(scaled(kernels, [channels, 1, 1, 1])?, 2)?;
+                let factors = s.reshape(((), 1, 1, 1))?;
+                let conv = ConvTranspose2d::new(kernels.broadcast_mul(&factors)?, 2)?;
                 let (y, conv) = conv.vjp(x)?;
                 let (y, blur) = blur.vjp(&y)?;
                 let back: Pullback = Box::new(move |grad| conv(&blur(grad)?));
                 (y, back)
             }
-            Self::Colors(kernels, bias) => {
-                let kernels = scaled(kernels, [1, channels, 1, 1])?;
-                Conv2d::new(kernels, Some(bias.clone()), Conv2dOptions::default())?.vjp(x)?
-            }
+            Self::Colors(kernels, bias) => Conv2d::new(
+                by_rows(kernels)?,
+                Some(bias.clone()),
+                Conv2dOptions::default(),
+            )?
+            .vjp(x)?,
         };
         let x = x.clone();
         Ok((y, ModulatedPullback { conv, x, s }))
