@@ -502,7 +502,7 @@ fn what_does_not_fit_is_refused_with_its_name() -> Result<()> {
             "community",
             "layers.1.2.fn.to_q.weight",
             Some(zeros(&[500, 5, 1, 1])?),
-            ["layers.1.2.", "[512"],
+            ["layers.1.2.", "[1024"],
         ),
     ] {
         let error = change(network, key, tensor);
