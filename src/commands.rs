@@ -5,6 +5,7 @@ pub mod classify;
 pub mod compare;
 pub mod console;
 pub mod doctor;
+pub mod embed;
 pub mod evaluate;
 mod frontend;
 pub mod grow;

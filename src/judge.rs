@@ -40,12 +40,14 @@ mod unchanged;
 
 pub use classify::{Accuracy, Classification, Classifier, ClipAccuracy, Evaluation};
 pub use ensemble::{Encoder, Ensemble, Preprocessed};
+pub(crate) use index::is_same_model;
 pub use index::{INDEX_FILE, Index, Update};
 pub use labels::Label;
 pub use pictures::{
     Digest, EmbeddedFiles, PictureResult, Results, Skipped, find_pictures, no_pictures, unsupported,
 };
 pub use query::{EncodedQueries, Query, QueryContent};
+pub(crate) use score::mean_query;
 pub use score::{
     AestheticOptions, Combine, Score, Scorer, ScorerOptions, best_first, combine_scores,
     search_scores,

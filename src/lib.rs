@@ -25,6 +25,7 @@
 //! | paint a recipe with many values, in one process or many | [`sweep`] |
 //! | change a render while it runs | [`Edit`] |
 //! | score, rank, classify, search pictures; play a tournament; compare recipes | [`judge`] |
+//! | embed pictures for other programs, and search such files | [`embed`] |
 //! | write a generator | [`generators`] |
 //! | write a term | [`Term`], [`objective`] |
 //! | use a CLIP, or load one by name | [`clip`] |
@@ -46,6 +47,7 @@ use phantasia_core::{files, random};
 
 mod blank_picture;
 pub mod draw;
+pub mod embed;
 pub mod grow;
 pub mod judge;
 pub mod live;
@@ -58,4 +60,5 @@ pub mod run;
 pub mod serve;
 pub mod session;
 pub mod sweep;
+pub mod table;
 pub mod ui;

@@ -9,8 +9,8 @@ use phantasia::recipe::RecipeError;
 
 use commands::console::{USAGE, UsageError, eprint_diagnostics, eprint_error};
 use commands::{
-    classify, compare, doctor, evaluate, grow, models, recipe, render, rerank, resume, search,
-    serve, shell, sweep,
+    classify, compare, doctor, embed, evaluate, grow, models, recipe, render, rerank, resume,
+    search, serve, shell, sweep,
 };
 
 #[global_allocator]
@@ -58,6 +58,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Search a folder for pictures, by a text or by a picture
     Search(search::SearchArgs),
+    /// Write the embeddings of pictures as Parquet, for other programs and for search --index
+    Embed(embed::EmbedArgs),
     /// Grow a pattern from the rule of a cellular automaton that was rendered
     Grow(grow::GrowArgs),
     /// Check or describe recipes, or start one
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Grow(args) => grow::run(&args),
         Command::Recipe(command) => recipe::run(&command),
         Command::Models(args) => models::run(&args),

@@ -262,12 +262,8 @@ impl Index {
 
     /// The index of the ensemble's one CLIP among the models, found by its embedding of the probe.
     fn model(&mut self, ensemble: &Ensemble) -> Result<usize> {
-        let Ok([probe]) = <[Vec<f32>; 1]>::try_from(ensemble.embed_picture(&probe())?) else {
-            bail!("an index is of one CLIP at a time");
-        };
-        let is_same = |model: &ModelEntry| {
-            model.probe.len() == probe.len() && 1.0 - fast_dot(&model.probe, &probe) < SAME_MODEL
-        };
+        let probe = ensemble.probe()?;
+        let is_same = |model: &ModelEntry| is_same_model(&model.probe, &probe);
         if let Some(index) = self.models.iter().position(is_same) {
             return Ok(index);
         }
@@ -344,6 +340,24 @@ fn file_name(folder: &Path) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("{name}.safetensors")
+}
+
+impl Ensemble {
+    /// The embedding by its one CLIP of a fixed picture, by which the model is recognised ([`is_same_model`]).
+    ///
+    /// # Errors
+    /// When there are several CLIPs, or the model fails.
+    pub(crate) fn probe(&self) -> Result<Vec<f32>> {
+        let Ok([probe]) = <[Vec<f32>; 1]>::try_from(self.embed_picture(&probe())?) else {
+            bail!("an index is of one CLIP at a time");
+        };
+        Ok(probe)
+    }
+}
+
+/// Whether two embeddings of the probe are of the same model.
+pub(crate) fn is_same_model(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && 1.0 - fast_dot(a, b) < SAME_MODEL
 }
 
 /// A picture with colours, edges and fine detail, always the same.

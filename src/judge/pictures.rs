@@ -1,6 +1,7 @@
 //! Picture files: found in folders, decoded, and embedded by an ensemble.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -36,7 +37,7 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    fn new(path: &Path, error: impl ToString) -> Self {
+    pub(crate) fn new(path: &Path, error: impl ToString) -> Self {
         Self {
             path: path.to_owned(),
             error: error.to_string(),
@@ -44,7 +45,7 @@ impl Skipped {
         }
     }
 
-    fn undecodable(path: &Path, error: &DecodeError) -> Self {
+    pub(crate) fn undecodable(path: &Path, error: &DecodeError) -> Self {
         let mut skipped = Self::new(path, error);
         if let DecodeError::NotRead(format) = error {
             skipped.format = Some(*format);
@@ -222,6 +223,22 @@ impl Ensemble {
         Ok(embedded)
     }
 
+    /// Decodes a picture and brings it to the input sizes of the CLIPs; also its width and height. `large` is held while a large one is
+    /// decoded.
+    pub(crate) fn decode(
+        &self,
+        bytes: &[u8],
+        large: &Mutex<()>,
+    ) -> Result<(Preprocessed, (u32, u32)), DecodeError> {
+        let is_large = picture::dimensions(bytes)
+            .is_ok_and(|(width, height)| u64::from(width) * u64::from(height) > LARGE);
+        let _alone = is_large.then(|| large.lock());
+        let picture = picture::decode_rgb(bytes)?;
+        let preprocessed = (self.preprocess(&picture))
+            .map_err(|error| DecodeError::Unreadable(io::Error::other(format!("{error:#}"))))?;
+        Ok((preprocessed, picture.dimensions()))
+    }
+
     /// Reads files and embeds their pictures. Files of the same content are embedded once, those that `is_known` says not at all. `progress` is called
     /// with the number of files that are done, and may stop it.
     ///
@@ -296,12 +313,7 @@ fn decode(
     if is_known(&digest) {
         return Ok(Decoded::Known(digest));
     }
-    let is_large = picture::dimensions(&bytes)
-        .is_ok_and(|(width, height)| u64::from(width) * u64::from(height) > LARGE);
-    let _alone = is_large.then(|| large.lock());
-    let picture =
-        picture::decode_rgb(&bytes).map_err(|error| Skipped::undecodable(path, &error))?;
-    let preprocessed = (ensemble.preprocess(&picture))
-        .map_err(|error| Skipped::new(path, format!("{error:#}")))?;
+    let (preprocessed, _) =
+        (ensemble.decode(&bytes, large)).map_err(|error| Skipped::undecodable(path, &error))?;
     Ok(Decoded::New(digest, preprocessed))
 }

@@ -291,16 +291,21 @@ fn total_weight(queries: &EncodedQueries) -> f64 {
 /// The scores of many pictures by one CLIP, each a vector `[width]` of unit length: the weighted mean of the cosines to the queries. One
 /// product a picture, whatever the number of queries, on all cores.
 pub fn search_scores(pictures: &[&[f32]], queries: &EncodedQueries) -> Vec<f64> {
+    let mean = mean_query(queries);
+    let score = |picture: &&[f32]| fast_dot(picture, &mean);
+    pictures.par_iter().map(score).collect()
+}
+
+/// The weighted mean of the queries' vectors by the first CLIP: the mean of cosines to several vectors is one product with it.
+pub(crate) fn mean_query(queries: &EncodedQueries) -> Vec<f32> {
     let total = total_weight(queries);
-    // the mean of cosines to several vectors is one product with their mean
     let mut mean = vec![0.0f32; queries.vectors[0].first().map_or(0, Vec::len)];
     for (vector, weight) in queries.vectors[0].iter().zip(&queries.weights) {
         for (mean, value) in mean.iter_mut().zip(vector) {
             *mean += (weight / total) as f32 * value;
         }
     }
-    let score = |picture: &&[f32]| fast_dot(picture, &mean);
-    pictures.par_iter().map(score).collect()
+    mean
 }
 
 /// The share of the others that each is better than; a tie counts as half.

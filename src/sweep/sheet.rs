@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::plan::Plan;
 use super::store::Store;
-use super::table::{self, Row, State, TABLE};
+use super::table::{self, PARQUET, Row, State, TABLE};
 use super::worker::Judge;
 use crate::judge::sheet::{BAD, BRIGHT, DIM, FAINT, MOST_TILES, Sheet, escaped, thumbnail};
 use crate::names::percent_encoded;
@@ -68,7 +68,9 @@ pub fn collect(
         }
     }
     let rows = table::rows(plan, store)?;
-    let table = store.write(TABLE, table::text(plan, &rows).as_bytes())?;
+    let text = table::text(plan, &rows);
+    let table = store.write(TABLE, text.as_bytes())?;
+    store.write(PARQUET, &table::parquet(&text)?)?;
     let layout = Layout::of(plan);
     let mut sheets = vec![];
     let pages = layout.pages();

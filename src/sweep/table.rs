@@ -10,9 +10,12 @@ use super::csv;
 use super::plan::Plan;
 use super::store::{Finished, Store};
 use crate::names::one_line;
+use crate::table::{parquet_bytes, parse_cells};
 
 /// The file of the table in a sweep's folder.
 pub const TABLE: &str = "results.csv";
+/// The same table as Parquet.
+pub(super) const PARQUET: &str = "results.parquet";
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -146,4 +149,16 @@ pub(super) fn text(plan: &Plan, rows: &[Row]) -> String {
         text += &csv::line(fields.iter().map(String::as_str));
     }
     text
+}
+
+/// The table of [`text`] as Parquet: columns of numbers are numbers.
+///
+/// # Errors
+/// When the writer fails.
+pub(super) fn parquet(text: &str) -> Result<Vec<u8>> {
+    let records = csv::read(text).map_err(anyhow::Error::msg)?;
+    let mut records = records.into_iter().map(|(_, fields)| fields);
+    let header = records.next().unwrap_or_default();
+    let cells = parse_cells(&records.collect::<Vec<_>>());
+    Ok(parquet_bytes(&header, &cells)?)
 }

@@ -5,6 +5,7 @@ mod common;
 
 mod commands;
 mod disk;
+mod embed;
 mod rendering;
 mod sweep;
 mod web;

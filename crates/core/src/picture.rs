@@ -23,7 +23,7 @@ use thiserror::Error;
 /// Most pixels that are read: 8192 x 8192.
 pub const MOST_PIXELS: u64 = 1 << 26;
 /// Largest file that is read, in bytes.
-const LARGEST_FILE: u64 = 1 << 29;
+pub const LARGEST_FILE: u64 = 1 << 29;
 /// Most bytes that a decoder may take.
 const MOST_MEMORY: u64 = 1 << 30;
 
