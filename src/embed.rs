@@ -148,8 +148,7 @@ impl Embedder {
         };
         let of = sources.len();
         let mut inputs = Inputs::new(sources);
-        let mut next = inputs.next_chunk(&mut result.skipped);
-        let mut decoded = decode(std::mem::take(&mut next), &parts);
+        let mut decoded = decode(inputs.next_chunk(&mut result.skipped), &parts);
         let mut files = inputs.taken;
         let mut pictures = 0;
         let mut saved = Instant::now();
@@ -166,11 +165,9 @@ impl Embedder {
                     Decoded::Broken(skipped) => result.skipped.push(skipped),
                 }
             }
-            next = inputs.next_chunk(&mut result.skipped);
-            let (vectors, after) = rayon::join(
-                || ensemble.embed(&prepared),
-                || decode(std::mem::take(&mut next), &parts),
-            );
+            let next = inputs.next_chunk(&mut result.skipped);
+            let (vectors, after) =
+                rayon::join(|| ensemble.embed(&prepared), || decode(next, &parts));
             decoded = after;
             for ((id, mut row), mut vectors) in rows.into_iter().zip(vectors?) {
                 row.embedding = vectors.pop().context("the CLIP gave no embedding")?;
