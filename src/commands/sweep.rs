@@ -60,8 +60,9 @@ pub struct SweepArgs {
     /// The file of the sweep (.yaml)
     #[arg(value_name = "SWEEP")]
     file: PathBuf,
-    /// The folder of the sweep, which all its processes share [default: outputs/NAME, after the file's name]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the sweep, which all its processes share, or an object store's s3://BUCKET/PREFIX [default: outputs/NAME, after the file's
+    /// name]
+    #[arg(long, value_name = "DIR|URL")]
     out: Option<PathBuf>,
     /// Paint the Ith of N parts, counted from 1 [default: all, or what a scheduler's variables say]
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
@@ -84,6 +85,9 @@ pub struct SweepArgs {
     /// Paint this many runs at once on each device. One uses all cores already; several may be faster where pictures are small
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, allow_negative_numbers = true)]
     jobs: usize,
+    /// Leave the checkpoint, which is most of its bytes, out of each run that is painted; such a run cannot be resumed
+    #[arg(long)]
+    no_checkpoints: bool,
     /// How the sessions compute
     #[command(flatten)]
     session: SessionArgs,
@@ -99,7 +103,10 @@ pub struct SweepArgs {
 pub fn run(args: &SweepArgs) -> Result<ExitCode> {
     check_activation(args.activation, &args.judge)?;
     let (shard, source) = shard(args)?;
-    let out = folder(args)?;
+    let out = folder(args);
+    // a store that this program cannot use is refused first
+    let store = Store::at(&out)
+        .map_err(|error| UsageError(format!("--out {}: {error:#}", out.display())))?;
     let plan = Plan::load(&args.file).map_err(refused)?;
     warn_all(plan.warnings());
     if !args.quiet {
@@ -115,13 +122,13 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
         ));
     }
     if args.dry_run {
-        return dry_run(args, &plan, &out);
+        return dry_run(args, &plan, &store);
     }
     let title = title(&args.file);
     if args.collect {
-        if !out.is_dir() {
+        if !store.exists()? {
             bail!(
-                "there is no folder `{}`: paint the sweep first, or say by --out where it is",
+                "there is no sweep in `{}`: paint the sweep first, or say by --out where it is",
                 out.display()
             );
         }
@@ -157,18 +164,10 @@ fn shard(args: &SweepArgs) -> Result<(Shard, Option<ShardSource>)> {
     Ok(found.map_or((Shard::ALL, None), |(shard, source)| (shard, Some(source))))
 }
 
-/// The sweep's folder.
-fn folder(args: &SweepArgs) -> Result<PathBuf> {
-    let Some(out) = &args.out else {
-        return Ok(Path::new("outputs").join(run_name(&args.file)));
-    };
-    if out.to_str().is_some_and(|text| text.contains("://")) {
-        bail!(UsageError(format!(
-            "--out {}: the results of a sweep go to a folder; mount the store as one, and give its path",
-            out.display()
-        )));
-    }
-    Ok(out.clone())
+/// The sweep's folder, or its URL.
+fn folder(args: &SweepArgs) -> PathBuf {
+    let named = || Path::new("outputs").join(run_name(&args.file));
+    args.out.clone().unwrap_or_else(named)
 }
 
 fn title(file: &Path) -> String {
@@ -298,9 +297,8 @@ fn sentence(costs: &Costs, runs: usize, at_once: usize) -> String {
 }
 
 /// Prints what the runs that are left would take.
-fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
-    let store = Store::at(out);
-    let whole = store.whole().unwrap_or_default();
+fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
+    let whole = store.whole()?;
     let left: Vec<&PlannedRun> = plan
         .runs()
         .iter()
@@ -315,14 +313,14 @@ fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
             Err(error) => eprint_line(format_args!("there is no trial: {error:#}")),
         }
     }
-    let costs = Costs::of(plan, &store, &left, worker.as_ref())?;
+    let costs = Costs::of(plan, store, &left, worker.as_ref(), !args.no_checkpoints)?;
     let found = plan.runs().len() - left.len();
     if args.json {
         let axes = plan
             .axes()
             .map(|(columns, length)| json!({ "paths": columns, "values": length }));
         print_json(&json!({
-            "sweep": out.display().to_string(),
+            "sweep": store.location(""),
             "runs": plan.runs().len(),
             "whole": found,
             "axes": axes.collect::<Vec<_>>(),
@@ -336,7 +334,7 @@ fn dry_run(args: &SweepArgs, plan: &Plan, out: &Path) -> Result<ExitCode> {
         print_line(format_args!(
             "{found} of {} are whole in {}",
             counted(plan.runs().len(), "run"),
-            out.display()
+            store.location("")
         ))?;
     }
     if let Some(costs) = costs.filter(|_| !left.is_empty()) {
@@ -382,7 +380,8 @@ fn paint(
             .collect();
         let is_long = left.iter().map(|run| run.steps).sum::<usize>() >= WORTH_A_TRIAL;
         // an error of the trial is the first run's, which is told when that is painted
-        if let Ok(Some(costs)) = Costs::of(plan, store, &left, is_long.then_some(&workers[0]))
+        let trial_on = is_long.then_some(&workers[0]);
+        if let Ok(Some(costs)) = Costs::of(plan, store, &left, trial_on, !args.no_checkpoints)
             && !left.is_empty()
         {
             eprint_line(sentence(&costs, left.len(), workers.len()));
@@ -420,13 +419,13 @@ fn paint(
         store,
         shard,
         judge: judge.as_ref(),
+        keeps_checkpoints: !args.no_checkpoints,
     };
     let report = painter.paint(&workers, &stop, &tell)?;
     drop(course);
     let seconds = start.elapsed().as_secs_f64();
-    let whole = store.whole()?;
-    let is_over =
-        |run: &PlannedRun| whole.contains_key(run.hash()) || store.failure(&run.name).is_some();
+    let (whole, failures) = (store.whole()?, store.failures()?);
+    let is_over = |run: &PlannedRun| whole.contains_key(run.hash()) || failures.contains(&run.name);
     if report.is_interrupted || !plan.runs().iter().all(is_over) {
         if !args.quiet && !report.is_interrupted {
             let missing = plan.runs().iter().filter(|run| !is_over(run)).count();
@@ -508,7 +507,7 @@ fn finish(
     report: &Report,
     seconds: f64,
 ) -> Result<ExitCode> {
-    let folder = store.root().display();
+    let folder = store.location("");
     if report.is_interrupted {
         eprint_line(format_args!(
             "interrupted; {} of this shard are whole in {folder}; the same command paints the rest, the run that was begun from its start",
@@ -519,7 +518,6 @@ fn finish(
         eprint_line(format_args!("{count} painted in {}", duration(seconds)));
     }
     if args.json {
-        let path = |path: &PathBuf| path.display().to_string();
         let of_state = |state: State| rows.iter().filter(|row| row.state == state).count();
         let failed = report
             .failed
@@ -528,7 +526,7 @@ fn finish(
         let runs =
             |rows: &[Row]| -> Value { rows.iter().map(|row| run_json(plan, store, row)).collect() };
         print_json(&json!({
-            "sweep": folder.to_string(),
+            "sweep": folder,
             "runs": plan.runs().len(),
             "shard": shard.to_string(),
             "painted": report.painted,
@@ -536,18 +534,18 @@ fn finish(
             "failed": failed.collect::<Vec<_>>(),
             "finished": files.is_some() && of_state(State::Whole) == plan.runs().len(),
             "missing": files.map(|_| of_state(State::Missing)),
-            "table": files.map(|files| path(&files.table)),
-            "sheets": files.map(|files| files.sheets.iter().map(path).collect::<Vec<_>>()),
-            "page": files.map(|files| path(&files.page)),
+            "table": files.map(|files| &files.table),
+            "sheets": files.map(|files| &files.sheets),
+            "page": files.map(|files| &files.page),
             "results": files.map(|_| runs(rows)),
             "seconds": seconds,
         }))?;
     } else if let Some(files) = files {
-        print_line(files.table.display())?;
+        print_line(&files.table)?;
         for sheet in &files.sheets {
-            print_line(sheet.display())?;
+            print_line(sheet)?;
         }
-        print_line(files.page.display())?;
+        print_line(&files.page)?;
     }
     if report.is_interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -567,7 +565,7 @@ fn run_json(plan: &Plan, store: &Store, row: &Row) -> Value {
         "run": row.run,
         "state": row.state,
         "values": values.collect::<serde_json::Map<_, _>>(),
-        "image": row.picture.as_ref().map(|picture| store.root().join(picture).display().to_string()),
+        "image": row.picture.as_ref().map(|picture| store.location(&picture.to_string_lossy())),
         "loss": finished.map(|run| run.loss),
         "similarity": row.similarity,
         "score": row.score(),

@@ -10,7 +10,7 @@ use candle_core::Device;
 use super::plan::{Plan, PlannedRun};
 use super::store::{Estimate, Store, size_of};
 use crate::recipe::Recipe;
-use crate::run::{IMAGE, Run, RunFolder};
+use crate::run::{CHECKPOINT, IMAGE, Run, RunFolder};
 use crate::session::{Session, SessionOptions};
 
 /// Steps of a trial, and for how long it goes on.
@@ -45,21 +45,22 @@ pub enum Basis {
 
 impl Costs {
     /// What these runs would take, if they are like those that are whole in the store, or like the first one, of which a few steps are painted
-    /// with that device and these models. None where there is nothing to measure.
+    /// with that device and these models, and whose checkpoint counts if runs keep theirs. None where there is nothing to measure.
     ///
     /// # Errors
-    /// When the first run cannot be painted.
+    /// When the results cannot be read, or the first run cannot be painted.
     pub fn of(
         plan: &Plan,
         store: &Store,
         runs: &[&PlannedRun],
         trial_on: Option<&(Device, SessionOptions)>,
+        keeps_checkpoints: bool,
     ) -> Result<Option<Self>> {
         let steps = runs.iter().map(|run| run.steps).sum::<usize>() as f64;
         let count = runs.len() as f64;
-        let whole = store.whole().unwrap_or_default();
+        let whole = store.whole()?;
         let names = plan.runs().iter().filter_map(|run| whole.get(run.hash()));
-        if let Some(Estimate { runs, step, bytes }) = store.estimate(names.map(String::as_str)) {
+        if let Some(Estimate { runs, step, bytes }) = store.estimate(names.map(String::as_str))? {
             let (seconds, bytes, basis) = (step * steps, bytes * count, Basis::Whole(runs));
             return Ok(Some(Self {
                 seconds,
@@ -77,7 +78,13 @@ impl Costs {
             load,
             step,
             bytes,
+            checkpoint,
         } = trial(&recipe, (device, options))?;
+        let bytes = if keeps_checkpoints {
+            bytes
+        } else {
+            bytes - checkpoint
+        };
         Ok(Some(Self {
             seconds: load + step * steps,
             step,
@@ -100,6 +107,8 @@ struct Trial {
     step: f64,
     /// Bytes of a run's folder, frames included, video not.
     bytes: f64,
+    /// Those of its checkpoint.
+    checkpoint: f64,
 }
 
 /// Paints a few steps of a recipe in a folder of its own, which is removed.
@@ -132,7 +141,7 @@ fn try_trial(
     run.stop()?;
     let folder = run.folder().path().to_owned();
     let frames = recipe.total_steps().checked_div(every).unwrap_or(0);
-    let picture = fs::metadata(folder.join(IMAGE)).map_or(0, |about| about.len());
+    let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |about| about.len());
     let measured = if steps.len() > 1 {
         &steps[1..]
     } else {
@@ -142,6 +151,7 @@ fn try_trial(
         steps: steps.len(),
         load,
         step: measured.iter().sum::<f64>() / measured.len().max(1) as f64,
-        bytes: (size_of(&folder) + frames as u64 * picture) as f64,
+        bytes: (size_of(&folder) + frames as u64 * size(IMAGE)) as f64,
+        checkpoint: size(CHECKPOINT) as f64,
     })
 }

@@ -4,7 +4,6 @@
 //! that fill no grid, such as samples, stand in the order of their numbers, each with its values.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use image::RgbImage;
@@ -15,8 +14,8 @@ use super::store::Store;
 use super::table::{self, PARQUET, Row, State, TABLE};
 use super::worker::Judge;
 use crate::judge::sheet::{BAD, BRIGHT, DIM, FAINT, MOST_TILES, Sheet, escaped, thumbnail};
+use crate::metadata;
 use crate::names::percent_encoded;
-use crate::{metadata, picture};
 
 /// The file of the page in a sweep's folder.
 pub const PAGE: &str = "index.html";
@@ -37,22 +36,22 @@ const MOST_COLUMNS: usize = 32;
 /// How many pictures stand side by side where there is no grid.
 const FLOW: usize = 8;
 
-/// The files that tell what became of a sweep.
+/// Where the files are that tell what became of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collected {
     /// The table.
-    pub table: PathBuf,
+    pub table: String,
     /// The contact sheets, at least one.
-    pub sheets: Vec<PathBuf>,
+    pub sheets: Vec<String>,
     /// The page.
-    pub page: PathBuf,
+    pub page: String,
 }
 
 /// Makes table, sheets and page of what is in a sweep's folder. Where everything is whole, what killed processes left is removed. The same
 /// results make the same files, so that several processes may do this at once.
 ///
 /// # Errors
-/// When the folder cannot be read or written, or a judge fails.
+/// When the results cannot be read or written, or a judge fails.
 pub fn collect(
     plan: &Plan,
     store: &Store,
@@ -280,8 +279,8 @@ impl Layout {
         let runs: Vec<usize> = lines().flat_map(|line| line.runs.iter().copied()).collect();
         let thumbnails: Vec<Option<RgbImage>> = (runs.par_iter())
             .map(|run| {
-                let path = store.root().join(rows[*run].picture.as_ref()?);
-                Some(thumbnail(&picture::load_rgb(&path).ok()?, side))
+                let picture = rows[*run].picture.as_ref()?;
+                Some(thumbnail(&store.load_picture(picture).ok()?, side))
             })
             .collect();
         let mut thumbnails = thumbnails.iter();

@@ -1,29 +1,36 @@
-//! The folder that the processes of a sweep share. Where runs, failures and scores lie is known here alone.
+//! What the processes of a sweep share, a folder or a prefix of an object store. Where runs, failures and scores lie is known here alone.
 //!
 //! | path | content |
 //! | --- | --- |
 //! | `plan.csv` | the runs, with their names and values |
 //! | `runs/NAME/` | the run folders of whole runs, each with `result.json` |
-//! | `runs/.NAME.*.partial/` | runs that are being painted, or that a killed process left |
+//! | `runs/.NAME.*.partial/` | runs that are being painted, or that a killed process left; in a temporary folder where there is an object store |
 //! | `failed/NAME.txt` | why a run failed |
 //! | `scores/NAME.json` | what judges say of a run's picture |
 //!
-//! Nothing here depends on clocks, or on which process is faster: a folder is renamed to its place when it is whole, and stays as it is.
+//! Nothing here depends on clocks, or on which process is faster: a run is put in its place when it is whole, and stays as it is.
 
-use std::collections::{BTreeMap, HashMap};
+mod folder;
+#[cfg(feature = "cloud")]
+mod object;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Debug;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
+use image::RgbImage;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use walkdir::WalkDir;
 
+use self::folder::Folder;
+pub(super) use self::folder::size_of;
 use super::csv;
 use super::plan::{Plan, hash_of};
-use crate::files::{CREATE_FOLDER, failed, write_whole};
+use crate::files::write_whole;
+use crate::picture;
 use crate::run::{FolderLock, IMAGE, Outcome, RECIPE, RunFolder};
 
 const RUNS: &str = "runs";
@@ -31,6 +38,38 @@ const FAILED: &str = "failed";
 const SCORES: &str = "scores";
 const PLAN: &str = "plan.csv";
 const RESULT: &str = "result.json";
+
+/// Where the files of a sweep lie. Their names start from there and are written with `/`.
+trait Place: Debug + Send + Sync {
+    /// What the user calls a file of it, or itself where the name is empty.
+    fn location(&self, name: &str) -> String;
+    /// Whether it is there.
+    fn exists(&self) -> Result<bool>;
+    /// Makes what is needed before anything is written.
+    fn prepare(&self) -> Result<()>;
+    /// Writes a file, which is whole or absent.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()>;
+    /// Reads a file; none where it is absent.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Reads files, several at once where that is faster.
+    fn read_all(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> Result<()>;
+    /// The names of the files in a folder.
+    fn files(&self, folder: &str) -> Result<Vec<String>>;
+    /// The names of the whole runs.
+    fn whole(&self) -> Result<Vec<String>>;
+    /// Whether a run is whole.
+    fn is_whole(&self, run: &str) -> Result<bool>;
+    /// Makes a folder to paint a run in, which no other process uses.
+    fn begin(&self, run: &str) -> Result<RunFolder>;
+    /// Puts a run in its place, with all that is in its folder. False where another process was first.
+    fn put(&self, partial: &Path, run: &str) -> Result<bool>;
+    /// The folders of runs that are not whole, each with its run's name.
+    fn partials(&self) -> Vec<(String, PathBuf)>;
+    /// The bytes of a whole run.
+    fn size(&self, run: &str) -> Result<u64>;
+}
 
 /// What a whole run says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,24 +116,21 @@ pub struct Estimate {
     pub bytes: f64,
 }
 
-/// A sweep's folder.
-#[derive(Clone, Debug)]
+/// The results of a sweep: a folder, or a prefix of an object store.
+#[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
+    place: Box<dyn Place>,
 }
 
 impl Store {
-    /// Opens a sweep's folder, and makes it where there is none; writes its plan, so that a folder that cannot be written to is found before the
-    /// work.
+    /// Opens the results of a sweep, and makes their folder where there is none; writes the plan, so that a place that cannot be written to, read
+    /// and listed is found before the work.
     ///
     /// # Errors
-    /// When it cannot be written to.
+    /// When it cannot, or as [`Store::at`].
     pub fn open(root: &Path, plan: &Plan) -> Result<Self> {
-        let store = Self::at(root);
-        for folder in [RUNS, FAILED, SCORES] {
-            let path = root.join(folder);
-            fs::create_dir_all(&path).map_err(failed(CREATE_FOLDER, &path))?;
-        }
+        let store = Self::at(root)?;
+        store.place.prepare()?;
         let columns = plan.columns().iter().map(String::as_str);
         let mut text = csv::line(["run", "name"].into_iter().chain(columns));
         for run in plan.runs() {
@@ -103,141 +139,159 @@ impl Store {
             text += &csv::line([number.as_str(), &run.name].into_iter().chain(values));
         }
         store.write(PLAN, text.as_bytes())?;
+        store.place.read(PLAN)?;
+        store.place.files(FAILED)?;
         Ok(store)
     }
 
-    /// A sweep's folder as it is, to be read.
-    pub fn at(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+    /// The results of a sweep as they are, to be read: a folder, or the URL of an object store such as `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// When the program was built without object stores, or there are none of this URL.
+    pub fn at(root: &Path) -> Result<Self> {
+        let url = root.to_str().filter(|text| text.contains("://"));
+        Ok(Self {
+            place: match url {
+                Some(url) => objects(url)?,
+                None => Box::new(Folder::at(root.to_owned())),
+            },
+        })
     }
 
-    /// Where it is.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// When it cannot be looked into.
+    pub fn exists(&self) -> Result<bool> {
+        self.place.exists()
     }
 
-    /// Writes a file of the sweep, which is whole or absent.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        let path = self.root.join(name);
-        write_whole(&path, true, |file| file.write_all(bytes))?;
-        Ok(path)
+    /// Where one of its files is, or itself where the name is empty.
+    pub fn location(&self, name: &str) -> String {
+        self.place.location(name)
+    }
+
+    /// Writes a file of the sweep, which is whole or absent, and says where.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        self.place.write(name, bytes)?;
+        Ok(self.location(name))
     }
 
     /// The names of the whole runs, by the hash of their recipe: a sweep that has grown has other numbers, and what was painted before counts.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When they cannot be listed.
     pub fn whole(&self) -> Result<HashMap<String, String>> {
-        let path = self.root.join(RUNS);
         let mut whole: HashMap<String, String> = HashMap::new();
-        for entry in fs::read_dir(&path).map_err(failed("look into", &path))? {
-            let name = entry.map_err(failed("look into", &path))?.file_name();
-            let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
-                continue;
-            };
+        for name in self.place.whole()? {
             // of two of the same recipe always the same
             let known = whole
-                .entry(hash_of(name).to_owned())
-                .or_insert_with(|| name.to_owned());
-            if *name < **known {
-                *known = name.to_owned();
+                .entry(hash_of(&name).to_owned())
+                .or_insert_with(|| name.clone());
+            if name < *known {
+                *known = name;
             }
         }
         whole.remove("");
         Ok(whole)
     }
 
-    /// The folder of a whole run.
-    pub fn run(&self, name: &str) -> PathBuf {
-        self.root.join(RUNS).join(name)
-    }
-
     /// The picture of a whole run, from the sweep's folder.
     pub fn picture(&self, name: &str) -> PathBuf {
-        Path::new(RUNS).join(name).join(IMAGE)
+        PathBuf::from(format!("{RUNS}/{name}/{IMAGE}"))
     }
 
-    pub(super) fn is_whole(&self, name: &str) -> bool {
-        self.run(name).is_dir()
+    /// Reads a picture of [`Store::picture`].
+    pub(super) fn load_picture(&self, picture: &Path) -> Result<RgbImage> {
+        let name = picture.to_string_lossy();
+        let about = || format!("cannot read {}", self.location(&name));
+        let bytes = self.place.read(&name)?;
+        let bytes = bytes.context("it is gone").with_context(about)?;
+        picture::decode_rgb(&bytes).with_context(about)
     }
 
-    /// What a whole run says of itself.
-    pub fn finished(&self, name: &str) -> Option<Finished> {
-        read_json(&self.run(name).join(RESULT)).ok()
+    pub(super) fn is_whole(&self, name: &str) -> Result<bool> {
+        self.place.is_whole(name)
     }
 
-    /// A folder beside a run's place, which no other process uses.
+    /// What whole runs say of themselves; nothing where a file is damaged.
+    pub(super) fn finished(&self, names: &[String]) -> Result<Vec<Option<Finished>>> {
+        self.read_json(names, |name| format!("{RUNS}/{name}/{RESULT}"))
+    }
+
+    /// A folder to paint a run in, which no other process uses.
     pub(super) fn begin(&self, name: &str) -> Result<RunFolder> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let process = std::process::id();
-        let mut attempts = 1000;
-        loop {
-            // processes of other machines may have the same number
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = self.run(&format!(".{name}.{process}-{count}.partial"));
-            match RunFolder::create_at(&path) {
-                Err(error) if path.is_dir() && attempts > 0 => {
-                    drop(error);
-                    attempts -= 1;
-                }
-                made => return Ok(made?),
-            }
-        }
+        self.place.begin(name)
     }
 
     /// Puts a run in its place, and says whether it was the first: another process may have painted the same one.
     pub(super) fn put(&self, partial: &Path, name: &str, finished: &Finished) -> Result<bool> {
         let text = serde_json::to_vec_pretty(finished)?;
         write_whole(&partial.join(RESULT), true, |file| file.write_all(&text))?;
-        let place = self.run(name);
-        match fs::rename(partial, &place) {
-            Ok(()) => {
-                self.forget_failure(name);
-                Ok(true)
-            }
-            // a folder replaces only an empty one
-            Err(_) if place.is_dir() => {
-                let _ = fs::remove_dir_all(partial);
-                Ok(false)
-            }
-            Err(error) => Err(failed("put in place", &place)(error).into()),
+        let is_first = self.place.put(partial, name)?;
+        if is_first {
+            self.forget_failure(name);
         }
+        Ok(is_first)
     }
 
     /// Notes why a run failed, to be read by the process that makes the table.
     pub(super) fn note_failure(&self, name: &str, why: &str) -> Result<()> {
-        self.write(&format!("{FAILED}/{name}.txt"), why.as_bytes())
-            .map(drop)
+        self.place
+            .write(&format!("{FAILED}/{name}.txt"), why.as_bytes())
     }
 
     /// Removes what is noted about a run that is painted again.
     pub(super) fn forget_failure(&self, name: &str) {
         // one that stays is not read where the run is whole
-        let _ = fs::remove_file(self.root.join(FAILED).join(format!("{name}.txt")));
+        let _ = self.place.remove(&format!("{FAILED}/{name}.txt"));
+    }
+
+    /// The names of the runs that failed.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn failures(&self) -> Result<BTreeSet<String>> {
+        let files = self.place.files(FAILED)?;
+        let names = files.iter().filter_map(|name| name.strip_suffix(".txt"));
+        let names = names.filter(|name| !name.starts_with('.'));
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Why a run failed, where it did.
-    pub fn failure(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.root.join(FAILED).join(format!("{name}.txt"))).ok()
+    pub(super) fn failure(&self, name: &str) -> Result<Option<String>> {
+        let text = self.place.read(&format!("{FAILED}/{name}.txt"))?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// What judges say of a whole run's picture, by their names.
-    pub fn scores(&self, name: &str) -> BTreeMap<String, f64> {
-        read_json(&self.root.join(SCORES).join(format!("{name}.json"))).unwrap_or_default()
+    /// What judges say of the pictures of whole runs, by their names.
+    pub(super) fn scores(&self, names: &[String]) -> Result<Vec<BTreeMap<String, f64>>> {
+        let scores = self.read_json(names, |name| format!("{SCORES}/{name}.json"))?;
+        Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     pub(super) fn write_scores(&self, name: &str, scores: &BTreeMap<String, f64>) -> Result<()> {
         let text = serde_json::to_vec_pretty(scores)?;
-        self.write(&format!("{SCORES}/{name}.json"), &text)
-            .map(drop)
+        self.place.write(&format!("{SCORES}/{name}.json"), &text)
+    }
+
+    /// Reads a file of each run; nothing where it is absent or damaged.
+    fn read_json<T: DeserializeOwned>(
+        &self,
+        runs: &[String],
+        file: impl Fn(&str) -> String,
+    ) -> Result<Vec<Option<T>>> {
+        let names: Vec<String> = runs.iter().map(|run| file(run)).collect();
+        let texts = self.place.read_all(&names)?.into_iter();
+        Ok(texts
+            .map(|text| serde_json::from_slice(&text?).ok())
+            .collect())
     }
 
     /// Removes the folders of runs that killed processes left: of these runs, and only what no process holds any more.
     pub(super) fn clean<'n>(&self, names: impl Iterator<Item = &'n str>) {
-        let names: std::collections::HashSet<&str> = names.collect();
-        for (name, path) in self.partials() {
+        let names: HashSet<&str> = names.collect();
+        for (name, path) in self.place.partials() {
             // one without a recipe may not be locked yet
             let is_begun = names.contains(name.as_str()) && path.join(RECIPE).is_file();
             if is_begun && let Ok(lock) = FolderLock::take(&path) {
@@ -250,36 +304,25 @@ impl Store {
 
     /// Removes the folders of all runs that are not whole: for when there is nothing left to paint.
     pub(super) fn clean_all(&self) {
-        for (_, path) in self.partials() {
+        for (_, path) in self.place.partials() {
             let _ = fs::remove_dir_all(path);
         }
     }
 
-    /// The folders of runs that are not whole, each with its run's name.
-    fn partials(&self) -> Vec<(String, PathBuf)> {
-        let entries = fs::read_dir(self.root.join(RUNS))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let partials = entries.filter_map(|entry| {
-            let name = entry.file_name();
-            let name = name.to_str()?.strip_prefix('.')?.strip_suffix(".partial")?;
-            let (name, _) = name.rsplit_once('.')?;
-            Some((name.to_owned(), entry.path()))
-        });
-        partials.collect()
-    }
-
     /// What the whole runs cost, from some of them; none where there is none.
-    pub fn estimate<'n>(&self, whole: impl Iterator<Item = &'n str>) -> Option<Estimate> {
+    pub(super) fn estimate<'n>(
+        &self,
+        whole: impl Iterator<Item = &'n str>,
+    ) -> Result<Option<Estimate>> {
         const MOST: usize = 16;
         let (mut runs, mut steps, mut seconds, mut bytes) = (0, 0, 0.0, 0);
-        for name in whole.take(MOST) {
-            if let Some(finished) = self.finished(name) {
+        let names: Vec<String> = whole.take(MOST).map(str::to_owned).collect();
+        for (name, finished) in names.iter().zip(self.finished(&names)?) {
+            if let Some(finished) = finished {
                 runs += 1;
                 steps += finished.steps;
                 seconds += finished.seconds;
-                bytes += size_of(&self.run(name));
+                bytes += self.place.size(name)?;
             }
         }
         let step = if steps > 0 {
@@ -287,27 +330,24 @@ impl Store {
         } else {
             0.0
         };
-        (runs > 0).then(|| Estimate {
+        Ok((runs > 0).then(|| Estimate {
             runs,
             step,
             bytes: bytes as f64 / runs as f64,
-        })
+        }))
     }
 }
 
-/// The bytes of a folder's files.
-pub(super) fn size_of(folder: &Path) -> u64 {
-    let files = WalkDir::new(folder).into_iter().flatten();
-    files
-        .filter_map(|entry| entry.metadata().ok())
-        .filter(fs::Metadata::is_file)
-        .map(|about| about.len())
-        .sum()
+#[cfg(feature = "cloud")]
+fn objects(url: &str) -> Result<Box<dyn Place>> {
+    Ok(Box::new(object::Objects::connect(url)?))
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
+#[cfg(not(feature = "cloud"))]
+fn objects(_: &str) -> Result<Box<dyn Place>> {
+    anyhow::bail!(
+        "this program was built without object stores: build it with `--features cloud`, or mount the store as a folder and give its path"
+    )
 }
 
 /// Whether an error is that a file or folder has gone.

@@ -72,17 +72,22 @@ impl Row {
 /// The rows of all runs, by number.
 ///
 /// # Errors
-/// When the sweep's folder cannot be read.
+/// When the sweep's results cannot be read.
 pub fn rows(plan: &Plan, store: &Store) -> Result<Vec<Row>> {
     let whole = store.whole()?;
+    let failures = store.failures()?;
+    let names = plan.runs().iter().filter_map(|run| whole.get(run.hash()));
+    let names: Vec<String> = names.cloned().collect();
+    let mut results = (store.finished(&names)?.into_iter()).zip(store.scores(&names)?);
     let row = |run: &super::PlannedRun| {
         let name = whole.get(run.hash());
-        let error = if name.is_some() {
-            None
+        let error = if name.is_none() && failures.contains(&run.name) {
+            store.failure(&run.name)?
         } else {
-            store.failure(&run.name)
+            None
         };
-        let finished = name.and_then(|name| store.finished(name));
+        let result = name.and_then(|_| results.next());
+        let (finished, scores) = result.unwrap_or_default();
         let similarity = finished.as_ref().and_then(|finished| {
             let of_text = run
                 .text
@@ -92,7 +97,7 @@ pub fn rows(plan: &Plan, store: &Store) -> Result<Vec<Row>> {
                 .or_else(|| finished.similarity.values().next())
                 .copied()
         });
-        Row {
+        Ok(Row {
             run: run.number,
             state: match (name, &error) {
                 (Some(_), _) => State::Whole,
@@ -102,12 +107,12 @@ pub fn rows(plan: &Plan, store: &Store) -> Result<Vec<Row>> {
             values: run.values.clone(),
             finished,
             similarity,
-            scores: name.map(|name| store.scores(name)).unwrap_or_default(),
+            scores,
             picture: name.map(|name| store.picture(name)),
             error,
-        }
+        })
     };
-    Ok(plan.runs().iter().map(row).collect())
+    plan.runs().iter().map(row).collect()
 }
 
 /// The names of the judges of all rows.

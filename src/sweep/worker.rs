@@ -13,9 +13,9 @@ use super::plan::{Plan, PlannedRun};
 use super::shard::Shard;
 use super::store::{Finished, Store, is_gone};
 use crate::clip::ClipActivation;
+use crate::files::failed;
 use crate::judge::comparison::panel::Panel;
-use crate::picture;
-use crate::run::{IMAGE, Run, disk_full};
+use crate::run::{CHECKPOINT, PREVIOUS, Run, disk_full};
 use crate::session::{Session, SessionOptions};
 
 /// How often a run is begun whose folder another process has removed.
@@ -57,6 +57,8 @@ pub struct Painter<'p> {
     pub shard: Shard,
     /// Who judges their pictures.
     pub judge: Option<&'p Judge>,
+    /// Whether whole runs keep their checkpoints, to be resumed.
+    pub keeps_checkpoints: bool,
 }
 
 impl Painter<'_> {
@@ -83,7 +85,8 @@ impl Painter<'_> {
         let whole = self.store.whole()?;
         let (found, left): (Vec<_>, Vec<_>) = own().partition(|run| whole.contains_key(run.hash()));
         self.store.clean(left.iter().map(|run| run.name.as_str()));
-        for run in &left {
+        let failures = self.store.failures()?;
+        for run in left.iter().filter(|run| failures.contains(&run.name)) {
             self.store.forget_failure(&run.name);
         }
         for run in &found {
@@ -165,7 +168,7 @@ impl Painter<'_> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            if self.store.is_whole(&run.name) {
+            if self.store.is_whole(&run.name)? {
                 return Ok(Some(false));
             }
             match self.try_run(run, worker, stop, warn, tell) {
@@ -176,7 +179,9 @@ impl Painter<'_> {
                     return Ok(done);
                 }
                 // another process of the same shard has it
-                Err(_) if self.store.is_whole(&run.name) => return Ok(Some(false)),
+                Err(_) if matches!(self.store.is_whole(&run.name), Ok(true)) => {
+                    return Ok(Some(false));
+                }
                 Err(error) if is_gone(&error) && attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -204,6 +209,14 @@ impl Painter<'_> {
         }
         if let Some(warning) = &outcome.warning {
             warn(format!("run {}: {warning}", planned.number));
+        }
+        if !self.keeps_checkpoints {
+            for name in [CHECKPOINT, PREVIOUS] {
+                let path = partial.0.join(name);
+                if path.is_file() {
+                    fs::remove_file(&path).map_err(failed("remove", &path))?;
+                }
+            }
         }
         let is_first = self
             .store
@@ -268,7 +281,7 @@ impl Judge {
 
     /// Scores a whole run's picture, unless these judges have; a run without a text has no score.
     pub(super) fn score(&self, store: &Store, run: &PlannedRun, name: &str) -> Result<()> {
-        let mut scores = store.scores(name);
+        let mut scores = store.scores(&[name.to_owned()])?.remove(0);
         let is_scored = self.names.iter().all(|judge| scores.contains_key(judge));
         let Some(text) = run
             .text
@@ -278,9 +291,7 @@ impl Judge {
         else {
             return Ok(());
         };
-        let path = store.run(name).join(IMAGE);
-        let picture =
-            picture::load_rgb(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let picture = store.load_picture(&store.picture(name))?;
         let own: BTreeMap<_, _> = self
             .names
             .iter()

@@ -117,12 +117,19 @@ fn shards_that_are_killed_end_with_what_one_render_paints() {
         "recipe: base.yaml\nsweep:\n  prompts: [[a red ball], [a green ball], [a blue ball]]\n  seed: 1..4\n",
     )
     .expect("a file");
-    let report = json(&sweep(&folder, &["--out", "o", "--json", "--quiet"]));
+    let args = ["--out", "o", "--json", "--quiet", "--no-checkpoints"];
+    let report = json(&sweep(&folder, &args));
     assert_eq!(
         (&report["found"], &report["painted"]),
         (&8.into(), &serde_json::json!([9, 10, 11, 12]))
     );
     assert_eq!(report["finished"], true);
+    let has_checkpoint = |name: &&String| {
+        let run = out.join("runs").join(name);
+        assert!(run.join("image.png").is_file(), "{name}");
+        run.join("checkpoint.safetensors").is_file()
+    };
+    assert_eq!(whole(&out).iter().filter(has_checkpoint).count(), 8);
 }
 
 #[test]
@@ -274,11 +281,13 @@ fn bad_sweeps_are_refused_before_work() {
     for shard in ["0/4", "5/4", "1", "x/2"] {
         assert_refused(&sweep(&folder, &["--shard", shard]), 2, "--shard");
     }
-    assert_refused(
-        &sweep(&folder, &["--out", "s3://bucket/s"]),
-        2,
-        "mount the store",
-    );
+    let out = ["--out", "s3:///s"];
+    let message = if cfg!(feature = "cloud") {
+        "names no bucket"
+    } else {
+        "--features cloud"
+    };
+    assert_refused(&sweep(&folder, &out), 2, message);
     fs::write(folder.path().join("file"), "").expect("a file");
     assert_refused(
         &sweep(&folder, &["--out", "file"]),

@@ -1,0 +1,158 @@
+//! A sweep in a folder that its processes share: a run is painted beside its place, and its folder is renamed when it is whole.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use walkdir::WalkDir;
+
+use super::{FAILED, Place, RUNS, SCORES};
+use crate::files::{CREATE_FOLDER, failed, write_whole};
+use crate::run::RunFolder;
+
+/// A folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The names in one of its folders; none where there is no such folder.
+    fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.root.join(folder);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries.map_err(failed("look into", &path))?,
+        };
+        let mut names = vec![];
+        for entry in entries {
+            let name = entry.map_err(failed("look into", &path))?.file_name();
+            names.extend(name.into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn run(&self, name: &str) -> PathBuf {
+        self.root.join(RUNS).join(name)
+    }
+}
+
+impl Place for Folder {
+    fn location(&self, name: &str) -> String {
+        let path = match name {
+            "" => self.root.clone(),
+            name => self.root.join(name),
+        };
+        path.display().to_string()
+    }
+
+    fn exists(&self) -> Result<bool> {
+        Ok(self.root.is_dir())
+    }
+
+    fn prepare(&self) -> Result<()> {
+        for folder in [RUNS, FAILED, SCORES] {
+            let path = self.root.join(folder);
+            fs::create_dir_all(&path).map_err(failed(CREATE_FOLDER, &path))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_whole(&self.root.join(name), true, |file| file.write_all(bytes))?;
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.root.join(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(read.map_err(failed("read", &path))?)),
+        }
+    }
+
+    fn read_all(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        names.iter().map(|name| self.read(name)).collect()
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        Ok(())
+    }
+
+    fn files(&self, folder: &str) -> Result<Vec<String>> {
+        self.names(folder)
+    }
+
+    fn whole(&self) -> Result<Vec<String>> {
+        let mut names = self.names(RUNS)?;
+        names.retain(|name| !name.starts_with('.'));
+        Ok(names)
+    }
+
+    fn is_whole(&self, run: &str) -> Result<bool> {
+        Ok(self.run(run).is_dir())
+    }
+
+    fn begin(&self, run: &str) -> Result<RunFolder> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let process = std::process::id();
+        let mut attempts = 1000;
+        loop {
+            // processes of other machines may have the same number
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = self.run(&format!(".{run}.{process}-{count}.partial"));
+            match RunFolder::create_at(&path) {
+                Err(error) if path.is_dir() && attempts > 0 => {
+                    drop(error);
+                    attempts -= 1;
+                }
+                made => return Ok(made?),
+            }
+        }
+    }
+
+    fn put(&self, partial: &Path, run: &str) -> Result<bool> {
+        let place = self.run(run);
+        match fs::rename(partial, &place) {
+            Ok(()) => Ok(true),
+            // a folder replaces only an empty one
+            Err(_) if place.is_dir() => {
+                let _ = fs::remove_dir_all(partial);
+                Ok(false)
+            }
+            Err(error) => Err(failed("put in place", &place)(error).into()),
+        }
+    }
+
+    fn partials(&self) -> Vec<(String, PathBuf)> {
+        let names = self.names(RUNS).unwrap_or_default();
+        let partials = names.iter().filter_map(|name| {
+            let run = name.strip_prefix('.')?.strip_suffix(".partial")?;
+            let (run, _) = run.rsplit_once('.')?;
+            Some((run.to_owned(), self.run(name)))
+        });
+        partials.collect()
+    }
+
+    fn size(&self, run: &str) -> Result<u64> {
+        Ok(size_of(&self.run(run)))
+    }
+}
+
+/// The bytes of a folder's files.
+pub(in crate::sweep) fn size_of(folder: &Path) -> u64 {
+    let files = WalkDir::new(folder).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|about| about.len())
+        .sum()
+}
