@@ -61,14 +61,14 @@ pub(super) struct Objects {
 impl Objects {
     /// The store of a URL, with what the environment says of it.
     pub(super) fn connect(text: &str) -> Result<Self> {
-        let url = Url::parse(text).map_err(|error| anyhow!("{text} is no URL: {error}"))?;
+        let url = Url::parse(text).map_err(|error| anyhow!("this is no URL: {error}"))?;
         if url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
             bail!(
                 "the URL of a store has no `?`, no `#` and no password: credentials are read from environment variables"
             );
         }
         if url.host_str().unwrap_or_default().is_empty() {
-            bail!("{text} names no bucket: {0}://BUCKET/PREFIX", url.scheme());
+            bail!("it names no bucket: {}://BUCKET/PREFIX", url.scheme());
         }
         // the one that downloads use; a provider that is there already does as well
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -93,9 +93,9 @@ impl Objects {
                 .map(|store| Arc::new(store) as _),
             other => bail!("there are no stores of {other}://, but s3://, gs:// and az://"),
         };
-        let store = store.map_err(|error| anyhow!("cannot use {text}: {}", told(&error)))?;
+        let store = store.map_err(|error| anyhow!(told(&error)))?;
         let prefix = Key::from_url_path(url.path())
-            .map_err(|error| anyhow!("{text} is no prefix of keys: {error}"))?;
+            .map_err(|error| anyhow!("this is no prefix of keys: {error}"))?;
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let scratch =
