@@ -41,7 +41,7 @@ fn bad_usage_exits_with_2() {
         &["render", "ball.yaml", "--sise", "3"],
         &["render", "ball.yaml", "--seed", "-1"],
         &["render", "ball.yaml", "--device", "tpu"],
-        &["recipe", "new", "gan"],
+        &["recipe", "new", "collage"],
         &["recipe", "check"],
     ] {
         assert_eq!(run(folder.path(), args).status.code(), Some(2), "{args:?}");
