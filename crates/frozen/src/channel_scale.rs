@@ -54,10 +54,9 @@ pub fn channel_products(x: &Tensor, y: &Tensor) -> Result<Tensor> {
                 &x[plane * pixels..][..pixels],
                 &y[plane * pixels..][..pixels],
             );
-            let sum = simd!(<'a, T> (x: &'a [T], y: &'a [T], out: &'a mut [T]) {
+            simd!(<'a, T> (x: &'a [T], y: &'a [T], out: &'a mut [T]) {
                 out[0] = sum2(x, y, |x, y| x * y);
             });
-            sum
         });
         host::tensor(sums, (n, c, 1, 1))
     }

@@ -115,7 +115,6 @@ impl Glu {
         host::tensor(out, x.shape())
     }
 
-    #[expect(clippy::type_complexity)]
     fn noise<T: Real>(&self) -> Result<Option<(Slice<'_, T>, Slice<'_, T>)>> {
         match &self.noise {
             None => Ok(None),

@@ -27,7 +27,7 @@ pub(super) fn attention(
     [output, bias]: [Tensor; 2],
 ) -> std::result::Result<impl Fn(&Tensor) -> Result<Tensor> + Send + Sync, String> {
     let inner = linear[0].dims()[0];
-    if inner % HEAD != 0 {
+    if !inner.is_multiple_of(HEAD) {
         return Err(format!(
             "is attention of {inner} channels, which do not divide into heads of {HEAD}"
         ));

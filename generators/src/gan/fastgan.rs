@@ -37,6 +37,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 const FIRST: usize = 4;
 /// A step is scaled by the one whose side is a sixteenth of its own.
 const SKIPPED: usize = 4;
+/// The step whose features scale the channels of a later one, and how.
+type Excitation = (usize, Box<dyn Layer>);
 /// Doublings up to the largest picture.
 const LARGEST: usize = 8;
 
@@ -256,7 +258,7 @@ impl Reader<'_> {
         doubling: usize,
         channels: &[usize],
         outputs: usize,
-    ) -> std::result::Result<Option<(usize, Box<dyn Layer>)>, GanError> {
+    ) -> std::result::Result<Option<Excitation>, GanError> {
         let prefix = format!("{}{side}.", self.names.excitation);
         let (modules, source) = (self.modules(&prefix), doubling.checked_sub(SKIPPED));
         let (first, second, source) = match (modules.as_slice(), source) {
@@ -328,7 +330,7 @@ impl Reader<'_> {
 
     /// Half of a convolution's channels.
     fn half(&self, module: &str, doubled: usize) -> std::result::Result<usize, GanError> {
-        if doubled % 2 == 0 {
+        if doubled.is_multiple_of(2) {
             return Ok(doubled / 2);
         }
         Err(self.unsupported(format!(

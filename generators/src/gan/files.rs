@@ -8,6 +8,9 @@ use weights::models::{ModelKind, file_in, only_weights};
 
 use super::{GanError, Network, NetworkOptions, biggan, fastgan, lightweight, stylegan2};
 
+/// Reads a network.
+pub type Reader = fn(&Checkpoint, &NetworkOptions, &Device) -> Result<Box<dyn Network>, GanError>;
+
 /// An architecture, and how it is recognised and read.
 pub struct Architecture {
     /// Its name, for messages.
@@ -16,7 +19,7 @@ pub struct Architecture {
     /// average of weights can come before the weights.
     pub marks: &'static [&'static str],
     /// Reads the network. The names of the checkpoint are relative to the prefix of the mark that was found.
-    pub read: fn(&Checkpoint, &NetworkOptions, &Device) -> Result<Box<dyn Network>, GanError>,
+    pub read: Reader,
 }
 
 /// All architectures, in the order in which they are tried.

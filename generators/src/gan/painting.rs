@@ -42,7 +42,7 @@ pub struct Gan {
 struct Rendered {
     image: Tensor,
     latents: Vec<Tensor>,
-    pullback: Box<dyn Fn(&Tensor) -> Result<Vec<Tensor>> + Send + Sync>,
+    pullback: LatentPullback,
 }
 
 impl Gan {

@@ -213,11 +213,14 @@ impl Guide for Reds {
 
 const STEPS: usize = 10;
 
+/// A generator, with its warnings and notes.
+type Built = (Box<dyn Generator>, [Vec<String>; 2]);
+
 /// Builds a generator with the tiny network `community` and a context that `change` changes.
 fn build(
     config: &Config,
     change: impl FnOnce(&mut BuildContext<'_>),
-) -> anyhow::Result<(Box<dyn Generator>, [Vec<String>; 2])> {
+) -> anyhow::Result<Built> {
     let folder = folder(&tensors("community"));
     let source = Source(folder.path().to_owned());
     let config = Config {
