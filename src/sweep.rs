@@ -3,7 +3,7 @@
 //! A [`Plan`] is a pure function of the sweep's file and of the files that it names: its runs have the same numbers and names in every process.
 //! Each process paints the runs of its [`Shard`]. A run is painted in a folder beside its place in the [`Store`] and renamed when it is whole, so
 //! that whatever is in place is whole, however many processes work, and whatever ends them. The last one to finish makes the
-//! [table](table), the sheets and the page of what is in the store.
+//! [table], the sheets and the page of what is in the store.
 
 mod axis;
 mod costs;
