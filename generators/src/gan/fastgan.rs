@@ -7,17 +7,16 @@
 //! The network adds noise to some steps, of new random numbers for each picture as it was published. Here it stays the same, so that the gradient is
 //! that of one function and a video does not flicker.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Tensor};
 use frozen::{
     Activation, AvgPool2d, Chain, Conv2d, Conv2dOptions, Glu, Layer, Linear, UpsampleConv2d,
 };
 use weights::checkpoint::{Branch, Checkpoint, Scope};
 
 use super::files::Architecture;
-use super::ladder::{Ladder, Step};
-use super::layers::{Norm, Sigmoid, ToImage, length_gradient, plane, weight};
-use super::{GanError, Latent, LatentPullback, Network, NetworkOptions, Sampling};
-use crate::random::noise;
+use super::ladder::{Ladder, LadderNetwork, Step};
+use super::layers::{Norm, Sigmoid, ToImage, plane, weight};
+use super::{GanError, Network, NetworkOptions};
 
 const NAME: &str = "FastGAN";
 
@@ -72,13 +71,6 @@ const HUGGAN: Names = Names {
     unused: &["_out_128."],
 };
 
-/// The network.
-pub struct FastGan {
-    ladder: Ladder,
-    latents: usize,
-    side: usize,
-}
-
 fn read(
     checkpoint: &Checkpoint,
     options: &NetworkOptions,
@@ -116,7 +108,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn network(&self) -> std::result::Result<FastGan, GanError> {
+    fn network(&self) -> std::result::Result<LadderNetwork, GanError> {
         let (first, latents, mut channels) = self.first()?;
         let mut steps = vec![Step {
             layer: first,
@@ -140,7 +132,8 @@ impl Reader<'_> {
         }
         let side = FIRST << (steps.len() - 1);
         let last = self.last(channels, side)?;
-        Ok(FastGan {
+        Ok(LadderNetwork {
+            architecture: NAME,
             ladder: Ladder { steps, last },
             latents,
             side,
@@ -345,54 +338,4 @@ impl Reader<'_> {
             what,
         }
     }
-}
-
-impl Network for FastGan {
-    fn architecture(&self) -> &'static str {
-        NAME
-    }
-
-    fn size(&self) -> [usize; 2] {
-        [self.side; 2]
-    }
-
-    fn draw(&self, sampling: &Sampling) -> Result<Vec<Latent>> {
-        normal_latent(self.latents, sampling)
-    }
-
-    fn eval(&self, latents: &[Tensor]) -> Result<Tensor> {
-        self.ladder.eval(only(latents)?)
-    }
-
-    fn vjp(&self, latents: &[Tensor]) -> Result<(Tensor, LatentPullback)> {
-        ladder_vjp(&self.ladder, latents)
-    }
-
-    fn regularizer_gradient(&self, latents: &[Tensor]) -> Result<Option<Vec<Tensor>>> {
-        Ok(Some(vec![length_gradient(only(latents)?)?]))
-    }
-}
-
-/// A latent of normal noise, `[1, count]`.
-pub(super) fn normal_latent(count: usize, sampling: &Sampling) -> Result<Vec<Latent>> {
-    let z = noise(sampling.seed, 0, &[1, count], &sampling.device)?;
-    Ok(vec![Latent {
-        name: "z",
-        value: (z * sampling.truncation)?,
-        learning_rate: 1.0,
-    }])
-}
-
-/// The latent of a network that has one.
-pub(super) fn only(latents: &[Tensor]) -> Result<&Tensor> {
-    match latents {
-        [latent] => Ok(latent),
-        _ => candle_core::bail!("{} latents instead of one", latents.len()),
-    }
-}
-
-/// The picture of a network of one latent, with its pullback.
-pub(super) fn ladder_vjp(ladder: &Ladder, latents: &[Tensor]) -> Result<(Tensor, LatentPullback)> {
-    let (picture, pullback) = ladder.vjp(only(latents)?)?;
-    Ok((picture, Box::new(move |grad| Ok(vec![pullback(grad)?]))))
 }

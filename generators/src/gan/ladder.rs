@@ -3,6 +3,10 @@
 use candle_core::{Result, Tensor};
 use frozen::{Layer, Pullback, add_to, channel_products, scale_channels};
 
+use super::layers::length_gradient;
+use super::{Latent, LatentPullback, Network, Sampling};
+use crate::random::noise;
+
 /// A step of a [`Ladder`].
 pub(super) struct Step {
     /// From the step before.
@@ -16,6 +20,55 @@ pub(super) struct Step {
 pub(super) struct Ladder {
     pub steps: Vec<Step>,
     pub last: Box<dyn Layer>,
+}
+
+/// A network whose one latent is normal noise, and whose picture is what a [`Ladder`] makes of it.
+pub(super) struct LadderNetwork {
+    pub architecture: &'static str,
+    pub ladder: Ladder,
+    /// How many numbers the latent has.
+    pub latents: usize,
+    /// Width and height of the picture.
+    pub side: usize,
+}
+
+impl Network for LadderNetwork {
+    fn architecture(&self) -> &'static str {
+        self.architecture
+    }
+
+    fn size(&self) -> [usize; 2] {
+        [self.side; 2]
+    }
+
+    fn draw(&self, sampling: &Sampling) -> Result<Vec<Latent>> {
+        let z = noise(sampling.seed, 0, &[1, self.latents], &sampling.device)?;
+        Ok(vec![Latent {
+            name: "z",
+            value: (z * sampling.truncation)?,
+            learning_rate: 1.0,
+        }])
+    }
+
+    fn eval(&self, latents: &[Tensor]) -> Result<Tensor> {
+        self.ladder.eval(only(latents)?)
+    }
+
+    fn vjp(&self, latents: &[Tensor]) -> Result<(Tensor, LatentPullback)> {
+        let (picture, pullback) = self.ladder.vjp(only(latents)?)?;
+        Ok((picture, Box::new(move |grad| Ok(vec![pullback(grad)?]))))
+    }
+
+    fn regularizer_gradient(&self, latents: &[Tensor]) -> Result<Option<Vec<Tensor>>> {
+        Ok(Some(vec![length_gradient(only(latents)?)?]))
+    }
+}
+
+fn only(latents: &[Tensor]) -> Result<&Tensor> {
+    match latents {
+        [latent] => Ok(latent),
+        _ => candle_core::bail!("{} latents instead of one", latents.len()),
+    }
 }
 
 /// How a step goes back.

@@ -11,11 +11,10 @@ use frozen::{
 use weights::checkpoint::{Branch, Checkpoint, Scope};
 
 use super::attention::{LocalAttention, attention};
-use super::fastgan::{ladder_vjp, normal_latent, only};
 use super::files::Architecture;
-use super::ladder::{Ladder, Step};
-use super::layers::{Norm, ToImage, Traced, length_gradient, plane};
-use super::{GanError, Latent, LatentPullback, Network, NetworkOptions, Sampling};
+use super::ladder::{Ladder, LadderNetwork, Step};
+use super::layers::{Norm, ToImage, Traced, plane};
+use super::{GanError, Network, NetworkOptions};
 
 const NAME: &str = "lightweight-gan";
 
@@ -39,13 +38,6 @@ const MOST_STEPS: usize = 10;
 const LEAK: f64 = 0.1;
 /// What L2 normalisation at least divides by.
 const SHORTEST: f64 = 1e-12;
-
-/// The network.
-pub struct LightweightGan {
-    ladder: Ladder,
-    latents: usize,
-    side: usize,
-}
 
 fn read(
     checkpoint: &Checkpoint,
@@ -109,7 +101,7 @@ impl Reader<'_> {
         }
     }
 
-    fn network(&self) -> Read<LightweightGan> {
+    fn network(&self) -> Read<LadderNetwork> {
         let count = (0..=MOST_STEPS)
             .take_while(|index| self.has(&format!("layers.{index}.0.1.f")))
             .count();
@@ -141,7 +133,8 @@ impl Reader<'_> {
             steps.push(Step { layer, excitation });
         }
         let channels = all[count];
-        Ok(LightweightGan {
+        Ok(LadderNetwork {
+            architecture: NAME,
             ladder: Ladder {
                 steps,
                 last: self.last(channels)?,
@@ -367,30 +360,4 @@ fn blur_along(x: &Tensor, dim: usize, [before, own, after]: [f64; 3]) -> Result<
     let padded = Tensor::cat(&[&first, x, &last], dim)?;
     let part = |start: usize, weight: f64| padded.narrow(dim, start, size)? * weight;
     (part(0, before)? + part(1, own)?)? + part(2, after)?
-}
-
-impl Network for LightweightGan {
-    fn architecture(&self) -> &'static str {
-        NAME
-    }
-
-    fn size(&self) -> [usize; 2] {
-        [self.side; 2]
-    }
-
-    fn draw(&self, sampling: &Sampling) -> Result<Vec<Latent>> {
-        normal_latent(self.latents, sampling)
-    }
-
-    fn eval(&self, latents: &[Tensor]) -> Result<Tensor> {
-        self.ladder.eval(only(latents)?)
-    }
-
-    fn vjp(&self, latents: &[Tensor]) -> Result<(Tensor, LatentPullback)> {
-        ladder_vjp(&self.ladder, latents)
-    }
-
-    fn regularizer_gradient(&self, latents: &[Tensor]) -> Result<Option<Vec<Tensor>>> {
-        Ok(Some(vec![length_gradient(only(latents)?)?]))
-    }
 }

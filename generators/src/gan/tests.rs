@@ -217,10 +217,7 @@ const STEPS: usize = 10;
 type Built = (Box<dyn Generator>, [Vec<String>; 2]);
 
 /// Builds a generator with the tiny network `community` and a context that `change` changes.
-fn build(
-    config: &Config,
-    change: impl FnOnce(&mut BuildContext<'_>),
-) -> anyhow::Result<Built> {
+fn build(config: &Config, change: impl FnOnce(&mut BuildContext<'_>)) -> anyhow::Result<Built> {
     let folder = folder(&tensors("community"));
     let source = Source(folder.path().to_owned());
     let config = Config {
