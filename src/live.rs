@@ -54,7 +54,7 @@ pub enum Command {
     Stop,
     /// A command that another program or a file gave. If it is refused, the message says where it stands.
     Located {
-        /// Such as `command line 3`, or a file's name.
+        /// Such as `control line 3`, or a file's name.
         origin: String,
         /// What stands there.
         command: Box<Command>,

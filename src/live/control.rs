@@ -21,7 +21,7 @@ pub fn read_commands(
             Ok(None) => return,
             Err(error) => return complain(&format!("commands end at line {number}: {error}")),
         };
-        let origin = format!("command line {number}");
+        let origin = format!("control line {number}");
         match line.and_then(|line| parse(&line)) {
             Ok(None) => {}
             Ok(Some(parsed)) => {
@@ -103,18 +103,18 @@ mod tests {
             panic!("{line}")
         });
         drop(sender);
-        let undo = Command::Undo.at("command line 2");
+        let undo = Command::Undo.at("control line 2");
         assert_eq!(Vec::from_iter(receiver.iter()), [undo]);
     }
 
     #[test]
     fn a_line_that_changes_nothing_says_so() {
         for (line, commands, words) in [
-            ("{}", vec![], "command line 1 changes nothing: "),
+            ("{}", vec![], "control line 1 changes nothing: "),
             (
                 "{\"undo\":false,\"lr\":null}",
                 vec![],
-                "command line 1 changes nothing: ",
+                "control line 1 changes nothing: ",
             ),
             ("{\"fade\":3}", vec![Command::Fade(3)], "fade over 3 steps"),
         ] {
@@ -208,9 +208,9 @@ mod tests {
         let lr = |factor| Command::Edit(Edit::with(|edit| edit.lr = Some(factor)));
         assert_eq!(plain(&receiver), [1.0, 2.0, 3.0].map(lr));
         for (complaint, words) in complaints.iter().zip([
-            "command line 2: it is not UTF-8 text",
-            "command line 3: it is longer than",
-            "command line 5: it is not understood",
+            "control line 2: it is not UTF-8 text",
+            "control line 3: it is longer than",
+            "control line 5: it is not understood",
         ]) {
             assert!(complaint.starts_with(words), "{complaint}");
         }

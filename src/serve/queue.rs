@@ -414,8 +414,8 @@ impl Queue {
         let (name, mut partial) = match (&order.prompt, &order.recipe, &order.again, &order.resume)
         {
             (Some(text), None, None, None) => {
-                let recipe = Recipe::new(vec![Prompt::new(text)]);
-                (text.clone(), partial(&recipe.to_yaml()?)?)
+                let prompts = [Prompt::new(text)];
+                (text.clone(), PartialRecipe::of_prompts(&prompts, "the prompt"))
             }
             (None, Some(text), None, None) => {
                 let name = order.name.clone().unwrap_or_else(|| "render".to_owned());
