@@ -10,6 +10,7 @@ use phantasia::clip::Library;
 use phantasia::prompt_check::check_prompts;
 use phantasia::recipe::{GeneratorConfig, PRESETS, Recipe, RecipeError};
 use phantasia::run::video;
+use phantasia_core::DiagnosticKind;
 
 use super::console::{USAGE, eprint_diagnostics, eprint_line, print_line, warn_all};
 use super::source::{self, INPUT};
@@ -81,11 +82,24 @@ fn check(files: &[PathBuf]) -> Result<ExitCode> {
             }
             Err(error) => {
                 eprint_diagnostics(&error);
+                if looks_like_sweep(&error) {
+                    eprint_line(format_args!(
+                        "{name} looks like a sweep: `phantasia sweep {name} --dry-run` checks it"
+                    ));
+                }
                 code = USAGE;
             }
         }
     }
     Ok(ExitCode::from(code))
+}
+
+/// Whether a file that is no recipe has the keys of a sweep.
+fn looks_like_sweep(error: &RecipeError) -> bool {
+    let is_of_sweep = |key: &str| ["recipe", "sweep", "zip"].contains(&key);
+    (error.diagnostics.iter()).any(|diagnostic| {
+        matches!(&diagnostic.kind, DiagnosticKind::UnknownKey { key, .. } if diagnostic.path.is_empty() && is_of_sweep(key))
+    })
 }
 
 /// Reads a recipe and its texts, and prints warnings about what is valid but may not be intended.

@@ -44,9 +44,9 @@ docs/sweep.md describes it. The folder holds runs/, results.csv, sheet.png and i
 sweep when each has the same file and folder and its own --shard; the last one to finish makes table, sheet and page. The shard is also read from
 SLURM_ARRAY_TASK_ID and the variables beside it, and from JOB_COMPLETION_INDEX with PHANTASIA_SHARDS.
 
-What is whole is not painted again, and what failed is tried again.
+What is finished is not painted again, and what failed is tried again.
 
-Exit code: 0 when all runs of the shard are whole, 1 when one failed or the sweep could not go on, 2 when the arguments, the sweep or a recipe are
+Exit code: 0 when all runs of the shard are finished, 1 when one failed or the sweep could not go on, 2 when the arguments, the sweep or a recipe are
 wrong, 130 when it was interrupted.";
 
 /// A sweep of fewer steps is painted without a trial, which would take a part of its time.
@@ -282,7 +282,7 @@ fn shown_values(plan: &Plan, axis: usize) -> String {
 /// What runs would take, as a sentence.
 fn sentence(costs: &Costs, runs: usize, at_once: usize) -> String {
     let basis = match costs.basis {
-        Basis::Whole(runs) => format!("from {}", counted(runs, "whole run")),
+        Basis::Whole(runs) => format!("from {}", counted(runs, "finished run")),
         Basis::Trial { steps, run } => {
             format!("from a trial of {} of run {run}", counted(steps, "step"))
         }
@@ -304,13 +304,21 @@ fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
         .iter()
         .filter(|run| !whole.contains_key(run.hash()))
         .collect();
+    let of_runs = left.iter().flat_map(|run| &run.models);
+    let needed: BTreeSet<&String> = of_runs.chain(&args.judge).collect();
+    let ready = models::ensure(needed.into_iter().cloned(), false, true);
+    if let Err(error) = &ready {
+        warn(format_args!("the sweep cannot begin yet: {error:#}"));
+    }
     let mut worker = None;
     if whole.is_empty()
         && let Some(first) = left.first()
     {
-        match models::ensure(first.models.iter().cloned(), false, true) {
-            Ok(()) => worker = Some((args.session.models.device.open()?.0, args.session.options())),
-            Err(error) => eprint_line(format_args!("there is no trial: {error:#}")),
+        // the first run may do without those that are missing
+        if ready.is_ok() || models::ensure(first.models.iter().cloned(), false, true).is_ok() {
+            worker = Some((args.session.models.device.open()?.0, args.session.options()));
+        } else {
+            eprint_line("there is no estimate without the models of the first run");
         }
     }
     let costs = Costs::of(plan, store, &left, worker.as_ref(), !args.no_checkpoints)?;
@@ -332,8 +340,9 @@ fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
     }
     if found > 0 {
         print_line(format_args!(
-            "{found} of {} are whole in {}",
+            "{found} of {} {} finished in {}",
             counted(plan.runs().len(), "run"),
+            is_or_are(found),
             store.location("")
         ))?;
     }
@@ -341,6 +350,10 @@ fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
         print_line(sentence(&costs, left.len(), 1))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_or_are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 fn size(bytes: f64) -> String {
@@ -351,14 +364,51 @@ fn size(bytes: f64) -> String {
     }
 }
 
-/// Where the work of a shard stands.
+/// Where the work of this process stands. What was finished before does not count, or the time that is left would be wrong.
 struct Course {
     progress: Progress,
-    /// The steps of runs that are done.
+    /// The steps of runs that are done, of those that were begun.
     done: usize,
+    /// How many runs that is.
+    ended: usize,
     /// The steps of runs that are being painted, by their numbers.
     current: HashMap<usize, usize>,
+    /// The steps to do.
     total: usize,
+    /// The runs to paint.
+    runs: usize,
+}
+
+impl Course {
+    fn step(&mut self, run: &PlannedRun, step: usize) {
+        self.current.insert(run.number, step);
+        self.update();
+    }
+
+    fn done(&mut self, run: &PlannedRun) {
+        if self.current.remove(&run.number).is_some() {
+            self.done += run.steps;
+            self.ended += 1;
+        } else {
+            // another process painted it
+            self.total -= run.steps;
+            self.runs -= 1;
+        }
+    }
+
+    fn failed(&mut self, run: &PlannedRun) {
+        let steps = self.current.remove(&run.number).unwrap_or(0);
+        self.done += steps;
+        self.ended += 1;
+        self.total -= run.steps.saturating_sub(steps);
+    }
+
+    fn update(&mut self) {
+        let done = self.done + self.current.values().sum::<usize>();
+        let run = self.ended + self.current.len();
+        let state = format!("run {run} of {}", self.runs);
+        self.progress.update(done, self.total, &state);
+    }
 }
 
 fn paint(
@@ -390,29 +440,22 @@ fn paint(
     let course = Mutex::new(Course {
         progress: Progress::new("step", 0, args.quiet),
         done: 0,
+        ended: 0,
         current: HashMap::new(),
         total: own().map(|run| run.steps).sum(),
+        runs: own().count(),
     });
     let tell = |event: Event| {
         let mut course = course.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Step(run, step) => {
-                course.current.insert(run.number, step);
-            }
-            Event::Done(run) => {
-                course.current.remove(&run.number);
-                course.done += run.steps;
-            }
+            Event::Step(run, step) => course.step(run, step),
+            Event::Done(run) => course.done(run),
             Event::Failed(run, why) => {
-                course.current.remove(&run.number);
-                course.done += run.steps;
+                course.failed(run);
                 eprint_above(format_args!("run {} failed: {why}", run.number));
             }
             Event::Warning(warning) => eprint_above(format_args!("warning: {warning}")),
         }
-        let done = course.done + course.current.values().sum::<usize>();
-        let total = course.total;
-        course.progress.update(done, total, "");
     };
     let painter = Painter {
         plan,
@@ -508,14 +551,24 @@ fn finish(
     seconds: f64,
 ) -> Result<ExitCode> {
     let folder = store.location("");
+    let of_shard = match shard {
+        Shard::ALL => String::new(),
+        shard => format!(" of shard {shard}"),
+    };
     if report.is_interrupted {
+        let own = plan
+            .runs()
+            .iter()
+            .filter(|run| shard.has(run.number))
+            .count();
+        let finished = report.painted.len() + report.found;
         eprint_line(format_args!(
-            "interrupted; {} of this shard are whole in {folder}; the same command paints the rest, the run that was begun from its start",
-            counted(report.painted.len() + report.found, "run")
+            "interrupted; {finished} of {}{of_shard} {} finished in {folder}; the same command paints the rest, the run that was begun from its start",
+            counted(own, "run"),
+            is_or_are(finished)
         ));
     } else if !args.quiet && !args.collect {
-        let count = counted(report.painted.len(), "run");
-        eprint_line(format_args!("{count} painted in {}", duration(seconds)));
+        eprint_line(painted(report, &of_shard, seconds));
     }
     if args.json {
         let of_state = |state: State| rows.iter().filter(|row| row.state == state).count();
@@ -552,6 +605,38 @@ fn finish(
     }
     let has_failed = !report.failed.is_empty() || rows.iter().any(|row| row.state == State::Failed);
     Ok(ExitCode::from(u8::from(has_failed)))
+}
+
+/// What a process did, as a sentence.
+fn painted(report: &Report, of_shard: &str, seconds: f64) -> String {
+    let Report {
+        painted,
+        found,
+        failed,
+        ..
+    } = report;
+    let (painted, found, failed) = (painted.len(), *found, failed.len());
+    if painted + failed == 0 {
+        return match found {
+            1 => format!("the only run{of_shard} was painted before: nothing is left to paint"),
+            _ => {
+                format!("all {found} runs{of_shard} were painted before: nothing is left to paint")
+            }
+        };
+    }
+    let mut told = format!(
+        "{}{of_shard} painted in {}",
+        counted(painted, "run"),
+        duration(seconds)
+    );
+    if found > 0 {
+        let were = if found == 1 { "was" } else { "were" };
+        told += &format!("; {found} {were} painted before");
+    }
+    if failed > 0 {
+        told += &format!("; {failed} failed");
+    }
+    told
 }
 
 fn run_json(plan: &Plan, store: &Store, row: &Row) -> Value {

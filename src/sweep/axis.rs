@@ -208,7 +208,7 @@ impl Range {
             return Err("the numbers of a range are finite".to_owned());
         }
         if low > high {
-            return Err("the range has no number: the smaller one comes first".to_owned());
+            return Err("the range has no number: write the smaller number first".to_owned());
         }
         if by <= 0.0 {
             return Err("the step of a range is above 0".to_owned());

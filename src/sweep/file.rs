@@ -3,6 +3,7 @@
 mod tables;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use phantasia_core::diagnostic::{nearest, shown as quoted};
@@ -11,7 +12,7 @@ use phantasia_core::{Diagnostic, DiagnosticKind, Location};
 use super::axis::{Axis, Choice, Choices, Range, Setting, alternatives, shown};
 use super::plan::MOST_RUNS;
 use crate::recipe::node::{Content, Node, Scalar};
-use crate::recipe::{PartialRecipe, RecipeError, yaml};
+use crate::recipe::{PartialRecipe, Recipe, RecipeError, yaml};
 
 /// The largest file of a sweep in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -56,6 +57,11 @@ pub(super) fn read(path: &Path) -> Result<SweepFile> {
         Ok(Ok(_)) => return Err(reader.file(&format!("it has more than {MAX_BYTES} bytes"))),
         Ok(Err(_)) => {
             return Err(reader.file("it is not a text in UTF-8: a sweep is a file of YAML"));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(reader.file(
+                "cannot read the sweep: there is no such file; `phantasia sweep --help` shows one to start from",
+            ));
         }
         Err(error) => return Err(reader.file(&format!("cannot read the sweep: {error}"))),
     };
@@ -114,10 +120,21 @@ impl Reader<'_> {
                 },
                 "sample" => sample = Some(self.sample(node)?),
                 other => {
-                    let meant = nearest(other, &KEYS);
+                    let is_sweep =
+                        (entries.iter()).any(|(key, _)| KEYS.contains(&key.name.as_str()));
+                    let is_of_recipe = Recipe::schema()["properties"].get(other).is_some();
+                    if is_of_recipe && !is_sweep {
+                        return Err(self.at(
+                            &key.location,
+                            "",
+                            "this looks like a recipe: a sweep is a file of its own, which names it as `recipe: FILE` and has values below \
+                             `sweep`, such as `seed: 1..3`",
+                        ));
+                    }
+                    let meant = nearest(other, &KEYS).filter(|_| !is_of_recipe);
                     let advice = match meant {
                         Some(meant) => format!("did you mean `{meant}`?"),
-                        None if other.contains('.') => {
+                        None if is_of_recipe || other.contains('.') => {
                             "values of the recipe stand below `sweep`".to_owned()
                         }
                         None => format!(

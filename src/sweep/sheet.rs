@@ -29,6 +29,8 @@ const SMALL: u32 = 15;
 /// The sides of tiles, and about how wide a sheet is.
 const TILES: std::ops::RangeInclusive<u32> = 64..=176;
 const WIDTH: u32 = 1800;
+/// From this side on there is room below a tile for the name of a number.
+const NAMED: u32 = 160;
 /// The most sheets: the page shows all runs.
 const MOST_SHEETS: usize = 25;
 /// More columns than this are no grid.
@@ -275,7 +277,12 @@ impl Layout {
         let mut sheet = Sheet::new(width, top + count.div_ceil(beside) * high)?;
         let room = width - 2 * GAP;
         sheet.write((GAP, GAP), LARGE, BRIGHT, title, room);
-        sheet.write((GAP, GAP + LARGE + 6), SMALL, FAINT, &self.legend, room);
+        let has_room = side >= NAMED;
+        let mut legend = self.legend.clone();
+        if !has_room && let Some((name, _)) = rows.iter().find_map(measure) {
+            legend += &format!("; below each picture: run and {name}");
+        }
+        sheet.write((GAP, GAP + LARGE + 6), SMALL, FAINT, &legend, room);
         let runs: Vec<usize> = lines().flat_map(|line| line.runs.iter().copied()).collect();
         let thumbnails: Vec<Option<RgbImage>> = (runs.par_iter())
             .map(|run| {
@@ -301,7 +308,7 @@ impl Layout {
                 for (column, run) in line.runs.iter().enumerate() {
                     let (row, at) = (&rows[*run], (left_of(column), y));
                     sheet.place(thumbnails.next().and_then(Option::as_ref), at, side);
-                    let (color, caption) = caption(row);
+                    let (color, caption) = caption(row, has_room);
                     sheet.write((at.0, y + side + 3), SMALL, color, &caption, side);
                     if !is_grid {
                         let values = row.values.join(", ");
@@ -329,13 +336,14 @@ impl Layout {
         );
         write!(
             page,
-            "<p>{} runs: {} whole",
+            "<p>{} runs: {} {}",
             rows.len(),
-            count(State::Whole)
+            count(State::Whole),
+            State::Whole.shown()
         )?;
         for state in [State::Failed, State::Missing] {
             if count(state) > 0 {
-                write!(page, ", {} {}", count(state), state.name())?;
+                write!(page, ", {} {}", count(state), state.shown())?;
             }
         }
         writeln!(
@@ -367,7 +375,7 @@ impl Layout {
             write!(page, "<tr><th>{}</th>", escaped(&line.label))?;
             for run in &line.runs {
                 let row = &rows[*run];
-                let (_, caption) = caption(row);
+                let (_, caption) = caption(row, true);
                 let about = plan
                     .columns()
                     .iter()
@@ -387,7 +395,7 @@ impl Layout {
                     None => write!(
                         page,
                         "<td title=\"{about}\"><div>{}</div>{}</td>",
-                        row.state.name(),
+                        row.state.shown(),
                         escaped(&caption)
                     )?,
                 }
@@ -411,7 +419,7 @@ impl Layout {
             };
             let state = match &row.error {
                 Some(error) => format!("failed: {}", escaped(error)),
-                None => row.state.name().to_owned(),
+                None => row.state.shown().to_owned(),
             };
             write!(page, "<tr><td>{run}</td><td>{state}</td>")?;
             for value in &row.values {
@@ -444,13 +452,22 @@ td { padding: 4px 8px; color: #a0a0a8 }\n\
 .rows tr:nth-child(even) { background: #202024 }\n\
 </style>\n";
 
-/// What stands below a picture: its number, and its score, or else its similarity.
-fn caption(row: &Row) -> (crate::draw::Color, String) {
+/// A number about a picture, and what it is: the judges' score, or else the similarity.
+fn measure(row: &Row) -> Option<(&'static str, f64)> {
+    let score = row.score().map(|score| ("score", score));
+    score.or_else(|| row.similarity.map(|value| ("similarity", value)))
+}
+
+/// What stands below a picture: the number of its run and its [`measure`], whose name is left out where there is no room.
+fn caption(row: &Row, has_room: bool) -> (crate::draw::Color, String) {
     let number = row.run;
-    match (row.state, row.score().or(row.similarity)) {
-        (State::Whole, Some(value)) => (BRIGHT, format!("{number}: {value:.3}")),
+    match (row.state, measure(row)) {
+        (State::Whole, Some((name, value))) if has_room => {
+            (BRIGHT, format!("{number}: {name} {value:.3}"))
+        }
+        (State::Whole, Some((_, value))) => (BRIGHT, format!("{number}: {value:.3}")),
         (State::Whole, None) => (BRIGHT, number.to_string()),
-        (state, _) => (BAD, format!("{number}: {}", state.name())),
+        (state, _) => (BAD, format!("{number}: {}", state.shown())),
     }
 }
 

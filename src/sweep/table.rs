@@ -30,6 +30,14 @@ pub enum State {
 }
 
 impl State {
+    /// In words, for people.
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Whole => "finished",
+            other => other.name(),
+        }
+    }
+
     /// As in the table.
     pub fn name(self) -> &'static str {
         match self {

@@ -230,7 +230,7 @@ fn bad_sweeps_are_refused_before_work() {
             "sweep: { seed: [] }\n",
             "s.yaml:2:16: seed: the list is empty",
         ),
-        ("sweep: { seed: 3..1 }\n", "the smaller one comes first"),
+        ("sweep: { seed: 3..1 }\n", "write the smaller number first"),
         (
             "sweep: { seed: 1..1000000, steps: 1..1000 }\n",
             "too many runs: 1000000 of seed x 1000 of steps",
@@ -315,6 +315,53 @@ fn a_dry_run_tells_and_leaves_nothing() {
         "{report}"
     );
     assert!(!folder.path().join("outputs").exists());
+    // the first run has all its models, and another one has not
+    let sweep_text = "recipe: base.yaml\nsweep: { clip: [embedded, ViT-B-32/openai] }\n";
+    fs::write(folder.path().join("s.yaml"), sweep_text).expect("a file");
+    let output = sweep(&folder, &["--dry-run"]);
+    assert_done(&output);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains(
+            "warning: the sweep cannot begin yet: `ViT-B-32/openai` is not on this machine"
+        ),
+        "{told}"
+    );
+    assert!(text(&output.stdout).contains("2 runs to paint"));
+}
+
+#[test]
+fn a_sweep_that_is_extended_tells_what_was_painted_before() {
+    let folder = folder("sweep: { seed: 1..1 }\n");
+    let told = || text(&sweep(&folder, &[]).stderr);
+    assert!(told().contains("1 run painted in "));
+    let again = told();
+    assert!(
+        again.contains("the only run was painted before") && !again.contains("painted in"),
+        "{again}"
+    );
+    let longer = "recipe: base.yaml\nsweep: { seed: 1..3 }\n";
+    fs::write(folder.path().join("s.yaml"), longer).expect("a file");
+    let told = told();
+    for part in ["step 4 of 4  run 2 of 2", "; 1 was painted before"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let page = fs::read_to_string(folder.path().join("outputs/s/index.html")).expect("a page");
+    assert!(page.contains("3 runs: 3 finished") && page.contains("<br>1: similarity "));
+}
+
+#[test]
+fn a_recipe_is_told_from_a_sweep() {
+    let folder = folder("sweep: { seed: 1..3 }\n");
+    let of = |args: &[&str]| run(folder.path(), args);
+    assert_refused(&of(&["sweep", "base.yaml"]), 2, "this looks like a recipe");
+    assert_refused(&of(&["sweep", "none.yaml"]), 2, "there is no such file");
+    let looks = "s.yaml looks like a sweep";
+    assert_refused(&of(&["recipe", "check", "s.yaml"]), 2, looks);
+    let beside = "recipe: base.yaml\nseed: 1..3\n";
+    fs::write(folder.path().join("s.yaml"), beside).expect("a file");
+    let below = "values of the recipe stand below `sweep`";
+    assert_refused(&sweep(&folder, &[]), 2, below);
 }
 
 #[test]
