@@ -55,7 +55,7 @@ phantasia_core::config! {
         pub starts: Starts = Starts(32),
         /// The share of what was averaged before in the average of the latents, which is what the picture shows; 0 shows the latents as they
         /// are.
-        #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+        #[schemars(range(min = 0, max = 0.9999))]
         pub ema: f64 = 0.9,
         /// Standard deviation of noise that is added to the latents at each step while they are judged.
         #[schemars(range(min = 0))]

@@ -132,7 +132,7 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
                 out.display()
             );
         }
-        let store = Store::open(&out, &plan)?;
+        let store = open(&out, &plan)?;
         let (device, _) = args.session.models.device.open()?;
         let judge = judge(args, &plan, &device)?;
         let (rows, collected) = collect(&plan, &store, &title, judge.as_ref())?;
@@ -148,8 +148,20 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
         );
     }
     check(args, &plan, shard)?;
-    let store = Store::open(&out, &plan)?;
+    let store = open(&out, &plan)?;
     paint(args, &plan, &store, shard, &title)
+}
+
+/// Opens the results, and warns of runs that somebody damaged.
+fn open(out: &Path, plan: &Plan) -> Result<Store> {
+    let store = Store::open(out, plan)?;
+    if let Some(first) = store.damaged()?.first() {
+        warn(format_args!(
+            "runs without their picture or `result.json` count as not painted, such as {}",
+            store.location(&format!("runs/{first}"))
+        ));
+    }
+    Ok(store)
 }
 
 /// The shard of the flag, or of a scheduler's variables.

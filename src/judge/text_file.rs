@@ -1,9 +1,13 @@
 //! Text files that users write: labels, prompts.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+/// The most that is read of a file: more is no list that somebody wrote.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The text of a file in UTF-8, or in UTF-16 of either byte order if it begins with a byte order mark, as editors and shells of Windows write
 /// it. Errors call it `what`, such as `the labels`.
@@ -11,7 +15,13 @@ use anyhow::{Context, Result, bail};
 /// # Errors
 /// When the file cannot be read, or is in another encoding.
 pub(crate) fn read(path: &Path, what: &str) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {what} {}", path.display()))?;
+    let about = || format!("cannot read {what} {}", path.display());
+    let file = File::open(path).with_context(about)?;
+    let mut bytes = vec![];
+    let length = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    if length.with_context(about)? as u64 > MAX_BYTES {
+        bail!("{} has more than {} MiB", path.display(), MAX_BYTES >> 20);
+    }
     decode(&bytes).with_context(|| format!("in {}", path.display()))
 }
 

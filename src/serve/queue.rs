@@ -415,7 +415,10 @@ impl Queue {
         {
             (Some(text), None, None, None) => {
                 let prompts = [Prompt::new(text)];
-                (text.clone(), PartialRecipe::of_prompts(&prompts, "the prompt"))
+                (
+                    text.clone(),
+                    PartialRecipe::of_prompts(&prompts, "the prompt"),
+                )
             }
             (None, Some(text), None, None) => {
                 let name = order.name.clone().unwrap_or_else(|| "render".to_owned());

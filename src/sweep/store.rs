@@ -61,6 +61,10 @@ trait Place: Debug + Send + Sync {
     fn whole(&self) -> Result<Vec<String>>;
     /// Whether a run is whole.
     fn is_whole(&self, run: &str) -> Result<bool>;
+    /// The names of runs that are in their place and lack something.
+    fn damaged(&self) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
     /// Makes a folder to paint a run in, which no other process uses.
     fn begin(&self, run: &str) -> Result<RunFolder>;
     /// Puts a run in its place, with all that is in its folder. False where another process was first.
@@ -130,6 +134,7 @@ impl Store {
     /// When it cannot, or as [`Store::at`].
     pub fn open(root: &Path, plan: &Plan) -> Result<Self> {
         let store = Self::at(root)?;
+        store.refuse_others(plan)?;
         store.place.prepare()?;
         let columns = plan.columns().iter().map(String::as_str);
         let mut text = csv::line(["run", "name"].into_iter().chain(columns));
@@ -142,6 +147,36 @@ impl Store {
         store.place.read(PLAN)?;
         store.place.files(FAILED)?;
         Ok(store)
+    }
+
+    /// Refuses a place with the plan of another sweep, whose table and sheets would be replaced. One that has grown has runs in common with what
+    /// it was.
+    fn refuse_others(&self, plan: &Plan) -> Result<()> {
+        let Some(text) = self.place.read(PLAN)? else {
+            return Ok(());
+        };
+        let known: HashSet<&str> = plan.runs().iter().map(|run| hash_of(&run.name)).collect();
+        let rows = csv::read(&String::from_utf8_lossy(&text)).unwrap_or_default();
+        let is_shared = rows
+            .iter()
+            .filter_map(|(_, row)| row.get(1))
+            .any(|name| known.contains(hash_of(name)));
+        if !is_shared {
+            anyhow::bail!(
+                "{} holds another sweep: its {PLAN} has no run of this one; choose another place with --out, or remove it",
+                self.location("")
+            );
+        }
+        Ok(())
+    }
+
+    /// The names of runs that are in their place and lack their picture or `result.json`. They are painted again, and what is left of them is
+    /// kept aside under a hidden name.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn damaged(&self) -> Result<Vec<String>> {
+        self.place.damaged()
     }
 
     /// The results of a sweep as they are, to be read: a folder, or the URL of an object store such as `s3://bucket/prefix`.

@@ -303,6 +303,52 @@ fn bad_sweeps_are_refused_before_work() {
 }
 
 #[test]
+fn a_folder_of_something_else_is_left_as_it_is() {
+    let folder = folder("sweep: { seed: 1..2 }\n");
+    let own = folder.path().join("own");
+    fs::create_dir(&own).expect("a folder");
+    fs::write(own.join("results.csv"), "seed\n1\n").expect("a file");
+    let output = sweep(&folder, &["--out", "own", "--quiet"]);
+    assert_refused(
+        &output,
+        1,
+        "is not empty and not a sweep's: it has `results.csv`",
+    );
+    assert_eq!(fs::read_dir(&own).expect("a folder").count(), 1);
+
+    assert_done(&sweep(&folder, &["--out", "o", "--quiet"]));
+    let plan = fs::read(folder.path().join("o/plan.csv")).expect("a plan");
+    fs::write(
+        folder.path().join("s.yaml"),
+        "recipe: base.yaml\nsweep: { seed: 8..9 }\n",
+    )
+    .expect("a file");
+    let output = sweep(&folder, &["--out", "o", "--quiet"]);
+    assert_refused(&output, 1, "holds another sweep");
+    assert_eq!(
+        fs::read(folder.path().join("o/plan.csv")).expect("a plan"),
+        plan
+    );
+}
+
+#[test]
+fn damaged_runs_are_painted_again() {
+    let folder = folder("sweep: { seed: 1..2 }\n");
+    assert_done(&sweep(&folder, &["--out", "o", "--quiet"]));
+    let runs = folder.path().join("o/runs");
+    let names = whole(&folder.path().join("o"));
+    let picture = fs::read(runs.join(&names[0]).join("image.png")).expect("a picture");
+    fs::remove_file(runs.join(&names[0]).join("image.png")).expect("a file");
+    fs::write(runs.join(&names[1]).join("result.json"), "").expect("a file");
+    let output = sweep(&folder, &["--out", "o", "--json"]);
+    assert!(text(&output.stderr).contains("count as not painted"));
+    assert_eq!(json(&output)["painted"], serde_json::json!([1, 2]));
+    assert_eq!(whole(&folder.path().join("o")), names);
+    let again = fs::read(runs.join(&names[0]).join("image.png")).expect("a picture");
+    assert!(again == picture);
+}
+
+#[test]
 fn a_dry_run_tells_and_leaves_nothing() {
     let folder = folder("sweep: { seed: 1..3 }\n");
     let report = json(&sweep(&folder, &["--dry-run", "--json"]));

@@ -10,8 +10,8 @@ mod source;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::{Add, Sub};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +120,11 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let origin = path.display().to_string();
         let fail = |source| CheckpointError::Read(origin.clone(), source);
+        // opening a pipe would wait for whoever writes into it
+        if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a file");
+            return Err(fail(error));
+        }
         let mut file = File::open(path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
         let mut start = Vec::new();

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use walkdir::WalkDir;
 
-use super::{FAILED, Place, RUNS, SCORES};
+use super::{FAILED, Finished, IMAGE, Place, RESULT, RUNS, SCORES};
 use crate::files::{CREATE_FOLDER, failed, write_whole};
 use crate::run::RunFolder;
 
@@ -41,6 +41,15 @@ impl Folder {
     fn run(&self, name: &str) -> PathBuf {
         self.root.join(RUNS).join(name)
     }
+
+    /// A name beside a run's place that no process has used yet.
+    fn beside(&self, run: &str, ending: &str) -> PathBuf {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let process = std::process::id();
+        // processes of other machines may have the same number
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.run(&format!(".{run}.{process}-{count}.{ending}"))
+    }
 }
 
 impl Place for Folder {
@@ -57,6 +66,15 @@ impl Place for Folder {
     }
 
     fn prepare(&self) -> Result<()> {
+        // a folder of something else may have files of the names that a sweep writes
+        let is_new = self.root.is_dir() && !self.root.join(RUNS).is_dir();
+        let of_others = |name: &String| !name.starts_with('.');
+        if is_new && let Some(other) = self.names("")?.iter().find(|name| of_others(name)) {
+            bail!(
+                "{} is not empty and not a sweep's: it has `{other}`; choose another folder with --out",
+                self.root.display()
+            );
+        }
         for folder in [RUNS, FAILED, SCORES] {
             let path = self.root.join(folder);
             fs::create_dir_all(&path).map_err(failed(CREATE_FOLDER, &path))?;
@@ -72,7 +90,11 @@ impl Place for Folder {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.root.join(name);
         match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
             read => Ok(Some(read.map_err(failed("read", &path))?)),
         }
     }
@@ -93,22 +115,24 @@ impl Place for Folder {
 
     fn whole(&self) -> Result<Vec<String>> {
         let mut names = self.names(RUNS)?;
-        names.retain(|name| !name.starts_with('.'));
+        names.retain(|name| !name.starts_with('.') && is_complete(&self.run(name)));
         Ok(names)
     }
 
     fn is_whole(&self, run: &str) -> Result<bool> {
-        Ok(self.run(run).is_dir())
+        Ok(is_complete(&self.run(run)))
+    }
+
+    fn damaged(&self) -> Result<Vec<String>> {
+        let mut names = self.names(RUNS)?;
+        names.retain(|name| !name.starts_with('.') && !is_complete(&self.run(name)));
+        Ok(names)
     }
 
     fn begin(&self, run: &str) -> Result<RunFolder> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let process = std::process::id();
         let mut attempts = 1000;
         loop {
-            // processes of other machines may have the same number
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = self.run(&format!(".{run}.{process}-{count}.partial"));
+            let path = self.beside(run, "partial");
             match RunFolder::create_at(&path) {
                 Err(error) if path.is_dir() && attempts > 0 => {
                     drop(error);
@@ -121,6 +145,11 @@ impl Place for Folder {
 
     fn put(&self, partial: &Path, run: &str) -> Result<bool> {
         let place = self.run(run);
+        if fs::symlink_metadata(&place).is_ok() && !is_complete(&place) {
+            // what is left of it is kept, out of the way
+            let aside = self.beside(run, "damaged");
+            fs::rename(&place, &aside).map_err(failed("put aside", &place))?;
+        }
         match fs::rename(partial, &place) {
             Ok(()) => Ok(true),
             // a folder replaces only an empty one
@@ -145,6 +174,13 @@ impl Place for Folder {
     fn size(&self, run: &str) -> Result<u64> {
         Ok(size_of(&self.run(run)))
     }
+}
+
+/// Whether a run's folder has what makes it whole. Only somebody else can have taken it out: runs are put in their place with it.
+fn is_complete(run: &Path) -> bool {
+    let result = fs::read(run.join(RESULT)).ok();
+    let result = result.and_then(|text| serde_json::from_slice::<Finished>(&text).ok());
+    result.is_some() && fs::metadata(run.join(IMAGE)).is_ok_and(|about| about.len() > 0)
 }
 
 /// The bytes of a folder's files.
