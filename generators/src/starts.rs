@@ -58,7 +58,7 @@ impl Starts {
         }
         let finite = || (losses.iter().enumerate()).filter(|(_, loss)| loss.is_finite());
         let (chosen, least) = (finite().min_by(|a, b| a.1.total_cmp(b.1)))
-            .context("none of the starts has a finite loss")?;
+            .context("none of the starts has a loss that is a number: the weights of the model, or of a CLIP, seem to be damaged; fetch them again")?;
         let greatest = finite().map(|(_, loss)| *loss).fold(*least, f64::max);
         context.notes.push(format!(
             "start {} of {starts} is taken: its loss is {least:.4}, and those of the others go up to {greatest:.4}",
