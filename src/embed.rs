@@ -31,12 +31,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::judge::{Ensemble, Preprocessed, Skipped, no_pictures};
-use crate::names::percent_encoded;
+use crate::names::{one_line, percent_encoded};
 use crate::sweep::Shard;
 pub use file::EmbeddingFile;
 pub use index::{EmbeddingIndex, Hit, MANY};
@@ -112,8 +112,9 @@ impl Embedder {
     ) -> Result<Embedded> {
         let (sources, skipped) = source::find(&self.inputs);
         if sources.is_empty() {
-            anyhow::bail!(no_pictures(&self.inputs, &skipped));
+            bail!(self.nothing(&skipped));
         }
+        self.check_archives(&sources, &skipped)?;
         let names: HashSet<String> = sources
             .iter()
             .map(|source| identity(source.path()))
@@ -192,11 +193,36 @@ impl Embedder {
             }
         }
         if of > 0 && parts.kept() == 0 {
-            anyhow::bail!(no_pictures(&self.inputs, &result.skipped));
+            bail!(self.nothing(&result.skipped));
         }
         result.rows = parts.kept();
         result.removed = parts.finish()?;
         Ok(result)
+    }
+
+    /// Refuses archives in which there are no pictures, where there is nothing else. Only those before the first picture are read.
+    fn check_archives(&self, sources: &[Source], skipped: &[Skipped]) -> Result<()> {
+        let mut skipped = skipped.to_vec();
+        for source in sources {
+            if matches!(source, Source::Picture(_)) {
+                return Ok(());
+            }
+            let (inputs, broken) = source.inputs();
+            if !inputs.is_empty() {
+                return Ok(());
+            }
+            skipped.extend(broken);
+        }
+        Err(self.nothing(&skipped))
+    }
+
+    /// Why there is no row, with the first reason.
+    fn nothing(&self, skipped: &[Skipped]) -> Error {
+        let said = no_pictures(&self.inputs, skipped);
+        match skipped.iter().find(|skipped| skipped.format.is_none()) {
+            Some(first) => anyhow!("{said} ({}: {})", one_line(&first.path), first.error),
+            None => anyhow!(said),
+        }
     }
 }
 

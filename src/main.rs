@@ -77,7 +77,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|mut error| {
+        search::explain(&mut error);
+        error.exit()
+    });
+    let result = match cli.command {
         Command::Render(args) => render::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),

@@ -69,6 +69,14 @@ pub fn run(args: &EmbedArgs) -> Result<ExitCode> {
     {
         bail!(UsageError("--text: the text is empty".to_owned()));
     }
+    // what cannot be looked at is skipped later, with the reason
+    let is_missing = |path: &&PathBuf| matches!(path.try_exists(), Ok(false));
+    if let Some(missing) = args.inputs.iter().find(is_missing) {
+        bail!(UsageError(format!(
+            "`{}` does not exist: name pictures, archives or folders that do",
+            one_line(missing)
+        )));
+    }
     // of the flag, or of a scheduler's variables
     let shard = match args.shard {
         Some(shard) => shard,

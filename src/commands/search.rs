@@ -7,7 +7,8 @@ use std::slice;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Error};
 use phantasia::clip::EMBEDDED;
 use phantasia::embed::{EmbeddingIndex, Hit, MANY};
 use phantasia::judge::sheet::{self, Tile};
@@ -18,7 +19,7 @@ use phantasia::names::{insert_path, one_line};
 use serde_json::{Value, json};
 
 use super::arguments::{positive, sheet};
-use super::console::{UsageError, eprint_line, print_json, warn, warn_all};
+use super::console::{UsageError, counted, eprint_line, print_json, warn, warn_all};
 use super::interrupt::{INTERRUPTED, interrupt};
 use super::judge::{self, JudgeArgs};
 use super::progress::Progress;
@@ -52,6 +53,24 @@ pub struct SearchArgs {
     /// The folder, which is searched with all folders in it; with --index, what the pictures should show
     #[arg(value_name = "DIR|TEXT", required_unless_present = "index")]
     folder: Option<PathBuf>,
+}
+
+/// Says of `search DIR TEXT`, which clap refuses, how a text is given.
+pub fn explain(error: &mut Error) {
+    let is_text = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(argument)) if !argument.starts_with('-')
+    );
+    let is_search = std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == "search");
+    if error.kind() == ErrorKind::UnknownArgument && is_text && is_search {
+        let tip = "a text is given with --query: search DIR --query TEXT";
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
 }
 
 /// Searches a folder, or files of embeddings.
@@ -151,6 +170,7 @@ fn run_index(args: &SearchArgs, path: &Path) -> Result<ExitCode> {
             path.display()
         ));
     }
+    index.check_name(clip)?;
     let (ensemble, queries) = encode(args, text, clip)?;
     index.check(&ensemble, clip)?;
     let hits = index.search(&queries, args.top)?;
@@ -163,16 +183,29 @@ fn run_index(args: &SearchArgs, path: &Path) -> Result<ExitCode> {
         LANCEDB.iter().for_each(eprint_line);
     }
     if let Some(path) = &args.sheet {
-        let tiles: Vec<Tile> = (hits.iter())
+        let files: Vec<&Hit> = (hits.iter())
             .filter(|hit| hit.key.is_none() && hit.image_path_encoded.is_none())
-            .map(|hit| Tile {
-                path: PathBuf::from(&hit.image_path),
+            .collect();
+        if files.len() < hits.len() {
+            warn("pictures in archives are not on the sheet");
+        }
+        let found: Vec<Option<PathBuf>> = files.iter().map(|hit| hit.find()).collect();
+        if let Some(first) = found.iter().position(Option::is_none) {
+            warn(format_args!(
+                "{} of {} on the sheet {} not found, such as {}: search in the folder in which `embed` was run, or embed the pictures by their \
+                 absolute paths",
+                found.iter().filter(|path| path.is_none()).count(),
+                counted(files.len(), "picture"),
+                if files.len() == 1 { "is" } else { "are" },
+                one_line(Path::new(&files[first].image_path)),
+            ));
+        }
+        let tiles: Vec<Tile> = (files.iter().zip(found))
+            .map(|(hit, path)| Tile {
+                path: path.unwrap_or_else(|| PathBuf::from(&hit.image_path)),
                 score: hit.score,
             })
             .collect();
-        if tiles.len() < hits.len() {
-            warn("pictures in archives are not on the sheet");
-        }
         sheet::write(path, &queries.labels.join("  +  "), &tiles)?;
     }
     Ok(ExitCode::SUCCESS)

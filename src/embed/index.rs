@@ -11,6 +11,7 @@ use super::file::EmbeddingFile;
 use super::shard_file;
 use crate::clip::fast_dot;
 use crate::judge::{EncodedQueries, Ensemble, is_same_model, mean_query};
+use crate::models::ModelRef;
 use crate::sweep::Shard;
 
 /// More rows are searched faster by an approximate index.
@@ -38,6 +39,17 @@ pub struct Hit {
     pub key: Option<String>,
     /// The text that belongs to the picture.
     pub caption: Option<String>,
+    /// The file of embeddings that has its row.
+    pub index: PathBuf,
+}
+
+impl Hit {
+    /// The picture's file, or the archive, if it is there: a relative path starts in the working folder, or else in that of the embeddings.
+    pub fn find(&self) -> Option<PathBuf> {
+        let here = PathBuf::from(&self.image_path);
+        let beside = self.index.with_file_name(&self.image_path);
+        [here, beside].into_iter().find(|path| path.exists())
+    }
 }
 
 /// A row, and how well it fits.
@@ -102,6 +114,22 @@ impl EmbeddingIndex {
         self.files.iter().map(EmbeddingFile::rows).sum()
     }
 
+    /// Refuses a CLIP that by its name alone is another than that of the files, before it is loaded or downloaded. Only models that are known
+    /// are told apart; whether the others fit is for [`EmbeddingIndex::check`].
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn check_name(&self, clip: &str) -> Result<()> {
+        for file in self.files.iter().filter(|file| file.dimension > 0) {
+            if let Some(header) = &file.header
+                && are_different(&header.clip, clip)
+            {
+                bail!(of_another(&file.path, &header.clip, clip));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses an ensemble whose one CLIP, of that name, is not that of the files.
     ///
     /// # Errors
@@ -118,11 +146,7 @@ impl EmbeddingIndex {
                         "`{path}` was made by another model that was called `{clip}` too: embed the pictures again"
                     );
                 }
-                bail!(
-                    "`{path}` holds embeddings of the CLIP `{}`, not of `{clip}`: leave --clip out, or give --clip {}",
-                    header.clip,
-                    header.clip
-                );
+                bail!(of_another(&file.path, &header.clip, clip));
             }
             if file.dimension != probe.len() {
                 bail!(
@@ -205,6 +229,7 @@ impl EmbeddingIndex {
                     image_path_encoded: text(1),
                     key: text(2),
                     caption: text(3),
+                    index: file.path.clone(),
                 };
                 hits.insert(*number, hit);
             }
@@ -213,6 +238,25 @@ impl EmbeddingIndex {
             .filter_map(|number| hits.remove(&number))
             .collect())
     }
+}
+
+/// Whether two names are known to be of two models. Every known model has its own weights, whichever of its names is used.
+fn are_different(one: &str, other: &str) -> bool {
+    match (ModelRef::parse(one), ModelRef::parse(other)) {
+        (Ok(ModelRef::Hub(one)), Ok(ModelRef::Hub(other))) => {
+            (one.model.zip(other.model)).is_some_and(|(one, other)| one.name != other.name)
+        }
+        (Ok(ModelRef::Embedded(_)), Ok(ModelRef::Hub(hub)))
+        | (Ok(ModelRef::Hub(hub)), Ok(ModelRef::Embedded(_))) => hub.model.is_some(),
+        _ => false,
+    }
+}
+
+fn of_another(path: &Path, own: &str, clip: &str) -> String {
+    format!(
+        "`{}` holds embeddings of the CLIP `{own}`, not of `{clip}`: leave --clip out, or give --clip {own}",
+        path.display()
+    )
 }
 
 /// The best of candidates, in order.
@@ -318,6 +362,23 @@ fn fits(name: &[u8], pattern: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_the_same_clip_are_not_told_apart() {
+        let openai = "openai/clip-vit-base-patch32";
+        for same in [
+            "ViT-B-32/openai",
+            "ViT-B/32",
+            openai,
+            "ViT-B-32/openai@main",
+        ] {
+            assert!(!are_different(openai, same), "{same}");
+        }
+        for other in ["embedded", "embedded/resnet", "ViT-B-32/laion2b_s34b_b79k"] {
+            assert!(are_different(openai, other) && are_different(other, openai));
+        }
+        assert!(!are_different(openai, "someone/a-copy") && !are_different(".", openai));
+    }
 
     #[test]
     fn patterns_have_stars_and_question_marks() {

@@ -298,6 +298,52 @@ fn a_search_of_embeddings_finds_what_a_search_of_the_folder_finds() {
         1,
         "holds embeddings of the CLIP",
     );
+    assert_refused(
+        &run(folder.path(), &["search", "pictures", "a red ball"]),
+        2,
+        "--query",
+    );
+}
+
+#[test]
+fn a_sheet_shows_pictures_that_lie_beside_the_embeddings() {
+    let folder = folder(2);
+    let small = clip("clip-hf-quick");
+    let embed = ["embed", "pictures", "--clip", &small];
+    assert_done(&run(folder.path(), &embed));
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    let index = ["search", "--index", "../embeddings.parquet"];
+    let search = [&index[..], &["a", "--sheet", "s.html"]].concat();
+    let output = run(&elsewhere, &search);
+    assert_done(&output);
+    assert!(!text(&output.stderr).contains("not found"));
+    let sheet = fs::read_to_string(elsewhere.join("s.html")).expect("a sheet");
+    assert_eq!(sheet.matches("data:image/jpeg").count(), 2);
+    fs::remove_file(folder.path().join("pictures/000.png")).expect("a picture");
+    let output = run(&elsewhere, &search);
+    assert_done(&output);
+    assert!(text(&output.stderr).contains("1 of 2 pictures on the sheet"));
+}
+
+#[test]
+fn what_holds_no_pictures_is_told_before_anything_else() {
+    let folder = folder(1);
+    let small = clip("clip-hf-quick");
+    let embed = |input: &str| run(folder.path(), &["embed", input, "--clip", &small]);
+    assert_done(&embed("pictures"));
+    fs::write(folder.path().join("empty.tar"), [0; 1024]).expect("an archive");
+    fs::write(folder.path().join("cut.tar"), [1; 100]).expect("a file");
+    fs::create_dir(folder.path().join("empty")).expect("a folder");
+    assert_refused(&embed("nofolder"), 2, "`nofolder` does not exist");
+    assert_refused(&embed("empty.tar"), 1, "there are no pictures in empty.tar");
+    assert_refused(&embed("empty"), 1, "there are no pictures in empty");
+    assert_refused(
+        &embed("cut.tar"),
+        1,
+        "none of the pictures could be read (cut.tar: ",
+    );
+    assert!(!folder.path().join("embeddings.parquet.parts").exists());
 }
 
 #[test]

@@ -18,13 +18,13 @@ pub enum GanError {
         source: CheckpointError,
     },
     /// Nothing in the file is named as in an architecture that is read.
-    #[error("{origin} is not the generator of a GAN that can be read ({wanted}): {found}")]
+    #[error("no GAN in {origin}: none of {wanted} was recognised by its tensors; {found}")]
     Unknown {
         /// The file.
         origin: String,
         /// The architectures, as a list.
         wanted: String,
-        /// What it holds instead, as a sentence.
+        /// What it holds instead, as a clause.
         found: String,
     },
     /// A network of a known architecture with a part that is not supported.
@@ -60,7 +60,9 @@ pub enum GanError {
         what: String,
     },
     /// The folder holds no weights.
-    #[error("{folder} holds no weights: {wanted} was looked for, or a single file of weights")]
+    #[error(
+        "no GAN in {folder}: it holds no file of weights, neither one called {wanted} nor a single one of another name"
+    )]
     Empty {
         /// The folder.
         folder: String,

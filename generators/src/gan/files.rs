@@ -72,19 +72,13 @@ pub fn read(
             return Ok((network, vec![]));
         }
     }
-    let names: Vec<_> = checkpoint.keys().take(3).collect();
-    let found = if names.is_empty() {
-        "it has no tensors".to_owned()
-    } else {
-        format!("its tensors begin with `{}`", names.join("`, `"))
+    let found = match checkpoint.keys().next() {
+        Some(name) => format!("its first one is `{name}`"),
+        None => "it has none".to_owned(),
     };
-    let wanted = ARCHITECTURES.iter().map(|architecture| {
-        format!(
-            "{} with a tensor `{}`",
-            architecture.name,
-            architecture.marks.join("` or `")
-        )
-    });
+    let wanted = ARCHITECTURES
+        .iter()
+        .map(|architecture| format!("{} (`{}`)", architecture.name, architecture.marks[0]));
     Err(GanError::Unknown {
         origin: checkpoint.origin().to_owned(),
         wanted: Vec::from_iter(wanted).join(", "),
@@ -97,6 +91,6 @@ fn in_folder(folder: &Path) -> Result<PathBuf, GanError> {
     let names = &ModelKind::Gan.weights().names;
     (file_in(folder, names).or_else(|| only_weights(folder))).ok_or_else(|| GanError::Empty {
         folder: folder.display().to_string(),
-        wanted: names.join(", "),
+        wanted: names.join(" or "),
     })
 }

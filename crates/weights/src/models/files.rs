@@ -19,11 +19,14 @@ pub fn file_in<S: AsRef<str>>(
         .find(|path| path.is_file())
 }
 
-/// The weights in a folder that holds a single file of them, under any name.
+/// The weights in a folder that holds a single file of them, under any name. Hidden files are none: they belong to a program.
 pub fn only_weights(folder: &Path) -> Option<PathBuf> {
     let is_weights = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str());
-        path.is_file() && ending.is_some_and(|ending| WEIGHTS.contains(&ending))
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.')
+            && path.is_file()
+            && ending.is_some_and(|ending| WEIGHTS.contains(&ending))
     };
     let files = std::fs::read_dir(folder).ok()?;
     let mut found = files.flatten().map(|entry| entry.path()).filter(is_weights);
