@@ -241,12 +241,12 @@ fn a_program_is_answered_on_standard_output() {
     tell(&mut child, "{\"set_prompts\":[{\"text\":\"\"}]}");
     let refused = next(&|event| event["severity"] == "error");
     let why = refused["text"].as_str().expect("a text");
-    assert!(why.starts_with("command line 2"), "{why}");
+    assert!(why.starts_with("control line 2"), "{why}");
     tell(&mut child, "{\"jump\":true}");
     let refused = next(&|event| event["severity"] == "error");
     let why = refused["text"].as_str().expect("a text");
     assert!(
-        why.starts_with("command line 3") && why.contains("jump"),
+        why.starts_with("control line 3") && why.contains("jump"),
         "{why}"
     );
     // the end of its input ends a pause, and a stop the render
@@ -361,19 +361,19 @@ fn edits_that_are_refused_are_reported() {
         let is_told = (stderr.lines()).any(|line| line.starts_with(start) && line.contains(word));
         assert!(is_told, "no `{start}` with `{word}` in:\n{stderr}");
     };
-    told("error: command line 1: ", "laion-aesthetic");
-    told("error: command line 2: ", "there is no edit to take back");
+    told("error: control line 1: ", "laion-aesthetic");
+    told("error: control line 2: ", "there is no edit to take back");
     told("warning: ", "does not read all of a prompt");
     told(
-        "error: command line 6: ",
+        "error: control line 6: ",
         "terms.mean: expected a number from 0 to 1",
     );
     told(
-        "error: command line 7: ",
+        "error: control line 7: ",
         "steps: expected a whole number from 1",
     );
     told(
-        "command line 4 changes nothing by itself",
+        "control line 4 changes nothing by itself",
         "fade over 5 steps",
     );
     // the fifth is for the text of which nothing is left
