@@ -311,7 +311,7 @@ fn lines_that_come_at_once_are_checked_one_by_one() {
         (6, "at most 1000000, found 1e308"),
     ];
     for (number, words) in refused {
-        let start = format!("error: command line {number}: ");
+        let start = format!("error: control line {number}: ");
         let is_told = (stderr.lines()).any(|line| line.starts_with(&start) && line.contains(words));
         assert!(is_told, "no `{start}` with `{words}` in:\n{stderr}");
     }

@@ -516,7 +516,7 @@ fn what_does_not_fit_is_refused_with_its_name() -> Result<()> {
         "FastGAN",
         "lightweight-gan",
         "feat_8",
-        "begin with `a.weight`",
+        "its first one is `a.weight`",
     ] {
         assert!(error.contains(part), "no {part} in {error}");
     }
