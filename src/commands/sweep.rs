@@ -152,7 +152,7 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
     paint(args, &plan, &store, shard, &title)
 }
 
-/// Opens the results, and warns of runs that somebody damaged.
+/// Opens the results, and warns about damaged runs.
 fn open(out: &Path, plan: &Plan) -> Result<Store> {
     let store = Store::open(out, plan)?;
     if let Some(first) = store.damaged()?.first() {
@@ -377,8 +377,8 @@ fn size(bytes: f64) -> String {
 }
 
 /// Where the work of this process stands. What was finished before does not count, or the time that is left would be wrong.
-struct Course {
-    progress: Progress,
+struct SweepProgress {
+    bar: Progress,
     /// The steps of runs that are done, of those that were begun.
     done: usize,
     /// How many runs that is.
@@ -391,7 +391,7 @@ struct Course {
     runs: usize,
 }
 
-impl Course {
+impl SweepProgress {
     fn step(&mut self, run: &PlannedRun, step: usize) {
         self.current.insert(run.number, step);
         self.update();
@@ -419,7 +419,7 @@ impl Course {
         let done = self.done + self.current.values().sum::<usize>();
         let run = self.ended + self.current.len();
         let state = format!("run {run} of {}", self.runs);
-        self.progress.update(done, self.total, &state);
+        self.bar.update(done, self.total, &state);
     }
 }
 
@@ -449,8 +449,8 @@ fn paint(
             eprint_line(sentence(&costs, left.len(), workers.len()));
         }
     }
-    let course = Mutex::new(Course {
-        progress: Progress::new("step", 0, args.quiet),
+    let progress = Mutex::new(SweepProgress {
+        bar: Progress::new("step", 0, args.quiet),
         done: 0,
         ended: 0,
         current: HashMap::new(),
@@ -458,12 +458,12 @@ fn paint(
         runs: own().count(),
     });
     let tell = |event: Event| {
-        let mut course = course.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Step(run, step) => course.step(run, step),
-            Event::Done(run) => course.done(run),
+            Event::Step(run, step) => progress.step(run, step),
+            Event::Done(run) => progress.done(run),
             Event::Failed(run, why) => {
-                course.failed(run);
+                progress.failed(run);
                 eprint_above(format_args!("run {} failed: {why}", run.number));
             }
             Event::Warning(warning) => eprint_above(format_args!("warning: {warning}")),
@@ -477,7 +477,7 @@ fn paint(
         keeps_checkpoints: !args.no_checkpoints,
     };
     let report = painter.paint(&workers, &stop, &tell)?;
-    drop(course);
+    drop(progress);
     let seconds = start.elapsed().as_secs_f64();
     let (whole, failures) = (store.whole()?, store.failures()?);
     let is_over = |run: &PlannedRun| whole.contains_key(run.hash()) || failures.contains(&run.name);

@@ -135,7 +135,7 @@ impl Row {
     }
 }
 
-/// What a file of embeddings says of all its rows.
+/// The metadata of an embeddings file, which holds for all of its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// The name of the CLIP, as it was given to `--clip`.

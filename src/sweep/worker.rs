@@ -224,7 +224,7 @@ impl Painter<'_> {
         Ok(Some(is_first))
     }
 
-    /// Lets the judge score a whole run's picture, unless it has.
+    /// Scores a finished run's picture with the judge, unless it was scored before.
     fn judge(&self, run: &PlannedRun, name: &str) -> Result<()> {
         self.judge
             .map_or(Ok(()), |judge| judge.score(self.store, run, name))

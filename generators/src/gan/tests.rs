@@ -360,7 +360,7 @@ fn the_image_to_start_from_is_inverted() -> anyhow::Result<()> {
 
 #[test]
 fn without_steps_it_is_a_plain_sample_of_the_seed() -> anyhow::Result<()> {
-    // nobody is asked for losses
+    // there is no guide to ask for losses
     let (mut generator, [warnings, _]) = build(&Config::default(), |context| {
         context.steps = 0;
         context.size = [48, 32];

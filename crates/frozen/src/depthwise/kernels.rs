@@ -40,7 +40,7 @@ struct Geometry {
     padded: (usize, usize),
     /// Size of the result.
     size: (usize, usize),
-    /// Channels of the image, and of the result.
+    /// Number of channels of the input, and of the output.
     channels: (usize, usize),
     /// Images that are added up, of different channels: more than one in the gradient of a layer with a multiplier.
     planes: usize,
