@@ -1,138 +1,212 @@
 #!/usr/bin/env python3
-"""Trains a tiny unconditional diffusion model, in the layout of diffusers, on pictures packed in one file.
+"""Trains the embedded diffusion model: text to the latents of the embedded VQGAN, in the layout of diffusers.
 
-    train.py --pictures pictures.npy --work WORK [--steps 60000] [--batch 16] [--minutes M] [--device cpu|cuda]
+    train.py --data RUN --work WORK --minutes 90 [--bf16] [--batch 64] [--device cpu|cuda]
 
-pictures.npy is an array [count, 3, side, side] of uint8, as ../embedded-vqgan/pictures.py writes it; it is brought to 64 x 64. WORK holds
-the state, which a later call goes on from, and WORK/model: the averaged weights in half precision, with the noise schedule, which
-`generator: { kind: diffusion, model: WORK/model }` reads.
+RUN is what pictures.py wrote. WORK/state.pt is written every few minutes, and a later call goes on from it; minutes count those of all calls
+together, and the learning rate falls over the last half of them. WORK/model is a pipeline (`unet/`, `scheduler/`, `vae/`, `text_encoder/`, `tokenizer/`)
+with the averaged weights in half precision, which `generator: { kind: diffusion, model: WORK/model }` reads. WORK/sheet-STEP.png are samples.
 """
 
 import argparse
+import copy
+import glob
 import json
+import math
 import os
+import shutil
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.attention_processor import AttnProcessor
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from PIL import Image
 
-SIDE = 64
+from pictures import CRATES, TOOLS, Text, encoder
+
 MODEL = dict(
-    sample_size=SIDE,
-    block_out_channels=(32, 64, 96, 128),
-    down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-    up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    sample_size=12,
+    in_channels=8,
+    out_channels=8,
+    down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    block_out_channels=(64, 112),
     layers_per_block=1,
+    cross_attention_dim=128,
+    attention_head_dim=4,  # the number of heads
     norm_num_groups=16,
-    attention_head_dim=32,
-    downsample_padding=1,
 )
 # velocities are predicted well at every noise level, also by a small network (Salimans and Ho 2022)
-SCHEDULE = dict(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=True)
+SCHEDULE = dict(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False)
+PROMPTS = [
+    "a cat", "a red apple", "a blue butterfly", "a green car", "a sunset over the sea", "a snowy mountain", "a castle", "a sailboat on the sea",
+    "a purple heart on a yellow background", "a house in the snow", "a rocket in space", "a horse in a meadow", "an owl at night", "a yellow flower", "a forest", "a lighthouse",
+]  # fmt: skip
 
 
-class Average:
-    """An exponential moving average of the weights, quicker at the start."""
-
-    def __init__(self, model, most=0.9995):
-        self.most = most
-        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-    def update(self, model, step):
-        decay = min(self.most, (1 + step) / (10 + step))
-        for k, v in model.state_dict().items():
-            self.weights[k].lerp_(v, 1 - decay)
+def orthogonal(u, rounds=5):
+    """Newton-Schulz steps towards the nearest matrix with singular values of about 1 (Jordan et al. 2024)."""
+    wide = u.shape[0] <= u.shape[1]
+    x = u if wide else u.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(rounds):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+    return x if wide else x.T
 
 
-def batch(pictures, generator, size, device):
-    rows = torch.randint(len(pictures), (size,), generator=generator).numpy()
-    x = torch.from_numpy(pictures[np.sort(rows)]).to(device).float() / 127.5 - 1
-    if x.shape[-1] != SIDE:
-        x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=True)
-    flip = torch.rand(size, generator=generator) < 0.5
-    x[flip] = x[flip].flip(-1)
-    return x
+class Muon(torch.optim.Optimizer):
+    """Momentum made orthogonal, for matrices and convolutions, scaled to the size of Adam's updates (Liu et al. 2025)."""
+
+    def __init__(self, params, lr, momentum=0.95, decay=0.01):
+        super().__init__(params, dict(lr=lr, momentum=momentum, decay=decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if "speed" not in state:
+                    state["speed"] = torch.zeros_like(p)
+                speed = state["speed"].lerp_(p.grad, 1 - group["momentum"])
+                u = p.grad.lerp(speed, group["momentum"]).flatten(1)
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(orthogonal(u).view_as(p), alpha=-group["lr"] * 0.2 * max(u.shape) ** 0.5)
 
 
-def write(path, save):
-    """Written aside, then renamed."""
-    aside = path.with_name(path.name + ".new")
-    save(aside)
-    os.replace(aside, path)
+class Data:
+    def __init__(self, folder):
+        parts = [torch.load(p) for p in sorted(glob.glob(f"{folder}/pictures-*.pt"))]
+        self.latents = torch.cat([p["latents"] for p in parts])
+        self.numbers = torch.cat([p["captions"] for p in parts])
+        self.states = torch.load(f"{folder}/captions.pt")["states"]
+
+    def batch(self, n, g, nothing=0.1):
+        """Latents [n, 8, side, side] and the states of their captions, of a tenth those of an empty one."""
+        rows = torch.randint(len(self.latents), (n,), generator=g)
+        x = self.latents[rows, torch.randint(2, (n,), generator=g)].float()
+        captions = self.numbers[rows].masked_fill(torch.rand(n, generator=g) < nothing, 0)
+        return x, self.states[captions].float()
 
 
-def export(average, work):
-    model = UNet2DModel(**MODEL)
-    model.load_state_dict(average.weights)
-    folder = work / "model"
-    model.half().save_pretrained(folder)
-    (folder / "scheduler_config.json").write_text(
+@torch.no_grad()
+def sheet(unet, vae, text, path, guidance=3.0, steps=25, rows=4):
+    schedule = DDIMScheduler(**SCHEDULE)
+    schedule.set_timesteps(steps)
+    states, nothing = text(PROMPTS), text([""])
+    columns = []
+    for row in range(rows):
+        x = torch.randn(len(PROMPTS), 8, 12, 12, generator=torch.Generator().manual_seed(row))
+        for t in schedule.timesteps:
+            one = unet(x, t, states).sample
+            two = unet(x, t, nothing.expand(len(PROMPTS), -1, -1)).sample
+            x = schedule.step(two + guidance * (one - two), t, x).prev_sample
+        columns.append(torch.cat([vae.decoder(vae.post_quant_conv(z)) for z in x.split(8)]))
+    x = torch.stack(columns).add(1).mul(127.5).round().clamp(0, 255).byte()
+    x = x.permute(0, 3, 1, 4, 2).reshape(rows * 96, len(PROMPTS) * 96, 3)
+    Image.fromarray(x.numpy()).save(path)
+
+
+def export(weights, work):
+    folder = Path(work) / "model"
+    unet = UNet2DConditionModel(**MODEL)
+    unet.load_state_dict(weights)
+    unet.half().save_pretrained(folder / "unet")
+    os.makedirs(folder / "scheduler", exist_ok=True)
+    (folder / "scheduler/scheduler_config.json").write_text(
         json.dumps(dict(_class_name="DDPMScheduler", num_train_timesteps=1000, **SCHEDULE), indent=2) + "\n"
     )
+    for name, source in (("vae", "embedded-vqgan/src"), ("text_encoder", "clip/src/embedded")):
+        os.makedirs(folder / name, exist_ok=True)
+        for f in (CRATES / source).glob("*.json"):
+            shutil.copy(f, folder / name)
+        for f in (CRATES / source).glob("*.safetensors"):
+            shutil.copy(f, folder / name)
+    os.makedirs(folder / "tokenizer", exist_ok=True)
+    shutil.copy(CRATES / "clip/src/embedded/tokenizer.json", folder / "tokenizer")
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--pictures", required=True)
+    ap.add_argument("--data", required=True)
     ap.add_argument("--work", required=True)
-    ap.add_argument("--steps", type=int, default=60000)
-    ap.add_argument("--batch", type=int, default=16)
-    ap.add_argument("--lr", type=float, default=3e-4)
-    ap.add_argument("--minutes", type=float, default=float("inf"))
-    ap.add_argument("--save-every", type=float, default=5, help="minutes")
-    ap.add_argument("--device", default="cpu")
+    ap.add_argument("--minutes", type=float, required=True)
+    ap.add_argument("--batch", type=int, default=64)
+    ap.add_argument("--lr", type=float, default=2e-3)
     ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--every", type=int, default=1000, help="steps between two sheets")
+    ap.add_argument("--device", default="cpu")
+    ap.add_argument("--bf16", action="store_true")
     a = ap.parse_args()
-    work = Path(a.work)
-    work.mkdir(parents=True, exist_ok=True)
-    pictures = np.load(a.pictures, mmap_mode="r")
+    os.makedirs(a.work, exist_ok=True)
     torch.manual_seed(a.seed)
-    model = UNet2DModel(**MODEL).to(a.device)
+    data, text, vae = Data(a.data), Text(), encoder()
+    unet = UNet2DConditionModel(**MODEL).to(a.device)
+    if a.device == "cpu":
+        # the gradient of PyTorch's fused attention takes half of a step there
+        unet.set_attn_processor(AttnProcessor())
+    average = copy.deepcopy(unet).eval().requires_grad_(False)
+    print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.2f} million weights, {len(data.latents)} pictures", flush=True)
+    matrices = [p for k, p in unet.named_parameters() if p.dim() > 1 and not k.startswith(("conv_in", "conv_out", "time_emb"))]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in unet.parameters() if id(p) not in chosen]
+    opts = [Muon(matrices, lr=a.lr), torch.optim.AdamW(others, lr=a.lr, betas=(0.9, 0.99), weight_decay=0.01)]
     schedule = DDPMScheduler(**SCHEDULE)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
-    average, step, losses = Average(model), 0, []
-    state = work / "state.pt"
-    if state.exists():
-        saved = torch.load(state, map_location=a.device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average.weights, step = saved["average"], saved["step"]
-    count = sum(p.numel() for p in model.parameters())
-    print(f"{count / 1e6:.2f} million weights, at step {step}", flush=True)
+    signal = schedule.alphas_cumprod.sqrt()[:, None, None, None], (1 - schedule.alphas_cumprod).sqrt()[:, None, None, None]
+    step, spent, path = 0, 0.0, f"{a.work}/state.pt"
+    if os.path.exists(path):
+        z = torch.load(path, map_location=a.device)
+        unet.load_state_dict(z["unet"]), average.load_state_dict(z["average"])
+        for opt, state in zip(opts, z["opts"]):
+            opt.load_state_dict(state)
+        step, spent = z["step"], z["spent"]
 
     def save():
-        parts = dict(model=model.state_dict(), optimizer=optimizer.state_dict(), average=average.weights, step=step)
-        write(state, lambda path: torch.save(parts, path))
-        export(average, work)
+        z = dict(unet=unet.state_dict(), average=average.state_dict(), opts=[o.state_dict() for o in opts], step=step, spent=spent)
+        torch.save(z, path + ".part")
+        os.replace(path + ".part", path)
 
-    begin = saved_at = time.time()
-    while step < a.steps and time.time() - begin < 60 * a.minutes:
-        # each step has its own numbers, so that going on is as if there had been no stop
-        generator = torch.Generator().manual_seed(a.seed * 1_000_003 + step)
-        x = batch(pictures, generator, a.batch, a.device)
-        t = torch.randint(1000, (a.batch,), generator=generator).to(a.device)
-        noise = torch.randn(x.shape, generator=generator).to(a.device)
-        loss = F.mse_loss(model(schedule.add_noise(x, noise, t), t).sample, schedule.get_velocity(x, noise, t))
-        lr = a.lr * min(1, (step + 1) / 500) * max(0.02, 1 - step / a.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.zero_grad(set_to_none=True)
+    last = saved = time.time()
+    total = 0.0
+    while spent < 60 * a.minutes:
+        done = spent / 60 / a.minutes
+        for opt in opts:
+            for group in opt.param_groups:
+                group["lr"] = a.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * max(0, done - 0.4) / 0.6)))
+        g = torch.Generator().manual_seed(a.seed * 1_000_003 + step)
+        x, states = data.batch(a.batch, g)
+        t = torch.randint(1000, (a.batch,), generator=g)
+        noise = torch.randn(x.shape, generator=g)
+        alpha, sigma = signal[0][t], signal[1][t]
+        noisy, velocity = alpha * x + sigma * noise, alpha * noise - sigma * x
+        noisy, velocity, states, t = (v.to(a.device) for v in (noisy, velocity, states, t))
+        with torch.autocast(a.device, torch.bfloat16, enabled=a.bf16):
+            loss = F.mse_loss(unet(noisy, t, states).sample.float(), velocity)
+        for opt in opts:
+            opt.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+        for opt in opts:
+            opt.step()
         step += 1
-        average.update(model, step)
-        losses.append(loss.item())
-        if step % 50 == 0:
-            recent = sum(losses[-200:]) / len(losses[-200:])
-            print(f"step {step} loss {recent:.4f} {(time.time() - begin) / 60:.1f} min", flush=True)
-        if time.time() - saved_at > 60 * a.save_every:
-            save()
-            saved_at = time.time()
-    save()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(unet.parameters()), 1 - min(0.999, (1 + step) / (10 + step)))
+        total += loss.item()
+        now = time.time()
+        spent, last = spent + now - last, now
+        if step % 100 == 0:
+            print(f"{step} loss {total / 100:.4f} {spent / 60:.1f} min", flush=True)
+            total = 0.0
+        if step % a.every == 0:
+            sheet(average, vae, text, f"{a.work}/sheet-{step:06}.png")
+        if time.time() - saved > 180:
+            save(), export(average.state_dict(), a.work)
+            saved = time.time()
+    save(), export(average.state_dict(), a.work)
+    sheet(average, vae, text, f"{a.work}/sheet.png")
 
 
 if __name__ == "__main__":
