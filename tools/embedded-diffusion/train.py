@@ -3,8 +3,8 @@
 
     train.py --data RUN --work WORK --minutes 90 [--bf16] [--batch 64] [--device cpu|cuda]
 
-RUN is what pictures.py wrote. WORK/state.pt is written every few minutes, and a later call goes on from it; minutes count those of all calls
-together, and the learning rate falls over the last half of them. WORK/model is a pipeline (`unet/`, `scheduler/`, `vae/`, `text_encoder/`, `tokenizer/`)
+RUN is what pictures.py wrote. WORK/state.pt is written every few minutes, and a later call goes on from it; minutes are of the
+processor, those of all calls together, and the learning rate falls over the last half of them. WORK/model is a pipeline (`unet/`, `scheduler/`, `vae/`, `text_encoder/`, `tokenizer/`)
 with the averaged weights in half precision, which `generator: { kind: diffusion, model: WORK/model }` reads. WORK/sheet-STEP.png are samples.
 """
 
@@ -77,6 +77,10 @@ class Muon(torch.optim.Optimizer):
                 p.add_(orthogonal(u).view_as(p), alpha=-group["lr"] * 0.2 * max(u.shape) ** 0.5)
 
 
+# what makes latents of about unit variance
+SCALE = 0.385
+
+
 class Data:
     def __init__(self, folder):
         parts = [torch.load(p) for p in sorted(glob.glob(f"{folder}/pictures-*.pt"))]
@@ -87,7 +91,7 @@ class Data:
     def batch(self, n, g, nothing=0.1):
         """Latents [n, 8, side, side] and the states of their captions, of a tenth those of an empty one."""
         rows = torch.randint(len(self.latents), (n,), generator=g)
-        x = self.latents[rows, torch.randint(2, (n,), generator=g)].float()
+        x = self.latents[rows, torch.randint(2, (n,), generator=g)].float() * SCALE
         captions = self.numbers[rows].masked_fill(torch.rand(n, generator=g) < nothing, 0)
         return x, self.states[captions].float()
 
@@ -104,7 +108,7 @@ def sheet(unet, vae, text, path, guidance=3.0, steps=25, rows=4):
             one = unet(x, t, states).sample
             two = unet(x, t, nothing.expand(len(PROMPTS), -1, -1)).sample
             x = schedule.step(two + guidance * (one - two), t, x).prev_sample
-        columns.append(torch.cat([vae.decoder(vae.post_quant_conv(z)) for z in x.split(8)]))
+        columns.append(torch.cat([vae.decoder(vae.post_quant_conv(z / SCALE)) for z in x.split(8)]))
     x = torch.stack(columns).add(1).mul(127.5).round().clamp(0, 255).byte()
     x = x.permute(0, 3, 1, 4, 2).reshape(rows * 96, len(PROMPTS) * 96, 3)
     Image.fromarray(x.numpy()).save(path)
@@ -123,6 +127,9 @@ def export(weights, work):
         os.makedirs(folder / name, exist_ok=True)
         for f in (CRATES / source).glob("*.json"):
             shutil.copy(f, folder / name)
+            if name == "vae":
+                config = json.loads(f.read_text()) | dict(scaling_factor=SCALE)
+                (folder / name / f.name).write_text(json.dumps(config, indent=2) + "\n")
         for f in (CRATES / source).glob("*.safetensors"):
             shutil.copy(f, folder / name)
     os.makedirs(folder / "tokenizer", exist_ok=True)
@@ -169,7 +176,7 @@ def main():
         torch.save(z, path + ".part")
         os.replace(path + ".part", path)
 
-    last = saved = time.time()
+    saved, last = time.time(), time.process_time()
     total = 0.0
     while spent < 60 * a.minutes:
         done = spent / 60 / a.minutes
@@ -195,7 +202,7 @@ def main():
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(unet.parameters()), 1 - min(0.999, (1 + step) / (10 + step)))
         total += loss.item()
-        now = time.time()
+        now = time.process_time()
         spent, last = spent + now - last, now
         if step % 100 == 0:
             print(f"{step} loss {total / 100:.4f} {spent / 60:.1f} min", flush=True)

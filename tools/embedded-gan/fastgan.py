@@ -129,5 +129,6 @@ class Discriminator(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x, features):
-        """-> the logits of all heads [n, 5 * 16]"""
-        return torch.cat([h(f).flatten(1) for h, f in zip(self.heads, features)] + [self.pixels(x).flatten(1)], 1).float()
+        """-> the logits of all heads, those of pixels twice [n, 6 * 16]: the tower's strides leave patterns of pixels that only they see"""
+        logits = [h(f).flatten(1) for h, f in zip(self.heads, features)]
+        return torch.cat(logits + 2 * [self.pixels(x).flatten(1)], 1).float()

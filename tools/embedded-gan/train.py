@@ -4,7 +4,7 @@
     train.py --pictures places.npy --work RUN --minutes 100 [--bf16]
 
 Writes RUN/state.pt every few minutes and starts again from it, and RUN/sheet-STEP.png: samples of the averaged generator. Minutes
-count those of all calls together; the learning rate falls over the last third of them.
+are of the processor, those of all calls together; the learning rate falls over the last third of them.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main():
         with torch.autocast("cpu", torch.bfloat16, enabled=a.bf16):
             return critic(x, features(x))
 
-    last = saved = time.time()
+    saved, last = time.time(), time.process_time()
     sums = torch.zeros(3)
     while spent < a.minutes * 60:
         rate = a.lr * min(1, (step + 1) / 100) * min(1.0, 0.02 + 3 * (1 - spent / a.minutes / 60))
@@ -103,7 +103,7 @@ def main():
             for (k, v), w in zip(generator.state_dict().items(), shown.state_dict().values()):
                 w.lerp_(v, 1 - keep) if w.is_floating_point() else w.copy_(v)
         sums += torch.tensor([loss.item(), fooled.item(), (both[: a.batch].mean() - both[a.batch :].mean()).item()])
-        now = time.time()
+        now = time.process_time()
         spent, last = spent + now - last, now
         if step % 50 == 0:
             print("{}  loss {:.3f}  fooled {:.3f}  apart {:.3f}  {:.0f} s".format(step, *(sums / 50).tolist(), spent), flush=True)

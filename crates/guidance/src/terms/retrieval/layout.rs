@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::bank::{Bank, Drawing};
 use super::colors::{Color, tint};
-use super::reading::{Request, Wanted};
+use super::reading::{Request, Upper, Wanted};
 
 /// The largest turn of a drawing in degrees.
 const TURN: f64 = 10.0;
@@ -76,7 +76,7 @@ impl Layout {
             (None, Some(color)) => layout.shade(color, seamless, rng),
             (None, None) => layout.shade(setting_off(&drawings, rng), seamless, rng),
         }
-        let cells = cells(drawings.len(), [width, height], rng);
+        let cells = cells(drawings.len(), [width, height], request.upper, rng);
         let margins = seamless
             .axes()
             .map(|wraps| if wraps { SEAM_MARGIN } else { 0.0 });
@@ -224,8 +224,13 @@ fn pick(before: &[Wanted], wanted: Wanted, bank: &Bank, rng: &mut impl Rng) -> R
     Ok(drawing)
 }
 
-/// Left, top, width and height of a cell for each of `count` drawings.
-fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[f64; 4]> {
+/// Left, top, width and height of a cell for each of `count` drawings. Of two, `upper` says which lies above the other, where it matters.
+fn cells(
+    count: usize,
+    [width, height]: [usize; 2],
+    upper: Option<Upper>,
+    rng: &mut impl Rng,
+) -> Vec<[f64; 4]> {
     let (wide, high) = (width as f64, height as f64);
     // the number of columns with the largest cells
     let side = |columns: usize| {
@@ -259,6 +264,15 @@ fn cells(count: usize, [width, height]: [usize; 2], rng: &mut impl Rng) -> Vec<[
             (rest, 0.0)
         };
         cells = vec![[0.0, first, own, down], [wide - own, second, own, down]];
+    }
+    if let (Some(upper), [first, second]) = (upper, cells.as_slice()) {
+        let is_right = match upper {
+            Upper::First => first[1] <= second[1],
+            Upper::Second => first[1] >= second[1],
+        };
+        if !is_right {
+            cells.swap(0, 1);
+        }
     }
     cells
 }

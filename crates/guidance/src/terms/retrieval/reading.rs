@@ -16,10 +16,46 @@ const SAME: f64 = 0.93;
 
 /// Words between things.
 const PREPOSITIONS: &[&str] = &[
-    "in", "on", "at", "over", "under", "above", "below", "behind", "before", "beside", "near",
-    "by", "with", "against", "across", "along", "among", "between", "into", "inside", "through",
-    "around", "of", "from", "to", "next", "front", "top", "for", "like", "and", "or", "from",
+    "in",
+    "on",
+    "at",
+    "over",
+    "under",
+    "above",
+    "below",
+    "behind",
+    "before",
+    "beside",
+    "near",
+    "by",
+    "with",
+    "against",
+    "across",
+    "along",
+    "among",
+    "between",
+    "into",
+    "inside",
+    "through",
+    "around",
+    "of",
+    "from",
+    "to",
+    "next",
+    "front",
+    "top",
+    "for",
+    "like",
+    "and",
+    "or",
+    "atop",
+    "beneath",
+    "underneath",
 ];
+/// Prepositions between two things of which the first is the upper one.
+const UPPER: &[&str] = &["on", "over", "above", "atop"];
+/// Prepositions between two things of which the first is the lower one.
+const LOWER: &[&str] = &["under", "below", "beneath", "underneath"];
 /// Words that are part of no name, and end none.
 const PASSED: &[&str] = &[
     "a", "an", "the", "some", "his", "her", "its", "their", "my", "your", "this", "that",
@@ -155,6 +191,17 @@ pub struct Request {
     pub place: Option<usize>,
     /// The colour behind them.
     pub ground: Option<Color>,
+    /// Which of the first two things is above the other, where the prompt says so.
+    pub upper: Option<Upper>,
+}
+
+/// Which of two things is above the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Upper {
+    /// `a lamp on a table`
+    First,
+    /// `a cat under a chair`
+    Second,
 }
 
 /// A drawing that is wanted.
@@ -191,6 +238,8 @@ impl Request {
         let (mut color, mut number, mut is_negated) = (None, 1, false);
         // whether the words since the last preposition follow one
         let mut is_behind = false;
+        // what the first two things have between them, once the first is read
+        let mut between = None;
         let mut at = 0;
         while at < words.len() {
             let word = words[at].as_str();
@@ -214,6 +263,16 @@ impl Request {
                     (color, number) = (None, 1);
                 }
                 is_behind |= !matches!(word, "of" | "and" | "with" | "or");
+                if request.things.len() == 1 {
+                    between = if UPPER.contains(&word) {
+                        Some(Upper::First)
+                    } else if LOWER.contains(&word) {
+                        Some(Upper::Second)
+                    } else {
+                        // `on top of` is `on`
+                        between.filter(|_| matches!(word, "top" | "of"))
+                    };
+                }
                 at += 1;
             } else if let Some((_, found)) = NUMBERS.iter().find(|(name, _)| *name == word) {
                 (number, at) = (*found, at + 1);
@@ -247,12 +306,20 @@ impl Request {
         if request.things.is_empty() && request.place.is_none() {
             request.ground = None;
         }
+        request.upper = between.filter(|_| request.things.len() == 2);
         Ok(request)
     }
 
     /// Adds what another prompt asks for, as far as there is room.
     pub fn extend(&mut self, other: &Self) {
         let room = MOST.saturating_sub(self.things.len());
+        if other.things.is_empty() || room == 0 {
+            // the first two stay
+        } else if self.things.is_empty() {
+            self.upper = other.upper;
+        } else {
+            self.upper = None;
+        }
         self.things.extend(other.things.iter().take(room));
         self.place = self.place.or(other.place);
         self.ground = self.ground.or(other.ground);
@@ -386,6 +453,42 @@ mod tests {
                 false,
             ),
         ])
+    }
+
+    #[test]
+    fn which_of_two_things_is_the_upper_one() -> Result<()> {
+        let bank = Bank::embedded()?;
+        let upper =
+            |text: &str| -> Result<_> { Ok(Request::read(text, &bank, |_| Ok(vec![]))?.upper) };
+        for (text, expected) in [
+            ("a lamp on a table", Some(Upper::First)),
+            ("a cat on top of a piano", Some(Upper::First)),
+            ("a bird above the house", Some(Upper::First)),
+            ("a dog under an umbrella", Some(Upper::Second)),
+            ("a cat and a dog", None),
+            ("a cat on the left and a dog", None),
+            ("a cat beside a dog", None),
+            ("a cat on a blue background", None),
+            ("two cats on a piano", None),
+            ("a cat on a chair and a dog", None),
+        ] {
+            assert_eq!(upper(text)?, expected, "{text}");
+        }
+        let mut both = Request::read("a cat", &bank, |_| unreachable!())?;
+        both.extend(&Request::read(
+            "a lamp on a table",
+            &bank,
+            |_| unreachable!(),
+        )?);
+        assert_eq!(both.upper, None);
+        let mut both = Request::default();
+        both.extend(&Request::read(
+            "a lamp on a table",
+            &bank,
+            |_| unreachable!(),
+        )?);
+        assert_eq!(both.upper, Some(Upper::First));
+        Ok(())
     }
 
     #[test]
