@@ -122,6 +122,8 @@ def head(channels, side):
 class Discriminator(nn.Module):
     """A head for each scale of the features, and one that sees pixels."""
 
+    GAIN = 3.0
+
     def __init__(self, features):
         super().__init__()
         self.heads = nn.ModuleList(head(Features.WIDTH, s) for s in features.sides)
@@ -131,4 +133,5 @@ class Discriminator(nn.Module):
     def forward(self, x, features):
         """-> the logits of all heads, those of pixels twice [n, 6 * 16]: the tower's strides leave patterns of pixels that only they see"""
         logits = [h(f).flatten(1) for h, f in zip(self.heads, features)]
-        return torch.cat(logits + 2 * [self.pixels(x).flatten(1)], 1).float()
+        # spectral norms keep logits far inside of the hinge, where each picture counts as much as any other
+        return self.GAIN * torch.cat(logits + 2 * [self.pixels(x).flatten(1)], 1).float()
