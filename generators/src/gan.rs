@@ -3,6 +3,7 @@
 
 mod attention;
 pub mod biggan;
+mod class;
 mod error;
 pub mod fastgan;
 mod files;
@@ -14,6 +15,8 @@ pub mod network;
 mod options;
 mod painting;
 pub mod stylegan2;
+pub mod stylegan3;
+mod styles;
 #[cfg(test)]
 mod testing;
 
@@ -25,6 +28,7 @@ use frozen::resize_to_fill;
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
 
+pub use class::Class;
 pub use error::GanError;
 pub use files::{ARCHITECTURES, Architecture, open, read};
 pub use inversion::Inversion;
@@ -40,8 +44,8 @@ phantasia_core::config! {
     /// The latents of a GAN.
     #[schemars(rename = "GanConfig")]
     pub struct Config {
-        /// A folder, a file, or the name of a known model. FastGAN, lightweight-gan, BigGAN-deep and StyleGAN2 are read; its picture is of the
-        /// size that the model was trained for.
+        /// A folder, a file, or the name of a known model. FastGAN, lightweight-gan, BigGAN-deep, StyleGAN2 and StyleGAN3 are read, NVIDIA's .pkl
+        /// among them; its picture is of the size that the model was trained for.
         #[schemars(extend("format" = "model"))]
         pub model: String = "huggan/fastgan-few-shot-painting".into(),
         /// The learning rate.
@@ -66,15 +70,16 @@ phantasia_core::config! {
         /// Steps that bring the latents to the image to start from, before the first step of the render.
         #[schemars(range(min = 0, max = 100_000))]
         pub inversion: usize = 200,
-        /// StyleGAN2: the latents that are optimised, `w`, `w+` (one for each layer) or `z`; null is `w+`.
+        /// StyleGANs: the latents that are optimised, `w`, `w+` (one for each layer) or `z`; null is `w+`.
         pub space: Option<Space> = None,
         /// StyleGAN2: whether its planes of noise are `fixed` or `optimized`; null is `fixed`.
         pub noise: Option<NoisePlanes> = None,
         /// BigGAN: of how many classes a picture may be a mixture; null is all.
         #[schemars(inner(range(min = 1, max = 1_000_000)))]
         pub classes: Option<usize> = None,
-        /// BigGAN: the numbers of the classes to start from, each start from one of them; null draws from all.
-        pub class: Option<Vec<usize>> = None,
+        /// BigGAN: the classes to start from, each start from one of them, by their numbers or by their names in ImageNet; null draws from all.
+        /// StyleGANs of several classes: the number of the one that is painted.
+        pub class: Option<Vec<Class>> = None,
     }
 }
 
@@ -91,7 +96,8 @@ impl Config {
             class: self.class.clone(),
         };
         let (network, warnings) = files::open(&path, &options, context.device)
-            .with_context(|| format!("cannot load the GAN in {}", path.display()))?;
+            // which says the file itself
+            .context("cannot load the GAN")?;
         context.warnings.extend(warnings);
         let (asked, size) = (context.size, network.size());
         if size != asked {

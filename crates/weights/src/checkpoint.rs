@@ -97,8 +97,8 @@ impl Part {
 /// The tensors of one checkpoint. Only their list is held in memory.
 ///
 /// The format is detected from the content, not from the file's name: safetensors; PyTorch's files (`.bin`, `.pt`, `.pth`, `.ckpt`), which are
-/// zip archives, including TorchScript's, or the streams from before PyTorch 1.6; and the JSON index of a sharded checkpoint. Pickles are
-/// never executed.
+/// zip archives, including TorchScript's, or the streams from before PyTorch 1.6; the `.pkl` of NVIDIA's GANs; and the JSON index of a sharded
+/// checkpoint. Pickles are never executed.
 ///
 /// Training programs save a model together with other data, and often prefix the names of its tensors. [`Checkpoint::locate`] finds the prefix
 /// by a tensor that every such model has; names are then relative to it. The checkpoint records which tensors have been read, so that
@@ -109,6 +109,8 @@ pub struct Checkpoint {
     /// By their full names.
     entries: BTreeMap<String, Entry>,
     unreadable: BTreeMap<String, Unreadable>,
+    /// The numbers that modules have as attributes, in files of whole modules.
+    numbers: BTreeMap<String, f64>,
     /// The prefix of the full names of the model's tensors.
     prefix: String,
     /// The full names of the tensors that have been requested.
@@ -137,7 +139,7 @@ impl Checkpoint {
         let pickle = |what: &str| CheckpointError::Pickle(origin.clone(), what.to_owned());
         let format = match start.as_slice() {
             [b'P', b'K', 3, 4, ..] => pickle::Format::Zip,
-            [0x80, 1..=5, ..] => pickle::Format::Legacy,
+            [0x80, 1..=5, ..] => pickle::Format::Pickle,
             [b'<', ..] => return Err(pickle("it is a web page, not a checkpoint; fetch it again")),
             _ if start.starts_with(b"version https://git-lfs") => {
                 return Err(pickle(
@@ -150,6 +152,7 @@ impl Checkpoint {
         let contents = pickle::read(file, length, format).map_err(|what| pickle(&what))?;
         Ok(Self {
             unreadable: contents.found.unreadable,
+            numbers: contents.found.numbers,
             prefix: contents.prefix,
             ..Self::of(origin, contents.sources, contents.found.tensors)
         })
@@ -170,6 +173,7 @@ impl Checkpoint {
             origin,
             entries,
             unreadable: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             prefix: String::new(),
             used: Mutex::default(),
         }
@@ -255,6 +259,11 @@ impl Checkpoint {
         self.entries
             .get(&self.full(key))
             .map(|entry| entry.shape.as_slice())
+    }
+
+    /// A number that a module has as an attribute, if it is there: only files of whole modules, such as NVIDIA's `.pkl`, have any.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        self.numbers.get(&self.full(key)).copied()
     }
 
     /// How large the tensors are that have been read.

@@ -505,6 +505,143 @@ fn archives_that_are_cut_off_anywhere() {
     }
 }
 
+/// A stream of one storage, as a `.pkl` has one for each tensor.
+fn nested(values: &[f32]) -> Vec<u8> {
+    let storage = [
+        &b"\x80\x02("[..],
+        &text("storage"),
+        b"ctorch\nFloatStorage\n",
+        &text("7"),
+        &text("cpu"),
+        b"K\x02NtQ.",
+    ];
+    stream(&storage.concat(), &[("7", values)])
+}
+
+/// A module as NVIDIA's GANs pickle it, of that state.
+fn module(state: &[u8]) -> Vec<u8> {
+    [
+        &b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n}("[..],
+        &text("module_src"),
+        &text("raise SystemExit()"),
+        &text("state"),
+        state,
+        b"u\x85R",
+    ]
+    .concat()
+}
+
+/// `{"G_ema": module}` with a number, a part whose buffer `w` is this call of two numbers' bytes, and more after it.
+fn modules(function: &[u8], stream: &[u8], after: &[u8]) -> Vec<u8> {
+    let tensor = [
+        &b"ctorch._utils\n_rebuild_tensor_v2\n("[..],
+        function,
+        b"B",
+        &(stream.len() as u32).to_le_bytes(),
+        stream,
+        b"\x85RK\x00",
+        &tuple(&[2]),
+        &tuple(&[1]),
+        b"\x89}tR",
+    ];
+    let part = [
+        &b"}("[..],
+        &text("_buffers"),
+        b"}",
+        &text("w"),
+        &tensor.concat(),
+        b"s",
+        &text("gain"),
+        b"G\x3f\xe0\0\0\0\0\0\0u",
+    ];
+    let whole = [
+        &b"}("[..],
+        &text("_parameters"),
+        b"}",
+        &text("resolution"),
+        b"K\x08",
+        &text("_modules"),
+        b"}",
+        &text("b4"),
+        &module(&part.concat()),
+        b"su",
+    ];
+    [
+        &b"\x80\x03}"[..],
+        &text("G_ema"),
+        &module(&whole.concat()),
+        b"s",
+        after,
+        b".",
+    ]
+    .concat()
+}
+
+const LOAD: &[u8] = b"ctorch.storage\n_load_from_bytes\n";
+
+#[test]
+fn modules_as_nvidia_pickles_them() {
+    let checkpoint = opened(&modules(LOAD, &nested(&[1.0, 2.0]), b""));
+    assert_eq!(Vec::from_iter(checkpoint.keys()), ["G_ema.b4.w"]);
+    let values = (checkpoint.tensor("G_ema.b4.w", &[2])).and_then(|w| Ok(w.to_vec1::<f32>()?));
+    assert_eq!(values.expect("values"), [1.0, 2.0]);
+    assert_eq!(checkpoint.number("G_ema.resolution"), Some(8.0));
+    assert_eq!(checkpoint.number("G_ema.b4.gain"), Some(0.5));
+    assert_eq!(checkpoint.number("G_ema.b4.w"), None);
+}
+
+#[test]
+fn modules_with_foreign_names_are_refused() {
+    for function in [
+        &b"cposix\nsystem\n"[..],
+        b"cbuiltins\neval\n",
+        b"ctorch\nload\n",
+    ] {
+        let name = String::from_utf8_lossy(function).replacen('\n', ".", 1);
+        let name = name[1..].trim_end().to_owned();
+        let good = nested(&[1.0, 2.0]);
+        refused(&modules(function, &good, b""), &name);
+        // wherever it is
+        refused(&modules(LOAD, &good, &[function, b")R0"].concat()), &name);
+    }
+    let tensorflow = b"\x80\x03cdnnlib.tflib.network\nNetwork\n)\x81.";
+    refused(tensorflow, "legacy.py");
+}
+
+#[test]
+fn modules_that_are_cut_off_anywhere() {
+    let whole = modules(LOAD, &nested(&[1.0, 2.0]), b"");
+    for length in 3..whole.len() {
+        let because = if length < 9 { "" } else { "ends too early" };
+        refused(&whole[..length], because);
+    }
+}
+
+#[test]
+fn streams_within_modules_stay_within_their_bytes() {
+    let good = nested(&[1.0, 2.0]);
+    // less than it says, where more of the file follows
+    for length in [0, 5, good.len() - 9, good.len() - 1] {
+        let bytes = modules(LOAD, &good[..length], b"(X\x40\0\0\0");
+        let bytes = [&bytes[..bytes.len() - 1], &[b'a'; 64], b"1."].concat();
+        refused(&bytes, "`G_ema.b4.w` has numbers that cannot be read");
+    }
+    refused(&modules(LOAD, b"\x80\x02}.", b""), "streams do");
+    refused(&modules(LOAD, &nested(&[1.0]), b""), "after its 4 bytes");
+    // a stream of a dictionary
+    refused(
+        &modules(LOAD, &stream(b"\x80\x02}.", &[]), b""),
+        "no storage",
+    );
+    // such bytes belong to no other file
+    let tensor = modules(LOAD, &good, b"");
+    let at = tensor.windows(13).position(|part| part == b"ctorch._utils");
+    let end = tensor.windows(4).position(|part| part == b"\x89}tR");
+    let (at, end) = (at.expect("a tensor"), end.expect("its end"));
+    let pickle = [&b"\x80\x02}"[..], &text("w"), &tensor[at..end + 4], b"s."].concat();
+    refused(&archive(&pickle), "only NVIDIA's");
+}
+
 /// Opens bytes and asks for all that they hold; anything but a panic is right.
 fn ask_for_all(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -544,9 +681,22 @@ proptest! {
     }
 
     #[test]
+    fn flipped_bytes_of_modules_never_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = modules(LOAD, &nested(&[1.0, 2.0]), b"");
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        ask_for_all(&bytes);
+    }
+
+    #[test]
     fn programs_of_any_bytes_never_panic(program in prop::collection::vec(any::<u8>(), 0..200)) {
         let program = [b"\x80\x04".to_vec(), program].concat();
         ask_for_all(&archive(&program));
+        ask_for_all(&modules(LOAD, &nested(&[1.0, 2.0]), &program[2..]));
         ask_for_all(&program);
         ask_for_all(&stream(&program, &[("0", &[0.0; 4])]));
     }

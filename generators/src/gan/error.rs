@@ -10,15 +10,15 @@ pub enum GanError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A tensor is missing, or has another shape than the network expects.
-    #[error("{source} (read as {architecture})")]
+    #[error("{error} (read as {architecture})")]
     Weights {
         /// The architecture that the names were taken for.
         architecture: &'static str,
-        /// What is wrong.
-        source: CheckpointError,
+        /// What is wrong; not called a source, which would be said twice.
+        error: CheckpointError,
     },
     /// Nothing in the file is named as in an architecture that is read.
-    #[error("no GAN in {origin}: none of {wanted} was recognised by its tensors; {found}")]
+    #[error("{origin} holds no known GAN: none of {wanted} was recognised by its tensors; {found}")]
     Unknown {
         /// The file.
         origin: String,
@@ -61,7 +61,7 @@ pub enum GanError {
     },
     /// The folder holds no weights.
     #[error(
-        "no GAN in {folder}: it holds no file of weights, neither one called {wanted} nor a single one of another name"
+        "{folder} holds no file of weights, neither one called {wanted} nor a single one of another name"
     )]
     Empty {
         /// The folder.

@@ -6,7 +6,9 @@ use candle_core::Device;
 use weights::checkpoint::Checkpoint;
 use weights::models::{ModelKind, file_in, only_weights};
 
-use super::{GanError, Network, NetworkOptions, biggan, fastgan, lightweight, stylegan2};
+use super::{
+    GanError, Network, NetworkOptions, biggan, fastgan, lightweight, stylegan2, stylegan3,
+};
 
 /// Reads a network.
 pub type Reader = fn(&Checkpoint, &NetworkOptions, &Device) -> Result<Box<dyn Network>, GanError>;
@@ -27,6 +29,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     fastgan::ARCHITECTURE,
     lightweight::ARCHITECTURE,
     stylegan2::ARCHITECTURE,
+    stylegan3::ARCHITECTURE,
     biggan::ARCHITECTURE,
 ];
 
@@ -62,9 +65,9 @@ pub fn read(
                 continue;
             }
             let in_words = |error| match error {
-                GanError::Checkpoint(source) => GanError::Weights {
+                GanError::Checkpoint(error) => GanError::Weights {
                     architecture: architecture.name,
-                    source,
+                    error,
                 },
                 error => error,
             };

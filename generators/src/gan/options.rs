@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::GanError;
+use super::{Class, GanError};
 
 /// Which latents of a StyleGAN are optimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub struct NetworkOptions {
     /// The setting `classes`: how many classes a picture may be a mixture of.
     pub classes: Option<usize>,
     /// The setting `class`: the classes to start from.
-    pub class: Option<Vec<usize>>,
+    pub class: Option<Vec<Class>>,
 }
 
 /// No truncation.
@@ -68,10 +68,14 @@ impl NetworkOptions {
     /// [`GanError::Option`] with the first of them.
     pub fn allow(&self, architecture: &'static str, known: &[&str]) -> Result<(), GanError> {
         let given = [
-            ("space", self.space.is_some(), "StyleGAN2"),
+            ("space", self.space.is_some(), "StyleGANs"),
             ("noise", self.noise.is_some(), "StyleGAN2"),
             ("classes", self.classes.is_some(), "BigGAN"),
-            ("class", self.class.is_some(), "BigGAN"),
+            (
+                "class",
+                self.class.is_some(),
+                "BigGAN and of conditional StyleGANs",
+            ),
         ];
         for (key, is_given, only) in given {
             if is_given && !known.contains(&key) {

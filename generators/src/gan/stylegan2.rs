@@ -4,17 +4,20 @@
 //! mean picture, and samples have a variance of about 1.
 
 mod layers;
+mod layout;
 mod load;
 mod noise;
 #[cfg(test)]
+mod nvidia_tests;
+#[cfg(test)]
 mod tests;
 
-use candle_core::{DType, Result, Tensor, bail};
-use frozen::{Chain, Layer, Pullback, Upfirdn2d};
+use candle_core::{Result, Tensor, bail};
+use frozen::{Layer, Pullback, Upfirdn2d};
 
 use self::layers::{StyledConv, StyledPullback, ToRgb};
-use super::layers::length_gradient;
-use super::{Architecture, Latent, LatentPullback, Network, Sampling, Space};
+use super::styles::Styles;
+use super::{Architecture, Latent, LatentPullback, Network, Sampling};
 use crate::random;
 
 const NAME: &str = "StyleGAN2";
@@ -25,6 +28,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     marks: &[
         "g_ema.conv1.conv.modulation.weight",
         "conv1.conv.modulation.weight",
+        "G_ema.synthesis.b4.conv1.affine.weight",
+        "synthesis.b4.conv1.affine.weight",
     ],
     read: load::read,
 };
@@ -34,18 +39,9 @@ const PLANES_WEIGHT: f64 = 1e5;
 
 /// The generator of a StyleGAN2.
 pub struct StyleGan2 {
-    /// What is painted.
-    space: Space,
+    styles: Styles,
     /// Whether the planes of noise are painted, too.
     paints_planes: bool,
-    /// That of pictures painted by z, which is applied behind the mapping network; that of w is in what is drawn.
-    truncation: f64,
-    /// From z to w, [n, z] to [n, w].
-    mapping: Chain,
-    z_size: usize,
-    /// Mean and standard deviation of w, [1, w].
-    mean: Tensor,
-    deviation: Tensor,
     /// The features that everything begins with, [1, c, h, w].
     input: Tensor,
     /// The first convolution, and two for each doubling.
@@ -78,12 +74,7 @@ struct Gradients {
 impl StyleGan2 {
     /// Mean and standard deviation of w, [1, w] each: latents of w are relative to them.
     pub fn statistics(&self) -> [&Tensor; 2] {
-        [&self.mean, &self.deviation]
-    }
-
-    /// Rows of w that layers have: one for each convolution and one more, which the last picture has for itself.
-    fn rows(&self) -> usize {
-        self.convs.len() + 1
+        self.styles.statistics()
     }
 
     /// Height and width of a convolution's result.
@@ -124,19 +115,9 @@ impl StyleGan2 {
         random::noise(seed, 1, &[1, pixels.sum()], self.input.device())
     }
 
-    /// `(w - mean) / deviation`.
-    fn whitened(&self, w: &Tensor) -> Result<Tensor> {
-        (w.broadcast_sub(&self.mean)?).broadcast_div(&self.deviation)
-    }
-
     /// The shapes of its latents.
     fn shapes(&self) -> Vec<Vec<usize>> {
-        let style = match self.space {
-            Space::Z => vec![1, self.z_size],
-            Space::W => vec![1, self.mean.elem_count()],
-            Space::WPlus => vec![1, self.rows(), self.mean.elem_count()],
-        };
-        let mut shapes = vec![style];
+        let mut shapes = vec![self.styles.shape()];
         if self.paints_planes {
             let pixels =
                 (0..self.convs.len()).map(|conv| self.plane_size(conv).iter().product::<usize>());
@@ -152,42 +133,6 @@ impl StyleGan2 {
             bail!("StyleGAN2: the latents have shapes {found:?}; {shapes:?} are needed");
         }
         Ok(())
-    }
-
-    /// w of each layer, [1, w], and the way back of their gradients to the first latent.
-    #[expect(clippy::type_complexity)]
-    fn styles(
-        &self,
-        latent: &Tensor,
-    ) -> Result<(
-        Vec<Tensor>,
-        Box<dyn Fn(Vec<Tensor>) -> Result<Tensor> + Send + Sync>,
-    )> {
-        let (count, deviation) = (self.rows(), self.deviation.clone());
-        let of_whitened =
-            |latent: &Tensor| (latent.broadcast_mul(&self.deviation))?.broadcast_add(&self.mean);
-        match self.space {
-            Space::WPlus => {
-                let rows = of_whitened(latent)?;
-                let rows = (0..count).map(|row| rows.get_on_dim(1, row)?.contiguous());
-                let back =
-                    move |rows: Vec<Tensor>| Tensor::stack(&rows, 1)?.broadcast_mul(&deviation);
-                Ok((rows.collect::<Result<_>>()?, Box::new(back)))
-            }
-            Space::W => {
-                let w = of_whitened(latent)?;
-                let back = move |rows: Vec<Tensor>| total(&rows)?.broadcast_mul(&deviation);
-                Ok((vec![w; count], Box::new(back)))
-            }
-            Space::Z => {
-                let psi = self.truncation;
-                let (w, back) = self.mapping.vjp(latent)?;
-                // the mean, and a part of the way from it to w
-                let w = ((w * psi)? + (&self.mean * (1.0 - psi))?)?;
-                let back = move |rows: Vec<Tensor>| back(&(total(&rows)? * psi)?);
-                Ok((vec![w; count], Box::new(back)))
-            }
-        }
     }
 
     /// The picture in -1..=1 of these rows of w and planes.
@@ -259,11 +204,6 @@ impl Tape {
     }
 }
 
-/// The sum of tensors of one shape.
-fn total(parts: &[Tensor]) -> Result<Tensor> {
-    Tensor::stack(parts, 0)?.sum(0)
-}
-
 impl Network for StyleGan2 {
     fn architecture(&self) -> &'static str {
         NAME
@@ -275,30 +215,14 @@ impl Network for StyleGan2 {
     }
 
     fn draw(&self, sampling: &Sampling) -> Result<Vec<Latent>> {
-        let z = random::noise(sampling.seed, 0, &[1, self.z_size], &sampling.device)?;
-        let (name, value) = match self.space {
-            Space::Z => ("z", z),
-            space => {
-                let w = self.whitened(&self.mapping.eval(&z)?)?;
-                let w = (w * sampling.truncation)?;
-                match space {
-                    Space::WPlus => {
-                        let shape = (1, self.rows(), self.mean.elem_count());
-                        ("w", w.unsqueeze(1)?.broadcast_as(shape)?.contiguous()?)
-                    }
-                    _ => ("w", w),
-                }
-            }
-        };
-        let latent = |name, value| Latent {
-            name,
-            value,
-            learning_rate: 1.0,
-        };
-        let mut latents = vec![latent(name, value)];
+        let mut latents = vec![self.styles.draw(sampling)?];
         if self.paints_planes {
             let planes = self.draw_planes(sampling.seed)?;
-            latents.push(latent("noise", planes.to_device(&sampling.device)?));
+            latents.push(Latent {
+                name: "noise",
+                value: planes.to_device(&sampling.device)?,
+                learning_rate: 1.0,
+            });
         }
         Ok(latents)
     }
@@ -311,7 +235,7 @@ impl Network for StyleGan2 {
         };
         let with_planes = painted.is_some();
         let planes = painted.as_deref().unwrap_or(&self.planes);
-        let (rows, back) = self.styles(&latents[0].detach())?;
+        let (rows, back) = self.styles.rows(&latents[0].detach())?;
         let (picture, tape) = self.synthesize(&rows, planes)?;
         let pullback = move |grad: &Tensor| {
             let Gradients { rows, planes } = tape.pull(&(grad * 0.5)?, with_planes)?;
@@ -327,15 +251,7 @@ impl Network for StyleGan2 {
     /// Keeps each row from becoming longer than samples are, and pictures from being written into the planes.
     fn regularizer_gradient(&self, latents: &[Tensor]) -> Result<Option<Vec<Tensor>>> {
         self.check(latents)?;
-        let style = match self.space {
-            Space::WPlus => {
-                let rows =
-                    (0..self.rows()).map(|row| length_gradient(&latents[0].narrow(1, row, 1)?));
-                Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 1)?
-            }
-            Space::Z | Space::W => length_gradient(&latents[0])?,
-        };
-        let mut gradients = vec![style];
+        let mut gradients = vec![self.styles.regularizer_gradient(&latents[0])?];
         if let Some(numbers) = latents.get(1) {
             let planes = self.split_planes(numbers)?;
             let planes = (planes.iter())
@@ -358,24 +274,4 @@ impl Network for StyleGan2 {
         }
         Ok(latents)
     }
-}
-
-/// How much z is drawn for mean and deviation of w.
-const SAMPLES: usize = 4096;
-/// Numbers of their seed.
-const SAMPLES_SEED: u64 = 0;
-
-/// Mean and standard deviation of w over samples of z, [1, w] each.
-fn sample_statistics(
-    mapping: &Chain,
-    z_size: usize,
-    device: &candle_core::Device,
-) -> Result<[Tensor; 2]> {
-    let z = random::noise(SAMPLES_SEED, 0, &[SAMPLES, z_size], device)?;
-    let w = mapping.eval(&z)?.to_dtype(DType::F32)?;
-    let mean = w.mean_keepdim(0)?;
-    let variance = w.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
-    // a mapping that ignores z has no deviation, and is not divided by it
-    let deviation = variance.sqrt()?.maximum(1e-6)?;
-    Ok([mean, deviation])
 }

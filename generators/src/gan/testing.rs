@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use weights::checkpoint::Checkpoint;
 
 use super::{GanError, Network, NetworkOptions, Sampling};
@@ -85,4 +85,37 @@ pub fn refused(folder: &Path, weights: &Tensors, options: &NetworkOptions, part:
         error.to_string().contains(part),
         "{part:?} is not in: {error}"
     );
+}
+
+/// Numbers in no order, f64.
+pub fn wave(seed: f64, shape: &[usize]) -> Result<Tensor> {
+    let count = shape.iter().product::<usize>();
+    let numbers = (0..count).map(|i| (1.3 * i as f64 + seed).sin() + (0.7 * (i * i) as f64).cos());
+    Tensor::from_iter(numbers, &Device::Cpu)?.reshape(shape)
+}
+
+/// Checks gradients of `sum(g f(inputs))` against central differences.
+pub fn slopes_agree(
+    inputs: &[Tensor],
+    value: impl Fn(&[Tensor]) -> Result<Tensor>,
+    gradients: impl Fn(&[Tensor], &Tensor) -> Result<Vec<Tensor>>,
+) -> Result<()> {
+    let g = wave(7.0, value(inputs)?.dims())?;
+    let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    for (part, found) in gradients(inputs, &g)?.iter().enumerate() {
+        let (found, at) = (numbers(found)?, numbers(&inputs[part])?);
+        assert_eq!(found.len(), at.len());
+        for i in 0..at.len() {
+            let loss = |step: f64| -> Result<f64> {
+                let (mut moved, mut inputs) = (at.clone(), inputs.to_vec());
+                moved[i] += step;
+                inputs[part] = Tensor::from_vec(moved, inputs[part].shape(), &Device::Cpu)?;
+                (value(&inputs)? * &g)?.sum_all()?.to_scalar()
+            };
+            let slope = (loss(1e-5)? - loss(-1e-5)?) / 2e-5;
+            let error = (slope - found[i]).abs();
+            assert!(error < 1e-6, "{part} {i}: {slope}, not {}", found[i]);
+        }
+    }
+    Ok(())
 }

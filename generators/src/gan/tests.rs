@@ -420,7 +420,10 @@ fn settings_of_other_architectures_are_refused_by_name() {
             options(&|options| options.noise = Some(NoisePlanes::Fixed)),
         ),
         ("classes", options(&|options| options.classes = Some(3))),
-        ("class", options(&|options| options.class = Some(vec![207]))),
+        (
+            "class",
+            options(&|options| options.class = Some(vec![Class::Number(207)])),
+        ),
     ] {
         for name in ["huggan", "community"] {
             let folder = folder(&tensors(name));

@@ -1,5 +1,5 @@
 //! PyTorch's `.pt`, `.pth`, `.ckpt` and `.bin`: a pickled dictionary and the bytes of its tensors, in a zip archive or, before PyTorch 1.6, in
-//! one stream.
+//! one stream; and the `.pkl` of NVIDIA's GANs, a pickle with such a stream for each tensor (`modules`).
 //!
 //! Nothing is ever executed: the pickle is interpreted symbolically (`machine`), and the calls that would make tensors are recognised in the
 //! result (`tensors`). TorchScript archives, which have the same tensors as attributes of nested modules, are read as well.
@@ -7,6 +7,7 @@
 mod archive;
 mod legacy;
 mod machine;
+mod modules;
 mod program;
 mod tensors;
 mod value;
@@ -14,6 +15,7 @@ mod value;
 use super::source::{SharedFile, Source};
 use archive::Archive;
 use legacy::Legacy;
+use modules::Modules;
 use tensors::{Found, Storages};
 use value::{Node, Pickle};
 
@@ -33,11 +35,12 @@ const NESTED: [&str; 9] = [
 const PARALLEL: &str = "module.";
 const AVERAGED: &str = "n_averaged";
 
-/// PyTorch's file formats.
+/// File formats.
 #[derive(Clone, Copy)]
 pub(super) enum Format {
     Zip,
-    Legacy,
+    /// A stream that begins with a pickle, or a single pickle.
+    Pickle,
 }
 
 /// The contents of a file.
@@ -55,9 +58,14 @@ pub(super) fn read(file: SharedFile, length: u64, format: Format) -> Result<Cont
             let (archive, pickle) = Archive::open(file, length)?;
             (Box::new(archive), pickle)
         }
-        Format::Legacy => {
-            let (legacy, pickle) = Legacy::open(file, length)?;
-            (Box::new(legacy), pickle)
+        Format::Pickle => {
+            let first = legacy::first(&file, length, modules::RULES)?;
+            if legacy::begins(&first) {
+                let (legacy, pickle) = Legacy::open(file, 0, length)?;
+                (Box::new(legacy), pickle)
+            } else {
+                (Box::new(Modules::new(file, &first)?), first)
+            }
         }
     };
     let found = tensors::find(&pickle, storages.as_mut())?;

@@ -7,7 +7,7 @@ use super::table::FileSet;
 use crate::checkpoint;
 
 /// The endings of weights files.
-const WEIGHTS: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
+const WEIGHTS: [&str; 6] = ["safetensors", "bin", "pt", "pth", "ckpt", "pkl"];
 
 /// The first of these files that exists in a folder.
 pub fn file_in<S: AsRef<str>>(

@@ -13,6 +13,9 @@ use crate::gan::{GanError, Network, NetworkOptions};
 
 /// What published models add to variances.
 const EPS: f64 = 1e-4;
+/// The names of ImageNet's classes, in the order of their numbers, one on each line: those that OpenAI gave them for CLIP, as open_clip has them (MIT).
+const IMAGENET: &str = include_str!("imagenet.txt");
+
 /// The largest side of a picture, and the most channels, classes, statistics and layers: what published models have, and some more. A file could name
 /// any.
 const MOST_PIXELS: usize = 1024;
@@ -272,17 +275,18 @@ impl BigGan {
                 "its configuration says pictures of {said} pixels, and its layers make {side}"
             )));
         }
-        if let Some(class) = (options.class.iter().flatten()).find(|class| **class >= classes) {
-            let what =
-                format!("there is no class {class} of {classes}, whose numbers begin with 0");
-            return Err(unfit("class", what));
-        }
+        let names: Vec<&str> = IMAGENET.lines().collect();
+        let names = Some(names.as_slice()).filter(|names| names.len() == classes);
+        let start = (options.class.iter().flatten())
+            .map(|class| class.number(classes, names))
+            .collect::<Result<_, _>>()
+            .map_err(|what| unfit("class", what))?;
         let embeddings = weights.get("embeddings.weight", &[embedded, classes])?;
         let first = weight(weights, "generator.gen_z", &[features, condition], 0)?;
         let bias = weights.get("generator.gen_z.bias", &[features])?;
         Ok(Self {
             choice: options.classes.map_or(Classes::Any, Classes::Top),
-            start: options.class.clone().unwrap_or_default(),
+            start,
             z_size: condition - embedded,
             classes,
             embeddings: Linear::new(embeddings, None)?,

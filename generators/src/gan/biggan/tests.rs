@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::gan::testing::{Tensors, agrees, distance, fixture, read, refused, tensors, values};
-use crate::gan::{Network, NetworkOptions};
+use crate::gan::{Class, Network, NetworkOptions};
 
 fn weights() -> Tensors {
     let own = |(key, value): (String, Tensor)| {
@@ -96,7 +96,7 @@ fn a_start_is_one_class_with_truncated_noise() -> Result<()> {
     for classes in [None, Some(2)] {
         let network = open(&NetworkOptions {
             classes,
-            class: Some(vec![7]),
+            class: Some(vec![Class::Number(7)]),
             ..NetworkOptions::default()
         });
         let draw = |seed| values(network.as_ref(), seed, 0.5);
@@ -110,6 +110,31 @@ fn a_start_is_one_class_with_truncated_noise() -> Result<()> {
             assert_eq!(positive, [7]);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn starts_are_of_imagenets_classes_by_name() -> Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut weights = weights();
+    let shape = [weights["embeddings.weight"].dim(0)?, 1000];
+    let embeddings = Tensor::zeros(&shape, DType::F32, &Device::Cpu)?;
+    weights.insert("embeddings.weight".to_owned(), embeddings);
+    let named = |name: &str| NetworkOptions {
+        class: Some(vec![Class::Name(name.to_owned())]),
+        ..NetworkOptions::default()
+    };
+    for (name, number) in [
+        ("tench", 0),
+        ("golden retriever", 207),
+        ("Toilet Paper", 999),
+    ] {
+        let network = read(folder.path(), &weights, &named(name)).expect("a network");
+        let classes = &values(network.as_ref(), 1, 1.0)?[1].to_vec2::<f32>()?[0];
+        assert!(classes[number] > 0.0, "{name}");
+    }
+    let part = "ImageNet has no class `wolf`, but `wolf spider`, `grey wolf`";
+    refused(folder.path(), &weights, &named("wolf"), part);
     Ok(())
 }
 
@@ -174,7 +199,7 @@ fn settings_that_do_not_fit_are_refused() {
         refused(unchanged.path(), &weights(), &options, "`truncation`");
     }
     let options = NetworkOptions {
-        class: Some(vec![3, 10]),
+        class: Some(vec![Class::Number(3), Class::Number(10)]),
         ..NetworkOptions::default()
     };
     refused(

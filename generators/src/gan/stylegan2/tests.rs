@@ -5,7 +5,7 @@ use weights::checkpoint::Checkpoint;
 
 use super::{StyleGan2, load, noise};
 use crate::gan::testing::{Tensors, agrees, distance, fixture, read, refused, tensors, values};
-use crate::gan::{Network, NetworkOptions, NoisePlanes, Space};
+use crate::gan::{Class, Network, NetworkOptions, NoisePlanes, Space};
 
 fn with(space: Space, noise: NoisePlanes) -> NetworkOptions {
     NetworkOptions {
@@ -32,14 +32,14 @@ fn pictures_and_gradients_of_rows_and_planes() -> Result<()> {
     for file in ["stylegan2.pt", "stylegan2-legacy.pt"] {
         let network = open(file, &with(Space::WPlus, NoisePlanes::Optimized));
         assert_eq!(network.size(), [8, 16]);
-        let rows = network.whitened(&expected["rows"])?;
+        let rows = network.styles.whitened(&expected["rows"])?;
         agrees(
             &network,
             &[rows, expected["planes"].clone()],
             &expected["g"],
             &expected["picture"],
             &[
-                expected["drows"].broadcast_mul(&network.deviation)?,
+                expected["drows"].broadcast_mul(network.statistics()[1])?,
                 expected["dplanes"].clone(),
             ],
         )?;
@@ -224,7 +224,7 @@ fn broken_checkpoints_are_refused() -> Result<()> {
 fn settings_and_latents_that_do_not_fit_are_refused() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let options = NetworkOptions {
-        class: Some(vec![1]),
+        class: Some(vec![Class::Number(1)]),
         ..NetworkOptions::default()
     };
     refused(

@@ -4,9 +4,11 @@
 //! storages in their order. Each storage is the number of its elements in eight bytes, then the elements.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::sync::PoisonError;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::{MutexGuard, PoisonError};
 
+use super::machine::Rules;
 use super::tensors::{Location, Storages, storage};
 use super::value::{Node, Pickle};
 use crate::checkpoint::source::{SharedFile, Source};
@@ -22,39 +24,36 @@ pub struct Legacy {
     locations: HashMap<String, Location>,
 }
 
+/// Whether a pickle is the first one of a stream.
+pub fn begins(pickle: &Pickle) -> bool {
+    matches!(pickle.node(pickle.root), Node::Wide(bytes) if **bytes == MAGIC)
+}
+
 impl Legacy {
-    /// Opens a stream and interprets its pickles.
-    pub fn open(file: SharedFile, length: u64) -> Result<(Self, Pickle), String> {
-        let shared = file.clone();
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Opens the stream that is these bytes of a file (`end` is exclusive), and interprets its pickles.
+    pub fn open(file: SharedFile, start: u64, end: u64) -> Result<(Self, Pickle), String> {
         let text = |error: std::io::Error| error.to_string();
-        file.seek(SeekFrom::Start(0)).map_err(text)?;
-        let mut input = BufReader::new(&mut *file);
-        let mut at = 0;
-        let mut next = |input: &mut BufReader<_>| -> Result<Pickle, String> {
-            let pickle = Pickle::run(input)?;
-            at += pickle.length;
+        let mut at = start;
+        let next = |at: &mut u64| -> Result<Pickle, String> {
+            let pickle = Pickle::run(within(&mut lock(&file), *at, end).map_err(text)?)?;
+            *at += pickle.length;
             Ok(pickle)
         };
-        let magic = next(&mut input)?;
-        if !matches!(magic.node(magic.root), Node::Wide(bytes) if **bytes == MAGIC) {
-            return Err(
-                "it is a pickle that PyTorch's `save` did not write, such as one of numpy arrays; load it in Python and save its tensors as safetensors"
-                    .to_owned(),
-            );
+        if !begins(&next(&mut at)?) {
+            return Err("it does not begin as PyTorch's streams do".to_owned());
         }
-        let version = next(&mut input)?;
+        let version = next(&mut at)?;
         if !matches!(version.node(version.root), Node::Int(VERSION)) {
             return Err(format!(
                 "it has a version of PyTorch's format other than {VERSION}"
             ));
         }
-        let facts = next(&mut input)?;
+        let facts = next(&mut at)?;
         if big_endian(&facts) {
             return Err("its numbers are not little-endian".to_owned());
         }
-        let pickle = next(&mut input)?;
-        let keys = next(&mut input)?;
+        let pickle = next(&mut at)?;
+        let keys = next(&mut at)?;
         let widths = widths(&pickle);
         let Node::List(order) = keys.node(keys.root) else {
             return Err("it does not list its storages".to_owned());
@@ -68,14 +67,13 @@ impl Legacy {
                 ));
             };
             let mut count = [0; 8];
-            input
-                .seek(SeekFrom::Start(at))
-                .and_then(|_| input.read_exact(&mut count))
+            within(&mut lock(&file), at, end)
+                .and_then(|mut input| input.read_exact(&mut count))
                 .map_err(|_| format!("its storage `{key}` is missing: the file is truncated"))?;
             let start = at + 8;
             let bytes = u64::from_le_bytes(count).checked_mul(width as u64);
-            let end = bytes.and_then(|bytes| start.checked_add(bytes));
-            let (Some(bytes), Some(end)) = (bytes, end.filter(|&end| end <= length)) else {
+            let last = bytes.and_then(|bytes| start.checked_add(bytes));
+            let (Some(bytes), Some(last)) = (bytes, last.filter(|&last| last <= end)) else {
                 return Err(format!(
                     "its storage `{key}` would end after the end of the file: the file is truncated"
                 ));
@@ -86,18 +84,27 @@ impl Legacy {
                 length: bytes,
             };
             locations.insert(key.to_owned(), location);
-            at = end;
+            at = last;
         }
-        drop(input);
-        drop(file);
-        Ok((
-            Self {
-                file: shared,
-                locations,
-            },
-            pickle,
-        ))
+        Ok((Self { file, locations }, pickle))
     }
+}
+
+fn lock(file: &SharedFile) -> MutexGuard<'_, File> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A reader of the bytes from `at` to `end`.
+fn within(file: &mut File, at: u64, end: u64) -> io::Result<impl Read> {
+    file.seek(SeekFrom::Start(at))?;
+    Ok(BufReader::new(file.take(end.saturating_sub(at))))
+}
+
+/// The first pickle of a file, interpreted by these rules.
+pub fn first(file: &SharedFile, length: u64, rules: Rules) -> Result<Pickle, String> {
+    let mut file = lock(file);
+    let input = within(&mut file, 0, length).map_err(|error| error.to_string())?;
+    Pickle::run_by(rules, input)
 }
 
 /// Bytes of an element of each storage.

@@ -17,10 +17,29 @@ const VALUE: usize = 48;
 /// Bytes of a reference to a value on the stack, in a list or in the memo.
 const REFERENCE: usize = 8;
 
+/// What a program may have.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// Whether bytes that are passed over count against the limit of its length.
+    pub counts_bytes: bool,
+    /// Refuses classes and functions by their modules and names.
+    pub check: fn(&str, &str) -> Result<(), String>,
+}
+
 impl Pickle {
-    /// Interprets the program at the beginning of the input, and reads nothing after it.
+    /// Interprets the program at the beginning of the input, which may name anything, and reads nothing after it.
     pub fn run(input: impl Read) -> Result<Self, String> {
+        let rules = Rules {
+            counts_bytes: true,
+            check: |_, _| Ok(()),
+        };
+        Self::run_by(rules, input)
+    }
+
+    /// The same by other rules.
+    pub fn run_by(rules: Rules, input: impl Read) -> Result<Self, String> {
         let mut machine = Machine {
+            rules,
             program: Program::new(input),
             nodes: vec![],
             stack: vec![],
@@ -38,6 +57,7 @@ impl Pickle {
 }
 
 struct Machine<R> {
+    rules: Rules,
     program: Program<R>,
     nodes: Vec<Node>,
     stack: Vec<Id>,
@@ -97,8 +117,13 @@ impl<R: Read> Machine<R> {
     /// Bytes after their length, a number of `N` bytes.
     fn blob<const N: usize>(&mut self) -> Result<(), String> {
         let length = self.program.number::<N>()?;
-        self.program.skip(length)?;
-        self.other()
+        let start = self.program.taken;
+        if self.rules.counts_bytes {
+            self.program.skip(length)?;
+        } else {
+            self.program.pass(length)?;
+        }
+        self.make(Node::Bytes { start, length }, 0)
     }
 
     fn int(&mut self, value: i64) -> Result<(), String> {
@@ -156,6 +181,7 @@ impl<R: Read> Machine<R> {
     }
 
     fn class(&mut self, module: Box<str>, name: Box<str>) -> Result<(), String> {
+        (self.rules.check)(&module, &name)?;
         let held = module.len() + name.len();
         self.make(Node::Class { module, name }, held)
     }
@@ -294,8 +320,8 @@ impl<R: Read> Machine<R> {
             0x8b => self.integer::<4>()?,
             // BINFLOAT; NONE, NEWTRUE, NEWFALSE
             b'G' => {
-                self.program.skip(8)?;
-                self.other()?;
+                let value = f64::from_be_bytes(self.program.array()?);
+                self.make(Node::Float(value), 0)?;
             }
             b'N' => self.other()?,
             code @ (0x88 | 0x89) => self.make(Node::Bool(code == 0x88), 0)?,

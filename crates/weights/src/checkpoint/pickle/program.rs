@@ -12,6 +12,8 @@ pub struct Program<R> {
     input: R,
     /// How many bytes have been read.
     pub taken: u64,
+    /// How many of them do not count.
+    free: u64,
 }
 
 /// The error of a truncated program.
@@ -28,13 +30,17 @@ fn unreadable(error: io::Error) -> String {
 
 impl<R: Read> Program<R> {
     pub fn new(input: R) -> Self {
-        Self { input, taken: 0 }
+        Self {
+            input,
+            taken: 0,
+            free: 0,
+        }
     }
 
     /// Counts bytes of the program before they are read.
     fn count(&mut self, bytes: u64) -> Result<(), String> {
         match self.taken.checked_add(bytes) {
-            Some(taken) if taken <= PICKLE_LIMIT => {
+            Some(taken) if taken - self.free <= PICKLE_LIMIT => {
                 self.taken = taken;
                 Ok(())
             }
@@ -83,6 +89,12 @@ impl<R: Read> Program<R> {
             return Err(too_early());
         }
         Ok(())
+    }
+
+    /// Passes over bytes that do not count, because the file has them in full.
+    pub fn pass(&mut self, length: u64) -> Result<(), String> {
+        self.free = self.free.saturating_add(length);
+        self.skip(length)
     }
 
     pub fn line(&mut self) -> Result<Box<str>, String> {

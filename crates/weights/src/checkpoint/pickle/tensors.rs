@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::modules;
 use super::value::{Id, Node, Pickle};
 use crate::checkpoint::source::Source;
 use crate::checkpoint::{Entry, Unreadable};
@@ -16,6 +17,8 @@ const VISIT_LIMIT: usize = 4 << 20;
 const OVERLAP_LIMIT: usize = 1 << 26;
 /// The limit for the bytes that a non-contiguous tensor spans, because they are read at once.
 const SPAN_LIMIT: u64 = 4 << 30;
+/// The limit for the names of all visited values together, in bytes.
+const NAMES_LIMIT: usize = 256 << 20;
 /// The limit for nested wrappings: a parameter of a subclass of a tensor has three.
 const WRAPPINGS: usize = 8;
 
@@ -36,8 +39,28 @@ pub trait Storages {
     /// What is wrong with it, as a clause.
     fn location(&mut self, key: &str) -> Result<Location, String>;
 
+    /// The storage that is a stream of its own within the pickle: those bytes of it.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    fn nested(&mut self, _start: u64, _length: u64) -> Result<Stored, String> {
+        Err("has its numbers in the pickle, as only NVIDIA's .pkl may".to_owned())
+    }
+
     /// The sources that the storages are read from.
     fn into_sources(self: Box<Self>) -> Vec<Source>;
+}
+
+/// A storage whose place is known.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The type of its elements by its name in safetensors, or else in PyTorch.
+    pub dtype: String,
+    /// Bytes of an element, if they are known.
+    pub width: Option<usize>,
+    /// Where its view begins, in elements.
+    pub offset: usize,
+    pub location: Location,
 }
 
 /// A pickle's reference to a storage.
@@ -108,6 +131,8 @@ fn element_type(class: &str) -> (&str, Option<usize>) {
 pub struct Found {
     pub tensors: BTreeMap<String, Entry>,
     pub unreadable: BTreeMap<String, Unreadable>,
+    /// The numbers that modules have as attributes.
+    pub numbers: BTreeMap<String, f64>,
 }
 
 /// Walks through the values from the root.
@@ -116,6 +141,8 @@ pub struct Walk<'a> {
     storages: &'a mut dyn Storages,
     found: Found,
     visits: usize,
+    /// Bytes of the names that were made.
+    named: usize,
 }
 
 /// The tensors of a pickle, their names joined by dots from the root on.
@@ -125,6 +152,7 @@ pub fn find(pickle: &Pickle, storages: &mut dyn Storages) -> Result<Found, Strin
         storages,
         found: Found::default(),
         visits: 0,
+        named: 0,
     };
     walk.visit(String::new(), pickle.root, 0)?;
     Ok(walk.found)
@@ -150,9 +178,10 @@ impl Walk<'_> {
                     // most parts are numbers, whose names would be built for nothing
                     if !matches!(
                         pickle.node(part),
-                        Node::Int(_) | Node::Other | Node::Text(_)
+                        Node::Int(_) | Node::Float(_) | Node::Other | Node::Text(_)
                     ) {
-                        self.visit(join(&name, &index.to_string())?, part, depth + 1)?;
+                        let name = self.join(&name, &index.to_string())?;
+                        self.visit(name, part, depth + 1)?;
                     }
                 }
                 Ok(())
@@ -171,6 +200,9 @@ impl Walk<'_> {
                         Err(what) => self.unreadable(name, what, true),
                     }
                     return Ok(());
+                }
+                if let Some(state) = modules::state(pickle, *callee, *args) {
+                    return self.module(&name, state, depth);
                 }
                 let class = class_of(pickle, *callee, WRAPPINGS);
                 // a module of TorchScript: its class and its attributes
@@ -198,9 +230,72 @@ impl Walk<'_> {
                 Node::Int(key) => key.to_string(),
                 _ => continue,
             };
-            self.visit(join(name, &key)?, value, depth + 1)?;
+            let name = self.join(name, &key)?;
+            self.visit(name, value, depth + 1)?;
         }
         Ok(())
+    }
+
+    /// The tensors of a module and of its parts, and its numbers.
+    fn module(&mut self, name: &str, state: Id, depth: usize) -> Result<(), String> {
+        let pickle = self.pickle;
+        for &(key, value) in pickle.items(state) {
+            let Some(key) = pickle.text(key) else {
+                continue;
+            };
+            let number = match pickle.node(value) {
+                Node::Int(number) => *number as f64,
+                Node::Float(number) => *number,
+                _ => {
+                    if ["_parameters", "_buffers", "_modules"].contains(&key) {
+                        self.items(name, pickle.items(value), depth)?;
+                    }
+                    continue;
+                }
+            };
+            let name = self.join(name, key)?;
+            self.found.numbers.insert(name, number);
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, name: &str, key: &str) -> Result<String, String> {
+        if name.len() + key.len() > NAME_LIMIT {
+            return Err(format!("it has a name of more than {NAME_LIMIT} bytes"));
+        }
+        self.named += name.len() + key.len() + 1;
+        if self.named > NAMES_LIMIT {
+            return Err(format!(
+                "its pickle expands to more than {} MiB of names",
+                NAMES_LIMIT >> 20
+            ));
+        }
+        Ok(match name {
+            "" => key.to_owned(),
+            _ => format!("{name}.{key}"),
+        })
+    }
+
+    /// The storage that a value stands for.
+    fn stored(&mut self, id: Id) -> Result<Stored, String> {
+        let pickle = self.pickle;
+        let broken = || "is not a complete tensor".to_owned();
+        match pickle.node(id) {
+            Node::Persistent(id) => {
+                let storage = storage(pickle, *id).ok_or_else(broken)?;
+                Ok(Stored {
+                    dtype: storage.dtype.to_owned(),
+                    width: storage.width,
+                    offset: storage.offset,
+                    location: self.storages.location(storage.key)?,
+                })
+            }
+            Node::Object { callee, args, .. } => {
+                let bytes = modules::nested_bytes(pickle, *callee, *args).ok_or_else(broken)?;
+                self.storages.nested(bytes.0, bytes.1)
+            }
+            _ => Err(broken()),
+        }
     }
 
     fn unreadable(&mut self, name: String, what: String, tensor: bool) {
@@ -216,14 +311,11 @@ impl Walk<'_> {
         let &[id, offset, shape, strides, ref more @ ..] = args else {
             return Err(broken());
         };
-        let Node::Persistent(id) = pickle.node(id) else {
-            return Err(broken());
-        };
-        let storage = storage(pickle, *id).ok_or_else(broken)?;
+        let storage = self.stored(id)?;
         // `_rebuild_tensor_v3` names the type by itself
         let (dtype, width) = match more.get(2).map(|&id| pickle.node(id)) {
             Some(Node::Class { module, name }) if &**module == "torch" => element_type(name),
-            _ => (storage.dtype, storage.width),
+            _ => (storage.dtype.as_str(), storage.width),
         };
         let sizes = |id: Id| match pickle.node(id) {
             Node::Tuple(sizes) | Node::List(sizes) if sizes.len() <= 8 => {
@@ -237,7 +329,7 @@ impl Walk<'_> {
         if strides.len() != shape.len() {
             return Err(broken());
         }
-        let location = self.storages.location(storage.key)?;
+        let location = storage.location;
         // tensors of unknown types are never read, so their width does not matter
         let width = width.unwrap_or(0);
         let bytes_of = |elements: usize| elements.checked_mul(width).map(|bytes| bytes as u64);
@@ -281,16 +373,6 @@ impl Walk<'_> {
             strides: (!contiguous && !empty).then_some(strides),
         })
     }
-}
-
-fn join(name: &str, key: &str) -> Result<String, String> {
-    if name.len() + key.len() > NAME_LIMIT {
-        return Err(format!("it has a name of more than {NAME_LIMIT} bytes"));
-    }
-    Ok(match name {
-        "" => key.to_owned(),
-        _ => format!("{name}.{key}"),
-    })
 }
 
 /// The class that is called or instantiated, through at most `calls` nested calls.

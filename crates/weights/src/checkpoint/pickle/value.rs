@@ -6,10 +6,16 @@ pub type Id = u32;
 /// A value.
 #[derive(Debug)]
 pub enum Node {
-    /// A value that tensors are not made of: `None`, a float, bytes.
+    /// A value that tensors are not made of, such as `None`.
     Other,
     Bool(bool),
     Int(i64),
+    Float(f64),
+    /// Bytes, which are not read: their place, counted from the beginning of the program.
+    Bytes {
+        start: u64,
+        length: u64,
+    },
     /// An integer that needs more than 64 bits, little-endian.
     Wide(Box<[u8]>),
     Text(Box<str>),
@@ -60,6 +66,14 @@ impl Pickle {
         match self.node(id) {
             Node::Int(value) => usize::try_from(*value).ok(),
             _ => None,
+        }
+    }
+
+    /// The items of a dictionary or of an object of a class of dictionaries.
+    pub fn items(&self, id: Id) -> &[(Id, Id)] {
+        match self.node(id) {
+            Node::Dict(items) | Node::Object { items, .. } => items,
+            _ => &[],
         }
     }
 
