@@ -6,47 +6,18 @@
 #
 # Needs slurm-wlm (Debian, Ubuntu) and, in a Python that is named by $PYTHON, the packages ray and kubernetes-validate. What is missing is left
 # out and said; with REQUIRE=1 it is an error. Slurm wants to be started by root.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-export PHANTASIA=$(realpath "${1:-target/debug/phantasia}")
-deploy=$PWD/deploy python=${PYTHON:-python3}
-work=$(mktemp -d)
-# a process that Slurm begins for root has its home
-chmod 755 "$work"
-started=()
-finish() {
-  for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap finish EXIT
-cd "$work"
-
-cat >base.yaml <<'YAML'
-prompts: a {red|blue} ball
-size: [32, 32]
-steps: 3
-generator: pixels
-cutouts: { count: 2 }
-YAML
-printf 'recipe: base.yaml\nsweep:\n  seed: 1..6\n' >sweep.yaml
-
-left_out() {
-  echo "left out: $1"
-  [[ -z ${REQUIRE:-} ]] || exit 1
-}
+. "$(dirname "$0")/common.sh"
+export PHANTASIA=$program
+write_sweep 12 3
 
 # the pictures, the recipes and the sheet are those of one local run
 same() {
-  for run in one/runs/*/; do
-    for file in image.png recipe.yaml; do cmp "$run$file" "$2/runs/$(basename "$run")/$file"; done
-  done
-  [[ $(ls one/runs | wc -l) == $(ls "$2/runs" | wc -l) ]]
+  same_runs one "$2"
   cmp one/sheet.png "$2/sheet.png"
   echo "$1: the bytes of one local run"
 }
 
-"$PHANTASIA" sweep sweep.yaml --out one --quiet >/dev/null
+"$program" sweep sweep.yaml --out one --quiet >/dev/null
 
 # Slurm, with a key and a socket of its own for munge
 if command -v slurmctld slurmd munged >/dev/null; then
@@ -106,7 +77,7 @@ else
 fi
 
 if "$python" -c 'import ray' 2>/dev/null; then
-  RAY_DISABLE_IMPORT_WARNING=1 "$python" "$deploy/ray_sweep.py" 4 "$PHANTASIA" sweep "$work/sweep.yaml" --out "$work/ray-out" --quiet >ray.log 2>&1 || { tail ray.log; exit 1; }
+  RAY_DISABLE_IMPORT_WARNING=1 "$python" "$deploy/ray_sweep.py" 4 "$program" sweep "$work/sweep.yaml" --out "$work/ray-out" --quiet >ray.log 2>&1 || { tail ray.log; exit 1; }
   same "Ray, four tasks" ray-out
 else
   left_out "Ray: pip install ray"

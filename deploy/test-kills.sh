@@ -1,23 +1,11 @@
 #!/usr/bin/env bash
 # Kills the processes of a sweep at random, begins them again, and compares what is left with plain renders: every run is whole, once, and
-# has the bytes that `phantasia render` of its recipe writes.
+# has the bytes that `phantasia render` of its recipe writes, also where it was continued from a checkpoint.
 #
-#   deploy/test-kills.sh [PROGRAM] [RUNS] [SHARDS] [KILLS]
-set -euo pipefail
-program=$(realpath "${1:-target/debug/phantasia}")
+#   deploy/test-kills.sh [PROGRAM] [RUNS] [SHARDS] [KILLS] [STEPS]
+. "$(dirname "$0")/common.sh"
 runs=${2:-64} shards=${3:-4} kills=${4:-12}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-cat >base.yaml <<'YAML'
-prompts: a {red|blue} ball
-size: [32, 32]
-steps: 3
-generator: pixels
-cutouts: { count: 2 }
-YAML
-printf 'recipe: base.yaml\nsweep:\n  seed: 1..%d\n' $((runs / 2)) >sweep.yaml
+write_sweep "$runs" "${5:-8}"
 
 declare -A pid
 begin() {
@@ -44,7 +32,8 @@ for process in "${pid[@]}" "$twin"; do wait "$process" || status=1; done
 whole=$(find out/runs -mindepth 1 -maxdepth 1 -type d -not -name '.*' | wc -l)
 partial=$(find out/runs -mindepth 1 -maxdepth 1 -name '.*' | wc -l)
 lines=$(grep -c ',whole,' out/results.csv)
-echo "$whole whole runs, $lines in the table, $partial left in part"
+continued=$(grep -l steps_before out/runs/*/result.json | wc -l)
+echo "$whole whole runs, $continued of them continued after a kill, $lines in the table, $partial left in part"
 ((whole == runs && lines == runs && partial == 0)) || exit 1
 for run in out/runs/*/; do
   "$program" render "$run/recipe.yaml" --out single --quiet --device cpu >/dev/null

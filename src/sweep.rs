@@ -9,6 +9,7 @@ mod axis;
 mod costs;
 mod csv;
 mod file;
+pub(crate) mod layout;
 mod plan;
 mod shard;
 mod sheet;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use costs::{Basis, Costs};
 pub use csv::line as csv_line;
+pub use layout::{advice_on_url, is_run_of_sweep, runs_in};
 pub use plan::{MOST_RUNS, Plan, PlannedRun};
 pub use shard::{Shard, ShardSource};
 pub use sheet::{Collected, PAGE, collect};

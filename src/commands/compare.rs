@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Instant;
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use candle_core::Device;
 use clap::Args;
 use phantasia::clip::{ClipActivation, Library};
@@ -16,7 +16,8 @@ use phantasia::judge::comparison::{
 };
 use phantasia::prompt_check::check_prompts;
 use phantasia::recipe::PartialRecipe;
-use phantasia::run::run_name;
+use phantasia::run::{RECIPE, run_name};
+use phantasia::sweep;
 use serde_json::{Value, json};
 
 use super::arguments::{RecipeChanges, SessionArgs};
@@ -45,7 +46,7 @@ wrong, 130 when it was interrupted.";
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// Recipes (.yaml), or pictures by Phantasia (.png, which have their recipes in their metadata), at least two; the others are compared
-    /// with the first
+    /// with the first. The folder of a sweep stands for the recipes of its finished runs
     #[arg(required = true, value_name = "RECIPE")]
     recipes: Vec<PathBuf>,
     /// A text file with one prompt per line, which each recipe paints in place of its first text of positive weight, or of {prompt} in its
@@ -161,7 +162,8 @@ pub fn resume(folder: &Path, session: &SessionArgs, output: (bool, bool)) -> Res
 
 fn read_recipes(args: &CompareArgs) -> Result<(Vec<PartialRecipe>, Vec<Entry>)> {
     let (mut partials, mut entries, mut known) = (vec![], vec![], HashSet::new());
-    for path in &args.recipes {
+    let paths = recipes_in(&args.recipes)?;
+    for path in &paths {
         let name = path.display();
         let mut partial = load_file(path)?;
         args.changes.apply(&mut partial)?;
@@ -191,6 +193,25 @@ fn read_recipes(args: &CompareArgs) -> Result<(Vec<PartialRecipe>, Vec<Entry>)> 
         entries.push(Entry { path, recipe });
     }
     Ok((partials, entries))
+}
+
+/// The recipes that are given, those of a sweep's runs in place of its folder.
+fn recipes_in(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = vec![];
+    for path in given {
+        if let Some(advice) = sweep::advice_on_url(path) {
+            return Err(UsageError(format!("{}: {advice}", path.display())).into());
+        }
+        match sweep::runs_in(path) {
+            Some(runs) if runs.is_empty() => bail!(
+                "the sweep in {} has no finished run to compare",
+                path.display()
+            ),
+            Some(runs) => paths.extend(runs.iter().map(|run| run.join(RECIPE))),
+            None => paths.push(path.clone()),
+        }
+    }
+    Ok(paths)
 }
 
 /// Refuses a prompt of the battery of which a CLIP that guides can read nothing.

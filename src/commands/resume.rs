@@ -1,6 +1,6 @@
 //! `phantasia resume`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use phantasia::judge::tournament::{Standings, Tournament};
 use phantasia::recipe::Edit;
 use phantasia::run::{CheckpointError, Resumption, Run, RunFolder, video};
 use phantasia::session::Session;
+use phantasia::sweep;
 
 use super::arguments::{PromptArg, SessionArgs, steps};
 use super::console::{UsageError, eprint_line, warn_all};
@@ -56,6 +57,7 @@ impl ResumeArgs {
 
 /// Resumes a render, a tournament or a comparison.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
+    refuse_sweeps(&args.run)?;
     let frontend = &args.frontend;
     let (yes, quiet) = (args.session.models.yes, frontend.quiet);
     if Comparison::is_at(&args.run) {
@@ -125,6 +127,20 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     apply(&mut run, edit, args)?;
     frontend.open_window()?;
     frontend.run(run, &device_name, stop, |_| Ok(()))
+}
+
+/// Refuses sweeps, which another command goes on with, and their runs, which stay as their table says.
+fn refuse_sweeps(run: &Path) -> Result<()> {
+    let why = if let Some(advice) = sweep::advice_on_url(run) {
+        advice
+    } else if sweep::runs_in(run).is_some() {
+        "it is a sweep's: `phantasia sweep` with its file goes on with it".to_owned()
+    } else if sweep::is_run_of_sweep(run) {
+        "it is a finished run of a sweep, whose table and sheet show it: copy the folder, and resume the copy".to_owned()
+    } else {
+        return Ok(());
+    };
+    bail!(UsageError(format!("{}: {why}", run.display())))
 }
 
 /// Applies an edit to a resumed run. If the run was complete, its picture is kept under another name.

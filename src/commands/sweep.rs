@@ -1,6 +1,10 @@
 //! `phantasia sweep`
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod forecast;
+mod progress;
+mod report;
+
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -13,22 +17,19 @@ use phantasia::prompt_check::check_prompts;
 use phantasia::recipe::RecipeError;
 use phantasia::run::{run_name, video};
 use phantasia::session::SessionOptions;
-use phantasia::sweep::table::{Row, State};
 use phantasia::sweep::{
-    Basis, Collected, Costs, Event, Judge, Painter, Plan, PlannedRun, Report, Shard, ShardSource,
-    Store, collect,
+    Costs, Event, Judge, Painter, Plan, PlannedRun, Report, Shard, ShardSource, Store, collect,
 };
-use serde_json::{Value, json};
 
+use self::forecast::{dry_run, sentence, tell_plan};
+use self::progress::SweepProgress;
+use self::report::{finish, tell_rows};
 use super::arguments::{DeviceChoice, SessionArgs, positive};
-use super::console::{
-    UsageError, counted, duration, eprint_diagnostics, eprint_line, print_json, print_line, warn,
-    warn_all,
-};
-use super::interrupt::{INTERRUPTED, interrupt};
+use super::console::{UsageError, counted, eprint_diagnostics, eprint_line, warn, warn_all};
+use super::interrupt::interrupt;
 use super::judge::check_activation;
 use super::models;
-use super::progress::{Progress, eprint_above};
+use super::progress::eprint_above;
 
 /// What `sweep --help` says after its arguments.
 pub const AFTER_HELP: &str = "\
@@ -51,8 +52,6 @@ wrong, 130 when it was interrupted.";
 
 /// A sweep of fewer steps is painted without a trial, which would take a part of its time.
 const WORTH_A_TRIAL: usize = 500;
-/// The most failures and runs that are listed one by one.
-const MOST_LISTED: usize = 20;
 
 /// Arguments of `sweep`.
 #[derive(Debug, Args)]
@@ -97,6 +96,13 @@ pub struct SweepArgs {
     /// Show no plan and no progress
     #[arg(long)]
     quiet: bool,
+}
+
+impl SweepArgs {
+    /// How many devices paint at once. Runs on the same one share it, so that more of them need not be faster.
+    fn at_once(&self) -> usize {
+        self.devices.len().max(1)
+    }
 }
 
 /// Paints a sweep.
@@ -253,176 +259,6 @@ fn judge(args: &SweepArgs, plan: &Plan, device: &candle_core::Device) -> Result<
     Ok(Some(judge))
 }
 
-/// The number of runs, and the axes.
-fn tell_plan(plan: &Plan) {
-    let count = counted(plan.runs().len(), "run");
-    let how = if plan.is_sampled() {
-        ", samples of"
-    } else {
-        ":"
-    };
-    eprint_line(format_args!("{count}{how}"));
-    for (index, (columns, length)) in plan.axes().enumerate() {
-        let length = length.map_or_else(
-            || "numbers between two".to_owned(),
-            |length| counted(length as usize, "value"),
-        );
-        let values = shown_values(plan, index);
-        eprint_line(format_args!(
-            "  {}: {length} ({values})",
-            columns.join(", ")
-        ));
-    }
-}
-
-/// The first and the last few values of an axis.
-fn shown_values(plan: &Plan, axis: usize) -> String {
-    const MOST: usize = 6;
-    let mut values: Vec<String> = vec![];
-    for value in plan.values_of(axis) {
-        if !values.contains(&value) {
-            if values.len() == MOST {
-                values.push("...".to_owned());
-                break;
-            }
-            values.push(value);
-        }
-    }
-    values.join("; ")
-}
-
-/// What runs would take, as a sentence.
-fn sentence(costs: &Costs, runs: usize, at_once: usize) -> String {
-    let basis = match costs.basis {
-        Basis::Whole(runs) => format!("from {}", counted(runs, "finished run")),
-        Basis::Trial { steps, run } => {
-            format!("from a trial of {} of run {run}", counted(steps, "step"))
-        }
-    };
-    format!(
-        "{} to paint: about {} on this machine, {:.2} s a step, and {}, {basis}",
-        counted(runs, "run"),
-        duration(costs.seconds / at_once as f64),
-        costs.step,
-        size(costs.bytes),
-    )
-}
-
-/// Prints what the runs that are left would take.
-fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
-    let whole = store.whole()?;
-    let left: Vec<&PlannedRun> = plan
-        .runs()
-        .iter()
-        .filter(|run| !whole.contains_key(run.hash()))
-        .collect();
-    let of_runs = left.iter().flat_map(|run| &run.models);
-    let needed: BTreeSet<&String> = of_runs.chain(&args.judge).collect();
-    let ready = models::ensure(needed.into_iter().cloned(), false, true);
-    if let Err(error) = &ready {
-        warn(format_args!("the sweep cannot begin yet: {error:#}"));
-    }
-    let mut worker = None;
-    if whole.is_empty()
-        && let Some(first) = left.first()
-    {
-        // the first run may do without those that are missing
-        if ready.is_ok() || models::ensure(first.models.iter().cloned(), false, true).is_ok() {
-            worker = Some((args.session.models.device.open()?.0, args.session.options()));
-        } else {
-            eprint_line("there is no estimate without the models of the first run");
-        }
-    }
-    let costs = Costs::of(plan, store, &left, worker.as_ref(), !args.no_checkpoints)?;
-    let found = plan.runs().len() - left.len();
-    if args.json {
-        let axes = plan
-            .axes()
-            .map(|(columns, length)| json!({ "paths": columns, "values": length }));
-        print_json(&json!({
-            "sweep": store.location(""),
-            "runs": plan.runs().len(),
-            "whole": found,
-            "axes": axes.collect::<Vec<_>>(),
-            "steps": left.iter().map(|run| run.steps).sum::<usize>(),
-            "seconds": costs.as_ref().map(|costs| costs.seconds),
-            "bytes": costs.as_ref().map(|costs| costs.bytes),
-        }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if found > 0 {
-        print_line(format_args!(
-            "{found} of {} {} finished in {}",
-            counted(plan.runs().len(), "run"),
-            is_or_are(found),
-            store.location("")
-        ))?;
-    }
-    if let Some(costs) = costs.filter(|_| !left.is_empty()) {
-        print_line(sentence(&costs, left.len(), 1))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn is_or_are(count: usize) -> &'static str {
-    if count == 1 { "is" } else { "are" }
-}
-
-fn size(bytes: f64) -> String {
-    match bytes {
-        ..1e6 => format!("{:.0} kB", bytes / 1e3),
-        1e6..1e9 => format!("{:.1} MB", bytes / 1e6),
-        _ => format!("{:.1} GB", bytes / 1e9),
-    }
-}
-
-/// Where the work of this process stands. What was finished before does not count, or the time that is left would be wrong.
-struct SweepProgress {
-    bar: Progress,
-    /// The steps of runs that are done, of those that were begun.
-    done: usize,
-    /// How many runs that is.
-    ended: usize,
-    /// The steps of runs that are being painted, by their numbers.
-    current: HashMap<usize, usize>,
-    /// The steps to do.
-    total: usize,
-    /// The runs to paint.
-    runs: usize,
-}
-
-impl SweepProgress {
-    fn step(&mut self, run: &PlannedRun, step: usize) {
-        self.current.insert(run.number, step);
-        self.update();
-    }
-
-    fn done(&mut self, run: &PlannedRun) {
-        if self.current.remove(&run.number).is_some() {
-            self.done += run.steps;
-            self.ended += 1;
-        } else {
-            // another process painted it
-            self.total -= run.steps;
-            self.runs -= 1;
-        }
-    }
-
-    fn failed(&mut self, run: &PlannedRun) {
-        let steps = self.current.remove(&run.number).unwrap_or(0);
-        self.done += steps;
-        self.ended += 1;
-        self.total -= run.steps.saturating_sub(steps);
-    }
-
-    fn update(&mut self) {
-        let done = self.done + self.current.values().sum::<usize>();
-        let run = self.ended + self.current.len();
-        let state = format!("run {run} of {}", self.runs);
-        self.bar.update(done, self.total, &state);
-    }
-}
-
 fn paint(
     args: &SweepArgs,
     plan: &Plan,
@@ -446,17 +282,10 @@ fn paint(
         if let Ok(Some(costs)) = Costs::of(plan, store, &left, trial_on, !args.no_checkpoints)
             && !left.is_empty()
         {
-            eprint_line(sentence(&costs, left.len(), workers.len()));
+            eprint_line(sentence(&costs, left.len(), args.at_once()));
         }
     }
-    let progress = Mutex::new(SweepProgress {
-        bar: Progress::new("step", 0, args.quiet),
-        done: 0,
-        ended: 0,
-        current: HashMap::new(),
-        total: own().map(|run| run.steps).sum(),
-        runs: own().count(),
-    });
+    let progress = Mutex::new(SweepProgress::new(own(), args.quiet));
     let tell = |event: Event| {
         let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -518,159 +347,4 @@ fn workers(args: &SweepArgs) -> Result<Vec<(candle_core::Device, SessionOptions)
         std::iter::repeat_n((device, options), args.jobs)
     });
     Ok(workers.collect())
-}
-
-/// Says what is missing and what failed.
-fn tell_rows(args: &SweepArgs, rows: &[Row]) {
-    let failed: Vec<&Row> = rows
-        .iter()
-        .filter(|row| row.state == State::Failed)
-        .collect();
-    for row in failed.iter().take(MOST_LISTED) {
-        let why = row.error.as_deref().unwrap_or_default();
-        eprint_line(format_args!(
-            "failed: run {} ({}): {why}",
-            row.run,
-            row.values.join(", ")
-        ));
-    }
-    if failed.len() > MOST_LISTED {
-        eprint_line(format_args!(
-            "and {} more, see the table",
-            failed.len() - MOST_LISTED
-        ));
-    }
-    let missing = rows
-        .iter()
-        .filter(|row| row.state == State::Missing)
-        .count();
-    if missing > 0 && !args.quiet {
-        eprint_line(format_args!(
-            "{} missing: `phantasia sweep {}` paints what is left",
-            counted(missing, "run"),
-            args.file.display()
-        ));
-    }
-}
-
-/// Prints the result.
-fn finish(
-    args: &SweepArgs,
-    plan: &Plan,
-    (store, shard): (&Store, Shard),
-    (rows, files): (&[Row], Option<&Collected>),
-    report: &Report,
-    seconds: f64,
-) -> Result<ExitCode> {
-    let folder = store.location("");
-    let of_shard = match shard {
-        Shard::ALL => String::new(),
-        shard => format!(" of shard {shard}"),
-    };
-    if report.is_interrupted {
-        let own = plan
-            .runs()
-            .iter()
-            .filter(|run| shard.has(run.number))
-            .count();
-        let finished = report.painted.len() + report.found;
-        eprint_line(format_args!(
-            "interrupted; {finished} of {}{of_shard} {} finished in {folder}; the same command paints the rest, the run that was begun from its start",
-            counted(own, "run"),
-            is_or_are(finished)
-        ));
-    } else if !args.quiet && !args.collect {
-        eprint_line(painted(report, &of_shard, seconds));
-    }
-    if args.json {
-        let of_state = |state: State| rows.iter().filter(|row| row.state == state).count();
-        let failed = report
-            .failed
-            .iter()
-            .map(|(run, why)| json!({ "run": run, "error": why }));
-        let runs =
-            |rows: &[Row]| -> Value { rows.iter().map(|row| run_json(plan, store, row)).collect() };
-        print_json(&json!({
-            "sweep": folder,
-            "runs": plan.runs().len(),
-            "shard": shard.to_string(),
-            "painted": report.painted,
-            "found": report.found,
-            "failed": failed.collect::<Vec<_>>(),
-            "finished": files.is_some() && of_state(State::Whole) == plan.runs().len(),
-            "missing": files.map(|_| of_state(State::Missing)),
-            "table": files.map(|files| &files.table),
-            "sheets": files.map(|files| &files.sheets),
-            "page": files.map(|files| &files.page),
-            "results": files.map(|_| runs(rows)),
-            "seconds": seconds,
-        }))?;
-    } else if let Some(files) = files {
-        print_line(&files.table)?;
-        for sheet in &files.sheets {
-            print_line(sheet)?;
-        }
-        print_line(&files.page)?;
-    }
-    if report.is_interrupted {
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    let has_failed = !report.failed.is_empty() || rows.iter().any(|row| row.state == State::Failed);
-    Ok(ExitCode::from(u8::from(has_failed)))
-}
-
-/// What a process did, as a sentence.
-fn painted(report: &Report, of_shard: &str, seconds: f64) -> String {
-    let Report {
-        painted,
-        found,
-        failed,
-        ..
-    } = report;
-    let (painted, found, failed) = (painted.len(), *found, failed.len());
-    if painted + failed == 0 {
-        return match found {
-            1 => format!("the only run{of_shard} was painted before: nothing is left to paint"),
-            _ => {
-                format!("all {found} runs{of_shard} were painted before: nothing is left to paint")
-            }
-        };
-    }
-    let mut told = format!(
-        "{}{of_shard} painted in {}",
-        counted(painted, "run"),
-        duration(seconds)
-    );
-    if found > 0 {
-        let were = if found == 1 { "was" } else { "were" };
-        told += &format!("; {found} {were} painted before");
-    }
-    if failed > 0 {
-        told += &format!("; {failed} failed");
-    }
-    told
-}
-
-fn run_json(plan: &Plan, store: &Store, row: &Row) -> Value {
-    let values = plan
-        .columns()
-        .iter()
-        .cloned()
-        .zip(row.values.iter().map(|value| json!(value)));
-    let finished = row.finished.as_ref();
-    let mut run = json!({
-        "run": row.run,
-        "state": row.state,
-        "values": values.collect::<serde_json::Map<_, _>>(),
-        "image": row.picture.as_ref().map(|picture| store.location(&picture.to_string_lossy())),
-        "loss": finished.map(|run| run.loss),
-        "similarity": row.similarity,
-        "score": row.score(),
-        "scores": row.scores,
-        "seconds": finished.map(|run| run.seconds),
-    });
-    if let Some(why) = &row.error {
-        run["error"] = json!(why);
-    }
-    run
 }

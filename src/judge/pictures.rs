@@ -16,6 +16,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::ensemble::{Ensemble, Preprocessed};
 use crate::names::{insert_path, one_line};
 use crate::picture::{self, DecodeError, formats};
+use crate::sweep::layout::{advice_on_url, pictures_in};
 
 /// The SHA-256 of a file's bytes, by which its content is recognised.
 pub type Digest = [u8; 32];
@@ -118,13 +119,20 @@ pub fn no_pictures(paths: &[PathBuf], skipped: &[Skipped]) -> String {
 /// The picture files among `paths`: files as they are, and the pictures in folders by their extensions, ordered by name. In a folder,
 /// files with the extension of an unsupported picture format are skipped unless their content is of a supported one; files with
 /// other extensions and hidden files and folders are ignored. Links are followed, but not in circles. A file that is found twice is
-/// listed once.
+/// listed once. The folder of a sweep stands for the pictures of its whole runs.
 pub fn find_pictures(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Skipped>) {
     let mut files = vec![];
     let mut skipped: Vec<Skipped> = vec![];
     for path in paths {
         if !path.is_dir() {
-            files.push(path.clone());
+            match advice_on_url(path) {
+                Some(advice) => skipped.push(Skipped::new(path, advice)),
+                None => files.push(path.clone()),
+            }
+            continue;
+        }
+        if let Some(pictures) = pictures_in(path) {
+            files.extend(pictures);
             continue;
         }
         let is_visible = |entry: &DirEntry| {

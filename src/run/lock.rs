@@ -16,6 +16,7 @@ pub(crate) struct Lock {
     path: PathBuf,
     /// Closing the file releases the lock.
     _file: File,
+    is_exclusive: bool,
 }
 
 impl Lock {
@@ -33,20 +34,29 @@ impl Lock {
                 .truncate(false)
                 .open(&path)
                 .map_err(failed("write", &path))?;
-            match file.try_lock() {
+            let is_exclusive = match file.try_lock() {
                 // the previous holder may just have removed the file, and another process may have created a new one
                 Ok(()) if !is_at(&file, &path) => continue,
-                Ok(()) => {}
+                Ok(()) => true,
                 Err(TryLockError::WouldBlock) => {
                     return Err(failed("lock", run)(in_use(&mut file)));
                 }
                 // some network file systems do not support locks; a run continues without one there
-                Err(TryLockError::Error(_)) => {}
-            }
+                Err(TryLockError::Error(_)) => false,
+            };
             // only for the message of a process that finds the folder locked
             let _ = sign(&mut file);
-            return Ok(Self { path, _file: file });
+            return Ok(Self {
+                path,
+                _file: file,
+                is_exclusive,
+            });
         }
+    }
+
+    /// Whether no other process can have it: false where the file system has no locks.
+    pub fn is_exclusive(&self) -> bool {
+        self.is_exclusive
     }
 }
 

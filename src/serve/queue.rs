@@ -1,6 +1,8 @@
 //! The queue of `phantasia serve`: on each device one render after the other, in a folder that keeps the queue over a restart.
 
-use std::cell::Cell;
+mod order;
+mod paint;
+
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,17 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::access::{check_files, file_within};
-use super::{Hub, Relay};
+use super::Hub;
 use crate::files::write_whole;
-use crate::live::{Command, RenderOptions, RenderWorker};
+use crate::live::Command;
 use crate::protocol::{Job, JobState, Order};
-use crate::recipe::{PartialRecipe, Prompt, Recipe};
-use crate::run::{CHECKPOINT, FolderLock, Outcome, RECIPE, Resumption, Run, RunFolder, run_name};
-use crate::session::{Session, SessionOptions};
+use crate::run::{FolderLock, Outcome};
+pub use paint::Painter;
 
 /// The file in the folder of runs that keeps the queue.
 const FILE: &str = ".queue.json";
@@ -30,22 +29,6 @@ const MOST_WAITING: usize = 200;
 const MOST_OVER: usize = 30;
 /// How often a waiting queue checks whether it should stop.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
-/// How long a finished render waits for readers to come back.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the renders of a device are painted with.
-pub struct Painter {
-    /// The device.
-    pub device: Device,
-    /// Shows the device's present render, and has its name.
-    pub hub: Arc<Hub>,
-    /// Of every session.
-    pub session: SessionOptions,
-    /// Over how many steps changes of prompts fade, until a request says otherwise.
-    pub fade: usize,
-    /// How many steps an edit after the last step adds.
-    pub extend: usize,
-}
 
 /// Renders that wait, those that are painted, and some that are over.
 pub struct Queue {
@@ -312,153 +295,6 @@ impl Queue {
             }
         }
         None
-    }
-
-    fn paint(&self, job: KeptJob, painter: &Painter, stop: &Arc<AtomicBool>) -> Result<Outcome> {
-        let id = job.job.id;
-        let run = match &job.job.run {
-            Some(name) if file_within(&self.dir, name, CHECKPOINT).is_some() => {
-                self.resume(name, job.steps, painter)?
-            }
-            _ => self.begin(&job, painter)?,
-        };
-        let path = run.folder().path().to_owned();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let options = RenderOptions {
-            device: painter.hub.device().to_owned(),
-            fade: painter.fade,
-            extend: painter.extend,
-            hold: true,
-            frames: true,
-        };
-        let relay = Relay::new(&painter.hub);
-        let worker = RenderWorker::spawn(run, options, Arc::clone(stop), relay.listener())?;
-        if self.is_cancelled(id) {
-            let _ = worker.commands().try_send(Command::Stop);
-        }
-        // a finished render can still be edited while a page shows it and no other job waits
-        let hub = &painter.hub;
-        let was_finished = Cell::new(false);
-        relay.run(&worker, &name, || {
-            let is_finished = hub.snapshot().state.finished;
-            if was_finished.replace(is_finished) != is_finished {
-                let state = if is_finished {
-                    JobState::Open
-                } else {
-                    JobState::Running
-                };
-                // the state when it is over is kept in any case
-                let _ = self.change(id, |job| job.state = state);
-            }
-            if self.is_wanted(hub.device()) {
-                Some(Duration::ZERO)
-            } else {
-                (hub.readers() == 0).then_some(PATIENCE)
-            }
-        });
-        worker.join()
-    }
-
-    /// Begins a new run, or one of which nothing was saved anew in its folder.
-    fn begin(&self, job: &KeptJob, painter: &Painter) -> Result<Run> {
-        let text = job
-            .recipe
-            .as_deref()
-            .context("the run has no checkpoint to continue from")?;
-        let recipe = Recipe::parse(text, "the recipe", &self.dir)?;
-        let session = Session::with_options(&recipe, &painter.device, &painter.session)?;
-        let folder = match &job.job.run {
-            Some(name) if file_within(&self.dir, name, RECIPE).is_some() => {
-                let mut folder = RunFolder::open(&self.dir.join(name))?;
-                folder.cut_metrics(0)?;
-                folder
-            }
-            _ => RunFolder::create(&self.dir, &job.name)?,
-        };
-        let name = folder
-            .path()
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        self.change(job.job.id, |job| job.run = name)?;
-        Run::new(session, folder, &recipe)
-    }
-
-    fn resume(&self, name: &str, steps: Option<usize>, painter: &Painter) -> Result<Run> {
-        let folder = RunFolder::open(&self.dir.join(name))?;
-        let resumption = Resumption::read(folder, false, &painter.device)?;
-        let (mut run, mut edit) = resumption.into_run(&painter.session)?;
-        let is_complete = run.session().is_exhausted();
-        if let Some(steps) = steps {
-            let more = steps.saturating_sub(run.session().step());
-            if more == 0 {
-                bail!("the run has {} steps already", run.session().step());
-            }
-            edit.steps = Some(run.session().extended_by(more)?);
-        }
-        if is_complete && !edit.is_empty() {
-            run.keep_image()?;
-        }
-        if !edit.is_empty() {
-            run.edit(edit)?;
-        }
-        Ok(run)
-    }
-
-    /// What an order paints: the name of its run's folder, a title, and the complete recipe; none if a run is resumed.
-    fn read(&self, order: &Order) -> Result<(String, String, Option<String>)> {
-        let partial = |text: &str| PartialRecipe::parse(text, "recipe", &self.dir);
-        let (name, mut partial) = match (&order.prompt, &order.recipe, &order.again, &order.resume)
-        {
-            (Some(text), None, None, None) => {
-                let prompts = [Prompt::new(text)];
-                (
-                    text.clone(),
-                    PartialRecipe::of_prompts(&prompts, "the prompt"),
-                )
-            }
-            (None, Some(text), None, None) => {
-                let name = order.name.clone().unwrap_or_else(|| "render".to_owned());
-                (name, partial(text)?)
-            }
-            (None, None, Some(run), None) => {
-                let path = self.recipe_of(run)?;
-                (run_name(&path), PartialRecipe::load(&path)?)
-            }
-            (None, None, None, Some(run)) => {
-                self.recipe_of(run)?;
-                if file_within(&self.dir, run, CHECKPOINT).is_none() {
-                    bail!("{run} has no checkpoint to continue from");
-                }
-                let title = format!("{run}, continued");
-                return Ok((run.clone(), title, None));
-            }
-            _ => bail!("give one of `prompt`, `recipe`, `again` and `resume`"),
-        };
-        for assignment in &order.set {
-            partial.set(assignment)?;
-        }
-        if let Some(seed) = order.seed {
-            partial.set(&format!("seed={seed}"))?;
-        }
-        if let Some(steps) = order.steps {
-            partial.set(&format!("steps={steps}"))?;
-        }
-        let mut recipe = partial.finish()?;
-        if order.steps.is_some() {
-            recipe = recipe.without_stops(usize::MAX);
-        }
-        check_files(&recipe, &self.dir)?;
-        let texts = recipe.prompts.iter().flat_map(Prompt::texts);
-        let title = Vec::from_iter(texts).join(", ");
-        Ok((name, title, Some(recipe.to_yaml()?)))
-    }
-
-    fn recipe_of(&self, run: &str) -> Result<PathBuf> {
-        (file_within(&self.dir, run, RECIPE)).with_context(|| format!("there is no run `{run}`"))
     }
 
     fn is_cancelled(&self, id: u64) -> bool {

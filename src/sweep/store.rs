@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `plan.csv` | the runs, with their names and values |
 //! | `runs/NAME/` | the run folders of whole runs, each with `result.json` |
-//! | `runs/.NAME.*.partial/` | runs that are being painted, or that a killed process left; in a temporary folder where there is an object store |
+//! | `runs/.NAME.*.partial/` | runs that are being painted, or that were stopped; in a temporary folder where there is an object store |
 //! | `failed/NAME.txt` | why a run failed |
 //! | `scores/NAME.json` | what judges say of a run's picture |
 //!
@@ -28,16 +28,11 @@ use serde::{Deserialize, Serialize};
 use self::folder::Folder;
 pub(super) use self::folder::size_of;
 use super::csv;
+use super::layout::{FAILED, PLAN, PLAN_COLUMNS, RESULT, RUNS, SCORES};
 use super::plan::{Plan, hash_of};
 use crate::files::write_whole;
 use crate::picture;
-use crate::run::{FolderLock, IMAGE, Outcome, RECIPE, RunFolder};
-
-const RUNS: &str = "runs";
-const FAILED: &str = "failed";
-const SCORES: &str = "scores";
-const PLAN: &str = "plan.csv";
-const RESULT: &str = "result.json";
+use crate::run::{CHECKPOINT, FolderLock, IMAGE, Outcome, RECIPE, RunFolder};
 
 /// Where the files of a sweep lie. Their names start from there and are written with `/`.
 trait Place: Debug + Send + Sync {
@@ -61,18 +56,39 @@ trait Place: Debug + Send + Sync {
     fn whole(&self) -> Result<Vec<String>>;
     /// Whether a run is whole.
     fn is_whole(&self, run: &str) -> Result<bool>;
+    /// What whole runs say of themselves; nothing where a file is damaged.
+    fn results(&self, runs: &[String]) -> Result<Vec<Option<Finished>>>;
     /// The names of runs that are in their place and lack something.
     fn damaged(&self) -> Result<Vec<String>> {
         Ok(vec![])
     }
-    /// Makes a folder to paint a run in, which no other process uses.
-    fn begin(&self, run: &str) -> Result<RunFolder>;
+    /// Makes a folder to paint a run in on that kind of device, which no other process uses.
+    fn begin(&self, run: &str, device: &str) -> Result<RunFolder>;
+    /// Takes over the folder of a run that was stopped; none where a process still has it, or may have it.
+    fn take_over(&self, partial: &Partial) -> Option<RunFolder>;
     /// Puts a run in its place, with all that is in its folder. False where another process was first.
     fn put(&self, partial: &Path, run: &str) -> Result<bool>;
-    /// The folders of runs that are not whole, each with its run's name.
-    fn partials(&self) -> Vec<(String, PathBuf)>;
+    /// The folders of runs that are not whole.
+    fn partials(&self) -> Vec<Partial>;
     /// The bytes of a whole run.
     fn size(&self, run: &str) -> Result<u64>;
+}
+
+/// The folder of a run that is not whole.
+#[derive(Clone, Debug)]
+pub(super) struct Partial {
+    /// The run's name.
+    pub run: String,
+    /// The kind of the device that it is painted on.
+    pub device: String,
+    pub path: PathBuf,
+}
+
+impl Partial {
+    /// Whether there is something to continue from.
+    fn has_checkpoint(&self) -> bool {
+        self.path.join(CHECKPOINT).is_file() && self.path.join(RECIPE).is_file()
+    }
 }
 
 /// What a whole run says of itself.
@@ -82,7 +98,10 @@ pub struct Finished {
     pub seed: u64,
     /// Steps done.
     pub steps: usize,
-    /// How long they took, loading not included.
+    /// How many of them were done before it was stopped and continued.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps_before: usize,
+    /// How long the others took, loading not included.
     pub seconds: f64,
     /// The loss at the last step.
     pub loss: f64,
@@ -95,11 +114,17 @@ pub struct Finished {
     pub warning: Option<String>,
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 impl Finished {
-    pub(super) fn of(outcome: &Outcome) -> Self {
+    /// Of a run that began, or was continued, after that many steps.
+    pub(super) fn of(outcome: &Outcome, steps_before: usize) -> Self {
         Self {
             seed: outcome.seed,
             steps: outcome.steps,
+            steps_before,
             seconds: outcome.seconds,
             loss: outcome.loss,
             similarity: outcome.similarity.clone(),
@@ -137,7 +162,7 @@ impl Store {
         store.refuse_others(plan)?;
         store.place.prepare()?;
         let columns = plan.columns().iter().map(String::as_str);
-        let mut text = csv::line(["run", "name"].into_iter().chain(columns));
+        let mut text = csv::line(PLAN_COLUMNS.into_iter().chain(columns));
         for run in plan.runs() {
             let number = run.number.to_string();
             let values = run.values.iter().map(String::as_str);
@@ -251,12 +276,24 @@ impl Store {
 
     /// What whole runs say of themselves; nothing where a file is damaged.
     pub(super) fn finished(&self, names: &[String]) -> Result<Vec<Option<Finished>>> {
-        self.read_json(names, |name| format!("{RUNS}/{name}/{RESULT}"))
+        self.place.results(names)
     }
 
-    /// A folder to paint a run in, which no other process uses.
-    pub(super) fn begin(&self, name: &str) -> Result<RunFolder> {
-        self.place.begin(name)
+    /// A folder to paint a run in on that kind of device, which no other process uses.
+    pub(super) fn begin(&self, name: &str, device: &str) -> Result<RunFolder> {
+        self.place.begin(name, device)
+    }
+
+    /// The folders of runs that were stopped, or are still being painted, with checkpoints to continue from.
+    pub(super) fn begun(&self) -> Vec<Partial> {
+        let mut begun = self.place.partials();
+        begun.retain(Partial::has_checkpoint);
+        begun
+    }
+
+    /// Takes over one of [`Store::begun`]; none where a process still has it, or may have it.
+    pub(super) fn take_over(&self, partial: &Partial) -> Option<RunFolder> {
+        self.place.take_over(partial)
     }
 
     /// Puts a run in its place, and says whether it was the first: another process may have painted the same one.
@@ -301,7 +338,10 @@ impl Store {
 
     /// What judges say of the pictures of whole runs, by their names.
     pub(super) fn scores(&self, names: &[String]) -> Result<Vec<BTreeMap<String, f64>>> {
-        let scores = self.read_json(names, |name| format!("{SCORES}/{name}.json"))?;
+        let files: Vec<String> = (names.iter())
+            .map(|name| format!("{SCORES}/{name}.json"))
+            .collect();
+        let scores = parsed(self.place.read_all(&files)?);
         Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -310,37 +350,29 @@ impl Store {
         self.place.write(&format!("{SCORES}/{name}.json"), &text)
     }
 
-    /// Reads a file of each run; nothing where it is absent or damaged.
-    fn read_json<T: DeserializeOwned>(
-        &self,
-        runs: &[String],
-        file: impl Fn(&str) -> String,
-    ) -> Result<Vec<Option<T>>> {
-        let names: Vec<String> = runs.iter().map(|run| file(run)).collect();
-        let texts = self.place.read_all(&names)?.into_iter();
-        Ok(texts
-            .map(|text| serde_json::from_slice(&text?).ok())
-            .collect())
-    }
-
-    /// Removes the folders of runs that killed processes left: of these runs, and only what no process holds any more.
-    pub(super) fn clean<'n>(&self, names: impl Iterator<Item = &'n str>) {
+    /// Removes the folders that stopped processes left of these runs, and only what no process holds any more; with `keep_begun` not those that
+    /// can be continued.
+    pub(super) fn clean<'n>(&self, names: impl Iterator<Item = &'n str>, keep_begun: bool) {
         let names: HashSet<&str> = names.collect();
-        for (name, path) in self.place.partials() {
+        for partial in self.place.partials() {
+            let path = &partial.path;
             // one without a recipe may not be locked yet
-            let is_begun = names.contains(name.as_str()) && path.join(RECIPE).is_file();
-            if is_begun && let Ok(lock) = FolderLock::take(&path) {
+            let is_left = names.contains(partial.run.as_str()) && path.join(RECIPE).is_file();
+            if is_left
+                && !(keep_begun && partial.has_checkpoint())
+                && let Ok(lock) = FolderLock::take(path)
+                && lock.is_exclusive()
+            {
                 // whatever stays does no harm
-                let _ = fs::remove_dir_all(&path);
-                drop(lock);
+                let _ = fs::remove_dir_all(path);
             }
         }
     }
 
     /// Removes the folders of all runs that are not whole: for when there is nothing left to paint.
     pub(super) fn clean_all(&self) {
-        for (_, path) in self.place.partials() {
-            let _ = fs::remove_dir_all(path);
+        for partial in self.place.partials() {
+            let _ = fs::remove_dir_all(partial.path);
         }
     }
 
@@ -355,7 +387,7 @@ impl Store {
         for (name, finished) in names.iter().zip(self.finished(&names)?) {
             if let Some(finished) = finished {
                 runs += 1;
-                steps += finished.steps;
+                steps += finished.steps.saturating_sub(finished.steps_before);
                 seconds += finished.seconds;
                 bytes += self.place.size(name)?;
             }
@@ -371,6 +403,14 @@ impl Store {
             bytes: bytes as f64 / runs as f64,
         }))
     }
+}
+
+/// The contents of files; nothing where one is absent or damaged.
+fn parsed<T: DeserializeOwned>(files: Vec<Option<Vec<u8>>>) -> Vec<Option<T>> {
+    let files = files.into_iter();
+    files
+        .map(|bytes| serde_json::from_slice(&bytes?).ok())
+        .collect()
 }
 
 #[cfg(feature = "cloud")]

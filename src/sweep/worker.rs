@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,11 +11,12 @@ use candle_core::Device;
 
 use super::plan::{Plan, PlannedRun};
 use super::shard::Shard;
-use super::store::{Finished, Store, is_gone};
+use super::store::{Finished, Partial, Store, is_gone};
 use crate::clip::ClipActivation;
 use crate::files::failed;
 use crate::judge::comparison::panel::Panel;
-use crate::run::{CHECKPOINT, PREVIOUS, Run, disk_full};
+use crate::recipe::Recipe;
+use crate::run::{CHECKPOINT, PREVIOUS, Resumption, Run, disk_full};
 use crate::session::{Session, SessionOptions};
 
 /// How often a run is begun whose folder another process has removed.
@@ -62,8 +63,8 @@ pub struct Painter<'p> {
 }
 
 impl Painter<'_> {
-    /// Paints every run of the shard that is not whole, or until `stop` is set: the runs that are painted then are left out. Each worker, a device
-    /// and the models on it, paints one run at a time.
+    /// Paints every run of the shard that is not whole, or until `stop` is set: the runs that are painted then keep their checkpoints aside. A run
+    /// that was stopped on a device of the same kind is continued. Each worker, a device and the models on it, paints one run at a time.
     ///
     /// # Errors
     /// When the folder cannot be written to. A single run that fails is noted, and the others are painted.
@@ -84,7 +85,10 @@ impl Painter<'_> {
         };
         let whole = self.store.whole()?;
         let (found, left): (Vec<_>, Vec<_>) = own().partition(|run| whole.contains_key(run.hash()));
-        self.store.clean(left.iter().map(|run| run.name.as_str()));
+        self.store
+            .clean(left.iter().map(|run| run.name.as_str()), true);
+        self.store
+            .clean(found.iter().map(|run| run.name.as_str()), false);
         let failures = self.store.failures()?;
         for run in left.iter().filter(|run| failures.contains(&run.name)) {
             self.store.forget_failure(&run.name);
@@ -105,10 +109,11 @@ impl Painter<'_> {
                 tell(Event::Warning(warning));
             }
         };
+        let begun = self.store.begun();
         let fatal = Mutex::new(None);
         let work = |(device, options): &(Device, SessionOptions)| {
             while let Some(run) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let done = self.paint_run(run, (device, options), stop, &warn, tell);
+                let done = self.paint_run(run, (device, options), &begun, stop, &warn, tell);
                 let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                 match done {
                     Ok(Some(true)) => report.painted.push(run.number),
@@ -159,6 +164,7 @@ impl Painter<'_> {
         &self,
         run: &PlannedRun,
         worker: (&Device, &SessionOptions),
+        begun: &[Partial],
         stop: &AtomicBool,
         warn: &dyn Fn(String),
         tell: &(dyn Fn(Event) + Sync),
@@ -171,7 +177,9 @@ impl Painter<'_> {
             if self.store.is_whole(&run.name)? {
                 return Ok(Some(false));
             }
-            match self.try_run(run, worker, stop, warn, tell) {
+            // what another process has taken over is not taken back
+            let begun = if attempt == 1 { begun } else { &[] };
+            match self.try_run(run, worker, begun, stop, warn, tell) {
                 Ok(done) => {
                     if done.is_some() {
                         self.judge(run, &run.name)?;
@@ -191,20 +199,24 @@ impl Painter<'_> {
     fn try_run(
         &self,
         planned: &PlannedRun,
-        (device, options): (&Device, &SessionOptions),
+        worker: (&Device, &SessionOptions),
+        begun: &[Partial],
         stop: &AtomicBool,
         warn: &dyn Fn(String),
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Option<bool>> {
         let (_, recipe) = self.plan.recipe(planned)?;
-        let mut session = Session::with_options(&recipe, device, options)?;
-        session.take_warnings().into_iter().for_each(warn);
-        let folder = self.store.begin(&planned.name)?;
-        let partial = Partial(folder.path().to_owned());
-        let run = Run::new(session, folder, &recipe)?;
+        let own = begun.iter().filter(|partial| partial.run == planned.name);
+        let mut continued = own.filter_map(|partial| self.continued(partial, &recipe, worker));
+        let (mut run, mut aside) = match continued.next() {
+            Some(run) => run,
+            None => self.begin(planned, &recipe, worker)?,
+        };
+        (run.session_mut().take_warnings().into_iter()).for_each(warn);
+        let steps_before = run.session().step();
         let outcome = run.complete(stop, |tick| tell(Event::Step(planned, tick.step)))?;
-        // a stop in the recipe's timeline is its end
-        if outcome.stopped && recipe.stops_at().is_none() {
+        if outcome.stopped {
+            aside.is_kept = can_be_continued(&recipe);
             return Ok(None);
         }
         if let Some(warning) = &outcome.warning {
@@ -212,16 +224,49 @@ impl Painter<'_> {
         }
         if !self.keeps_checkpoints {
             for name in [CHECKPOINT, PREVIOUS] {
-                let path = partial.0.join(name);
+                let path = aside.path.join(name);
                 if path.is_file() {
                     fs::remove_file(&path).map_err(failed("remove", &path))?;
                 }
             }
         }
-        let is_first = self
-            .store
-            .put(&partial.0, &planned.name, &Finished::of(&outcome))?;
-        Ok(Some(is_first))
+        let finished = Finished::of(&outcome, steps_before);
+        Ok(Some(self.store.put(
+            &aside.path,
+            &planned.name,
+            &finished,
+        )?))
+    }
+
+    /// Begins a run in a folder of its own.
+    fn begin(
+        &self,
+        planned: &PlannedRun,
+        recipe: &Recipe,
+        (device, options): (&Device, &SessionOptions),
+    ) -> Result<(Run, Aside)> {
+        let session = Session::with_options(recipe, device, options)?;
+        let folder = self.store.begin(&planned.name, kind(device))?;
+        let aside = Aside::at(folder.path());
+        Ok((Run::new(session, folder, recipe)?, aside))
+    }
+
+    /// Continues a run from its checkpoint, where that paints the same picture: on the same kind of device, with the recipe unchanged. What turns
+    /// out to be of no use is removed.
+    fn continued(
+        &self,
+        partial: &Partial,
+        recipe: &Recipe,
+        (device, options): (&Device, &SessionOptions),
+    ) -> Option<(Run, Aside)> {
+        if partial.device != kind(device) || !can_be_continued(recipe) {
+            return None;
+        }
+        let folder = self.store.take_over(partial)?;
+        let aside = Aside::at(folder.path());
+        let resumption = Resumption::read(folder, false, device).ok()?;
+        let (run, changes) = resumption.into_run(options).ok()?;
+        changes.is_empty().then_some((run, aside))
     }
 
     /// Scores a finished run's picture with the judge, unless it was scored before.
@@ -231,12 +276,40 @@ impl Painter<'_> {
     }
 }
 
-/// The folder of a run that is being painted, removed if it is not put in place.
-struct Partial(PathBuf);
+/// Whether a run of a recipe is continued where it was stopped. A stop in the recipe's own timeline could not be told from that of the process.
+fn can_be_continued(recipe: &Recipe) -> bool {
+    recipe.stops_at().is_none()
+}
 
-impl Drop for Partial {
+/// The kind of a device: pictures are the same on devices of one kind.
+fn kind(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}
+
+/// The folder of a run that is being painted, removed if it is neither put in place nor kept.
+struct Aside {
+    path: PathBuf,
+    /// Whether it stays, to be continued.
+    is_kept: bool,
+}
+
+impl Aside {
+    fn at(path: &Path) -> Self {
+        let path = path.to_owned();
+        let is_kept = false;
+        Self { path, is_kept }
+    }
+}
+
+impl Drop for Aside {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        if !self.is_kept {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

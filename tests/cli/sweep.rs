@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::common::program::{assert_done, assert_refused, json, program, run, text};
+use crate::common::program::{assert_done, assert_refused, interrupt, json, program, run, text};
 use crate::common::wait_for;
 
 const BASE: &str =
@@ -63,7 +63,7 @@ fn shards_that_are_killed_end_with_what_one_render_paints() {
     ];
     let spawn = |shard: &str| {
         let mut command = program(folder.path(), &[&args[..], &["--shard", shard]].concat());
-        command.stdout(std::process::Stdio::null());
+        command.stdout(Stdio::null());
         command.spawn().expect("the program")
     };
     let mut killed = spawn("1/2");
@@ -302,6 +302,135 @@ fn bad_sweeps_are_refused_before_work() {
     assert_refused(&sweep(&folder, &[]), 2, "there is no file `base.yaml`");
 }
 
+/// Begins the sweep, and waits until its run has a checkpoint.
+fn begun(folder: &TempDir) -> Child {
+    let partials = || -> Vec<PathBuf> {
+        let runs = fs::read_dir(folder.path().join("o/runs"));
+        let runs = runs.into_iter().flatten().flatten();
+        runs.map(|run| run.path()).collect()
+    };
+    // what is continued has another name
+    let before = partials();
+    let args = ["sweep", "s.yaml", "--device", "cpu", "--out", "o"];
+    let mut command = program(folder.path(), &[&args[..], &["--quiet"]].concat());
+    command.stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    let child = command.spawn().expect("the program");
+    let has_checkpoint =
+        |run: &PathBuf| !before.contains(run) && run.join("checkpoint.safetensors").is_file();
+    wait_for("checkpoint", || partials().iter().any(has_checkpoint));
+    child
+}
+
+#[test]
+fn a_run_that_was_stopped_is_continued_with_the_same_bytes() {
+    let folder = folder("sweep: { seed: 5..5 }\n");
+    let output = "output: { every: 8, video: webp, checkpoint: 4 }\n";
+    let base = BASE.replace("steps: 2", "steps: 60") + output;
+    fs::write(folder.path().join("base.yaml"), &base).expect("a file");
+    let mut killed = begun(&folder);
+    killed.kill().expect("a process");
+    killed.wait().expect("an end");
+    assert!(whole(&folder.path().join("o")).is_empty());
+    let mut stopped = begun(&folder);
+    interrupt(&stopped);
+    assert_eq!(stopped.wait().expect("an end").code(), Some(130));
+    assert!(whole(&folder.path().join("o")).is_empty());
+    assert_done(&sweep(&folder, &["--out", "o", "--quiet"]));
+
+    let runs = folder.path().join("o/runs");
+    let entries = fs::read_dir(&runs).expect("runs").count();
+    let run_folder = runs.join(&whole(&folder.path().join("o"))[0]);
+    let result = fs::read_to_string(run_folder.join("result.json")).expect("a result");
+    let result: serde_json::Value = serde_json::from_str(&result).expect("JSON");
+    assert_eq!((entries, &result["steps"]), (1, &60.into()));
+    assert!(result["steps_before"].as_u64() >= Some(4), "{result}");
+    let args = ["base.yaml", "--seed", "5", "--device", "cpu", "--quiet"];
+    let single = run(folder.path(), &[&["render"], &args[..]].concat());
+    assert_done(&single);
+    let single = folder.path().join(text(&single.stdout).trim());
+    let files = ["image.png", "recipe.yaml", "video.webp"];
+    for file in files
+        .map(String::from)
+        .into_iter()
+        .chain((1..=7).map(|frame| format!("frames/frame-{:05}.png", 8 * frame)))
+    {
+        let bytes = |path: &Path| fs::read(path.join(&file)).expect(&file);
+        assert!(
+            bytes(&run_folder) == bytes(single.parent().expect("a folder")),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_its_own_stop_is_not_whole() {
+    let folder = folder("sweep: { seed: 5..5 }\n");
+    let timeline = "output: { checkpoint: 2 }\ntimeline: [{ step: 5000, stop: true }]\n";
+    let base = BASE.replace("steps: 2", "steps: 6000") + timeline;
+    fs::write(folder.path().join("base.yaml"), &base).expect("a file");
+    let mut stopped = begun(&folder);
+    interrupt(&stopped);
+    assert_eq!(stopped.wait().expect("an end").code(), Some(130));
+    // its stop could not be told from the interruption: it begins anew
+    assert_eq!(
+        fs::read_dir(folder.path().join("o/runs"))
+            .expect("runs")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn other_commands_take_a_sweep_for_its_whole_runs() {
+    let folder = folder("sweep: { seed: 1..2 }\n");
+    let base = BASE.to_owned() + "output: { every: 1 }\nclip: embedded/transformer\n";
+    fs::write(folder.path().join("base.yaml"), base).expect("a file");
+    assert_done(&sweep(&folder, &["--out", "o", "--quiet"]));
+    let of = |args: &[&str]| run(folder.path(), args);
+    for given in ["o", "o/runs"] {
+        let ranked = json(&of(&["rerank", "--prompt", "a red ball", given, "--json"]));
+        let paths = ranked["results"].as_array().expect("results").iter();
+        let paths: BTreeSet<&str> = paths.filter_map(|result| result["path"].as_str()).collect();
+        let runs = whole(&folder.path().join("o"));
+        let pictures = runs.iter().map(|run| format!("o/runs/{run}/image.png"));
+        assert_eq!(
+            paths.into_iter().map(str::to_owned).collect::<Vec<_>>(),
+            pictures.collect::<Vec<_>>()
+        );
+    }
+    let args = [
+        "compare",
+        "o",
+        "--judge",
+        "embedded/resnet",
+        "--steps",
+        "1",
+        "--json",
+        "--quiet",
+    ];
+    let compared = json(&of(&args));
+    assert_eq!(
+        compared["recipes"].as_array().map(Vec::len),
+        Some(2),
+        "{compared}"
+    );
+    assert_refused(
+        &of(&["resume", "o"]),
+        2,
+        "`phantasia sweep` with its file goes on",
+    );
+    let command = "aws s3 sync s3://bucket/o FOLDER";
+    let url = "s3://bucket/o";
+    assert_refused(&of(&["rerank", "--prompt", "a ball", url]), 1, command);
+    assert_refused(
+        &of(&["compare", url, "--judge", "embedded/resnet"]),
+        2,
+        command,
+    );
+    assert_refused(&of(&["resume", url]), 2, command);
+}
+
 #[test]
 fn a_folder_of_something_else_is_left_as_it_is() {
     let folder = folder("sweep: { seed: 1..2 }\n");
@@ -340,7 +469,8 @@ fn damaged_runs_are_painted_again() {
     let picture = fs::read(runs.join(&names[0]).join("image.png")).expect("a picture");
     fs::remove_file(runs.join(&names[0]).join("image.png")).expect("a file");
     fs::write(runs.join(&names[1]).join("result.json"), "").expect("a file");
-    let output = sweep(&folder, &["--out", "o", "--json"]);
+    // two at once paint what one after the other does
+    let output = sweep(&folder, &["--out", "o", "--json", "--devices", "cpu,cpu"]);
     assert!(text(&output.stderr).contains("count as not painted"));
     assert_eq!(json(&output)["painted"], serde_json::json!([1, 2]));
     assert_eq!(whole(&folder.path().join("o")), names);

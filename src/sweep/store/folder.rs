@@ -1,26 +1,42 @@
 //! A sweep in a folder that its processes share: a run is painted beside its place, and its folder is renamed when it is whole.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use walkdir::WalkDir;
 
-use super::{FAILED, Finished, IMAGE, Place, RESULT, RUNS, SCORES};
+use super::{FAILED, Finished, IMAGE, Partial, Place, RESULT, RUNS, SCORES};
 use crate::files::{CREATE_FOLDER, failed, write_whole};
-use crate::run::RunFolder;
+use crate::run::{FolderLock, RunFolder};
 
 /// A folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// The results of whole runs that were read: they stay as they are.
+    results: Mutex<HashMap<String, Finished>>,
 }
 
 impl Folder {
     pub(super) fn at(root: PathBuf) -> Self {
-        Self { root }
+        let results = Mutex::default();
+        Self { root, results }
+    }
+
+    /// What a run that has all that makes it whole says of itself.
+    fn result(&self, run: &str) -> Option<Finished> {
+        let lock = || self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(run) {
+            return Some(known.clone());
+        }
+        let result = result_of(&self.run(run))?;
+        lock().insert(run.to_owned(), result.clone());
+        Some(result)
     }
 
     /// The names in one of its folders; none where there is no such folder.
@@ -115,24 +131,28 @@ impl Place for Folder {
 
     fn whole(&self) -> Result<Vec<String>> {
         let mut names = self.names(RUNS)?;
-        names.retain(|name| !name.starts_with('.') && is_complete(&self.run(name)));
+        names.retain(|name| !name.starts_with('.') && self.result(name).is_some());
         Ok(names)
     }
 
     fn is_whole(&self, run: &str) -> Result<bool> {
-        Ok(is_complete(&self.run(run)))
+        Ok(result_of(&self.run(run)).is_some())
+    }
+
+    fn results(&self, runs: &[String]) -> Result<Vec<Option<Finished>>> {
+        Ok(runs.iter().map(|run| self.result(run)).collect())
     }
 
     fn damaged(&self) -> Result<Vec<String>> {
         let mut names = self.names(RUNS)?;
-        names.retain(|name| !name.starts_with('.') && !is_complete(&self.run(name)));
+        names.retain(|name| !name.starts_with('.') && self.result(name).is_none());
         Ok(names)
     }
 
-    fn begin(&self, run: &str) -> Result<RunFolder> {
+    fn begin(&self, run: &str, device: &str) -> Result<RunFolder> {
         let mut attempts = 1000;
         loop {
-            let path = self.beside(run, "partial");
+            let path = self.beside(run, &format!("{device}.partial"));
             match RunFolder::create_at(&path) {
                 Err(error) if path.is_dir() && attempts > 0 => {
                     drop(error);
@@ -143,9 +163,21 @@ impl Place for Folder {
         }
     }
 
+    fn take_over(&self, partial: &Partial) -> Option<RunFolder> {
+        let lock = FolderLock::take(&partial.path).ok()?;
+        if !lock.is_exclusive() {
+            return None;
+        }
+        // where locks count on one machine alone, a process of another one that has it finds its folder gone, and begins anew
+        let own = self.beside(&partial.run, &format!("{}.partial", partial.device));
+        fs::rename(&partial.path, &own).ok()?;
+        drop(lock);
+        RunFolder::open(&own).ok()
+    }
+
     fn put(&self, partial: &Path, run: &str) -> Result<bool> {
         let place = self.run(run);
-        if fs::symlink_metadata(&place).is_ok() && !is_complete(&place) {
+        if fs::symlink_metadata(&place).is_ok() && result_of(&place).is_none() {
             // what is left of it is kept, out of the way
             let aside = self.beside(run, "damaged");
             fs::rename(&place, &aside).map_err(failed("put aside", &place))?;
@@ -161,12 +193,16 @@ impl Place for Folder {
         }
     }
 
-    fn partials(&self) -> Vec<(String, PathBuf)> {
+    fn partials(&self) -> Vec<Partial> {
         let names = self.names(RUNS).unwrap_or_default();
         let partials = names.iter().filter_map(|name| {
-            let run = name.strip_prefix('.')?.strip_suffix(".partial")?;
-            let (run, _) = run.rsplit_once('.')?;
-            Some((run.to_owned(), self.run(name)))
+            let parts = name.strip_prefix('.')?.strip_suffix(".partial")?;
+            let (run, rest) = parts.split_once('.')?;
+            Some(Partial {
+                run: run.to_owned(),
+                device: rest.rsplit_once('.').unwrap_or_default().1.to_owned(),
+                path: self.run(name),
+            })
         });
         partials.collect()
     }
@@ -176,11 +212,11 @@ impl Place for Folder {
     }
 }
 
-/// Whether a run's folder has what makes it whole. Only somebody else can have taken it out: runs are put in their place with it.
-fn is_complete(run: &Path) -> bool {
-    let result = fs::read(run.join(RESULT)).ok();
-    let result = result.and_then(|text| serde_json::from_slice::<Finished>(&text).ok());
-    result.is_some() && fs::metadata(run.join(IMAGE)).is_ok_and(|about| about.len() > 0)
+/// What a run says of itself, if its folder has what makes it whole. Only somebody else can have taken it out: runs are put in their place with it.
+fn result_of(run: &Path) -> Option<Finished> {
+    let text = fs::read(run.join(RESULT)).ok()?;
+    let has_picture = fs::metadata(run.join(IMAGE)).is_ok_and(|about| about.len() > 0);
+    serde_json::from_slice(&text).ok().filter(|_| has_picture)
 }
 
 /// The bytes of a folder's files.

@@ -25,7 +25,7 @@ use url::Url;
 use walkdir::WalkDir;
 
 use super::folder::Folder;
-use super::{Place, RESULT, RUNS};
+use super::{Finished, Partial, Place, RESULT, RUNS, parsed};
 use crate::run::RunFolder;
 
 /// How often a request is repeated, and until when.
@@ -287,10 +287,20 @@ impl Place for Objects {
         self.wait("read", &name, head)
     }
 
-    fn begin(&self, run: &str) -> Result<RunFolder> {
+    fn results(&self, runs: &[String]) -> Result<Vec<Option<Finished>>> {
+        let file = |run: &String| format!("{RUNS}/{run}/{RESULT}");
+        let files: Vec<String> = runs.iter().map(file).collect();
+        Ok(parsed(self.read_all(&files)?))
+    }
+
+    fn begin(&self, run: &str, device: &str) -> Result<RunFolder> {
         // another process may just have ended, and removed it
         self.prepare()?;
-        self.scratch.begin(run)
+        self.scratch.begin(run, device)
+    }
+
+    fn take_over(&self, partial: &Partial) -> Option<RunFolder> {
+        self.scratch.take_over(partial)
     }
 
     fn put(&self, partial: &Path, run: &str) -> Result<bool> {
@@ -315,7 +325,7 @@ impl Place for Objects {
         self.wait("write", &name, self.create(&name, result))
     }
 
-    fn partials(&self) -> Vec<(String, PathBuf)> {
+    fn partials(&self) -> Vec<Partial> {
         self.scratch.partials()
     }
 
@@ -377,6 +387,7 @@ mod tests {
         Finished {
             seed: 1,
             steps: 2,
+            steps_before: 0,
             seconds: 4.0,
             loss: 0.5,
             similarity: BTreeMap::new(),
@@ -387,7 +398,7 @@ mod tests {
 
     /// Paints a run of two files, one of which needs parts.
     fn paint(store: &Store) -> RunFolder {
-        let folder = store.begin(RUN).expect("a folder");
+        let folder = store.begin(RUN, "cpu").expect("a folder");
         let path = folder.path();
         fs::create_dir(path.join("frames")).expect("a folder");
         fs::write(path.join("frames/1.png"), "picture").expect("a file");
