@@ -42,8 +42,8 @@ pub(super) struct FilteredPullback {
     x: Tensor,
     y: Tensor,
     bias: Tensor,
-    up: Option<Pullback>,
-    activation: Option<(FilmTape, Pullback)>,
+    /// Up, through the activation, and down.
+    activation: Option<(Pullback, FilmTape, Pullback)>,
     clamped: Clamped,
 }
 
@@ -111,10 +111,10 @@ impl FilteredConv {
         let kernels = factors.scale(&self.kernels)?;
         let conv = Conv2d::new(kernels, Some(self.bias.clone()), options)?;
         let (y, conv) = conv.vjp(x)?;
-        let (value, up, activation, clamped) = match &self.activation {
+        let (value, activation, clamped) = match &self.activation {
             None => {
                 let (value, clamped) = clamp(y.clone(), self.limit)?;
-                (value, None, None, clamped)
+                (value, None, clamped)
             }
             Some([up, down]) => {
                 let (enlarged, up) = up.vjp(&y)?;
@@ -122,7 +122,7 @@ impl FilteredConv {
                 let (value, leaky) = LEAKY.vjp(&enlarged, &ones, None, None)?;
                 let (value, clamped) = clamp(value, self.limit)?;
                 let (value, down) = down.vjp(&value)?;
-                (value, Some(up), Some((leaky, down)), clamped)
+                (value, Some((up, leaky, down)), clamped)
             }
         };
         let pullback = FilteredPullback {
@@ -132,7 +132,6 @@ impl FilteredConv {
             x: x.clone(),
             y,
             bias: self.bias.clone(),
-            up,
             activation,
             clamped,
         };
@@ -143,12 +142,12 @@ impl FilteredConv {
 impl FilteredPullback {
     /// The gradients of features and w.
     pub fn pull(&self, grad: &Tensor) -> Result<(Tensor, Tensor)> {
-        let grad = match (&self.activation, &self.up) {
-            (Some((leaky, down)), Some(up)) => {
+        let grad = match &self.activation {
+            Some((up, leaky, down)) => {
                 let grad = self.clamped.pull(&down(grad)?)?;
                 up(&leaky.pull(&grad)?.x)?
             }
-            _ => self.clamped.pull(grad)?,
+            None => self.clamped.pull(grad)?,
         };
         let x = (self.conv)(&grad)?;
         // the gradient of scaled features times the features: the former is that of the features, less the scale

@@ -191,8 +191,8 @@ impl Reader<'_> {
         let margin = self.number("margin_size").unwrap_or(MARGIN);
         let rate = (self.number("input.sampling_rate")).unwrap_or(size as f64 - 2.0 * margin);
         let bandwidth = self.number("input.bandwidth").unwrap_or(BANDWIDTH);
-        // not that it is, so that what is no number is refused
-        if !(rate / 2.0 > bandwidth) {
+        let is_room = rate / 2.0 > bandwidth;
+        if !is_room {
             return Err(self.fault(format!(
                 "its waves have up to {bandwidth} periods, and {rate} pixels for them, of which there must be more than twice as many"
             )));
