@@ -127,6 +127,7 @@ pub struct Autoencoder {
     scores: Option<Box<dyn Layer>>,
     factor: usize,
     channels: usize,
+    latent_scale: f64,
     /// Bytes that the decoder's pullback holds for each pixel of the picture, about.
     bytes_per_pixel: usize,
     /// Along y and x, whether convolutions wrap around.
@@ -252,6 +253,7 @@ impl Autoencoder {
             codebook,
             factor: config.factor(),
             channels: config.code,
+            latent_scale: config.latent_scale,
             bytes_per_pixel: config.bytes_per_pixel(),
             wrap,
             warnings: vec![],
@@ -271,6 +273,11 @@ impl Autoencoder {
     /// Channels of the latents.
     pub fn channels(&self) -> usize {
         self.channels
+    }
+
+    /// What a diffusion model multiplies latents by beside what `encode` and `decode` do; 1 but for a VQGAN's, which these leave as codes are.
+    pub fn latent_scale(&self) -> f64 {
+        self.latent_scale
     }
 
     /// The vectors that latents are replaced by, for a VQGAN.

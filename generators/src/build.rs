@@ -1,6 +1,6 @@
 //! The trait of all generators' configurations, and the other inputs that generators are built from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +10,7 @@ use phantasia_core::check::Checker;
 use phantasia_core::{Prompt, Schedule, Seamless};
 use weights::models::EMBEDDED;
 
+use crate::diffusion::Pipeline;
 use crate::{Autoencoder, Generator, Guide, Progress};
 
 /// The configuration of a kind of generator. The ranges of its settings stand on its fields, as attributes of their schema.
@@ -172,6 +173,17 @@ impl<'a> BuildContext<'a> {
         self.models.context("models cannot be loaded here")
     }
 
+    /// Finds a diffusion model by its name, or takes the embedded one.
+    ///
+    /// # Errors
+    /// When it is not on this machine.
+    pub fn diffusion(&self, name: &str) -> anyhow::Result<Pipeline> {
+        if name == EMBEDDED {
+            return Ok(Pipeline::Embedded);
+        }
+        Ok(Pipeline::Folder(self.models()?.diffusion(name)?))
+    }
+
     /// Loads an autoencoder by its name, or the embedded one. Its pictures are seamless as the context's.
     ///
     /// # Errors
@@ -209,13 +221,13 @@ pub trait ModelSource {
     /// When it is not on this machine.
     fn gan(&self, name: &str) -> anyhow::Result<PathBuf>;
 
-    /// Encodes texts with the text encoder of a Stable Diffusion, `[1, tokens, channels]` each. `pipeline` is the model's folder.
+    /// Encodes texts with the text encoder of a model that is conditioned on them, `[1, tokens, channels]` each.
     ///
     /// # Errors
     /// When the text encoder cannot be loaded.
     fn encode_texts(
         &self,
-        pipeline: &Path,
+        pipeline: &Pipeline,
         texts: &[&str],
         device: &Device,
         warnings: &mut Vec<String>,

@@ -27,10 +27,11 @@ use candle_core::Tensor;
 use frozen::resize_to_fill;
 use phantasia_core::Schedule;
 use phantasia_core::check::Checker;
+use weights::models::EMBEDDED;
 
 pub use class::Class;
 pub use error::GanError;
-pub use files::{ARCHITECTURES, Architecture, open, read};
+pub use files::{ARCHITECTURES, Architecture, embedded, open, read};
 pub use inversion::Inversion;
 pub use network::{Latent, LatentPullback, Network, Sampling};
 pub use options::{NetworkOptions, NoisePlanes, Space};
@@ -44,8 +45,8 @@ phantasia_core::config! {
     /// The latents of a GAN.
     #[schemars(rename = "GanConfig")]
     pub struct Config {
-        /// A folder, a file, or the name of a known model. FastGAN, lightweight-gan, BigGAN-deep, StyleGAN2 and StyleGAN3 are read, NVIDIA's .pkl
-        /// among them; its picture is of the size that the model was trained for.
+        /// `embedded`, a folder, a file, or the name of a known model. FastGAN, lightweight-gan, BigGAN-deep, StyleGAN2 and StyleGAN3 are read, NVIDIA's
+        /// .pkl among them; its picture is of the size that the model was trained for.
         #[schemars(extend("format" = "model"))]
         pub model: String = "huggan/fastgan-few-shot-painting".into(),
         /// The learning rate.
@@ -86,7 +87,6 @@ phantasia_core::config! {
 impl Config {
     /// Loads the network.
     fn network(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Arc<dyn Network>> {
-        let path = context.models()?.gan(&self.model)?;
         let options = NetworkOptions {
             seed: context.seed,
             truncation: self.truncation,
@@ -95,9 +95,14 @@ impl Config {
             classes: self.classes,
             class: self.class.clone(),
         };
-        let (network, warnings) = files::open(&path, &options, context.device)
-            // which says the file itself
-            .context("cannot load the GAN")?;
+        let (network, warnings) = if self.model == EMBEDDED {
+            files::embedded(&options, context.device)?
+        } else {
+            let path = context.models()?.gan(&self.model)?;
+            files::open(&path, &options, context.device)
+                // which says the file itself
+                .context("cannot load the GAN")?
+        };
         context.warnings.extend(warnings);
         let (asked, size) = (context.size, network.size());
         if size != asked {

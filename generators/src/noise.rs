@@ -11,7 +11,7 @@ use phantasia_core::{Schedule, Seamless};
 
 use crate::build::check_learning_rate;
 use crate::diffusion::{
-    ASYMMETRIC, Canvas, Denoiser, LoadOptions, Space, TextGuidance, is_conditional, noise,
+    ASYMMETRIC, Canvas, Denoiser, LoadOptions, Pipeline, Space, TextGuidance, noise,
 };
 use crate::starts::Starts;
 use crate::{
@@ -63,11 +63,18 @@ phantasia_core::config! {
 
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
-        let folder = context.models()?.diffusion(&self.model)?;
+        let pipeline = context.diffusion(&self.model)?;
         let failure = || format!("cannot load the diffusion model `{}`", self.model);
-        if !is_conditional(&folder).with_context(failure)? {
+        let what = match pipeline {
+            Pipeline::Embedded => Some("the embedded model"),
+            _ if !pipeline.is_conditional().with_context(failure)? => {
+                Some("an unconditional model")
+            }
+            _ => None,
+        };
+        if let Some(what) = what {
             anyhow::bail!(
-                "`{}` is an unconditional model, which needs many steps: `kind: noise` takes a Stable Diffusion that needs one, such as `stabilityai/sd-turbo`",
+                "`{}` is {what}, which needs many steps: `kind: noise` takes a Stable Diffusion that needs one, such as `stabilityai/sd-turbo`",
                 self.model
             );
         }
@@ -82,7 +89,7 @@ impl Build for Config {
             cfg: self.cfg,
             vae: self.vae.as_deref(),
         };
-        let (model, space) = (texts.load(&folder, loading, context)).with_context(failure)?;
+        let (model, space) = (texts.load(&pipeline, loading, context)).with_context(failure)?;
         if context.init.is_some() {
             let warning = "`kind: noise` starts from noise: the picture to start from is not read";
             context.warnings.push(warning.to_owned());

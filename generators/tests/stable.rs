@@ -12,8 +12,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use frozen::Layer;
 use phantasia_core::{Schedule, Seamless, StepOrPercent};
 use phantasia_generators::diffusion::{
-    Config, Denoiser, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Spacing, StableDiffusion,
-    UNet, UNetConfig, is_conditional,
+    Config, Denoiser, Diffusion, GuidanceMode, LoadOptions, OneOrMany, Space, Spacing,
+    StableDiffusion, UNet, UNetConfig, is_conditional,
 };
 use phantasia_generators::{Autoencoder, BuildContext, Generator, Noise, Progress, State, noise};
 use weights::checkpoint::Checkpoint;
@@ -148,6 +148,29 @@ fn stable_diffusion_1_has_its_shape() {
     assert_eq!(config.block_out_channels, [320, 640, 1280, 1280]);
     assert_eq!(config.up_block_types[0], "UpBlock2D");
     assert_eq!(config.down_block_types[3], "DownBlock2D");
+}
+
+/// Sizes of a real model: a guided prediction of a clean picture, as diffusers computes it with the weights that are part of the program.
+#[test]
+fn the_embedded_model_agrees_with_diffusers() -> Result<()> {
+    let reference = reference("../embedded-diffusion");
+    let of = |part: &str| &reference[part];
+    let model = StableDiffusion::embedded(LOADING, &Device::Cpu).expect("the embedded model");
+    assert_eq!(model.warnings().count(), 0);
+    let guided = model.guided(of("hidden").clone(), of("nothing").clone(), 3.0)?;
+    let sigma = numbers(of("sigma"))[0];
+    let scale = (1.0 + sigma * sigma).sqrt();
+    let (clean, pullback) = guided.vjp(&(of("x") * scale)?, sigma)?;
+    assert_close("clean", &clean, of("clean"), 1e-4);
+    assert_close("gradient", &(pullback(of("g"))? * scale)?, of("dx"), 1e-3);
+    let Space::Latents { autoencoder, .. } = model.space() else {
+        panic!("it works in latents");
+    };
+    let every = Tensor::arange_step(0u32, 96, 3, &Device::Cpu)?;
+    let picture = autoencoder.decode(&(&clean / autoencoder.latent_scale())?)?;
+    let picture = picture.index_select(&every, 2)?.index_select(&every, 3)?;
+    assert_close("picture", &picture, of("picture"), 1e-3);
+    Ok(())
 }
 
 fn pipeline() -> StableDiffusion {

@@ -138,7 +138,7 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
                 out.display()
             );
         }
-        let store = open(&out, &plan)?;
+        let store = open(&out, &plan, shard)?;
         let (device, _) = args.session.models.device.open()?;
         let judge = judge(args, &plan, &device)?;
         let (rows, collected) = collect(&plan, &store, &title, judge.as_ref())?;
@@ -154,14 +154,14 @@ pub fn run(args: &SweepArgs) -> Result<ExitCode> {
         );
     }
     check(args, &plan, shard)?;
-    let store = open(&out, &plan)?;
+    let store = open(&out, &plan, shard)?;
     paint(args, &plan, &store, shard, &title)
 }
 
-/// Opens the results, and warns about damaged runs.
-fn open(out: &Path, plan: &Plan) -> Result<Store> {
+/// Opens the results, and warns about damaged runs of the shard.
+fn open(out: &Path, plan: &Plan, shard: Shard) -> Result<Store> {
     let store = Store::open(out, plan)?;
-    if let Some(first) = store.damaged()?.first() {
+    if let Some(first) = store.damaged_among(own(plan, shard))? {
         warn(format_args!(
             "runs without their picture or `result.json` count as not painted, such as {}",
             store.location(&format!("runs/{first}"))
@@ -180,6 +180,11 @@ fn shard(args: &SweepArgs) -> Result<(Shard, Option<ShardSource>)> {
     }
     let found = Shard::of_environment(|name| std::env::var(name).ok()).map_err(UsageError)?;
     Ok(found.map_or((Shard::ALL, None), |(shard, source)| (shard, Some(source))))
+}
+
+/// The runs of a shard.
+fn own(plan: &Plan, shard: Shard) -> impl Iterator<Item = &PlannedRun> + Clone {
+    plan.runs().iter().filter(move |run| shard.has(run.number))
 }
 
 /// The sweep's folder, or its URL.
@@ -206,7 +211,7 @@ fn refused(error: Error) -> Error {
 
 /// Checks, before any work, that all models are there and read the texts.
 fn check(args: &SweepArgs, plan: &Plan, shard: Shard) -> Result<()> {
-    let own = || plan.runs().iter().filter(move |run| shard.has(run.number));
+    let own = || own(plan, shard);
     let names: BTreeSet<&String> = own()
         .flat_map(|run| &run.models)
         .chain(&args.judge)
@@ -269,10 +274,10 @@ fn paint(
     let stop = interrupt("step")?;
     let start = Instant::now();
     let workers = workers(args)?;
-    let own = || plan.runs().iter().filter(|run| shard.has(run.number));
+    let own = || own(plan, shard);
     let judge = judge(args, plan, &workers[0].0)?;
     if !args.quiet {
-        let whole = store.whole()?;
+        let whole = store.whole_among(own())?;
         let left: Vec<&PlannedRun> = own()
             .filter(|run| !whole.contains_key(run.hash()))
             .collect();
@@ -308,8 +313,8 @@ fn paint(
     let report = painter.paint(&workers, &stop, &tell)?;
     drop(progress);
     let seconds = start.elapsed().as_secs_f64();
-    let (whole, failures) = (store.whole()?, store.failures()?);
-    let is_over = |run: &PlannedRun| whole.contains_key(run.hash()) || failures.contains(&run.name);
+    let (placed, failures) = (store.placed()?, store.failures()?);
+    let is_over = |run: &PlannedRun| placed.contains(run.hash()) || failures.contains(&run.name);
     if report.is_interrupted || !plan.runs().iter().all(is_over) {
         if !args.quiet && !report.is_interrupted {
             let missing = plan.runs().iter().filter(|run| !is_over(run)).count();

@@ -1,10 +1,11 @@
 //! Where generators find models, and how the texts of diffusion models are encoded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use generators::ModelSource;
+use generators::diffusion::Pipeline;
 
 use crate::clip::TextEncoder;
 use crate::models::{ModelKind, resolve_path};
@@ -27,12 +28,15 @@ impl ModelSource for LocalModels {
 
     fn encode_texts(
         &self,
-        pipeline: &Path,
+        pipeline: &Pipeline,
         texts: &[&str],
         device: &Device,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Tensor>> {
-        let encoder = TextEncoder::from_pipeline(pipeline, device)?;
+        let encoder = match pipeline {
+            Pipeline::Embedded => TextEncoder::embedded(device)?,
+            Pipeline::Folder(folder) => TextEncoder::from_pipeline(folder, device)?,
+        };
         warnings.extend_from_slice(encoder.warnings());
         let encode = |text: &&str| {
             let encoded = encoder.encode(text)?;

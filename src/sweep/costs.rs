@@ -58,9 +58,7 @@ impl Costs {
     ) -> Result<Option<Self>> {
         let steps = runs.iter().map(|run| run.steps).sum::<usize>() as f64;
         let count = runs.len() as f64;
-        let whole = store.whole()?;
-        let names = plan.runs().iter().filter_map(|run| whole.get(run.hash()));
-        if let Some(Estimate { runs, step, bytes }) = store.estimate(names.map(String::as_str))? {
+        if let Some(Estimate { runs, step, bytes }) = store.estimate(plan.runs().iter())? {
             let (seconds, bytes, basis) = (step * steps, bytes * count, Basis::Whole(runs));
             return Ok(Some(Self {
                 seconds,

@@ -60,7 +60,7 @@ pub fn collect(
     judge: Option<&Judge>,
 ) -> Result<(Vec<Row>, Collected)> {
     if let Some(judge) = judge {
-        let whole = store.whole()?;
+        let whole = store.whole_among(plan.runs().iter())?;
         for run in plan.runs() {
             if let Some(name) = whole.get(run.hash()) {
                 judge.score(store, run, name)?;

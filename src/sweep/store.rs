@@ -29,7 +29,7 @@ use self::folder::Folder;
 pub(super) use self::folder::size_of;
 use super::csv;
 use super::layout::{FAILED, PLAN, PLAN_COLUMNS, RESULT, RUNS, SCORES};
-use super::plan::{Plan, hash_of};
+use super::plan::{Plan, PlannedRun, hash_of};
 use crate::files::write_whole;
 use crate::picture;
 use crate::run::{CHECKPOINT, FolderLock, IMAGE, Outcome, RECIPE, RunFolder};
@@ -52,16 +52,16 @@ trait Place: Debug + Send + Sync {
     fn remove(&self, name: &str) -> Result<()>;
     /// The names of the files in a folder.
     fn files(&self, folder: &str) -> Result<Vec<String>>;
-    /// The names of the whole runs.
-    fn whole(&self) -> Result<Vec<String>>;
+    /// The names of the runs that are in their place.
+    fn placed(&self) -> Result<Vec<String>>;
+    /// Whether a run that is in its place lacks something.
+    fn is_damaged(&self, _run: &str) -> bool {
+        false
+    }
     /// Whether a run is whole.
     fn is_whole(&self, run: &str) -> Result<bool>;
     /// What whole runs say of themselves; nothing where a file is damaged.
     fn results(&self, runs: &[String]) -> Result<Vec<Option<Finished>>>;
-    /// The names of runs that are in their place and lack something.
-    fn damaged(&self) -> Result<Vec<String>> {
-        Ok(vec![])
-    }
     /// Makes a folder to paint a run in on that kind of device, which no other process uses.
     fn begin(&self, run: &str, device: &str) -> Result<RunFolder>;
     /// Takes over the folder of a run that was stopped; none where a process still has it, or may have it.
@@ -195,13 +195,17 @@ impl Store {
         Ok(())
     }
 
-    /// The names of runs that are in their place and lack their picture or `result.json`. They are painted again, and what is left of them is
-    /// kept aside under a hidden name.
+    /// The name of a run among these that is in its place and lacks its picture or `result.json`, if there is one. Such runs are painted again,
+    /// and what is left of them is kept aside under a hidden name.
     ///
     /// # Errors
-    /// When they cannot be listed.
-    pub fn damaged(&self) -> Result<Vec<String>> {
-        self.place.damaged()
+    /// When runs cannot be listed.
+    pub fn damaged_among<'r>(
+        &self,
+        runs: impl Iterator<Item = &'r PlannedRun>,
+    ) -> Result<Option<String>> {
+        let mut names = self.placed_among(runs)?.into_iter();
+        Ok(names.find(|name| self.place.is_damaged(name)))
     }
 
     /// The results of a sweep as they are, to be read: a folder, or the URL of an object store such as `s3://bucket/prefix`.
@@ -237,13 +241,36 @@ impl Store {
         Ok(self.location(name))
     }
 
-    /// The names of the whole runs, by the hash of their recipe: a sweep that has grown has other numbers, and what was painted before counts.
+    /// The hashes of the recipes of the runs that are in their place, without a look into them: among many, that is what takes time.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn whole(&self) -> Result<HashMap<String, String>> {
+    pub fn placed(&self) -> Result<HashSet<String>> {
+        let names = self.place.placed()?;
+        Ok(names.iter().map(|name| hash_of(name).to_owned()).collect())
+    }
+
+    /// The names of those among these runs that are in their place.
+    fn placed_among<'r>(&self, runs: impl Iterator<Item = &'r PlannedRun>) -> Result<Vec<String>> {
+        let wanted: HashSet<&str> = runs.map(PlannedRun::hash).collect();
+        let mut names = self.place.placed()?;
+        names.retain(|name| wanted.contains(hash_of(name)));
+        Ok(names)
+    }
+
+    /// The names of those among these runs that are whole, by the hash of their recipe: a sweep that has grown has other numbers, and what was
+    /// painted before counts.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn whole_among<'r>(
+        &self,
+        runs: impl Iterator<Item = &'r PlannedRun>,
+    ) -> Result<HashMap<String, String>> {
         let mut whole: HashMap<String, String> = HashMap::new();
-        for name in self.place.whole()? {
+        let mut names = self.placed_among(runs)?;
+        names.retain(|name| !self.place.is_damaged(name));
+        for name in names {
             // of two of the same recipe always the same
             let known = whole
                 .entry(hash_of(&name).to_owned())
@@ -252,7 +279,6 @@ impl Store {
                 *known = name;
             }
         }
-        whole.remove("");
         Ok(whole)
     }
 
@@ -376,14 +402,16 @@ impl Store {
         }
     }
 
-    /// What the whole runs cost, from some of them; none where there is none.
-    pub(super) fn estimate<'n>(
+    /// What the whole ones among these runs cost, from some of them; none where there is none.
+    pub(super) fn estimate<'r>(
         &self,
-        whole: impl Iterator<Item = &'n str>,
+        of: impl Iterator<Item = &'r PlannedRun>,
     ) -> Result<Option<Estimate>> {
         const MOST: usize = 16;
         let (mut runs, mut steps, mut seconds, mut bytes) = (0, 0, 0.0, 0);
-        let names: Vec<String> = whole.take(MOST).map(str::to_owned).collect();
+        let mut names = self.placed_among(of)?;
+        names.sort();
+        names.truncate(MOST);
         for (name, finished) in names.iter().zip(self.finished(&names)?) {
             if let Some(finished) = finished {
                 runs += 1;

@@ -82,7 +82,7 @@ impl Row {
 /// # Errors
 /// When the sweep's results cannot be read.
 pub fn rows(plan: &Plan, store: &Store) -> Result<Vec<Row>> {
-    let whole = store.whole()?;
+    let whole = store.whole_among(plan.runs().iter())?;
     let failures = store.failures()?;
     let names = plan.runs().iter().filter_map(|run| whole.get(run.hash()));
     let names: Vec<String> = names.cloned().collect();

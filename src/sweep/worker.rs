@@ -83,7 +83,7 @@ impl Painter<'_> {
                 .iter()
                 .filter(|run| self.shard.has(run.number))
         };
-        let whole = self.store.whole()?;
+        let whole = self.store.whole_among(own())?;
         let (found, left): (Vec<_>, Vec<_>) = own().partition(|run| whole.contains_key(run.hash()));
         self.store
             .clean(left.iter().map(|run| run.name.as_str()), true);

@@ -181,7 +181,7 @@ fn models_list_and_path_answer_for_every_name() {
     let rows: Vec<Vec<&str>> = (table.lines())
         .map(|row| row.split_whitespace().take(3).collect())
         .collect();
-    for kind in ["clip", "vqgan"] {
+    for kind in ["clip", "vqgan", "gan", "diffusion"] {
         assert!(rows.contains(&vec!["embedded", kind, "here"]), "{table}");
     }
     let output = models(&["path", "me/pinned/"]);

@@ -236,7 +236,7 @@ fn mistakes_are_told_with_what_to_do() {
             "a model of the kind `latent`",
         ),
         (
-            "generator: { kind: diffusion, model: embedded }",
+            "generator: { kind: diffusion, model: embedded/resnet }",
             "a model of the kind `diffusion`",
         ),
     ] {

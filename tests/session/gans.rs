@@ -118,6 +118,23 @@ fn symmetry_and_blocks_are_of_the_models_picture() -> Result<()> {
 }
 
 #[test]
+fn the_embedded_gan_needs_no_files() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let generator = "[{ kind: gan, model: embedded, steps: 2, starts: 2, size: [64, 64] }, { kind: pixels, steps: 1 }]";
+    let mut session = Session::new(&recipe(&folder, generator)?, &Device::Cpu)?;
+    assert_eq!(session.take_warnings(), [""; 0]);
+    let start = session.image()?;
+    session.tick()?;
+    assert_ne!(
+        start.flatten_all()?.to_vec1::<f32>()?,
+        session.image()?.flatten_all()?.to_vec1::<f32>()?
+    );
+    while !session.tick()?.finished {}
+    assert_eq!(session.image()?.dims(), [1, 3, 32, 32]);
+    Ok(())
+}
+
+#[test]
 fn what_a_gan_does_not_paint_is_refused() -> Result<()> {
     let folder = folder();
     for (generator, part) in [
@@ -134,7 +151,8 @@ fn what_a_gan_does_not_paint_is_refused() -> Result<()> {
             "{ kind: gan, model: fastgan-painting@none }",
             "models fetch",
         ),
-        ("{ kind: gan, model: embedded }", "of the kind `gan`"),
+        ("{ kind: gan, model: embedded/resnet }", "of the kind `gan`"),
+        ("{ kind: gan, model: embedded, class: [1] }", "`class`"),
     ] {
         let session =
             recipe(&folder, generator).and_then(|recipe| Session::new(&recipe, &Device::Cpu));

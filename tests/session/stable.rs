@@ -1,6 +1,7 @@
 //! Stable Diffusion and noise optimisation from a recipe to a picture, on a small random pipeline.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -160,4 +161,73 @@ fn a_pipeline_without_a_part_names_it() {
         }
     }
     assert_refused(&render(&folder), 1, "text_encoder/config.json");
+}
+
+/// The pipeline that is part of the program, as diffusers would save it.
+fn embedded_pipeline(folder: &Path) {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let weights = "diffusion_pytorch_model.safetensors";
+    for (part, source, files) in [
+        (
+            "unet",
+            "embedded-diffusion/src",
+            &["config.json", weights][..],
+        ),
+        (
+            "scheduler",
+            "embedded-diffusion/src",
+            &["scheduler_config.json"],
+        ),
+        ("vae", "embedded-vqgan/src", &["config.json", weights]),
+        (
+            "text_encoder",
+            "clip/src/embedded",
+            &["config.json", "model.safetensors"],
+        ),
+        ("tokenizer", "clip/src/embedded", &["tokenizer.json"]),
+    ] {
+        fs::create_dir_all(folder.join(part)).expect("a folder");
+        for file in files {
+            let source = crates.join(source).join(file);
+            fs::copy(source, folder.join(part).join(file)).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn the_embedded_model_is_what_its_files_are() -> Result<()> {
+    let painted = |model: &str, keys: &str| -> Result<Vec<f32>> {
+        let folder = folder(&format!("{{ kind: diffusion, model: {model}, {keys} }}"));
+        if model != "embedded" {
+            embedded_pipeline(&folder.path().join(model));
+        }
+        let mut session = session(&folder)?;
+        assert_eq!(session.take_warnings(), [""; 0]);
+        while !session.tick()?.finished {}
+        Ok(values(&session.image()?))
+    };
+    let embedded = painted("embedded", "scale: 100")?;
+    assert_eq!(
+        embedded,
+        painted("model", "scale: 100, cfg: 3, resolution: [192, 96]")?
+    );
+    assert_ne!(embedded, painted("embedded", "scale: 100, prompt: a tree")?);
+    Ok(())
+}
+
+#[test]
+fn what_the_embedded_model_does_not_do_is_refused() {
+    for (generator, part) in [
+        ("{ kind: noise, model: embedded }", "which needs many steps"),
+        (
+            "{ kind: diffusion, model: embedded, vae: embedded }",
+            "leave `vae` out",
+        ),
+    ] {
+        let error = session(&folder(generator)).err().expect("refused");
+        assert!(
+            format!("{error:#}").contains(part),
+            "{generator}: {error:#}"
+        );
+    }
 }

@@ -33,7 +33,7 @@ pub fn load(
     device: &Device,
 ) -> Result<Clip, ClipError> {
     let first = config()?;
-    let checkpoint = Checkpoint::from_static(NAME, include_bytes!("embedded/model.safetensors"))?;
+    let checkpoint = checkpoint()?;
     let mut clip = Clip::build(part.name(), &first, &checkpoint, tokenizer, dtypes, device)?;
     match part {
         EmbeddedModel::Transformer => {}
@@ -64,8 +64,14 @@ impl Clip {
     }
 }
 
+/// The weights of the first tower, and of the text tower.
+pub(crate) fn checkpoint() -> Result<Checkpoint, ClipError> {
+    let bytes = include_bytes!("embedded/model.safetensors");
+    Ok(Checkpoint::from_static(NAME, bytes)?)
+}
+
 /// The configuration of the first tower, and of the text tower.
-fn config() -> Result<ClipConfig, ClipError> {
+pub(crate) fn config() -> Result<ClipConfig, ClipError> {
     ClipConfig::hugging_face(include_str!("embedded/config.json"))
         .and_then(|config| {
             config.with_preprocessor(include_str!("embedded/preprocessor_config.json"))

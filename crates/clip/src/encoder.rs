@@ -1,12 +1,13 @@
-//! The text encoder of Stable Diffusion: CLIP's text transformer, whose output is the state of every token instead of an embedding.
+//! The text encoder of Stable Diffusion, and of the embedded diffusion model: CLIP's text transformer, whose output is the state of every token instead of an embedding.
 
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use weights::checkpoint::{Branch, Checkpoint, Scope};
-use weights::models::{ModelKind, file_in};
+use weights::models::{EMBEDDED, ModelKind, file_in};
 
 use crate::config::{Layout, TextConfig};
+use crate::embedded;
 use crate::error::ClipError;
 use crate::files::{TextFile, TokenizerFiles, tokenizer_setting};
 use crate::text::TextStack;
@@ -29,7 +30,7 @@ pub struct EncodedText {
     pub unread: Unread,
 }
 
-/// A pipeline's own text encoder.
+/// The text encoder of a diffusion model.
 pub struct TextEncoder {
     stack: TextStack,
     tokenizer: Tokenizer,
@@ -89,6 +90,28 @@ impl TextEncoder {
         })
     }
 
+    /// The text tower of the embedded CLIP, which encodes the texts of the embedded diffusion model.
+    ///
+    /// # Errors
+    /// Only if the program is damaged or the device fails.
+    pub fn embedded(device: &Device) -> Result<Self, ClipError> {
+        let name = EMBEDDED.to_owned();
+        let tokenizer = Tokenizer::embedded()?;
+        let pad = (tokenizer.id(END))
+            .ok_or_else(|| ClipError::tokenizer(&name, format!("it has no {END}")))?;
+        let config = embedded::config()?.text;
+        let checkpoint = embedded::checkpoint()?;
+        let branch = Branch::root(&checkpoint, device);
+        Ok(Self {
+            stack: TextStack::read(branch, Layout::HuggingFace, PREFIX, &config, device)?,
+            tokenizer,
+            pad,
+            context: config.context,
+            name,
+            warnings: vec![],
+        })
+    }
+
     /// Sentences for the user about its weights, such as unused tensors.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -125,14 +148,31 @@ mod tests {
         let encoder = encoder(&fixture(name)).expect("an encoder");
         let text = encoder.encode("a  Red ball").expect("a text");
         assert_eq!(text.unread, Unread::default());
-        let expected = &reference["text.hidden"];
-        assert_eq!(text.hidden.dims(), expected.dims());
+        close(&text.hidden, &reference["text.hidden"], name);
+    }
+
+    fn close(found: &Tensor, expected: &Tensor, name: &str) {
+        assert_eq!(found.dims(), expected.dims());
         let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
-        let error = (&text.hidden - expected)
+        let error = (found - expected)
             .and_then(|difference| Ok(largest(&difference)? / largest(expected)?))
             .expect("a number");
         println!("{name}: {error:e}");
         assert!(error < 1e-4, "{name} is off by {error:e}");
+    }
+
+    #[test]
+    fn the_embedded_encoder_agrees_with_transformers() {
+        let path = fixture("../embedded-diffusion.safetensors");
+        let reference = candle_core::safetensors::load(path, &Device::Cpu).expect("the fixture");
+        let encoder = TextEncoder::embedded(&Device::Cpu).expect("an encoder");
+        for (text, name) in [
+            ("a red apple on a blue background", "hidden"),
+            ("", "nothing"),
+        ] {
+            let found = encoder.encode(text).expect("a text").hidden;
+            close(&found, &reference[name], name);
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) fn read(
         scores: None,
         factor: sizes.factor,
         channels: sizes.latent,
+        latent_scale: 1.0,
         bytes_per_pixel: sizes.bytes_per_pixel,
         wrap,
         warnings: vec![],

@@ -47,6 +47,9 @@ pub struct VqganConfig {
     pub scale: f64,
     /// What is subtracted from the latents.
     pub shift: f64,
+    /// What a diffusion model multiplies latents in front of a codebook by (`scaling_factor` of a VQModel). Encoder and decoder leave it out, because
+    /// codes are not scaled.
+    pub latent_scale: f64,
     /// Whether the network's pictures lie in -1..=1; else in 0..=1 (aMUSEd's).
     pub symmetric: bool,
 }
@@ -67,6 +70,7 @@ impl VqganConfig {
             moments: false,
             scale: 1.0,
             shift: 0.0,
+            latent_scale: 1.0,
             symmetric: true,
         }
     }
@@ -162,6 +166,7 @@ impl VqganConfig {
             moments,
             scale,
             shift,
+            latent_scale: 1.0,
             symmetric: true,
         })
     }
@@ -218,25 +223,27 @@ impl VqganConfig {
         self.blocks = count("layers_per_block", self.blocks)?;
         self.latent = count("latent_channels", self.latent)?;
         self.groups = count("norm_num_groups", self.groups)?;
+        let number = |key: &str, default: f64| match get(key) {
+            None => Ok(default),
+            Some(value) => match value.as_f64() {
+                Some(number) if number.is_finite() => Ok(number),
+                _ => Err(config.fault(format!("`{key}` is {value}, not a number"))),
+            },
+        };
+        let scale = number("scaling_factor", SCALING)?;
+        if scale == 0.0 {
+            return Err(config.fault("`scaling_factor` is 0".to_owned()));
+        }
         if self.codes > 0 {
             self.codes = count("num_vq_embeddings", self.codes)?;
             self.code = match get("vq_embed_dim") {
                 None => self.latent,
                 Some(_) => count("vq_embed_dim", self.code)?,
             };
+            self.latent_scale = scale;
         } else {
-            let number = |key: &str, default: f64| match get(key) {
-                None => Ok(default),
-                Some(value) => match value.as_f64() {
-                    Some(number) if number.is_finite() => Ok(number),
-                    _ => Err(config.fault(format!("`{key}` is {value}, not a number"))),
-                },
-            };
-            self.scale = number("scaling_factor", self.scale)?;
+            self.scale = scale;
             self.shift = number("shift_factor", self.shift)?;
-            if self.scale == 0.0 {
-                return Err(config.fault("`scaling_factor` is 0".to_owned()));
-            }
         }
         let is = |key: &str, default: bool| get(key).map_or(Some(default), |value| value.as_bool());
         if let Some(middle) = is("mid_block_add_attention", self.middle_attention) {

@@ -59,12 +59,15 @@ impl Space {
                 autoencoder,
                 memory,
             } => {
+                let scale = autoencoder.latent_scale();
+                let x = &scaled(x, 1.0 / scale)?;
                 if !guided {
                     return Ok((autoencoder.decode(x)?, None));
                 }
                 let (_, _, h, w) = x.dims4()?;
                 let size = [w, h].map(|side| side * autoencoder.factor());
                 let (image, pull) = autoencoder.decode_vjp(x, autoencoder.tile(size, *memory))?;
+                let pull: Pullback = Box::new(move |grad| scaled(&pull(grad)?, 1.0 / scale));
                 Ok((image, Some(pull)))
             }
         }
@@ -74,9 +77,18 @@ impl Space {
     fn read(&self, image: &Tensor) -> Result<Tensor> {
         match self {
             Self::Pixels => image.affine(2.0, -1.0),
-            Self::Latents { autoencoder, .. } => autoencoder.encode(image),
+            Self::Latents { autoencoder, .. } => {
+                scaled(&autoencoder.encode(image)?, autoencoder.latent_scale())
+            }
         }
     }
+}
+
+fn scaled(x: &Tensor, scale: f64) -> Result<Tensor> {
+    if scale == 1.0 {
+        return Ok(x.clone());
+    }
+    x * scale
 }
 
 /// A space with its size, and the size of the picture made of it.

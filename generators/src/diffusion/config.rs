@@ -7,24 +7,25 @@ use phantasia_core::check::Checker;
 use phantasia_core::{Schedule, Seamless, StepOrPercent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weights::models::EMBEDDED;
 
-use super::{ASYMMETRIC, is_conditional, load};
-use super::{Denoiser, Diffusion, LoadOptions, Sampler, Space, Spacing, TextGuidance};
+use super::{ASYMMETRIC, load};
+use super::{Denoiser, Diffusion, LoadOptions, Pipeline, Sampler, Space, Spacing, TextGuidance};
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
     /// Guided diffusion: a sampler denoises noise to a picture, guided by the prompts. One step of the render is one step of the sampler.
     #[schemars(rename = "DiffusionConfig")]
     pub struct Config {
-        /// A model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
+        /// `embedded`, or a model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
         #[schemars(extend("format" = "model"))]
-        pub model: String = String::new(),
-        /// The text that a Stable Diffusion is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
+        pub model: String = EMBEDDED.into(),
+        /// The text that the embedded model or a Stable Diffusion is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
         pub prompt: Option<String> = None,
         /// The text that it is guided away from; null takes the texts of the prompts without a region whose weight is below 0.
         pub negative_prompt: Option<String> = None,
         /// The scale of classifier-free guidance from the negative text to the wanted one: 1 uses the wanted text alone and takes half the
-        /// time, null is 7.5.
+        /// time, null is 7.5, and 3 for `embedded`.
         #[schemars(range(min = 0, max = 100))]
         pub cfg: Option<f64> = None,
         /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
@@ -54,7 +55,8 @@ phantasia_core::config! {
         pub blend: bool = false,
         /// Clamp what the network predicts to the range of a picture; null takes the setting of the model's scheduler.
         pub clip_sample: Option<bool> = None,
-        /// Width and height that the network works at; null is the picture's size. Models work best at the size that they were trained at.
+        /// Width and height that the network works at; null is the picture's size, or for `embedded` that with a shorter side of 96 pixels. Models work
+        /// best at the size that they were trained at.
         #[schemars(inner(range(min = 1, max = 16384)))]
         pub resolution: Option<[usize; 2]> = None,
         /// Keep less in memory for the gradient through the network and recompute it: about a third slower.
@@ -80,33 +82,40 @@ const SKIP_FROM_IMAGE: StepOrPercent = StepOrPercent::Share(0.5);
 const MOST_SKIPPED_LEVELS: usize = 100_000;
 const MOST_SKIPPED_SHARE: f64 = 0.99;
 
-/// Classifier-free guidance where it is not set.
-const CFG: f64 = 7.5;
-
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
-        let folder = context.models()?.diffusion(&self.model)?;
+        let pipeline = context.diffusion(&self.model)?;
         let loading = LoadOptions {
             recompute: self.gradient_checkpointing,
             clip: self.clip_sample,
             seamless: context.seamless,
         };
         let failure = || format!("cannot load the diffusion model `{}`", self.model);
-        let (model, space) = if is_conditional(&folder).with_context(failure)? {
-            let texts = TextGuidance {
-                prompt: self.prompt.as_deref(),
-                negative_prompt: self.negative_prompt.as_deref(),
-                cfg: self.cfg.unwrap_or(CFG),
-                vae: self.vae.as_deref(),
-            };
-            (texts.load(&folder, loading, context)).with_context(failure)?
-        } else {
-            self.refuse_texts()?;
-            let model = load(&folder, loading, context.device).with_context(failure)?;
-            context.warnings.extend_from_slice(model.network.warnings());
-            (Arc::new(model) as Arc<dyn Denoiser>, Space::Pixels)
+        let is_conditional = pipeline.is_conditional().with_context(failure)?;
+        let (model, space) = match &pipeline {
+            Pipeline::Folder(folder) if !is_conditional => {
+                self.refuse_texts()?;
+                let model = load(folder, loading, context.device).with_context(failure)?;
+                context.warnings.extend_from_slice(model.network.warnings());
+                (Arc::new(model) as Arc<dyn Denoiser>, Space::Pixels)
+            }
+            _ => {
+                let texts = TextGuidance {
+                    prompt: self.prompt.as_deref(),
+                    negative_prompt: self.negative_prompt.as_deref(),
+                    cfg: (self.cfg).unwrap_or_else(|| pipeline.default_cfg()),
+                    vae: self.vae.as_deref(),
+                };
+                (texts.load(&pipeline, loading, context)).with_context(failure)?
+            }
         };
-        Ok(Box::new(Diffusion::new(self, model, space, context)?))
+        let config = Self {
+            resolution: Some(
+                (self.resolution).unwrap_or_else(|| pipeline.default_resolution(context.size)),
+            ),
+            ..self.clone()
+        };
+        Ok(Box::new(Diffusion::new(&config, model, space, context)?))
     }
 
     fn check(&self, checker: &mut Checker) {

@@ -7,8 +7,9 @@ use candle_core::{Device, Result, Tensor};
 
 use super::canvas::Space;
 use super::denoise::{ClassifierFreeGuidance, Denoiser, DiscreteDenoiser, Network, Prediction};
+use super::embedded;
 use super::error::{Loaded, ModelError};
-use super::load::{network, scheduler};
+use super::load::{SchedulerConfig, network, scheduler};
 use super::load_options::LoadOptions;
 use super::noise_schedule::NoiseSchedule;
 use super::unet::{ConditionedUNet, UNet};
@@ -39,12 +40,29 @@ impl StableDiffusion {
         options: LoadOptions,
         device: &Device,
     ) -> Loaded<Self> {
-        let scheduler = scheduler(folder)?;
-        let (levels, prediction) = (scheduler.levels()?, scheduler.prediction()?);
         let own = folder.join("vae");
         let autoencoder =
             Autoencoder::open_seamless(autoencoder.unwrap_or(&own), options.seamless, device)?;
         let unet = network(folder, options, device)?;
+        Self::new(&scheduler(folder)?, unet, autoencoder, options)
+    }
+
+    /// The model that is part of the program.
+    ///
+    /// # Errors
+    /// When candle cannot make the network.
+    pub fn embedded(options: LoadOptions, device: &Device) -> Loaded<Self> {
+        let autoencoder = Autoencoder::embedded(options.seamless, device)?;
+        let unet = embedded::network(options, device)?;
+        Self::new(&embedded::scheduler()?, unet, autoencoder, options)
+    }
+
+    fn new(
+        scheduler: &SchedulerConfig,
+        unet: UNet,
+        autoencoder: Autoencoder,
+        options: LoadOptions,
+    ) -> Loaded<Self> {
         let (positive, found) = (unet.config().in_channels, autoencoder.channels());
         if positive != found {
             return Err(ModelError::Unsupported(format!(
@@ -54,8 +72,8 @@ impl StableDiffusion {
         }
         Ok(Self {
             unet: Arc::new(unet),
-            levels,
-            prediction,
+            levels: scheduler.levels()?,
+            prediction: scheduler.prediction()?,
             clip: (options.clip == Some(true)).then_some(scheduler.clip_sample_range),
             autoencoder: Arc::new(autoencoder),
         })

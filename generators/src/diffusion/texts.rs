@@ -1,12 +1,11 @@
 //! The texts that a Stable Diffusion is conditioned on.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use phantasia_core::Prompt;
 
-use super::{Denoiser, LoadOptions, Space, StableDiffusion};
+use super::{Denoiser, LoadOptions, Pipeline, Space, StableDiffusion};
 use crate::BuildContext;
 
 /// The texts of classifier-free guidance, and the autoencoder.
@@ -25,10 +24,15 @@ impl TextGuidance<'_> {
     /// Loads a Stable Diffusion conditioned on these texts, and the space it works in.
     pub fn load(
         &self,
-        folder: &Path,
+        pipeline: &Pipeline,
         loading: LoadOptions,
         context: &mut BuildContext<'_>,
     ) -> Result<(Arc<dyn Denoiser>, Space)> {
+        if *pipeline == Pipeline::Embedded && self.vae.is_some() {
+            bail!(
+                "the embedded model works in the latents of the embedded VQGAN: leave `vae` out of its generator"
+            );
+        }
         let prompts = context.prompts;
         if self.prompt.is_none() || (self.negative_prompt.is_none() && self.cfg != 1.0) {
             context.warnings.extend(regional(prompts));
@@ -43,13 +47,20 @@ impl TextGuidance<'_> {
             texts.push(&negative);
         }
         let models = context.models()?;
-        let encoded = models.encode_texts(folder, &texts, context.device, &mut context.warnings)?;
+        let encoded =
+            models.encode_texts(pipeline, &texts, context.device, &mut context.warnings)?;
         let mut encoded = encoded.into_iter();
         let positive = encoded.next().context("the text was not encoded")?;
         // with a cfg of 1 it is not used
         let negative = encoded.next().unwrap_or_else(|| positive.clone());
-        let vae = self.vae.map(|name| models.autoencoder(name)).transpose()?;
-        let pipeline = StableDiffusion::load(folder, vae.as_deref(), loading, context.device)?;
+        let device = context.device;
+        let pipeline = match pipeline {
+            Pipeline::Embedded => StableDiffusion::embedded(loading, device)?,
+            Pipeline::Folder(folder) => {
+                let vae = self.vae.map(|name| models.autoencoder(name)).transpose()?;
+                StableDiffusion::load(folder, vae.as_deref(), loading, device)?
+            }
+        };
         context.warnings.extend(pipeline.warnings().cloned());
         Ok((
             pipeline.guided(positive, negative, self.cfg)?,

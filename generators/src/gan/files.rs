@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use weights::checkpoint::Checkpoint;
-use weights::models::{ModelKind, file_in, only_weights};
+use weights::models::{EMBEDDED, ModelKind, file_in, only_weights};
 
 use super::{
     GanError, Network, NetworkOptions, biggan, fastgan, lightweight, stylegan2, stylegan3,
@@ -48,6 +48,18 @@ pub fn open(
         path
     };
     read(&mut Checkpoint::open(file)?, options, device)
+}
+
+/// The network that is part of the program: a FastGAN of places, 64 x 64 pixels. `tools/embedded-gan` trains it.
+///
+/// # Errors
+/// Where an option is not FastGAN's, or candle cannot make the network.
+pub fn embedded(
+    options: &NetworkOptions,
+    device: &Device,
+) -> Result<(Box<dyn Network>, Vec<String>), GanError> {
+    let mut checkpoint = Checkpoint::from_static(EMBEDDED, embedded_gan::WEIGHTS)?;
+    read(&mut checkpoint, options, device)
 }
 
 /// Reads the network that a checkpoint holds. Returns notes for the user as well, such as about tensors that are not used.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::layers::plane;
 use super::*;
+use crate::diffusion::Pipeline;
 use crate::{Guide, ModelSource, Progress};
 use phantasia_core::EmbeddedPrompt;
 
@@ -105,7 +106,11 @@ fn thinned(x: &Tensor) -> Result<Tensor> {
 fn check(name: &str) -> Result<()> {
     let stored = stored();
     let part = |part: &str| stored[&format!("{name}.{part}")].clone();
-    let network = network(name);
+    agrees(name, network(name).as_ref(), part)
+}
+
+/// Compares a picture and the gradient of its latent with those of a fixture.
+fn agrees(name: &str, network: &dyn Network, part: impl Fn(&str) -> Tensor) -> Result<()> {
     let compare = |way: &str| -> Result<()> {
         let latents = [part("z")];
         let (picture, pullback) = network.vjp(&latents)?;
@@ -131,6 +136,16 @@ macro_rules! parity {
             }
         )*
     };
+}
+
+#[test]
+fn the_embedded_gan_is_as_in_pytorch() -> Result<()> {
+    let network = embedded(&NetworkOptions::default(), &Device::Cpu);
+    let (network, warnings) = network.expect("the embedded GAN");
+    assert_eq!((warnings.len(), network.size()), (0, [64, 64]));
+    let path = fixture("embedded-gan.safetensors");
+    let stored = candle_core::safetensors::load(path, &Device::Cpu)?;
+    agrees("embedded", network.as_ref(), |part| stored[part].clone())
 }
 
 parity! {
@@ -171,7 +186,7 @@ impl ModelSource for Source {
 
     fn encode_texts(
         &self,
-        _: &Path,
+        _: &Pipeline,
         _: &[&str],
         _: &Device,
         _: &mut Vec<String>,

@@ -69,7 +69,7 @@ pub fn sentence(costs: &Costs, runs: usize, at_once: usize) -> String {
 
 /// Prints what the runs that are left would take.
 pub fn dry_run(args: &SweepArgs, plan: &Plan, store: &Store) -> Result<ExitCode> {
-    let whole = store.whole()?;
+    let whole = store.whole_among(plan.runs().iter())?;
     let left: Vec<&PlannedRun> = plan
         .runs()
         .iter()

@@ -129,10 +129,14 @@ impl Place for Folder {
         self.names(folder)
     }
 
-    fn whole(&self) -> Result<Vec<String>> {
+    fn placed(&self) -> Result<Vec<String>> {
         let mut names = self.names(RUNS)?;
-        names.retain(|name| !name.starts_with('.') && self.result(name).is_some());
+        names.retain(|name| !name.starts_with('.'));
         Ok(names)
+    }
+
+    fn is_damaged(&self, run: &str) -> bool {
+        self.result(run).is_none()
     }
 
     fn is_whole(&self, run: &str) -> Result<bool> {
@@ -141,12 +145,6 @@ impl Place for Folder {
 
     fn results(&self, runs: &[String]) -> Result<Vec<Option<Finished>>> {
         Ok(runs.iter().map(|run| self.result(run)).collect())
-    }
-
-    fn damaged(&self) -> Result<Vec<String>> {
-        let mut names = self.names(RUNS)?;
-        names.retain(|name| !name.starts_with('.') && self.result(name).is_none());
-        Ok(names)
     }
 
     fn begin(&self, run: &str, device: &str) -> Result<RunFolder> {

@@ -267,7 +267,7 @@ impl Place for Objects {
         self.list(folder, |name, _| Some(name.to_owned()))
     }
 
-    fn whole(&self) -> Result<Vec<String>> {
+    fn placed(&self) -> Result<Vec<String>> {
         self.list(RUNS, |name, _| {
             let (run, file) = name.split_once('/')?;
             (file == RESULT).then(|| run.to_owned())
@@ -368,7 +368,7 @@ mod tests {
 
     use object_store::memory::InMemory;
 
-    use super::super::{Finished, Store};
+    use super::super::{Finished, PlannedRun, Store};
     use super::*;
 
     const RUN: &str = "0001-abc";
@@ -429,19 +429,29 @@ mod tests {
             .write("runs/0002-def/image.png", b"half")
             .expect("an object");
         let (first, second) = (paint(&one), paint(&other));
-        assert!(one.whole().expect("a listing").is_empty());
+        assert!(one.placed().expect("a listing").is_empty());
         let put = |store: &Store, folder: &RunFolder| {
             store.put(folder.path(), RUN, &finished()).expect("objects")
         };
         assert!(put(&one, &first));
         assert!(!put(&other, &second));
-        let whole = other.whole().expect("a listing");
-        assert_eq!(whole, [("abc".to_owned(), RUN.to_owned())].into());
+        let placed = other.placed().expect("a listing");
+        assert_eq!(placed, ["abc".to_owned()].into());
         assert!(other.failures().expect("a listing").is_empty());
         let (name, none) = (RUN.to_owned(), "0002-def".to_owned());
         let read = other.finished(&[name, none]).expect("objects");
         assert_eq!(read, [Some(finished()), None]);
-        let estimate = other.estimate([RUN].into_iter()).expect("objects");
+        let run = PlannedRun {
+            number: 1,
+            name: RUN.to_owned(),
+            values: vec![],
+            models: vec![],
+            video: None,
+            steps: 2,
+            text: None,
+            choices: vec![],
+        };
+        let estimate = other.estimate([&run].into_iter()).expect("objects");
         let estimate = estimate.expect("a whole run");
         assert_eq!(estimate.step, 2.0);
         assert!(estimate.bytes > PART as f64);

@@ -1,8 +1,8 @@
-//! The models that are part of the program: a CLIP, and a VQGAN to paint with. Both are called `embedded`, each where its kind is asked for.
+//! The models that are part of the program: a CLIP, and a VQGAN, a GAN and a diffusion model to paint with. All are called `embedded`, each where its kind is asked for.
 
 use super::table::ModelKind;
 
-/// The name of the CLIP that is part of the program, and of the VQGAN in `kind: vqgan` and `kind: latent`.
+/// The name of the CLIP that is part of the program, and of the models in `kind: vqgan`, `latent`, `gan` and `diffusion`.
 pub const EMBEDDED: &str = "embedded";
 /// What the names of its parts begin with.
 const PREFIX: &str = "embedded/";
@@ -57,8 +57,21 @@ pub fn embedded_models() -> impl Iterator<Item = (&'static str, ModelKind, &'sta
     let clips = EmbeddedModel::ALL
         .into_iter()
         .map(|model| (model.name(), ModelKind::Clip, model.about()));
-    let about = "part of the program, for the kinds vqgan and latent";
-    clips.chain([(EMBEDDED, ModelKind::Vqgan, about)])
+    let others = [
+        (
+            ModelKind::Vqgan,
+            "part of the program, for the kinds vqgan and latent",
+        ),
+        (
+            ModelKind::Gan,
+            "part of the program: places, 64 pixels a side",
+        ),
+        (
+            ModelKind::Diffusion,
+            "part of the program: drawings and places, by a text",
+        ),
+    ];
+    clips.chain(others.map(|(kind, about)| (EMBEDDED, kind, about)))
 }
 
 /// Whether a name is that of a model that is part of the program, or of a part of the CLIP.

@@ -61,8 +61,8 @@ pub enum ResolveError {
     },
     /// It is part of the program, but of another kind.
     #[error(
-        "`{name}` is part of the program, but cannot be used here, where a model of the kind `{}` is named: `{}` is a CLIP, and a VQGAN where \
-         `kind: vqgan` or `kind: latent` names its model; `phantasia models list` lists others",
+        "`{name}` is part of the program, but cannot be used here, where a model of the kind `{}` is named: `{}` is a CLIP, and \
+         another model where a generator of `kind: vqgan`, `latent`, `gan` or `diffusion` names its model; `phantasia models list` lists others",
         kind.name(),
         EmbeddedModel::Whole.name()
     )]

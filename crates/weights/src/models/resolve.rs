@@ -49,9 +49,15 @@ pub fn resolve(
                 None => table::nearest(&hub.repository, &[]),
                 Some(model) => (model.size()).map_or_else(String::new, |size| format!(" ({size})")),
             },
-            instead: match hub.model {
-                Some(model) if model.kind == ModelKind::Vqgan => {
+            instead: match hub.model.map(|model| model.kind) {
+                Some(ModelKind::Vqgan) => {
                     ", or take `embedded`, a small VQGAN that is part of the program"
+                }
+                Some(ModelKind::Gan) => {
+                    ", or take `embedded`, a small GAN of places that is part of the program"
+                }
+                Some(ModelKind::Diffusion) => {
+                    ", or take `embedded`, a small model for `kind: diffusion` that is part of the program"
                 }
                 _ => "",
             },
