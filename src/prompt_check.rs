@@ -29,7 +29,7 @@ pub fn check_prompts(
         for (path, text) in recipe.texts() {
             match tokenizer.read_parts(name, text, clip.long_text) {
                 Ok(read) => {
-                    for message in read.unread.of_model(name, "the prompt") {
+                    for message in read.unread.of_recipe(name, "the prompt") {
                         warnings.push(partial.message_about(&path, &message));
                     }
                 }

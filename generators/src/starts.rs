@@ -73,7 +73,7 @@ impl Starts {
     /// Refuses a choice among equal starts. `is_random` is whether they differ, and `how` says what makes them.
     pub(crate) fn check(self, is_random: bool, how: &str, checker: &mut Checker) {
         if self.0 > 1 && !is_random {
-            let message = format!("all starts would be the same: {how}, or leave `starts` out");
+            let message = format!("all starts would be the same: {how}, or write `starts: 1`");
             checker.invalid("starts", message);
         }
     }

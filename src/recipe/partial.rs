@@ -118,6 +118,7 @@ impl PartialRecipe {
             );
             self.message_about(&path, &message)
         });
+        let unused = self.unused_steps(recipe).into_iter();
         let late = recipe.edits_after_end().into_iter();
         late.map(|(index, end)| {
             let message = format!(
@@ -126,7 +127,23 @@ impl PartialRecipe {
             self.message_about(&format!("timeline.{index}.step"), &message)
         })
         .chain(places)
+        .chain(unused)
         .collect()
+    }
+
+    /// The warning about `steps` that were set from outside of a recipe whose stages all have steps of their own.
+    fn unused_steps(&self, recipe: &Recipe) -> Option<String> {
+        let stages = &recipe.generator.0;
+        let is_set = self.root.child("steps").is_some()
+            && matches!(self.location("steps"), Location::Flag(_));
+        if !is_set || !stages.iter().all(|stage| stage.steps.is_some()) {
+            return None;
+        }
+        let path = recipe.stage_path(stages.len() - 1);
+        let message = format!(
+            "every stage of `generator` has `steps` of its own, so that this changes nothing: set `{path}.steps`"
+        );
+        Some(self.message_about("steps", &message))
     }
 
     /// A message about the value at `path`, with its location.

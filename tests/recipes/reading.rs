@@ -447,3 +447,20 @@ fn a_recipe_whose_complete_form_could_not_be_read_again_is_refused() {
     let recipe = parse(&long(900_000));
     assert_eq!(parse(&recipe.to_yaml().expect("YAML")), recipe);
 }
+
+#[test]
+fn steps_that_no_stage_takes_are_told() {
+    let told = |generator: &str| {
+        let text = format!("prompts: [a]\ngenerator: {generator}\n");
+        let mut partial = PartialRecipe::parse(&text, "r.yaml", Path::new("")).expect("a recipe");
+        let silent = partial.finish().expect("a recipe");
+        assert!(partial.warnings_about(&silent).is_empty(), "{generator}");
+        partial.set("steps=5").expect("a setting");
+        partial.warnings_about(&partial.finish().expect("a recipe"))
+    };
+    let all = "[{ kind: pyramid, steps: 3 }, { kind: fft, steps: 2 }]";
+    let told_of_all = told(all).join("\n");
+    assert!(told_of_all.contains("`generator.1.steps`"), "{told_of_all}");
+    assert!(told("[{ kind: pyramid, steps: 3 }, fft]").is_empty());
+    assert!(told("pyramid").is_empty());
+}

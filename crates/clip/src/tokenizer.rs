@@ -103,6 +103,13 @@ impl Unread {
         self.sentences(&format!("`{name}`"), text, REMEDY)
     }
 
+    /// The same for a prompt of a recipe, for which there is no `--long-text`.
+    pub fn of_recipe(&self, name: &str, text: &str) -> Vec<String> {
+        const REMEDY: &str =
+            ". To read all of it: `long_text: average` beside the `model` in the recipe's `clip`";
+        self.sentences(&format!("`{name}`"), text, REMEDY)
+    }
+
     /// The same for other models than CLIPs, with `model` as the subject of the sentences.
     pub fn warnings(&self, model: &str, text: &str) -> Vec<String> {
         self.sentences(model, text, "")

@@ -117,6 +117,16 @@ pub struct Checkpoint {
     used: Mutex<BTreeSet<String>>,
 }
 
+/// Whether a file's name says that it is PyTorch's or NVIDIA's.
+fn has_name_of_pickle(path: &Path) -> bool {
+    const ENDINGS: [&str; 5] = ["pt", "pth", "pkl", "ckpt", "bin"];
+    path.extension().is_some_and(|ending| {
+        ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+    })
+}
+
 impl Checkpoint {
     /// Opens a file and reads what it holds.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
@@ -147,6 +157,13 @@ impl Checkpoint {
                 ));
             }
             [b'{', ..] => return Self::sharded(path, &origin),
+            _ if has_name_of_pickle(path) => {
+                return Err(pickle(if start.is_empty() {
+                    "it is empty; fetch it again"
+                } else {
+                    "it begins like no pickle and no archive; fetch it again"
+                }));
+            }
             _ => return Self::safetensors(origin, Source::File(file), length),
         };
         let contents = pickle::read(file, length, format).map_err(|what| pickle(&what))?;

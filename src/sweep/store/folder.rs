@@ -1,8 +1,8 @@
 //! A sweep in a folder that its processes share: a run is painted beside its place, and its folder is renamed when it is whole.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -213,8 +213,18 @@ impl Place for Folder {
 /// What a run says of itself, if its folder has what makes it whole. Only somebody else can have taken it out: runs are put in their place with it.
 fn result_of(run: &Path) -> Option<Finished> {
     let text = fs::read(run.join(RESULT)).ok()?;
-    let has_picture = fs::metadata(run.join(IMAGE)).is_ok_and(|about| about.len() > 0);
+    let has_picture = ends_as_png(&run.join(IMAGE)).unwrap_or(false);
     serde_json::from_slice(&text).ok().filter(|_| has_picture)
+}
+
+/// Whether a file ends with the last chunk of a PNG, that is whether nothing of it was cut off.
+fn ends_as_png(path: &Path) -> std::io::Result<bool> {
+    const END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
+    let mut file = File::open(path)?;
+    let mut last = [0; END.len()];
+    file.seek(SeekFrom::End(-(END.len() as i64)))?;
+    file.read_exact(&mut last)?;
+    Ok(last == END)
 }
 
 /// The bytes of a folder's files.

@@ -7,7 +7,7 @@ use thiserror::Error;
 pub enum CheckpointError {
     /// The file could not be opened or read: its path and what the system says.
     #[error("cannot read {0}: {1}")]
-    Read(String, #[source] std::io::Error),
+    Read(String, std::io::Error),
     /// It is not a complete safetensors file: its path and what is wrong with it.
     #[error("{0} is not a complete safetensors file: {1}; download it again")]
     Damaged(String, String),
