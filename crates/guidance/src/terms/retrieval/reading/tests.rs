@@ -1,0 +1,152 @@
+use candle_core::Device;
+use clip::Clip;
+
+use super::*;
+
+/// What is read of each text: the names of the things, each with whether it has a colour, the place, and whether there is a colour of the ground.
+fn read(texts: &[&str]) -> Result<Vec<(String, String, bool)>> {
+    let bank = Bank::embedded()?;
+    let clip = Clip::embedded(&Device::Cpu)?;
+    let name = |entry: usize| bank.entries()[entry].name.clone();
+    let read = texts.iter().map(|text| {
+        let request = Request::read(text, &bank, |text| Ok(clip.embed_text(text)?.vector))?;
+        let things = request.things.iter().map(|wanted| {
+            let colored = if wanted.color.is_some() {
+                "colored "
+            } else {
+                ""
+            };
+            format!("{colored}{}", name(wanted.entry))
+        });
+        let place = request.place.map(name).unwrap_or_default();
+        let things: Vec<_> = things.collect();
+        Ok((things.join(", "), place, request.ground.is_some()))
+    });
+    read.collect()
+}
+
+fn check(expected: &[(&str, &str, &str, bool)]) -> Result<()> {
+    let texts: Vec<_> = expected.iter().map(|(text, ..)| *text).collect();
+    for ((text, things, place, ground), found) in expected.iter().zip(read(&texts)?) {
+        let expected = (things.to_string(), place.to_string(), *ground);
+        assert_eq!(found, expected, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn names_colors_and_numbers_are_read() -> Result<()> {
+    check(&[
+        ("a cat", "cat", "", false),
+        ("A Cat!", "cat", "", false),
+        ("a blue butterfly", "colored butterfly", "", false),
+        (
+            "three red cats",
+            "colored cat, colored cat, colored cat",
+            "",
+            false,
+        ),
+        ("nine cats and two dogs", "cat, dog, dog", "", false),
+        (
+            "a red car beside a blue house",
+            "colored car, colored house",
+            "",
+            false,
+        ),
+        ("an orange", "orange", "", false),
+        ("an orange fish", "colored fish", "", false),
+        ("a red and white fish", "colored fish", "", false),
+        (
+            "a cat, a dog, a fish, a tree and a car",
+            "cat, dog, fish, tree",
+            "",
+            false,
+        ),
+    ])
+}
+
+#[test]
+fn which_of_two_things_is_the_upper_one() -> Result<()> {
+    let bank = Bank::embedded()?;
+    let upper = |text: &str| -> Result<_> { Ok(Request::read(text, &bank, |_| Ok(vec![]))?.upper) };
+    for (text, expected) in [
+        ("a lamp on a table", Some(Upper::First)),
+        ("a cat on top of a piano", Some(Upper::First)),
+        ("a bird above the house", Some(Upper::First)),
+        ("a dog under an umbrella", Some(Upper::Second)),
+        ("a cat and a dog", None),
+        ("a cat on the left and a dog", None),
+        ("a cat beside a dog", None),
+        ("a cat on a blue background", None),
+        ("two cats on a piano", None),
+        ("a cat on a chair and a dog", None),
+    ] {
+        assert_eq!(upper(text)?, expected, "{text}");
+    }
+    let mut both = Request::read("a cat", &bank, |_| unreachable!())?;
+    both.extend(&Request::read(
+        "a lamp on a table",
+        &bank,
+        |_| unreachable!(),
+    )?);
+    assert_eq!(both.upper, None);
+    let mut both = Request::default();
+    both.extend(&Request::read(
+        "a lamp on a table",
+        &bank,
+        |_| unreachable!(),
+    )?);
+    assert_eq!(both.upper, Some(Upper::First));
+    Ok(())
+}
+
+#[test]
+fn the_ground_is_a_scene_or_a_color() -> Result<()> {
+    check(&[
+        ("sunset over the sea", "", "sunset over the sea", false),
+        ("a red car on a green field", "colored car", "", true),
+        ("a cat on a blue background", "cat", "", true),
+        ("a horse in the desert", "horse", "desert", false),
+        // without a drawing the colour is CLIP's
+        ("joy on a blue background", "", "", false),
+    ])
+}
+
+#[test]
+fn words_that_name_no_drawing_are_silent() -> Result<()> {
+    check(&[
+        ("", "", "", false),
+        ("portrait", "", "", false),
+        ("a storm", "", "", false),
+        ("fog", "", "", false),
+        ("a watercolor painting of a cat", "cat", "", false),
+        ("a cat in the style of an old car", "cat", "", false),
+        ("a house without a tree", "house", "", false),
+        ("the categorical imperative", "", "", false),
+        ("joy", "", "", false),
+        ("!?… 🦄 ´`' -- ' s", "", "", false),
+        (&format!("{}a cat", "so ".repeat(100)), "", "", false),
+    ])
+}
+
+/// The text tower takes words of similar letters for similar ones, so that only what is nearly the same is looked up.
+#[test]
+fn what_is_not_exactly_a_name_is_looked_up_by_its_embedding() -> Result<()> {
+    let bank = Bank::embedded()?;
+    let clip = Clip::embedded(&Device::Cpu)?;
+    let car = bank.named("car").expect("a car");
+    let embedding = clip.embed_text("a car")?.vector;
+    assert!(
+        bank.nearest(&embedding)
+            .is_some_and(|(entry, cosine)| entry == car && cosine > 0.999)
+    );
+    let request = Request::read("a quux", &bank, |_| Ok(embedding.clone()))?;
+    assert_eq!(
+        request.things,
+        [Wanted {
+            entry: car,
+            color: None
+        }]
+    );
+    check(&[("a pup", "", "", false), ("dread", "", "", false)])
+}
