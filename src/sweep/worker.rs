@@ -269,7 +269,7 @@ impl Painter<'_> {
         changes.is_empty().then_some((run, aside))
     }
 
-    /// Scores a finished run's picture with the judge, unless it was scored before.
+    /// Scores the picture of a finished run with the judge. A score that is already stored is kept.
     fn judge(&self, run: &PlannedRun, name: &str) -> Result<()> {
         self.judge
             .map_or(Ok(()), |judge| judge.score(self.store, run, name))

@@ -27,6 +27,9 @@ from PIL import Image
 
 from pictures import CRATES, TOOLS, Text, encoder
 
+sys.path.append(str(TOOLS / "embedded-vqgan"))
+from muon import Muon  # noqa: E402
+
 MODEL = dict(
     sample_size=12,
     in_channels=8,
@@ -45,36 +48,6 @@ PROMPTS = [
     "a cat", "a red apple", "a blue butterfly", "a green car", "a sunset over the sea", "a snowy mountain", "a castle", "a sailboat on the sea",
     "a purple heart on a yellow background", "a house in the snow", "a rocket in space", "a horse in a meadow", "an owl at night", "a yellow flower", "a forest", "a lighthouse",
 ]  # fmt: skip
-
-
-def orthogonal(u, rounds=5):
-    """Newton-Schulz steps towards the nearest matrix with singular values of about 1 (Jordan et al. 2024)."""
-    wide = u.shape[0] <= u.shape[1]
-    x = u if wide else u.T
-    x = x / (x.norm() + 1e-7)
-    for _ in range(rounds):
-        a = x @ x.T
-        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
-    return x if wide else x.T
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal, for matrices and convolutions, scaled to the size of Adam's updates (Liu et al. 2025)."""
-
-    def __init__(self, params, lr, momentum=0.95, decay=0.01):
-        super().__init__(params, dict(lr=lr, momentum=momentum, decay=decay))
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                if "speed" not in state:
-                    state["speed"] = torch.zeros_like(p)
-                speed = state["speed"].lerp_(p.grad, 1 - group["momentum"])
-                u = p.grad.lerp(speed, group["momentum"]).flatten(1)
-                p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(orthogonal(u).view_as(p), alpha=-group["lr"] * 0.2 * max(u.shape) ** 0.5)
 
 
 # what makes latents of about unit variance
@@ -160,7 +133,7 @@ def main():
     matrices = [p for k, p in unet.named_parameters() if p.dim() > 1 and not k.startswith(("conv_in", "conv_out", "time_emb"))]
     chosen = {id(p) for p in matrices}
     others = [p for p in unet.parameters() if id(p) not in chosen]
-    opts = [Muon(matrices, lr=a.lr), torch.optim.AdamW(others, lr=a.lr, betas=(0.9, 0.99), weight_decay=0.01)]
+    opts = [Muon(matrices, lr=a.lr, decay=0.01), torch.optim.AdamW(others, lr=a.lr, betas=(0.9, 0.99), weight_decay=0.01)]
     schedule = DDPMScheduler(**SCHEDULE)
     signal = schedule.alphas_cumprod.sqrt()[:, None, None, None], (1 - schedule.alphas_cumprod).sqrt()[:, None, None, None]
     step, spent, path = 0, 0.0, f"{a.work}/state.pt"

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model import DEFAULT, Codebook, Critic, Muon, Tower, network
+from model import DEFAULT, Codebook, Critic, Tower, network
+from muon import Muon
 
 STAGES = ["continuous", "quantised", "critic"]
 # brightness and two axes of colour, the latter counted more: plain L1 lets flat saturated colours turn grey

@@ -10,7 +10,7 @@ const CFG: f64 = 7.5;
 /// Where a diffusion model is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pipeline {
-    /// The one that is part of the program: it works in the latents of the embedded VQGAN, and the text tower of the embedded CLIP encodes its texts.
+    /// The embedded model. It works in the latents of the embedded VQGAN, and its texts are encoded by the text tower of the embedded CLIP.
     Embedded,
     /// A folder in the layout of diffusers.
     Folder(PathBuf),

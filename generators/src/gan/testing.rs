@@ -87,6 +87,32 @@ pub fn refused(folder: &Path, weights: &Tensors, options: &NetworkOptions, part:
     );
 }
 
+/// Checks that weights without any one of these tensors are refused by its name.
+#[track_caller]
+pub fn refused_without(folder: &Path, weights: &Tensors, options: &NetworkOptions, names: &[&str]) {
+    for name in names {
+        let mut weights = weights.clone();
+        weights.remove(*name);
+        refused(folder, &weights, options, name);
+    }
+}
+
+/// Checks that weights are refused in which one of these tensors has that shape; each has a part of the error's words.
+#[track_caller]
+pub fn refused_with(
+    folder: &Path,
+    weights: &Tensors,
+    options: &NetworkOptions,
+    changes: &[(&str, &[usize], &str)],
+) {
+    for (name, shape, part) in changes {
+        let zeros = Tensor::zeros(*shape, DType::F32, &Device::Cpu).expect("a tensor");
+        let mut weights = weights.clone();
+        weights.insert((*name).to_owned(), zeros);
+        refused(folder, &weights, options, part);
+    }
+}
+
 /// Numbers in no order, f64.
 pub fn wave(seed: f64, shape: &[usize]) -> Result<Tensor> {
     let count = shape.iter().product::<usize>();

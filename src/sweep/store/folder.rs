@@ -210,7 +210,7 @@ impl Place for Folder {
     }
 }
 
-/// What a run says of itself, if its folder has what makes it whole. Only somebody else can have taken it out: runs are put in their place with it.
+/// A run's `result.json`, if its folder is complete. A folder is put in place complete, so that a file can be missing only if something else removed it.
 fn result_of(run: &Path) -> Option<Finished> {
     let text = fs::read(run.join(RESULT)).ok()?;
     let has_picture = ends_as_png(&run.join(IMAGE)).unwrap_or(false);

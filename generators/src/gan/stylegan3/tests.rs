@@ -1,11 +1,13 @@
 //! StyleGAN3 as PyTorch computes it: tests/fixtures/nvidia3*.pkl, made by tests/fixtures/make_nvidia.py.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use frozen::kernel;
 use weights::checkpoint::Checkpoint;
 
 use super::{StyleGan3, load};
-use crate::gan::testing::{Tensors, distance, fixture, read, refused, tensors, values};
+use crate::gan::testing::{
+    Tensors, distance, fixture, read, refused, refused_with, refused_without, tensors, values,
+};
 use crate::gan::{Network, NetworkOptions, NoisePlanes, Space};
 
 fn with(space: Space) -> NetworkOptions {
@@ -127,24 +129,20 @@ fn broken_checkpoints_are_refused() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let options = NetworkOptions::default();
-    let weights = || state_dict("nvidia3t.pkl");
-    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu);
-    for name in [
+    let weights = state_dict("nvidia3t.pkl");
+    let missing = [
         "mapping.fc0.weight",
         "synthesis.input.affine.bias",
         "synthesis.input.transform",
         "synthesis.L2_52_5.magnitude_ema",
         "synthesis.L3_52_3.affine.weight",
         "synthesis.L5_32_3.bias",
-    ] {
-        let mut weights = weights();
-        weights.remove(name);
-        refused(folder, &weights, &options, name);
-    }
-    for (name, shape, part) in [
+    ];
+    refused_without(folder, &weights, &options, &missing);
+    let changes: &[(&str, &[usize], &str)] = &[
         (
             "synthesis.L1_36_5.weight",
-            &[5, 5, 5, 5][..],
+            &[5, 5, 5, 5],
             "kernels of 5 x 5",
         ),
         ("synthesis.L1_36_5.weight", &[5, 4, 3, 3], "L1_36_5.weight"),
@@ -164,18 +162,15 @@ fn broken_checkpoints_are_refused() -> Result<()> {
         ("synthesis.Lx.weight", &[3], "no layer that is known"),
         ("synthesis.input.weight", &[5000, 5], "5000"),
         ("synthesis.input.other", &[2], "input.other"),
-    ] {
-        let mut weights = weights();
-        weights.insert(name.to_owned(), zeros(shape)?);
-        refused(folder, &weights, &options, part);
-    }
+    ];
+    refused_with(folder, &weights, &options, changes);
     let noise = NetworkOptions {
         noise: Some(NoisePlanes::Fixed),
         ..options
     };
     refused(
         folder,
-        &weights(),
+        &weights,
         &noise,
         "`noise` is a setting of StyleGAN2",
     );

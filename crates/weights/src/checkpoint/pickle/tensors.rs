@@ -17,7 +17,7 @@ const VISIT_LIMIT: usize = 4 << 20;
 const OVERLAP_LIMIT: usize = 1 << 26;
 /// The limit for the bytes that a non-contiguous tensor spans, because they are read at once.
 const SPAN_LIMIT: u64 = 4 << 30;
-/// The limit for the names of all visited values together, in bytes.
+/// The most bytes that the names of all visited values may have together.
 const NAMES_LIMIT: usize = 256 << 20;
 /// The limit for nested wrappings: a parameter of a subclass of a tensor has three.
 const WRAPPINGS: usize = 8;
@@ -54,7 +54,7 @@ pub trait Storages {
 /// A storage whose place is known.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The type of its elements by its name in safetensors, or else in PyTorch.
+    /// The type of its elements, named as in safetensors; types that safetensors lacks are named as in PyTorch.
     pub dtype: String,
     /// Bytes of an element, if they are known.
     pub width: Option<usize>,
@@ -66,7 +66,7 @@ pub struct Stored {
 /// A pickle's reference to a storage.
 pub struct Storage<'a> {
     pub key: &'a str,
-    /// The type of its elements by its name in safetensors, or else in PyTorch.
+    /// The type of its elements, named as in safetensors; types that safetensors lacks are named as in PyTorch.
     pub dtype: &'a str,
     /// Bytes of an element, if they are known.
     pub width: Option<usize>,
@@ -131,7 +131,7 @@ fn element_type(class: &str) -> (&str, Option<usize>) {
 pub struct Found {
     pub tensors: BTreeMap<String, Entry>,
     pub unreadable: BTreeMap<String, Unreadable>,
-    /// The numbers that modules have as attributes.
+    /// Attributes of modules that are numbers, such as `conv_clamp`.
     pub numbers: BTreeMap<String, f64>,
 }
 

@@ -6,7 +6,7 @@ pub type Id = u32;
 /// A value.
 #[derive(Debug)]
 pub enum Node {
-    /// A value that tensors are not made of, such as `None`.
+    /// Any value that a tensor does not depend on, such as `None`.
     Other,
     Bool(bool),
     Int(i64),

@@ -3,7 +3,7 @@ use clip::Clip;
 
 use super::*;
 
-/// What is read of each text: the names of the things, each with whether it has a colour, the place, and whether there is a colour of the ground.
+/// Reads each text and returns, as strings, the names of its things (`colored` before those with a colour) and of its place, and whether the ground has a colour.
 fn read(texts: &[&str]) -> Result<Vec<(String, String, bool)>> {
     let bank = Bank::embedded()?;
     let clip = Clip::embedded(&Device::Cpu)?;
