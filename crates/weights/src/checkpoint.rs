@@ -2,6 +2,7 @@
 
 mod branch;
 mod error;
+mod float8;
 mod index;
 mod model;
 mod pickle;
@@ -98,7 +99,7 @@ impl Part {
 ///
 /// The format is detected from the content, not from the file's name: safetensors; PyTorch's files (`.bin`, `.pt`, `.pth`, `.ckpt`), which are
 /// zip archives, including TorchScript's, or the streams from before PyTorch 1.6; the `.pkl` of NVIDIA's GANs; and the JSON index of a sharded
-/// checkpoint. Pickles are never executed.
+/// checkpoint. Pickles are never executed. Numbers may be floats of 64, 32, 16 and 8 bits, or integers.
 ///
 /// Training programs save a model together with other data, and often prefix the names of its tensors. [`Checkpoint::locate`] finds the prefix
 /// by a tensor that every such model has; names are then relative to it. The checkpoint records which tensors have been read, so that
@@ -325,6 +326,15 @@ impl Checkpoint {
         if let Some(Source::Random { seed }) = self.parts.first().map(|part| &part.source) {
             return Ok(values::random(*seed, key, shape)?);
         }
+        let numbers = self.stored(key, shape)?;
+        Ok(match self.scale(key)? {
+            Some(scale) => (numbers * f64::from(scale))?,
+            None => numbers,
+        })
+    }
+
+    /// The tensor as it is stored, without a scale that belongs to it.
+    fn stored(&self, key: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let (entry, part) = self.find(key, shape)?;
         let bytes = (entry.end - entry.start) as usize;
         let bytes = part.read(entry.start, bytes)?;
@@ -333,7 +343,7 @@ impl Checkpoint {
     }
 
     /// The matrix of that name and shape `[rows, columns]`, whose rows are read when they are needed; none if they do not lie one after the other in
-    /// a file, because they are compressed, or strided.
+    /// a file, because they are compressed, or strided, or if they have to be scaled.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor`].
@@ -343,7 +353,7 @@ impl Checkpoint {
             return Ok(None);
         }
         let (entry, part) = self.find(key, &shape)?;
-        if entry.strides.is_some() || !part.source.is_flat() {
+        if entry.strides.is_some() || !part.source.is_flat() || self.scale(key)?.is_some() {
             return Ok(None);
         }
         Ok(Some(Rows::new(part.clone(), entry, shape)))
@@ -356,9 +366,7 @@ impl Checkpoint {
         let Some(entry) = self.entries.get(&key) else {
             return Err(self.absent(key));
         };
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.insert(key.clone());
-        drop(used);
+        self.mark_used(key.clone());
         if entry.shape != shape {
             return Err(CheckpointError::Shape {
                 origin,
@@ -385,6 +393,12 @@ impl Checkpoint {
             }
         }
         Ok((entry, part))
+    }
+
+    /// Notes that the tensor of a full name has been requested.
+    fn mark_used(&self, key: String) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(key);
     }
 
     /// The error for a full name that is not a tensor's.

@@ -55,7 +55,7 @@ pub enum CheckpointError {
     },
     /// A tensor has an unsupported type.
     #[error(
-        "`{key}` in {origin} has type {dtype}; supported are f32, f64, f16, bf16, signed integers, u8 and booleans"
+        "`{key}` in {origin} has type {dtype}; supported are f32, f64, f16, bf16, f8_e4m3, f8_e5m2, signed integers, u8 and booleans"
     )]
     Type {
         /// The file.
@@ -64,6 +64,21 @@ pub enum CheckpointError {
         key: String,
         /// Its type.
         dtype: String,
+    },
+    /// A tensor of 8-bit floats has a scale that is not a single number.
+    #[error(
+        "`{key}` in {origin} has 8-bit numbers with the scale `{scale}` of shape {found:?}; supported are scales of one number: use a file \
+         with f16 or bf16 weights"
+    )]
+    Scale {
+        /// The file.
+        origin: String,
+        /// The tensor's name.
+        key: String,
+        /// The name of its scale.
+        scale: String,
+        /// The shape of its scale.
+        found: Vec<usize>,
     },
     /// The requested value is not a tensor, or a broken one.
     #[error("`{key}` in {origin} {what}")]

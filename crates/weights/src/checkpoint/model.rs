@@ -11,9 +11,9 @@ use super::{Checkpoint, CheckpointError};
 /// How many names a message lists.
 const NAMED: usize = 4;
 
-/// The last parts of names of tensors that do not change the result, wherever they are: position ids, counters, and a codebook's statistics for
-/// training.
-const HARMLESS_ANYWHERE: [&str; 7] = [
+/// The last parts of names of tensors that do not change the result, wherever they are: position ids, counters, a codebook's statistics for
+/// training, and the mark of files whose 8-bit weights have scales beside them.
+const HARMLESS_ANYWHERE: [&str; 8] = [
     "position_ids",
     "num_batches_tracked",
     "n_averaged",
@@ -21,6 +21,7 @@ const HARMLESS_ANYWHERE: [&str; 7] = [
     "cluster_size_ema",
     "embed_avg",
     "initted",
+    "scaled_fp8",
 ];
 
 /// Full names of tensors that do not change the result: the scale of a loss, masks that the architecture implies, sizes. Deeper in a network

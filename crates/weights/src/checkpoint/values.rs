@@ -4,10 +4,12 @@ use candle_core::{DType, Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::float8;
+
 /// The type in which the bytes of a supported type are read, by its name in safetensors.
 fn stored_as(dtype: &str) -> Option<DType> {
     Some(match dtype {
-        "U8" | "I8" | "BOOL" => DType::U8,
+        "U8" | "I8" | "BOOL" | "F8_E4M3" | "F8_E5M2" => DType::U8,
         "I16" => DType::I16,
         "I32" => DType::I32,
         "I64" => DType::I64,
@@ -37,6 +39,11 @@ pub fn tensor(
     let line = if dtype == "I8" {
         Tensor::from_iter(
             bytes.iter().map(|&byte| f32::from(byte as i8)),
+            &Device::Cpu,
+        )?
+    } else if let Some(values) = float8::values(dtype) {
+        Tensor::from_iter(
+            bytes.iter().map(|&byte| values[usize::from(byte)]),
             &Device::Cpu,
         )?
     } else {

@@ -120,6 +120,8 @@ fn element_type(class: &str) -> (&str, Option<usize>) {
         "uint16" => ("U16", 2),
         "uint32" => ("U32", 4),
         "uint64" => ("U64", 8),
+        "float8_e4m3fn" => ("F8_E4M3", 1),
+        "float8_e5m2" => ("F8_E5M2", 1),
         _ if class.starts_with("float8") => (class, 1),
         _ => return (class, None),
     };

@@ -1,5 +1,7 @@
 //! Checkpoints: what PyTorch saved is read as it was, and what is hostile or broken is refused in words, in bounded memory.
 
+mod float8;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -126,11 +128,7 @@ fn integers_booleans_and_tensors_that_overlap_are_read_if_they_are_asked_for() {
 fn unreadable_values_are_errors_only_if_requested() {
     for name in ["odd2.pt", "odd5.pt"] {
         let checkpoint = Checkpoint::open(&fixture(name)).expect("a checkpoint");
-        for (key, shape, said) in [
-            ("complex", 2, "C64"),
-            ("eighth", 3, "float8_e4m3fn"),
-            ("wide", 2, "U16"),
-        ] {
+        for (key, shape, said) in [("complex", 2, "C64"), ("wide", 2, "U16")] {
             let error = checkpoint.tensor(key, &[shape]).expect_err("no numbers");
             let error = error.to_string();
             assert!(error.contains(key) && error.contains(said), "{error}");
