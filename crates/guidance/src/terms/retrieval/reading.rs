@@ -293,7 +293,7 @@ impl Request {
                 let is_head = words.get(at + 1).is_none_or(|next| {
                     PREPOSITIONS.contains(&next.as_str()) || PASSED.contains(&next.as_str())
                 });
-                if is_head && word.len() > 2 {
+                if is_head && word.len() > 2 && is_latin(word) {
                     let nearest = bank.nearest(&embed(&format!("a {word}"))?);
                     if let Some((entry, _)) = nearest.filter(|(_, cosine)| *cosine >= SAME) {
                         request.add(bank, entry, color, number, is_behind, is_negated);
@@ -366,6 +366,12 @@ fn words(text: &str) -> Vec<String> {
         .filter(|word| !word.is_empty())
         .take(WORDS)
         .collect()
+}
+
+/// Whether a word has no letters but Latin ones. Others the tokenizer transliterates, which makes words of them that mean something else.
+fn is_latin(word: &str) -> bool {
+    let is_latin = |c: char| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
+    word.chars().all(|c| is_latin(c) || !c.is_alphabetic())
 }
 
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,

@@ -51,6 +51,21 @@ fn what_has_no_drawing_is_told_once() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn words_of_other_scripts_retrieve_nothing() -> Result<()> {
+    for text in ["猫", "a 猫", "кот", "γάτα", "بيت", "एक घर", "소"] {
+        let term = build(&Config::default(), 1, guides(&[Prompt::new(text)]))?;
+        assert!(term.is_none(), "{text}");
+    }
+    let term = build(
+        &Config::default(),
+        1,
+        guides(&[Prompt::new("猫 and a dog")]),
+    )?;
+    assert!(term.is_some());
+    Ok(())
+}
+
 fn term(prompt: &str, seed: u64) -> Result<Box<dyn Term>> {
     let term = build(&Config::default(), seed, guides(&[Prompt::new(prompt)]))?;
     Ok(term.expect("a drawing"))
