@@ -18,6 +18,9 @@ use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::{compare, models, tournament};
 
+/// Where runs are, unless they were made elsewhere.
+const OUTPUTS: &str = "outputs";
+
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
@@ -58,6 +61,7 @@ impl ResumeArgs {
 /// Resumes a render, a tournament or a comparison.
 pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     refuse_sweeps(&args.run)?;
+    check_folder(&args.run)?;
     let frontend = &args.frontend;
     let (yes, quiet) = (args.session.models.yes, frontend.quiet);
     if Comparison::is_at(&args.run) {
@@ -127,6 +131,29 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     apply(&mut run, edit, args)?;
     frontend.open_window()?;
     frontend.run(run, &device_name, stop, |_| Ok(()))
+}
+
+/// Refuses what is no folder, with what is looked for instead.
+fn check_folder(run: &Path) -> Result<()> {
+    if run.is_dir() {
+        return Ok(());
+    }
+    let what = if run.exists() {
+        "it is a file"
+    } else {
+        "there is no such folder"
+    };
+    let likely = Path::new(OUTPUTS).join(run);
+    let likely = if likely.is_dir() {
+        format!(" (did you mean {}?)", likely.display())
+    } else {
+        String::new()
+    };
+    bail!(
+        "{}: {what}{likely}: `phantasia resume` needs the folder of a run, such as {OUTPUTS}/a-cat-001; `phantasia render` makes them in {OUTPUTS} or in \
+         its --out, and `phantasia serve` shows them",
+        run.display()
+    );
 }
 
 /// Refuses sweeps, which another command goes on with, and their runs, which stay as their table says.

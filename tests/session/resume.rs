@@ -158,7 +158,13 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_it_offered() {
 #[test]
 fn what_is_no_run_is_refused() {
     let folder = folder(RECIPE_TEXT);
-    assert_refused(&run(folder.path(), &["resume", "nowhere"]), 1, "nowhere");
+    let missing = || run(folder.path(), &["resume", "nowhere"]);
+    assert_refused(&missing(), 1, "nowhere: there is no such folder: ");
+    assert_refused(&missing(), 1, "`phantasia render` makes them in outputs");
+    fs::create_dir_all(folder.path().join("outputs/nowhere")).expect("a folder");
+    assert_refused(&missing(), 1, "did you mean outputs/nowhere?");
+    fs::write(folder.path().join("file"), "").expect("a file");
+    assert_refused(&run(folder.path(), &["resume", "file"]), 1, "it is a file");
     fs::create_dir(folder.path().join("empty")).expect("a folder");
     assert_refused(
         &run(folder.path(), &["resume", "empty"]),
