@@ -31,7 +31,8 @@ impl Class {
         match (self, names) {
             (&Self::Number(number), _) if number < count => Ok(number),
             (Self::Number(number), _) => Err(format!(
-                "there is no class {number} of {count}, whose numbers begin with 0"
+                "there is no class {number}: the model has {count}, from 0 to {}",
+                count.saturating_sub(1)
             )),
             (Self::Name(name), None) => Err(format!(
                 "its classes have no names, such as `{name}`: give the number of one of its {count}, from 0 on"
@@ -77,7 +78,7 @@ impl<'de> Deserialize<'de> for Class {
             type Value = Class;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the number of a class, 0 or more, or its name")
+                f.write_str("the number of a class, a whole number from 0 on (ImageNet has 0 to 999), or its name")
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Class, E> {
@@ -118,7 +119,7 @@ mod tests {
         assert!(
             number("3")
                 .expect_err("no class")
-                .contains("no class 3 of 3")
+                .contains("no class 3: the model has 3, from 0 to 2")
         );
         let error = Class::Name("fox".to_owned()).number(3, None);
         assert!(error.expect_err("no names").contains("give the number"));

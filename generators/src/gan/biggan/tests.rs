@@ -206,7 +206,7 @@ fn settings_that_do_not_fit_are_refused() {
         unchanged.path(),
         &weights(),
         &options,
-        "there is no class 10 of 10",
+        "there is no class 10: the model has 10, from 0 to 9",
     );
     let options = NetworkOptions::default();
     let short = folder(|config| config["layers"] = serde_json::json!([[true, 16, 8]]));

@@ -115,7 +115,10 @@ fn the_class_of_a_conditional_one_is_named() -> Result<()> {
             options,
             "`class` does not fit this StyleGAN2: it paints one of 3 classes",
         ),
-        (with_class(&[3]), "there is no class 3 of 3"),
+        (
+            with_class(&[3]),
+            "there is no class 3: the model has 3, from 0 to 2",
+        ),
         (
             NetworkOptions {
                 class: Some(vec![Class::Name("tench".to_owned())]),
