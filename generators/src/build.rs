@@ -90,6 +90,8 @@ pub struct BuildContext<'a> {
     pub guide: Option<&'a mut dyn Guide>,
     /// Whether a saved state is loaded into it next, so that its start does not matter.
     pub is_restored: bool,
+    /// What its picture is called in the warning that it has another size; `None` if nobody asked for its size, which the next stage changes.
+    pub picture: Option<String>,
     /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
     pub warnings: Vec<String>,
     /// Information for the user, such as which start was chosen.
@@ -111,6 +113,7 @@ impl<'a> BuildContext<'a> {
             models: None,
             guide: None,
             is_restored: false,
+            picture: Some("the picture".to_owned()),
             warnings: vec![],
             notes: vec![],
         }
@@ -126,6 +129,18 @@ impl<'a> BuildContext<'a> {
             bail!("a picture of {width}x{height} has no pixels");
         }
         Ok((width, height))
+    }
+
+    /// Warns if the picture has another size than it was asked for. `why` is a clause.
+    pub(crate) fn warn_of_size(&mut self, [width, height]: [usize; 2], why: &str) {
+        let [asked_width, asked_height] = self.size;
+        if let Some(picture) = &self.picture
+            && [width, height] != self.size
+        {
+            self.warnings.push(format!(
+                "{picture} is {width} x {height} instead of {asked_width} x {asked_height}: {why}"
+            ));
+        }
     }
 
     /// The image to start from, as f32 and without a graph.

@@ -104,13 +104,8 @@ impl Config {
                 .context("cannot load the GAN")?
         };
         context.warnings.extend(warnings);
-        let (asked, size) = (context.size, network.size());
-        if size != asked {
-            context.warnings.push(format!(
-                "the picture is {} x {} instead of {} x {}: `{}` paints pictures of that size",
-                size[0], size[1], asked[0], asked[1], self.model
-            ));
-        }
+        let why = format!("`{}` paints pictures of that size", self.model);
+        context.warn_of_size(network.size(), &why);
         Ok(Arc::from(network))
     }
 

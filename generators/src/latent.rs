@@ -133,14 +133,10 @@ impl Latent {
         if quantise && autoencoder.codebook().is_none() {
             bail!("this autoencoder has no codebook, so that its latents cannot be quantised");
         }
-        let (asked, size) = (context.size, autoencoder.nearest_size(context.size));
+        let size = autoencoder.nearest_size(context.size);
         let factor = autoencoder.factor();
-        if size != asked {
-            context.warnings.push(format!(
-                "the picture is {} x {} instead of {} x {}: `{}` paints in squares of {factor} pixels",
-                size[0], size[1], asked[0], asked[1], config.model
-            ));
-        }
+        let why = format!("`{}` paints in squares of {factor} pixels", config.model);
+        context.warn_of_size(size, &why);
         let tile = match config.tile {
             // in latents, and enough of them to overlap
             Some(pixels) => Some(pixels.div_ceil(factor).max(2)),

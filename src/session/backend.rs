@@ -130,6 +130,16 @@ impl RecipeBackend {
     }
 }
 
+/// What the picture of a stage is called in warnings about its size; `None` where the recipe gives it no size of its own, and the next stage
+/// changes it.
+fn picture_of(recipe: &Recipe, stage: usize) -> Option<String> {
+    let stages = &recipe.generator.0;
+    if stage + 1 == stages.len() {
+        return Some("the picture".to_owned());
+    }
+    (stages[stage].size).map(|_| format!("the picture of stage {}", stage + 1))
+}
+
 impl SessionBackend for RecipeBackend {
     fn stages(&self) -> usize {
         self.recipe.generator.0.len()
@@ -187,6 +197,7 @@ impl SessionBackend for RecipeBackend {
             models: Some(&LocalModels),
             guide: Some(&mut guide),
             is_restored,
+            picture: picture_of(&self.recipe, segment.stage),
             ..BuildContext::new(size, segment.steps, seed, &device)
         };
         let mut generator = config.settings().build(&mut context)?;

@@ -90,11 +90,12 @@ fn a_chain_goes_to_the_models_size_and_on() -> Result<()> {
     assert!(sizes.contains(&32), "{sizes:?}");
     assert_eq!(session.image()?.dims(), [1, 3, 20, 20]);
     let warnings = session.take_warnings();
-    let size = "the picture is 32 x 32 instead of 40 x 40";
+    let size = "the picture of stage 2 is 32 x 32 instead of 40 x 40";
     assert!(
         warnings.iter().any(|text| text.contains(size)),
         "{warnings:?}"
     );
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     let notes = session.take_notes();
     let error = "the latents show the image to start from";
     assert!(notes.iter().any(|text| text.contains(error)), "{notes:?}");
