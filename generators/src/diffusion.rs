@@ -38,7 +38,7 @@ pub use noise_schedule::{Betas, NoiseSchedule, Spacing};
 pub use pipeline::Pipeline;
 pub use sampler::{Sampler, SamplerStep};
 pub use stable::StableDiffusion;
-pub(crate) use texts::TextGuidance;
+pub(crate) use texts::{TextGuidance, check_vae};
 pub use unet::{ConditionedUNet, OneOrMany, Side, UNet, UNetAt, UNetConfig};
 
 use crate::{BuildContext, Generator, LearningRate, Progress, State, check_gradient};

@@ -87,14 +87,7 @@ phantasia_core::config! {
 impl Config {
     /// Loads the network.
     fn network(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Arc<dyn Network>> {
-        let options = NetworkOptions {
-            seed: context.seed,
-            truncation: self.truncation,
-            space: self.space,
-            noise: self.noise,
-            classes: self.classes,
-            class: self.class.clone(),
-        };
+        let options = self.options(context.seed);
         let (network, warnings) = if self.model == EMBEDDED {
             files::embedded(&options, context.device)?
         } else {
@@ -107,6 +100,18 @@ impl Config {
         let why = format!("`{}` paints pictures of that size", self.model);
         context.warn_of_size(network.size(), &why);
         Ok(Arc::from(network))
+    }
+
+    /// What the network is made with.
+    fn options(&self, seed: u64) -> NetworkOptions {
+        NetworkOptions {
+            seed,
+            truncation: self.truncation,
+            space: self.space,
+            noise: self.noise,
+            classes: self.classes,
+            class: self.class.clone(),
+        }
     }
 
     /// Latents at random, by the context's seed.
@@ -172,6 +177,11 @@ impl Build for Config {
         self.starts.check(self.truncation > 0.0, how, checker);
         if self.class.as_ref().is_some_and(Vec::is_empty) {
             checker.invalid("class", "name at least one class, or leave it out");
+        }
+        if self.model == EMBEDDED {
+            for (key, error) in files::refused_by_embedded(&self.options(0)) {
+                checker.invalid(key, error.to_string());
+            }
         }
     }
 

@@ -8,10 +8,11 @@ use candle_core::{DType, Result, Tensor, Var, bail};
 use frozen::Pullback;
 use phantasia_core::check::Checker;
 use phantasia_core::{Schedule, Seamless};
+use weights::models::EMBEDDED;
 
 use crate::build::check_learning_rate;
 use crate::diffusion::{
-    ASYMMETRIC, Canvas, Denoiser, LoadOptions, Pipeline, Space, TextGuidance, noise,
+    ASYMMETRIC, Canvas, Denoiser, LoadOptions, Pipeline, Space, TextGuidance, check_vae, noise,
 };
 use crate::starts::Starts;
 use crate::{
@@ -61,22 +62,22 @@ phantasia_core::config! {
     }
 }
 
+/// What `embedded` is, in messages.
+const EMBEDDED_MODEL: &str = "the embedded model";
+
 impl Build for Config {
     fn build(&self, context: &mut BuildContext<'_>) -> anyhow::Result<Box<dyn Generator>> {
         let pipeline = context.diffusion(&self.model)?;
         let failure = || format!("cannot load the diffusion model `{}`", self.model);
         let what = match pipeline {
-            Pipeline::Embedded => Some("the embedded model"),
+            Pipeline::Embedded => Some(EMBEDDED_MODEL),
             _ if !pipeline.is_conditional().with_context(failure)? => {
                 Some("an unconditional model")
             }
             _ => None,
         };
         if let Some(what) = what {
-            anyhow::bail!(
-                "`{}` is {what}, which needs many steps: `kind: noise` takes a Stable Diffusion that needs one, such as `stabilityai/sd-turbo`",
-                self.model
-            );
+            anyhow::bail!(self.needs_many_steps(what));
         }
         let loading = LoadOptions {
             recompute: self.gradient_checkpointing,
@@ -107,6 +108,11 @@ impl Build for Config {
 
     fn check(&self, checker: &mut Checker) {
         check_learning_rate(checker, "lr", &self.lr);
+        if self.model == EMBEDDED {
+            checker.invalid("model", self.needs_many_steps(EMBEDDED_MODEL));
+        } else {
+            check_vae(&self.model, self.vae.as_deref(), checker);
+        }
         if let Some(size) = self.resolution {
             checker.pixels("resolution", size);
         }
@@ -128,6 +134,16 @@ impl Build for Config {
 
     fn template(&self) -> Option<&'static str> {
         Some(include_str!("../recipes/noise.yaml"))
+    }
+}
+
+impl Config {
+    /// Why a model of that sort is refused.
+    fn needs_many_steps(&self, what: &str) -> String {
+        format!(
+            "`{}` is {what}, which needs many steps: `kind: noise` takes a Stable Diffusion that needs one, such as `stabilityai/sd-turbo`",
+            self.model
+        )
     }
 }
 

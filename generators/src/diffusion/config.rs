@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weights::models::EMBEDDED;
 
+use super::texts::check_vae;
 use super::{ASYMMETRIC, load};
 use super::{Denoiser, Diffusion, LoadOptions, Pipeline, Sampler, Space, Spacing, TextGuidance};
 use crate::{Build, BuildContext, Generator};
@@ -125,6 +126,7 @@ impl Build for Config {
                 "only `ddim` and `euler_ancestral` add new noise: leave it out",
             );
         }
+        check_vae(&self.model, self.vae.as_deref(), checker);
         match self.skip {
             Some(StepOrPercent::Steps(steps)) if steps > MOST_SKIPPED_LEVELS => checker.unexpected(
                 "skip",

@@ -4,9 +4,27 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use phantasia_core::Prompt;
+use phantasia_core::check::Checker;
+use weights::models::EMBEDDED;
 
 use super::{Denoiser, LoadOptions, Pipeline, Space, StableDiffusion};
 use crate::BuildContext;
+
+/// Why the embedded model takes no other autoencoder.
+const EMBEDDED_VAE: &str = "the embedded model works in the latents of the embedded VQGAN: leave `vae` out of its generator";
+
+/// Refuses an autoencoder that cannot be the model's.
+pub(crate) fn check_vae(model: &str, vae: Option<&str>, checker: &mut Checker) {
+    match vae {
+        Some(_) if model == EMBEDDED => checker.invalid("vae", EMBEDDED_VAE),
+        Some(EMBEDDED) => checker.invalid(
+            "vae",
+            "the embedded VQGAN has the latents of the embedded model alone: leave `vae` out, or name an autoencoder such as \
+             `madebyollin/taesd`",
+        ),
+        _ => {}
+    }
+}
 
 /// The texts of classifier-free guidance, and the autoencoder.
 pub(crate) struct TextGuidance<'a> {
@@ -29,9 +47,7 @@ impl TextGuidance<'_> {
         context: &mut BuildContext<'_>,
     ) -> Result<(Arc<dyn Denoiser>, Space)> {
         if *pipeline == Pipeline::Embedded && self.vae.is_some() {
-            bail!(
-                "the embedded model works in the latents of the embedded VQGAN: leave `vae` out of its generator"
-            );
+            bail!(EMBEDDED_VAE);
         }
         let prompts = context.prompts;
         if self.prompt.is_none() || (self.negative_prompt.is_none() && self.cfg != 1.0) {

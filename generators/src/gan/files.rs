@@ -62,6 +62,13 @@ pub fn embedded(
     read(&mut checkpoint, options, device)
 }
 
+/// The settings that are given and that the embedded network does not have, each with the error that says so.
+pub(super) fn refused_by_embedded(
+    options: &NetworkOptions,
+) -> impl Iterator<Item = (&'static str, GanError)> {
+    options.refused(fastgan::ARCHITECTURE.name, &[])
+}
+
 /// Reads the network that a checkpoint holds. Returns notes for the user as well, such as about tensors that are not used.
 ///
 /// # Errors

@@ -67,6 +67,16 @@ impl NetworkOptions {
     /// # Errors
     /// [`GanError::Option`] with the first of them.
     pub fn allow(&self, architecture: &'static str, known: &[&str]) -> Result<(), GanError> {
+        let refused = self.refused(architecture, known).next();
+        refused.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// The settings that are given and that an architecture does not have, all but those named, each with the error that says so.
+    pub(super) fn refused(
+        &self,
+        architecture: &'static str,
+        known: &[&str],
+    ) -> impl Iterator<Item = (&'static str, GanError)> {
         let given = [
             ("space", self.space.is_some(), "StyleGANs"),
             ("noise", self.noise.is_some(), "StyleGAN2"),
@@ -77,15 +87,18 @@ impl NetworkOptions {
                 "BigGAN and of conditional StyleGANs",
             ),
         ];
-        for (key, is_given, only) in given {
-            if is_given && !known.contains(&key) {
-                return Err(GanError::Option {
+        let refused =
+            move |&(key, is_given, _): &(&str, bool, &str)| is_given && !known.contains(&key);
+        given
+            .into_iter()
+            .filter(refused)
+            .map(move |(key, _, only)| {
+                let error = GanError::Option {
                     key,
                     architecture,
                     only,
-                });
-            }
-        }
-        Ok(())
+                };
+                (key, error)
+            })
     }
 }

@@ -57,7 +57,7 @@ pub fn resolve(
                     ", or take `embedded`, a small GAN of places that is part of the program"
                 }
                 Some(ModelKind::Diffusion) => {
-                    ", or take `embedded`, a small model for `kind: diffusion` that is part of the program"
+                    ", or paint with `kind: diffusion` and `model: embedded`, a small model that is part of the program"
                 }
                 _ => "",
             },
