@@ -47,7 +47,7 @@ phantasia_core::config! {
     pub struct Config {
         /// `embedded`, a folder, a file, or the name of a known model. FastGAN, lightweight-gan, BigGAN-deep, StyleGAN2 and StyleGAN3 are read, NVIDIA's
         /// .pkl among them; its picture is of the size that the model was trained for.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "gan"))]
         pub model: String = "huggan/fastgan-few-shot-painting".into(),
         /// The learning rate.
         #[schemars(range(min = 0))]

@@ -28,7 +28,7 @@ phantasia_core::config! {
     #[schemars(rename = "LatentConfig")]
     pub struct Config {
         /// `embedded`, a folder, a file, or the name of a known model.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "latent"))]
         pub model: String = "madebyollin/taesd".into(),
         /// Standard deviation of the noise that the latents start with where there is no image to start from; 1 is about what pictures
         /// have.

@@ -25,7 +25,7 @@ phantasia_core::config! {
     #[schemars(rename = "NoiseConfig")]
     pub struct Config {
         /// A Stable Diffusion that needs one step, such as `stabilityai/sd-turbo`: a folder, or a repository's name.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "diffusion"))]
         pub model: String = "stabilityai/sd-turbo".into(),
         /// The text that it is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
         pub prompt: Option<String> = None,
@@ -35,7 +35,7 @@ phantasia_core::config! {
         #[schemars(range(min = 0, max = 100))]
         pub cfg: f64 = 1.0,
         /// The autoencoder instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "latent"))]
         pub vae: Option<String> = None,
         /// The learning rate, of gradient descent with Nesterov's momentum.
         #[schemars(range(min = 0))]

@@ -16,7 +16,7 @@ phantasia_core::config! {
     #[schemars(rename = "VqganConfig")]
     pub struct Config {
         /// `embedded`, a folder, a file, or the name of a known model.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "vqgan"))]
         pub model: String = "vqgan-imagenet-f16-16384".into(),
         /// What the latents are at first: `codes` drawn for each place, `noise`, or `init`, the init image's; null takes `init` where
         /// there is an image to start from, else `codes`.

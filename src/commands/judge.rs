@@ -47,6 +47,7 @@ impl JudgeArgs {
             bail!(UsageError(format!("--clip {twice} is given twice")));
         }
         check_activation(self.activation, clips)?;
+        models::check_clips(clips)?;
         let names = others.iter().chain(clips).cloned();
         models::ensure(names, self.models.yes, self.quiet)?;
         Ok(self.models.device.open()?.0)

@@ -447,6 +447,7 @@ pub fn ensure(names: impl IntoIterator<Item = String>, yes: bool, quiet: bool) -
                 ResolveError::Unknown { .. }
                 | ResolveError::UnknownTag { .. }
                 | ResolveError::OtherKind { .. }
+                | ResolveError::WrongKind { .. }
                 | ResolveError::Revision { .. }
                 | ResolveError::Unsupported { .. }
                 | ResolveError::Embedded { .. },
@@ -482,6 +483,17 @@ fn all_missing(errors: &[ResolveError]) -> String {
     lines.join("\n")
 }
 
+/// Refuses names that are known to be no CLIP's, before anything is downloaded.
+pub fn check_clips(names: &[String]) -> Result<()> {
+    for name in names {
+        // loading it reports a name that means nothing
+        if let Ok(model) = ModelRef::parse(name) {
+            model.check_kind(name, ModelKind::Clip)?;
+        }
+    }
+    Ok(())
+}
+
 /// Ensures that the models of recipes and their judges are on this machine.
 ///
 /// # Errors
@@ -492,6 +504,7 @@ pub fn ensure_for<'r>(
     yes: bool,
     quiet: bool,
 ) -> Result<()> {
+    check_clips(judges)?;
     let mut models = vec![];
     for recipe in recipes {
         let files = recipe.files()?.into_iter();

@@ -211,6 +211,7 @@ fn refused(error: Error) -> Error {
 
 /// Checks, before any work, that all models are there and read the texts.
 fn check(args: &SweepArgs, plan: &Plan, shard: Shard) -> Result<()> {
+    models::check_clips(&args.judge)?;
     let own = || own(plan, shard);
     let names: BTreeSet<&String> = own()
         .flat_map(|run| &run.models)

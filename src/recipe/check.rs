@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use phantasia_core::check::{Checker, MODEL_FORMAT, check_ranges, format_of};
+use phantasia_core::check::{Checker, MODEL_FORMAT, MODEL_KIND, check_ranges, format_of};
 use phantasia_core::schema::walk;
 use phantasia_core::{Diagnostic, DiagnosticKind};
 
 use super::files::looks_like_path;
 use super::{Edit, Prompt, Recipe, SCHEMA, Select, Stage};
-use crate::models::{ModelRef, ResolveError};
+use crate::models::{ModelKind, ModelRef, ResolveError};
 use crate::objective::NO_BASE;
 
 /// The largest number of steps of a render.
@@ -27,7 +27,9 @@ fn check(recipe: &Recipe, checker: &mut Checker) {
             check_ranges(&SCHEMA, &value, checker);
             walk(&SCHEMA, &value, &mut |path, schema, value| {
                 if let (Some(MODEL_FORMAT), Some(name)) = (format_of(schema), value.as_str()) {
-                    check_model(path, name.trim(), checker);
+                    let kind = schema.get(MODEL_KIND).cloned();
+                    let kind = kind.and_then(|kind| serde_json::from_value(kind).ok());
+                    check_model(path, name.trim(), kind, checker);
                 }
             });
         }
@@ -219,7 +221,8 @@ fn check_steps(path: &str, steps: usize, allows_zero: bool, checker: &mut Checke
     }
 }
 
-fn check_model(path: &str, name: &str, checker: &mut Checker) {
+/// `kind` is what the setting names, if its schema says so.
+fn check_model(path: &str, name: &str, kind: Option<ModelKind>, checker: &mut Checker) {
     let exists = Path::new(name).exists();
     if name.is_empty() {
         let message = "there is no model: give a folder, or a repository's name";
@@ -227,10 +230,17 @@ fn check_model(path: &str, name: &str, checker: &mut Checker) {
     } else if looks_like_path(name) && !exists {
         let (what, resolved) = ("model", name.into());
         checker.push(path, DiagnosticKind::MissingFile { what, resolved });
-    } else if let Err(error @ (ResolveError::Revision { .. } | ResolveError::Embedded { .. })) =
-        ModelRef::parse(name)
-        && !exists
-    {
-        checker.invalid(path, error.to_string());
+    } else if !exists {
+        let error = match ModelRef::parse(name) {
+            Ok(model) => kind.and_then(|kind| model.check_kind(name, kind).err()),
+            Err(error @ (ResolveError::Revision { .. } | ResolveError::Embedded { .. })) => {
+                Some(error)
+            }
+            // loading it says what it could be
+            Err(_) => None,
+        };
+        if let Some(error) = error {
+            checker.invalid(path, error.to_string());
+        }
     }
 }

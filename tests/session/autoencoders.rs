@@ -233,7 +233,7 @@ fn mistakes_are_told_with_what_to_do() {
         ),
         (
             "generator: { kind: vqgan, model: embedded/resnet }",
-            "a model of the kind `latent`",
+            "a model of the kind `vqgan`",
         ),
         (
             "generator: { kind: diffusion, model: embedded/resnet }",

@@ -10,7 +10,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::diagnostic::number;
-pub use crate::format::{IMAGE_FORMAT, INSTEAD_OF_IMAGE, MODEL_FORMAT, SCHEDULE_FORMAT, format_of};
+pub use crate::format::{
+    IMAGE_FORMAT, INSTEAD_OF_IMAGE, MODEL_FORMAT, MODEL_KIND, SCHEDULE_FORMAT, format_of,
+};
 use crate::schema::{MAX_SIDE, walk};
 use crate::{Diagnostic, DiagnosticKind, Location, Schedule};
 

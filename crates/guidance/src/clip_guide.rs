@@ -32,7 +32,7 @@ config! {
     #[schemars(rename = "Clip")]
     pub struct Config {
         /// `embedded`, one of its image towers alone (`embedded/transformer`, `embedded/resnet`), a folder, or a known model's name.
-        #[schemars(extend("format" = MODEL_FORMAT))]
+        #[schemars(extend("format" = MODEL_FORMAT, "x-kind" = "clip"))]
         pub model: String = EMBEDDED.to_owned(),
         /// How much it counts beside the others.
         #[schemars(range(min = 0))]

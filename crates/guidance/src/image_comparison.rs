@@ -67,7 +67,7 @@ macro_rules! compared_with_image {
             pub weight: ::phantasia_core::Schedule,
             /// The CLIP whose layers are compared; all towers of one that has several.
             #[serde(default = "default_model")]
-            #[schemars(extend("format" = ::phantasia_core::check::MODEL_FORMAT))]
+            #[schemars(extend("format" = ::phantasia_core::check::MODEL_FORMAT, "x-kind" = "clip"))]
             pub model: String,
             $(#[$layers_doc])*
             #[serde(default)]

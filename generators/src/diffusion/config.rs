@@ -19,7 +19,7 @@ phantasia_core::config! {
     #[schemars(rename = "DiffusionConfig")]
     pub struct Config {
         /// `embedded`, or a model of diffusers, unconditional or a Stable Diffusion: a folder, or a repository's name.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "diffusion"))]
         pub model: String = EMBEDDED.into(),
         /// The text that the embedded model or a Stable Diffusion is conditioned on; null takes the texts of the prompts without a region whose weight is above 0, as they are when it begins.
         pub prompt: Option<String> = None,
@@ -30,7 +30,7 @@ phantasia_core::config! {
         #[schemars(range(min = 0, max = 100))]
         pub cfg: Option<f64> = None,
         /// The autoencoder of a Stable Diffusion instead of its own: a folder, a file, or the name of a known model such as `madebyollin/taesd`.
-        #[schemars(extend("format" = "model"))]
+        #[schemars(extend("format" = "model", "x-kind" = "latent"))]
         pub vae: Option<String> = None,
         /// The rule of a step.
         pub sampler: Sampler = Sampler::Ddim,

@@ -28,10 +28,10 @@ config! {
         /// How much it counts. Its loss is 1 - score / 10.
         pub weight: Schedule = 1.0.into(),
         /// The head: a file, or a known model's name.
-        #[schemars(extend("format" = MODEL_FORMAT))]
+        #[schemars(extend("format" = MODEL_FORMAT, "x-kind" = "aesthetic"))]
         pub model: String = HEAD.to_owned(),
         /// The CLIP whose embeddings the head was trained on.
-        #[schemars(extend("format" = MODEL_FORMAT))]
+        #[schemars(extend("format" = MODEL_FORMAT, "x-kind" = "clip"))]
         pub clip: String = CLIP.to_owned(),
         /// The precision of the CLIP on a GPU, as in the entries of `clip`.
         #[serde(skip_serializing_if = "Precision::is_default")]

@@ -72,6 +72,21 @@ pub enum ResolveError {
         /// The kind that was asked for.
         kind: ModelKind,
     },
+    /// It is known, but of another kind.
+    #[error(
+        "`{name}` is {}, for {}, and here {} is named: `phantasia models list` shows those that are known",
+        found.description()[0],
+        found.description()[1],
+        wanted.description()[0]
+    )]
+    WrongKind {
+        /// The name.
+        name: String,
+        /// What it is.
+        found: ModelKind,
+        /// The kind that was asked for.
+        wanted: ModelKind,
+    },
     /// It is known, but its family is not supported.
     #[error(
         "`{name}` is known, but not supported yet, and is not downloaded (it is of the family `{family}`); `phantasia models list` shows models that are"
@@ -106,6 +121,31 @@ pub enum ModelRef {
 }
 
 impl ModelRef {
+    /// Refuses what is known to be no model of a kind. `name` is what it was called.
+    ///
+    /// # Errors
+    /// [`ResolveError::WrongKind`], or [`ResolveError::OtherKind`] for what is part of the program.
+    pub fn check_kind(&self, name: &str, wanted: ModelKind) -> Result<(), ResolveError> {
+        let name = name.to_owned();
+        let is_clip = wanted == ModelKind::Clip;
+        match self {
+            Self::Embedded(EmbeddedModel::Whole) if wanted != ModelKind::Aesthetic => Ok(()),
+            Self::Embedded(_) if !is_clip => {
+                let kind = wanted;
+                Err(ResolveError::OtherKind { name, kind })
+            }
+            Self::Hub(hub) => match hub.model.map(|model| model.kind) {
+                Some(found) if !wanted.reads(found) => Err(ResolveError::WrongKind {
+                    name,
+                    found,
+                    wanted,
+                }),
+                _ => Ok(()),
+            },
+            Self::Embedded(_) | Self::Path(_) => Ok(()),
+        }
+    }
+
     /// Parses the name of an [`EmbeddedModel`], the path of an existing folder or file, or a [`HubModel`].
     ///
     /// # Errors
@@ -383,6 +423,33 @@ mod tests {
             }
         }
         HubModel::parse("hf-hub:embedded/things").expect("a repository");
+    }
+
+    #[test]
+    fn known_models_are_read_where_their_kind_is_named() {
+        use ModelKind::{Aesthetic, Clip, Diffusion, Gan, Latent, Vqgan};
+        for (name, kinds) in [
+            ("ViT-B-32/openai", &[Clip][..]),
+            ("biggan-deep-128", &[Gan]),
+            ("sd-turbo@main", &[Diffusion, Latent]),
+            ("f16_1024", &[Vqgan, Latent]),
+            ("taesd", &[Latent]),
+            ("laion-aesthetic", &[Aesthetic]),
+            ("embedded/resnet", &[Clip]),
+            ("embedded", &[Clip, Vqgan, Latent, Gan, Diffusion]),
+            ("a/b", &[Clip, Vqgan, Latent, Gan, Diffusion, Aesthetic]),
+        ] {
+            let model = ModelRef::parse(name).expect(name);
+            for kind in [Clip, Vqgan, Latent, Gan, Diffusion, Aesthetic] {
+                match model.check_kind(name, kind) {
+                    Ok(()) => assert!(kinds.contains(&kind), "{name} as {kind:?}"),
+                    Err(error) => {
+                        assert!(!kinds.contains(&kind), "{error}");
+                        assert!(error.to_string().contains(name), "{error}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub struct ResolvedModel {
 /// revision after an `@`, if there is one. Of repositories outside the table, those count that have weights of this `kind`, or of any.
 ///
 /// # Errors
-/// If the model is not on this machine, with the command that fetches it, is of an unsupported family, or the name means nothing.
+/// If the model is not on this machine, with the command that fetches it, is known to be of another kind, is of an unsupported family, or the name
+/// means nothing.
 pub fn resolve(
     name: &str,
     kind: impl Into<Option<ModelKind>>,
@@ -35,14 +36,19 @@ pub fn resolve(
         model: None,
         note: None,
     };
-    let hub = match ModelRef::parse(name)? {
+    let kind = kind.into();
+    let model = ModelRef::parse(name)?;
+    if let Some(kind) = kind {
+        model.check_kind(name, kind)?;
+    }
+    let hub = match model {
         ModelRef::Embedded(_) => return Ok(local(None)),
         ModelRef::Path(path) => return Ok(local(Some(path))),
         ModelRef::Hub(hub) => hub,
     };
     hub.check_supported(name)?;
     let cache = Cache::from_env();
-    hub.resolve(name, kind.into(), &cache)
+    hub.resolve(name, kind, &cache)
         .ok_or_else(|| ResolveError::Missing {
             name: name.trim_end_matches('/').to_owned(),
             size: match hub.model {

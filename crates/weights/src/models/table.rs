@@ -64,6 +64,29 @@ impl ModelKind {
         }
     }
 
+    /// What such a model is, and where a recipe names it.
+    pub(super) fn description(self) -> [&'static str; 2] {
+        match self {
+            Self::Clip => ["a CLIP", "`clip`"],
+            Self::Vqgan => ["a VQGAN", "a generator of `kind: vqgan` or `latent`"],
+            Self::Latent => ["an autoencoder", "a generator of `kind: latent`"],
+            Self::Gan => ["a GAN", "a generator of `kind: gan`"],
+            Self::Diffusion => [
+                "a diffusion model",
+                "a generator of `kind: diffusion` or `noise`",
+            ],
+            Self::Aesthetic => ["an aesthetic head", "the term `aesthetic`"],
+        }
+    }
+
+    /// Whether a model of that kind can be read where one of this kind is named: an autoencoder may have a codebook, or be a part of a diffusion model.
+    pub fn reads(self, kind: Self) -> bool {
+        match self {
+            Self::Latent => matches!(kind, Self::Latent | Self::Vqgan | Self::Diffusion),
+            _ => self == kind,
+        }
+    }
+
     /// The names under which such models keep their weights.
     pub fn weights(self) -> &'static WeightsNames {
         &TABLE.weights[match self {
