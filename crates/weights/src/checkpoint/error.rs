@@ -65,22 +65,7 @@ pub enum CheckpointError {
         /// Its type.
         dtype: String,
     },
-    /// A tensor of 8-bit floats has a scale that is not a single number.
-    #[error(
-        "`{key}` in {origin} has 8-bit numbers with the scale `{scale}` of shape {found:?}; supported are scales of one number: use a file \
-         with f16 or bf16 weights"
-    )]
-    Scale {
-        /// The file.
-        origin: String,
-        /// The tensor's name.
-        key: String,
-        /// The name of its scale.
-        scale: String,
-        /// The shape of its scale.
-        found: Vec<usize>,
-    },
-    /// The requested value is not a tensor, or a broken one.
+    /// The requested value is not a tensor, a broken one, or one that would have to be changed in a way that is not supported.
     #[error("`{key}` in {origin} {what}")]
     Unreadable {
         /// The file.

@@ -86,11 +86,14 @@ impl Checkpoint {
         };
         let shape = self.shape(&scale).unwrap_or_default();
         if shape.iter().any(|dim| *dim != 1) {
-            return Err(CheckpointError::Scale {
+            return Err(CheckpointError::Unreadable {
                 origin: self.origin.clone(),
                 key: self.full(key),
-                scale: self.full(&scale),
-                found: shape.to_owned(),
+                what: format!(
+                    "has 8-bit numbers with the scale `{}` of shape {shape:?}, and only scales of one number are supported: use a file with f16 or bf16 \
+                     weights",
+                    self.full(&scale)
+                ),
             });
         }
         let scale = self.stored(&scale, shape)?.flatten_all()?;
