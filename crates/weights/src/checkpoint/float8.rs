@@ -18,17 +18,13 @@ static E4M3: [f32; 256] = {
 /// OCP's E5M2, PyTorch's `float8_e5m2`: the upper half of an f16.
 static E5M2: [f32; 256] = {
     let mut values = finite(2, 15);
-    let mut sign = 0;
-    while sign < 0x100 {
-        values[sign + 0x7c] = if sign == 0 {
-            f32::INFINITY
-        } else {
-            f32::NEG_INFINITY
-        };
-        values[sign + 0x7d] = f32::NAN;
-        values[sign + 0x7e] = f32::NAN;
-        values[sign + 0x7f] = f32::NAN;
-        sign += 0x80;
+    values[0x7c] = f32::INFINITY;
+    values[0xfc] = f32::NEG_INFINITY;
+    let mut byte = 0x7d;
+    while byte < 0x80 {
+        values[byte] = f32::NAN;
+        values[0x80 | byte] = f32::NAN;
+        byte += 1;
     }
     values
 };

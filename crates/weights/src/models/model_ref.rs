@@ -74,7 +74,7 @@ pub enum ResolveError {
     },
     /// It is known, but of another kind.
     #[error(
-        "`{name}` is {}, for {}, and here {} is named: `phantasia models list` shows those that are known",
+        "`{name}` is {}, for {}, and {} is needed here: `phantasia models list` shows those that are known",
         found.description()[0],
         found.description()[1],
         wanted.description()[0]
@@ -127,12 +127,10 @@ impl ModelRef {
     /// [`ResolveError::WrongKind`], or [`ResolveError::OtherKind`] for what is part of the program.
     pub fn check_kind(&self, name: &str, wanted: ModelKind) -> Result<(), ResolveError> {
         let name = name.to_owned();
-        let is_clip = wanted == ModelKind::Clip;
         match self {
             Self::Embedded(EmbeddedModel::Whole) if wanted != ModelKind::Aesthetic => Ok(()),
-            Self::Embedded(_) if !is_clip => {
-                let kind = wanted;
-                Err(ResolveError::OtherKind { name, kind })
+            Self::Embedded(_) if wanted != ModelKind::Clip => {
+                Err(ResolveError::OtherKind { name, kind: wanted })
             }
             Self::Hub(hub) => match hub.model.map(|model| model.kind) {
                 Some(found) if !wanted.reads(found) => Err(ResolveError::WrongKind {

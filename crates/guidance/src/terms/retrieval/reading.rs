@@ -370,8 +370,8 @@ fn words(text: &str) -> Vec<String> {
 
 /// Whether a word has no letters but Latin ones. Others the tokenizer transliterates, which makes words of them that mean something else.
 fn is_latin(word: &str) -> bool {
-    let is_latin = |c: char| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
-    word.chars().all(|c| is_latin(c) || !c.is_alphabetic())
+    let is_known = |c: char| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
+    word.chars().all(|c| is_known(c) || !c.is_alphabetic())
 }
 
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,
