@@ -1,7 +1,8 @@
-//! The CLIP step: the loss of eight cutouts and its gradient with respect to their pixels. `benches/peers/clip_step.py` is the same
-//! work in PyTorch.
+//! The CLIP step: the loss of eight cutouts, or of 64 on a GPU, and its gradient with respect to their pixels.
+//! `benches/peers/clip_step.py` is the same work in PyTorch.
 //!
-//! `cargo bench --bench clip_step [-- REPEATS]` prints a line of JSON for each size.
+//! `cargo bench --bench clip_step [-- REPEATS]` prints a line of JSON for each size; with `--features cuda`, `-- cuda` times the GPU,
+//! and tells how far its gradient is from the processor's.
 
 use std::time::Instant;
 
@@ -20,7 +21,11 @@ use weights::checkpoint::Checkpoint;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const CUTOUTS: usize = 8;
+/// The relative distance of two gradients.
+fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {
+    let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
+    Ok(norm(&(a - b)?)? / norm(b)?)
+}
 
 fn config(
     image: usize,
@@ -90,23 +95,24 @@ fn main() -> anyhow::Result<()> {
         .filter_map(|argument| argument.parse().ok())
         .next()
         .unwrap_or(10);
-    let device = Device::Cpu;
+    let (device, cutouts) = match std::env::args().any(|argument| argument == "cuda") {
+        true => (Device::new_cuda(0)?, 64),
+        false => (Device::Cpu, 8),
+    };
     for (name, config) in [
         ("vit-b-32", config(224, 32, 768, 12, 12, 512)),
         ("tiny", config(64, 8, 192, 6, 6, 256)),
     ] {
-        let tower = Tower::build(
-            name,
-            &config,
-            &Checkpoint::random(1),
-            DTypePolicy::F32,
-            &device,
-        )?;
+        let build = |device: &Device| {
+            let checkpoint = Checkpoint::random(1);
+            Tower::build(name, &config, &checkpoint, DTypePolicy::F32, device)
+        };
+        let tower = build(&device)?;
         let side = config.vision.image_size;
-        let values: Vec<f32> = (0..CUTOUTS * 3 * side * side)
+        let values: Vec<f32> = (0..cutouts * 3 * side * side)
             .map(|i| 0.5 + 0.4 * (0.37 * i as f32).sin())
             .collect();
-        let x = Tensor::from_vec(values, (CUTOUTS, 3, side, side), &device)?;
+        let x = Tensor::from_vec(values, (cutouts, 3, side, side), &device)?;
         let target = Target {
             vector: vec![1.0 / (config.projection as f32).sqrt(); config.projection],
             weight: 1.0,
@@ -116,12 +122,21 @@ fn main() -> anyhow::Result<()> {
         for repeat in 0..repeats + 2 {
             let start = Instant::now();
             step(&tower, &x, &target)?;
+            device.synchronize()?;
             // the first two warm caches and the allocator
             if repeat >= 2 {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
         seconds.sort_by(f64::total_cmp);
+        let off = match device.is_cuda() {
+            true => {
+                let there = step(&tower, &x, &target)?.to_device(&Device::Cpu)?;
+                let here = step(&build(&Device::Cpu)?, &x.to_device(&Device::Cpu)?, &target)?;
+                Some(distance(&there, &here)?)
+            }
+            false => None,
+        };
         println!(
             "{}",
             serde_json::json!({
@@ -129,6 +144,8 @@ fn main() -> anyhow::Result<()> {
                 "seconds_min": seconds[0],
                 "seconds_median": seconds[seconds.len() / 2],
                 "repeats": repeats,
+                "cutouts": cutouts,
+                "gradient_off": off,
             })
         );
     }

@@ -2,10 +2,10 @@
 """The PyTorch twin of the CLIP step benchmark: cutouts through a frozen image tower, and the gradient of the loss back to the cutouts.
 
     pip install torch transformers
-    python benches/peers/clip_step.py [b32|tiny] [--threads N] [--repeats N] [--warmup N] [--seconds S]
+    python benches/peers/clip_step.py [b32|tiny] [--threads N] [--repeats N] [--warmup N] [--seconds S] [--device cuda]
 
-    b32     ViT-B/32: 8 cutouts of 224
-    tiny    the embedded model's shape (patch 8, width 192, 6 layers, 6 heads): 8 cutouts of 64
+    b32     ViT-B/32: 8 cutouts of 224, on a GPU 64
+    tiny    the embedded model's shape (patch 8, width 192, 6 layers, 6 heads): 8 cutouts of 64, on a GPU 64
 
 Random weights, float32, `requires_grad` off, so that the backward pass makes the input's gradient alone. The loss is the mean cosine
 distance to a fixed vector. Eager and fused (sdpa) attention are both timed; the one with the faster median is reported, as one line of JSON.
@@ -41,21 +41,20 @@ SHAPES = dict(
         projection_dim=256,
     ),
 )
-CUTOUTS = 8
-
-
-def measure(shape, attention, warmup, repeats, seconds):
+def measure(shape, attention, device, warmup, repeats, seconds):
     """Seconds of each step: at least `repeats` of them, more until `seconds` have gone by."""
     torch.manual_seed(0)
     config = CLIPVisionConfig(**shape, hidden_act="quick_gelu", attn_implementation=attention)
-    model = CLIPVisionModelWithProjection(config).eval().requires_grad_(False)
-    cutouts = torch.randn(CUTOUTS, 3, shape["image_size"], shape["image_size"])
-    target = F.normalize(torch.randn(shape["projection_dim"]), dim=0)
+    model = CLIPVisionModelWithProjection(config).eval().requires_grad_(False).to(device)
+    cutouts = torch.randn(64 if device == "cuda" else 8, 3, shape["image_size"], shape["image_size"], device=device)
+    target = F.normalize(torch.randn(shape["projection_dim"], device=device), dim=0)
 
     def step():
         x = cutouts.detach().requires_grad_(True)
         embeds = F.normalize(model(pixel_values=x).image_embeds, dim=-1)
         (grad,) = torch.autograd.grad((1 - embeds @ target).mean(), x)
+        if device == "cuda":
+            torch.cuda.synchronize()
         return grad
 
     for _ in range(warmup):
@@ -76,9 +75,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    runs = {a: measure(SHAPES[args.shape], a, args.warmup, args.repeats, args.seconds) for a in ("eager", "sdpa")}
+    runs = {a: measure(SHAPES[args.shape], a, args.device, args.warmup, args.repeats, args.seconds) for a in ("eager", "sdpa")}
     attention, times = min(runs.items(), key=lambda run: statistics.median(run[1]))
     print(
         json.dumps(
@@ -89,6 +89,7 @@ def main():
                 repeats=len(times),
                 torch=torch.__version__,
                 threads=args.threads,
+                device=args.device,
                 attention=attention,
             )
         )
