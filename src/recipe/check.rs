@@ -44,6 +44,7 @@ fn check(recipe: &Recipe, checker: &mut Checker) {
     check_symmetry(recipe, checker);
     check_blocks(recipe, checker);
     check_sources(recipe, checker);
+    check_start(recipe, checker);
     check_timeline(&recipe.timeline, recipe, checker);
     if recipe.clip.is_empty() {
         let message = "there is no model to judge the picture: `embedded` is always there";
@@ -136,6 +137,17 @@ fn check_blocks(recipe: &Recipe, checker: &mut Checker) {
             fitting(height)
         );
         checker.invalid("output.pixel_size", message);
+    }
+}
+
+/// Refuses to keep a picture near what it started from where it starts from nothing, and nothing gives it a start later.
+fn check_start(recipe: &Recipe, checker: &mut Checker) {
+    let is_given = recipe.init.is_some()
+        || recipe.generator.0.len() > 1
+        || (recipe.timeline.iter()).any(|edit| edit.restart.is_some());
+    if !is_given && recipe.terms.init.is_some() {
+        let message = "there is no picture to stay near: give one as `init`, or put a stage before this one";
+        checker.invalid("terms.init", message);
     }
 }
 

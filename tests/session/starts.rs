@@ -1,4 +1,4 @@
-//! The best of several random starts.
+//! Starts: the best of several random ones, and pictures that a render stays near.
 
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -123,5 +123,55 @@ fn a_restart_from_scratch_chooses_again_and_other_edits_do_not() -> Result<()> {
         warnings[0].contains("the start is a picture"),
         "{warnings:?}"
     );
+    Ok(())
+}
+
+/// A stage of pixels, and one that is held to what it painted.
+const CHAIN: &str = "generator: [{ kind: pixels, noise: 0.2 }, { kind: pixels, steps: 6, lr: 0.2 }]\nsize: [24, 24]";
+
+#[test]
+fn a_stage_stays_near_the_picture_of_the_one_before_also_where_it_is_resumed() -> Result<()> {
+    let folder = folder();
+    let chain = |weight: f64| -> Result<Recipe> {
+        let text = format!(
+            "{}{CHAIN}\nterms: {{ init: {{ weight: {weight}, resolution: 12 }} }}\n",
+            REST.replace("size: [32, 32]\n", "")
+        );
+        Ok(Recipe::parse(&text, "r.yaml", folder.path())?)
+    };
+    let distance = |a: &[f32], b: &[f32]| -> f32 {
+        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+    };
+    let mut apart = vec![];
+    for weight in [0.0, 50.0] {
+        let recipe = chain(weight)?;
+        let mut stopped = session(&recipe)?;
+        for _ in 0..4 {
+            stopped.tick()?;
+        }
+        let first = values(&mut stopped)?;
+        for _ in 0..3 {
+            stopped.tick()?;
+        }
+        let options = SessionOptions::default();
+        let resumed = Session::resume(&recipe, &Device::Cpu, &options, stopped.save()?)?;
+        let whole = painted(session(&recipe)?)?;
+        assert!(painted(resumed)? == whole, "{weight}");
+        apart.push(distance(&first, &whole));
+    }
+    assert!(apart[1] < 0.5 * apart[0], "{apart:?}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_kept_near_a_start_that_there_is_not() -> Result<()> {
+    let folder = folder();
+    let refused = recipe(&folder, "terms: { init: 1 }").expect_err("no picture to start from");
+    assert!(format!("{refused:#}").contains("terms.init: there is no picture to stay near"));
+    // a later restart gives one
+    recipe(
+        &folder,
+        "terms: { init: 1 }\ntimeline: [{ step: 2, restart: image }]",
+    )?;
     Ok(())
 }

@@ -1,33 +1,34 @@
 #!/usr/bin/env python3
-"""The network and the schedule of a pipeline that train.py wrote, as they are embedded; the autoencoder and the text encoder are already.
+"""The network as it is embedded: weights in 8 bits (E4M3; the first and last layers and those of the time in 16), their configuration and the schedule.
 
-    export.py --model WORK/model [--out ../../crates/embedded-diffusion/src]
+    export.py --weights WORK/average.safetensors [--out ../../crates/embedded-diffusion/src]
 
-Beside it, what diffusers and transformers compute with these weights is written for the tests:
-generators/tests/fixtures/embedded-diffusion.safetensors.
+The autoencoder and the text encoder are embedded already. Beside it, what diffusers and transformers compute with these weights is written for
+the tests: generators/tests/fixtures/embedded-diffusion.safetensors.
 """
 
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from pictures import CRATES, TOOLS, Text, encoder
+from parts import CRATES, SCALE, TOOLS, Text, vqgan
+from train import MODEL, SCHEDULE, eighth
 
 TEXT, GUIDANCE, TIME = "a red apple on a blue background", 3.0, 500
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def reference(folder):
+def reference(weights):
     """A guided prediction of a clean picture, and the gradient back to the noisy latents."""
-    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32).double().eval().requires_grad_(False)
-    vae, text = encoder().double(), Text()
-    schedule = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
+    unet = UNet2DConditionModel(**MODEL).double().eval().requires_grad_(False)
+    unet.load_state_dict({k: v.double() for k, v in weights.items()})
+    vae, text = vqgan().double(), Text()
+    schedule = DDIMScheduler(**SCHEDULE)
     schedule.set_timesteps(1000)
     hidden, nothing = text([TEXT]), text([""])
     g = torch.Generator().manual_seed(0)
@@ -36,7 +37,7 @@ def reference(folder):
     one, two = (unet(x, TIME, states.double()).sample for states in (hidden, nothing))
     clean = schedule.step(two + GUIDANCE * (one - two), TIME, x).pred_original_sample
     (dx,) = torch.autograd.grad((clean * target).sum(), x)
-    picture = vae.decoder(vae.post_quant_conv(clean / vae.config.scaling_factor)) / 2 + 0.5
+    picture = vae.decoder(vae.post_quant_conv(clean / SCALE)) / 2 + 0.5
     kept = schedule.alphas_cumprod[TIME].double()
     sigma = ((1 - kept) / kept).sqrt()[None]
     return dict(x=x, g=target, sigma=sigma, hidden=hidden, nothing=nothing, clean=clean, dx=dx, picture=picture[..., ::3, ::3])
@@ -44,21 +45,22 @@ def reference(folder):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", required=True, type=Path)
+    ap.add_argument("--weights", required=True)
     ap.add_argument("--out", default=CRATES / "embedded-diffusion/src", type=Path)
     a = ap.parse_args()
-    factors = [json.loads((f / "config.json").read_text())["scaling_factor"] for f in (a.model / "vae", CRATES / "embedded-vqgan/src")]
-    assert factors[0] == factors[1], f"the latents of the model are scaled by {factors[0]}, and crates/embedded-vqgan says {factors[1]}"
-    for source, name in (("unet/config.json", "config.json"), ("scheduler/scheduler_config.json", "scheduler_config.json")):
-        config = json.loads((a.model / source).read_text())
-        # the same text whatever wrote it
-        config = {k: v for k, v in config.items() if k not in ("_diffusers_version", "_name_or_path")}
-        (a.out / name).write_text(json.dumps(config, indent=2) + "\n")
-    shutil.copyfile(a.model / "unet" / WEIGHTS, a.out / WEIGHTS)
+    factor = json.loads((CRATES / "embedded-vqgan/src/config.json").read_text())["scaling_factor"]
+    assert factor == SCALE, f"the latents are scaled by {SCALE}, and crates/embedded-vqgan says {factor}"
+    weights = {k: eighth(k, v.float()).contiguous() for k, v in load_file(a.weights).items()}
+    save_file(weights, a.out / WEIGHTS, metadata=dict(format="pt"))
+    config = {k: v for k, v in UNet2DConditionModel(**MODEL).config.items() if k not in ("_diffusers_version", "_name_or_path", "_use_default_values")}
+    config = dict(_class_name="UNet2DConditionModel") | config
+    (a.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    schedule = dict(_class_name="DDPMScheduler", num_train_timesteps=1000, **SCHEDULE)
+    (a.out / "scheduler_config.json").write_text(json.dumps(schedule, indent=2) + "\n")
     path = TOOLS.parent / "generators/tests/fixtures/embedded-diffusion.safetensors"
-    parts = reference(a.model)
-    save_file({k: v.detach().float().contiguous() for k, v in parts.items()}, path)
-    os.chmod(path, 0o644)
+    save_file({k: v.detach().float().contiguous() for k, v in reference(weights).items()}, path)
+    for p in (path, a.out / WEIGHTS):
+        os.chmod(p, 0o644)
     print(f"{os.path.getsize(a.out / WEIGHTS) / 1e6:.2f} MB")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the embedded diffusion model: text to the latents of the embedded VQGAN, in the layout of diffusers.
 
-    train.py --places places.pt --work WORK --minutes 90 [--bf16] [--batch 64] [--device cpu|cuda] [--compile] [--start average.safetensors]
+    train.py --places places.pt --work WORK --minutes 90 [--bf16] [--batch 64] [--device cpu|cuda] [--start average.safetensors]
 
 WORK/state.pt is written every few minutes, and a later call goes on from it; minutes are those of all calls together, of the processor
 or, on a GPU, of the clock, and the learning rate falls over the last 60 % of them. WORK/average.safetensors has the averaged weights in half
@@ -139,7 +139,6 @@ def main():
     ap.add_argument("--every", type=int, default=1000, help="steps between two sheets")
     ap.add_argument("--device", default="cpu")
     ap.add_argument("--bf16", action="store_true")
-    ap.add_argument("--compile", action="store_true")
     ap.add_argument("--no-state", action="store_true", help="write weights only")
     a = ap.parse_args()
     os.makedirs(a.work, exist_ok=True)
@@ -185,7 +184,6 @@ def main():
     while pool.filled < a.pool and time.time() - t0 < a.pool_seconds:
         pool.add(part)
     print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.2f} million weights, {pool.filled} pictures in {time.time() - t0:.0f} s", flush=True)
-    net = torch.compile(unet) if a.compile else unet
     g = torch.Generator(dev).manual_seed(a.seed * 1_000_003 + step)
     saved, last, started, first = time.time(), clock(), time.time(), step
     total, due = torch.zeros((), device=dev), 0.0
@@ -197,7 +195,7 @@ def main():
         x, states = pool.batch(a.batch, g)
         noisy, t, velocity = noise(x, g)
         with torch.autocast(dev, torch.bfloat16, enabled=a.bf16):
-            loss = F.mse_loss(net(noisy, t, states).sample.float(), velocity)
+            loss = F.mse_loss(unet(noisy, t, states).sample.float(), velocity)
         for opt in opts:
             opt.zero_grad(set_to_none=True)
         loss.backward()

@@ -109,7 +109,7 @@ impl ClipTerm {
             distance,
             select,
             groups: vec![],
-            base: BasePicture::default(),
+            base: context.base.clone(),
         })
     }
 

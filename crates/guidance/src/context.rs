@@ -11,6 +11,7 @@ use phantasia_core::check::Checker;
 use phantasia_core::{Prompt, PromptSchedule, Seamless};
 
 use crate::cutouts::{self, CutoutSampler};
+use crate::direction::BasePicture;
 use crate::term::Term;
 
 /// The configuration of a term, as it stands under its key of `terms`.
@@ -66,6 +67,8 @@ pub struct TermContext {
     models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
     /// What the CLIP term guides to.
     pub guides: Guides,
+    /// The picture that the present stage started from.
+    pub base: BasePicture,
     /// The axes along which the picture repeats without a seam.
     pub seamless: Seamless,
     /// Where the terms compute.
@@ -103,6 +106,7 @@ impl TermContext {
             library,
             models: HashMap::new(),
             guides: Guides::default(),
+            base: BasePicture::default(),
             seamless: Seamless::No,
             device: device.clone(),
             warnings: vec![],

@@ -26,6 +26,7 @@ pub mod aesthetic_head;
 pub mod augment;
 pub mod clip_guide;
 mod clip_term;
+mod coarse;
 mod context;
 mod cutout_layer;
 pub mod cutouts;

@@ -38,6 +38,7 @@
 pub mod aesthetic;
 pub mod content;
 pub mod contrast;
+pub mod init;
 pub mod mean;
 pub mod range;
 pub mod retrieval;
@@ -86,6 +87,7 @@ macro_rules! registry {
 
 registry! {
     retrieval: Option<Box<retrieval::Config>>,
+    init: Option<init::Config>,
     total_variation: total_variation::Config,
     range: range::Config,
     saturation: saturation::Config,

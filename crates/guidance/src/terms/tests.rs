@@ -149,3 +149,43 @@ fn a_weight_may_pass_through_0() -> Result<()> {
     assert_eq!(output.grad.abs()?.sum_all()?.to_scalar::<f64>()?, 0.0);
     Ok(())
 }
+
+#[test]
+fn a_picture_is_kept_near_its_start() -> Result<()> {
+    let at = StepContext::new(0, 1);
+    let x = image();
+    let mut context = TermContext::default();
+    let terms = Terms {
+        init: Some(init::Config {
+            weight: 0.7.into(),
+            resolution: 2,
+        }),
+        ..Terms::default()
+    };
+    let mut term = terms.build(&mut context)?.remove(0);
+    // it starts from nothing
+    let free = term.evaluate(&x, at)?;
+    assert_eq!(free.loss, 0.0);
+    assert_eq!(free.grad.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.0);
+
+    context.base.set(Some(x.clone()));
+    assert_eq!(term.evaluate(&x, at)?.loss, 0.0);
+    context.base.set(Some((&x * 0.5)?));
+    let grad = term
+        .evaluate(&x, at)?
+        .grad
+        .flatten_all()?
+        .to_vec1::<f64>()?;
+    assert!(grad.iter().any(|slope| slope.abs() > 0.01));
+    for (i, own) in grad.iter().enumerate() {
+        let mut loss_at = |h: f64| -> Result<f64> {
+            let mut values = x.flatten_all()?.to_vec1::<f64>()?;
+            values[i] += h;
+            let moved = Tensor::from_vec(values, x.shape(), &Device::Cpu)?;
+            Ok(term.evaluate(&moved, at)?.loss)
+        };
+        let slope = (loss_at(1e-6)? - loss_at(-1e-6)?) / 2e-6;
+        assert!((slope - own).abs() < 1e-6, "{i}: {slope} {own}");
+    }
+    Ok(())
+}

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use frozen::{Filter, Layer, Resample, add_to};
+use frozen::{Layer, add_to};
 use phantasia_core::random::{self, Purpose};
 use phantasia_core::{Prompt, PromptSchedule, Schedule, Seamless, StepContext};
 
 use super::bank::Bank;
 use super::layout::Layout;
 use super::reading::Request;
+use crate::coarse;
 use crate::prompt_region::PromptRegion;
 use crate::term::{Term, TermOutput};
 
@@ -82,20 +83,10 @@ pub(super) struct Targets {
 }
 
 impl RetrievalTerm {
-    /// The size at which a picture of that width and height is compared.
-    fn grid(&self, [width, height]: [usize; 2]) -> [usize; 2] {
-        let short = width.min(height);
-        if short <= self.resolution {
-            return [width, height];
-        }
-        let scale = self.resolution as f64 / short as f64;
-        [width, height].map(|side| (side as f64 * scale).round() as usize)
-    }
-
     /// Draws the targets for pictures of another size.
     fn prepare(&mut self, image: &Tensor) -> Result<()> {
         let (_, _, height, width) = image.dims4()?;
-        let size = self.grid([width, height]);
+        let size = coarse::size([width, height], self.resolution);
         if self.targets.size == size && self.targets.by_scene.len() == self.scenes.len() {
             return Ok(());
         }
@@ -229,9 +220,8 @@ impl Term for RetrievalTerm {
             return Ok(TermOutput::new(0.0, image.zeros_like()?));
         }
         let [width, height] = self.targets.size;
-        let resample =
-            Resample::new(height, width, Filter::Bilinear, true)?.wrapping(self.seamless.axes());
-        let (small, back) = resample.vjp(image)?;
+        let (small, back) =
+            coarse::resample(image, self.resolution, self.seamless)?.vjp(image)?;
         let scale = STRENGTH / (3 * width * height) as f64;
         let (mut loss, mut grad) = (0.0, None);
         for (index, Present { target, things, .. }) in present.iter().enumerate() {
