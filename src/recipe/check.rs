@@ -146,7 +146,8 @@ fn check_start(recipe: &Recipe, checker: &mut Checker) {
         || recipe.generator.0.len() > 1
         || (recipe.timeline.iter()).any(|edit| edit.restart.is_some());
     if !is_given && recipe.terms.init.is_some() {
-        let message = "there is no picture to stay near: give one as `init`, or put a stage before this one";
+        let message =
+            "there is no picture to stay near: give one as `init`, or put a stage before this one";
         checker.invalid("terms.init", message);
     }
 }

@@ -139,9 +139,8 @@ fn a_stage_stays_near_the_picture_of_the_one_before_also_where_it_is_resumed() -
         );
         Ok(Recipe::parse(&text, "r.yaml", folder.path())?)
     };
-    let distance = |a: &[f32], b: &[f32]| -> f32 {
-        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
-    };
+    let distance =
+        |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum() };
     let mut apart = vec![];
     for weight in [0.0, 50.0] {
         let recipe = chain(weight)?;

@@ -220,8 +220,7 @@ impl Term for RetrievalTerm {
             return Ok(TermOutput::new(0.0, image.zeros_like()?));
         }
         let [width, height] = self.targets.size;
-        let (small, back) =
-            coarse::resample(image, self.resolution, self.seamless)?.vjp(image)?;
+        let (small, back) = coarse::resample(image, self.resolution, self.seamless)?.vjp(image)?;
         let scale = STRENGTH / (3 * width * height) as f64;
         let (mut loss, mut grad) = (0.0, None);
         for (index, Present { target, things, .. }) in present.iter().enumerate() {
