@@ -1,7 +1,7 @@
 //! Paths as text: a file name is a sequence of bytes, which may not be UTF-8 or may contain line breaks.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use phantasia_core::diagnostic::is_hidden;
 use serde_json::Value;
@@ -52,6 +52,30 @@ pub fn percent_encoded(path: &Path) -> String {
     encoded
 }
 
+/// The path of percent-encoded bytes. Where paths are not bytes, only of those that are UTF-8.
+pub fn percent_decoded(text: &str) -> Option<PathBuf> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    #[cfg(unix)]
+    let path = {
+        use std::os::unix::ffi::OsStringExt;
+        std::ffi::OsString::from_vec(bytes)
+    };
+    #[cfg(not(unix))]
+    let path = String::from_utf8(bytes).ok()?;
+    Some(path.into())
+}
+
 /// Inserts a path into a JSON object: as text under `name`, and if it is not UTF-8, also its percent-encoded bytes under `name_encoded`.
 pub fn insert_path(object: &mut Value, name: &str, path: &Path) {
     object[name] = path.to_string_lossy().into();
@@ -79,6 +103,20 @@ mod tests {
             let mut object = json!({});
             insert_path(&mut object, "path", Path::new(name));
             assert_eq!(object, json!({ "path": name }));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn encoded_bytes_are_read_back() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = Path::new(std::ffi::OsStr::from_bytes(b"p/b\xE9 1%.png"));
+        assert_eq!(
+            percent_decoded(&percent_encoded(name)).as_deref(),
+            Some(name)
+        );
+        for broken in ["a%", "a%2", "a%zz", "%\u{e9}1"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
         }
     }
 

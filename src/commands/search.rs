@@ -183,9 +183,7 @@ fn run_index(args: &SearchArgs, path: &Path) -> Result<ExitCode> {
         LANCEDB.iter().for_each(eprint_line);
     }
     if let Some(path) = &args.sheet {
-        let files: Vec<&Hit> = (hits.iter())
-            .filter(|hit| hit.key.is_none() && hit.image_path_encoded.is_none())
-            .collect();
+        let files: Vec<&Hit> = hits.iter().filter(|hit| hit.key.is_none()).collect();
         if files.len() < hits.len() {
             warn("pictures in archives are not on the sheet");
         }
@@ -197,12 +195,12 @@ fn run_index(args: &SearchArgs, path: &Path) -> Result<ExitCode> {
                 found.iter().filter(|path| path.is_none()).count(),
                 counted(files.len(), "picture"),
                 if files.len() == 1 { "is" } else { "are" },
-                one_line(Path::new(&files[first].image_path)),
+                one_line(&files[first].path()),
             ));
         }
         let tiles: Vec<Tile> = (files.iter().zip(found))
             .map(|(hit, path)| Tile {
-                path: path.unwrap_or_else(|| PathBuf::from(&hit.image_path)),
+                path: path.unwrap_or_else(|| hit.path()),
                 score: hit.score,
             })
             .collect();
@@ -228,7 +226,7 @@ fn print_index(
     if !args.judge.json {
         let mut table = Table::new([("score", Side::Right), ("picture", Side::Left)]);
         for hit in hits {
-            let path = one_line(Path::new(&hit.image_path));
+            let path = one_line(&hit.path());
             let picture = match &hit.key {
                 Some(key) => format!("{path}: {key}"),
                 None => path,

@@ -12,6 +12,7 @@ use super::shard_file;
 use crate::clip::fast_dot;
 use crate::judge::{EncodedQueries, Ensemble, is_same_model, mean_query};
 use crate::models::ModelRef;
+use crate::names::percent_decoded;
 use crate::sweep::Shard;
 
 /// More rows are searched faster by an approximate index.
@@ -44,10 +45,16 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// The path as it was embedded.
+    pub fn path(&self) -> PathBuf {
+        let encoded = self.image_path_encoded.as_deref();
+        (encoded.and_then(percent_decoded)).unwrap_or_else(|| PathBuf::from(&self.image_path))
+    }
+
     /// The picture's file, or the archive, if it is there: a relative path starts in the working folder, or else in that of the embeddings.
     pub fn find(&self) -> Option<PathBuf> {
-        let here = PathBuf::from(&self.image_path);
-        let beside = self.index.with_file_name(&self.image_path);
+        let here = self.path();
+        let beside = self.index.with_file_name(&here);
         [here, beside].into_iter().find(|path| path.exists())
     }
 }
