@@ -81,6 +81,14 @@ impl<'de, T: Deserialize<'de> + for<'a> From<&'a str>> Deserialize<'de> for Entr
 #[macro_export]
 macro_rules! or_weight {
     ($config:ty, $expected:literal) => {
+        impl $config {
+            fn weighted(weight: $crate::Schedule) -> Self {
+                let mut config = <$config>::default();
+                config.weight = weight;
+                config
+            }
+        }
+
         $crate::or_scalar!($config, $expected, deserialize_any, |weight| {
             let weight = ::serde::de::IntoDeserializer::into_deserializer(weight);
             ::serde::Deserialize::deserialize(weight).map(<$config>::weighted)

@@ -50,15 +50,6 @@ phantasia_core::or_weight!(
     "a weight, or a map with keys such as `weight` and `model`"
 );
 
-impl Config {
-    fn weighted(weight: Schedule) -> Self {
-        Self {
-            weight,
-            ..Self::default()
-        }
-    }
-}
-
 impl TermConfig for Config {
     fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
         let head = context.model(&self.model, |_| Ok(Arc::new(Head::by_name(&self.model)?)))?;

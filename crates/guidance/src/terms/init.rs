@@ -33,15 +33,6 @@ phantasia_core::or_weight!(
     "a weight, or a map with keys such as `weight` and `resolution`"
 );
 
-impl Config {
-    fn weighted(weight: Schedule) -> Self {
-        Self {
-            weight,
-            ..Self::default()
-        }
-    }
-}
-
 impl TermConfig for Config {
     fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
         if self.weight.constant() == Some(0.0) {

@@ -52,15 +52,6 @@ phantasia_core::or_weight!(
     "a weight, or a map with keys such as `weight` and `ground`"
 );
 
-impl Config {
-    fn weighted(weight: Schedule) -> Self {
-        Self {
-            weight,
-            ..Self::default()
-        }
-    }
-}
-
 /// With the embedded CLIP it is on where a recipe does not say.
 impl TermConfig for Option<Box<Config>> {
     fn build(&self, context: &mut TermContext) -> Result<Option<Box<dyn Term>>> {
