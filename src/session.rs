@@ -58,6 +58,8 @@ struct Mask {
     paint: Tensor,
     /// `[1, 3, height, width]`: what shows where `paint` is 0.
     behind: Tensor,
+    /// The same in the size that it came in, from which that of each stage is made: a small stage would leave it blurred.
+    source: Tensor,
 }
 
 impl Mask {
@@ -173,7 +175,11 @@ impl Session {
         session.update_objective(Source::Stage(0), &edit)?;
         if let Some(paint) = mask {
             let behind = init.map_or_else(|| session.image(), Ok)?;
-            session.mask = Some(Mask { paint, behind });
+            session.mask = Some(Mask {
+                paint,
+                source: behind.clone(),
+                behind,
+            });
             session.fit_mask()?;
         }
         Ok(session)
@@ -492,6 +498,7 @@ mod tests {
         session.mask = Some(Mask {
             paint: Tensor::new(&[[[[1f32, 0.0], [0.0, 0.0]]]], &device)?,
             behind: Tensor::full(0.9f32, (1, 3, 2, 2), &device)?,
+            source: Tensor::full(0.9f32, (1, 3, 2, 2), &device)?,
         });
         session.tick()?;
         let values = session.image()?.flatten_all()?.to_vec1::<f32>()?;

@@ -145,7 +145,9 @@ fn check_start(recipe: &Recipe, checker: &mut Checker) {
     let is_given = recipe.init.is_some()
         || recipe.generator.0.len() > 1
         || (recipe.timeline.iter()).any(|edit| edit.restart.is_some());
-    if !is_given && recipe.terms.init.is_some() {
+    let counts =
+        (recipe.terms.init.as_ref()).is_some_and(|init| init.weight.constant() != Some(0.0));
+    if !is_given && counts {
         let message =
             "there is no picture to stay near: give one as `init`, or put a stage before this one";
         checker.invalid("terms.init", message);

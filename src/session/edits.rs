@@ -194,13 +194,17 @@ impl Session {
         if fits(&mask.paint) && fits(&mask.behind) {
             return Ok(());
         }
-        let behind = mask.behind.clone();
+        let source = mask.source.clone();
         let backend = self.backend()?;
-        let behind = backend.resize(&behind, [width, height])?;
+        let behind = backend.resize(&source, [width, height])?;
         // from the file again: a mask that was made smaller has lost its edges
         let paint = backend.mask()?;
         let paint = paint.map(|paint| backend.resize(&paint, [width, height]));
-        self.mask = paint.transpose()?.map(|paint| Mask { paint, behind });
+        self.mask = paint.transpose()?.map(|paint| Mask {
+            paint,
+            behind,
+            source,
+        });
         Ok(())
     }
 
