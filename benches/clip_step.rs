@@ -2,7 +2,7 @@
 //! `benches/peers/clip_step.py` is the same work in PyTorch.
 //!
 //! `cargo bench --bench clip_step [-- REPEATS]` prints a line of JSON for each size; with `--features cuda`, `-- cuda` times the GPU,
-//! and tells how far its gradient is from the processor's.
+//! and prints the relative difference between its gradient and the CPU's.
 
 use std::time::Instant;
 

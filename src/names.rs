@@ -52,7 +52,8 @@ pub fn percent_encoded(path: &Path) -> String {
     encoded
 }
 
-/// The path of percent-encoded bytes. Where paths are not bytes, only of those that are UTF-8.
+/// Decodes what [`percent_encoded`] makes. `None` if a percent sign is not followed by two hexadecimal digits or, on systems whose paths are not
+/// bytes, if the result is not UTF-8.
 pub fn percent_decoded(text: &str) -> Option<PathBuf> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -90,7 +90,8 @@ pub struct BuildContext<'a> {
     pub guide: Option<&'a mut dyn Guide>,
     /// Whether a saved state is loaded into it next, so that its start does not matter.
     pub is_restored: bool,
-    /// What its picture is called in the warning that it has another size; `None` if nobody asked for its size, which the next stage changes.
+    /// The name of its picture in the warning that the model cannot paint the size that was asked for. `None` means no warning: the size was not
+    /// set by the user, and the next stage resizes the picture anyway.
     pub picture: Option<String>,
     /// Sentences for the user, such as about a size that had to be changed. Building adds to them.
     pub warnings: Vec<String>,

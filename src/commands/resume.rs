@@ -18,7 +18,7 @@ use super::frontend::{Frontend, FrontendArgs, PreviewChoice};
 use super::interrupt::interrupt;
 use super::{compare, models, tournament};
 
-/// Where runs are, unless they were made elsewhere.
+/// Where `render` puts runs by default.
 const OUTPUTS: &str = "outputs";
 
 /// Arguments of `resume`.
@@ -133,7 +133,7 @@ pub fn run(args: &ResumeArgs) -> Result<ExitCode> {
     frontend.run(run, &device_name, stop, |_| Ok(()))
 }
 
-/// Refuses what is no folder, with what is looked for instead.
+/// Refuses a path that is not a folder, and says what `resume` needs.
 fn check_folder(run: &Path) -> Result<()> {
     if run.is_dir() {
         return Ok(());

@@ -140,7 +140,7 @@ fn check_blocks(recipe: &Recipe, checker: &mut Checker) {
     }
 }
 
-/// Refuses to keep a picture near what it started from where it starts from nothing, and nothing gives it a start later.
+/// Refuses `terms.init` in a recipe that never has a picture to start from.
 fn check_start(recipe: &Recipe, checker: &mut Checker) {
     let is_given = recipe.init.is_some()
         || recipe.generator.0.len() > 1
@@ -236,7 +236,7 @@ fn check_steps(path: &str, steps: usize, allows_zero: bool, checker: &mut Checke
     }
 }
 
-/// `kind` is what the setting names, if its schema says so.
+/// `kind` is the kind of model that the setting takes, if its schema says so.
 fn check_model(path: &str, name: &str, kind: Option<ModelKind>, checker: &mut Checker) {
     let exists = Path::new(name).exists();
     if name.is_empty() {

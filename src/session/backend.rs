@@ -130,8 +130,7 @@ impl RecipeBackend {
     }
 }
 
-/// What the picture of a stage is called in warnings about its size; `None` where the recipe gives it no size of its own, and the next stage
-/// changes it.
+/// The name of a stage's picture in warnings about its size, see [`BuildContext::picture`].
 fn picture_of(recipe: &Recipe, stage: usize) -> Option<String> {
     let stages = &recipe.generator.0;
     if stage + 1 == stages.len() {
@@ -263,7 +262,7 @@ impl SessionBackend for RecipeBackend {
     }
 
     fn set_base(&mut self, base: Option<&Tensor>) {
-        self.clip_term.base().set(base.cloned());
+        self.context.base.set(base.cloned());
     }
 
     fn warnings(&mut self) -> Vec<String> {

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from parts import CRATES, TOOLS
+from parts import CRATES, SIDE, TOOLS
 
 sys.path[:0] = [str(TOOLS / "embedded-drawings"), str(TOOLS / "embedded-clip")]
 from scenes import PLACES  # noqa: E402
 
-SIDE = 96
+# of a drawing in the bank
 ATLAS = 64
 COLOURS = dict(
     red=(220, 30, 30), orange=(245, 140, 20), yellow=(250, 215, 30), green=(40, 160, 60), blue=(40, 90, 220), purple=(130, 50, 180),
@@ -132,7 +132,7 @@ class Composer:
         """Numbers of a thing, of one of its drawings, and of its colour or -1; and what a caption calls it."""
         r = self.r
         k = r.choices(range(len(self.bank.things)), cum_weights=self.bank.weights)[0]
-        names, n = self.bank.things[k]
+        names, _ = self.bank.things[k]
         name = names[0] if r.random() < 0.75 else r.choice(names)
         colour = r.randrange(len(COLOURS)) if r.random() < coloured else -1
         if colour >= 0:

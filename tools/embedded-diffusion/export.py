@@ -17,7 +17,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from parts import CRATES, SCALE, TOOLS, Text, vqgan
-from train import MODEL, SCHEDULE, eighth
+from train import MODEL, SCHEDULE, in_8_bits
 
 TEXT, GUIDANCE, TIME = "a red apple on a blue background", 3.0, 500
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -50,7 +50,7 @@ def main():
     a = ap.parse_args()
     factor = json.loads((CRATES / "embedded-vqgan/src/config.json").read_text())["scaling_factor"]
     assert factor == SCALE, f"the latents are scaled by {SCALE}, and crates/embedded-vqgan says {factor}"
-    weights = {k: eighth(k, v.float()).contiguous() for k, v in load_file(a.weights).items()}
+    weights = {k: in_8_bits(k, v.float()).contiguous() for k, v in load_file(a.weights).items()}
     save_file(weights, a.out / WEIGHTS, metadata=dict(format="pt"))
     config = {k: v for k, v in UNet2DConditionModel(**MODEL).config.items() if k not in ("_diffusers_version", "_name_or_path", "_use_default_values")}
     config = dict(_class_name="UNet2DConditionModel") | config

@@ -7,6 +7,8 @@ import torch
 
 TOOLS = Path(__file__).resolve().parents[1]
 CRATES = TOOLS.parent / "crates"
+# of the pictures, in pixels
+SIDE = 96
 # what makes the VQGAN's latents of about unit variance
 SCALE = 0.385
 

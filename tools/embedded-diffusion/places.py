@@ -10,18 +10,16 @@ import argparse
 import io
 import random
 import sys
-from pathlib import Path
 
 import torch
 from PIL import Image
 
-TOOLS = Path(__file__).resolve().parents[1]
+from parts import SIDE, TOOLS
+
 sys.path[:0] = [str(TOOLS / "embedded-drawings"), str(TOOLS / "embedded-clip")]
 import landscapes as land  # noqa: E402
 from scenes import PLACES, SCENES  # noqa: E402
 from synth import natural  # noqa: E402
-
-SIDE = 96
 
 
 def procedural(kind, n):

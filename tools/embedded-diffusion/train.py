@@ -22,8 +22,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from compose import SIDE, Composer
-from parts import SCALE, TOOLS, Text, vqgan
+from compose import Composer
+from parts import SCALE, SIDE, TOOLS, Text, vqgan
 
 sys.path.append(str(TOOLS / "embedded-vqgan"))
 from muon import Muon  # noqa: E402
@@ -107,7 +107,7 @@ def sheet(unet, vae, text, path, device, guidance=4.0, steps=25, rows=4):
     Image.fromarray(x.numpy()).save(path)
 
 
-def eighth(name, weight):
+def in_8_bits(name, weight):
     """As it is embedded: matrices and convolutions in 8 bits, the first, the last and those of the time in 16."""
     small = weight.dim() > 1 and not name.startswith(("conv_in", "conv_out", "time_emb"))
     return weight.to(torch.float8_e4m3fn) if small else weight.half()
@@ -223,7 +223,7 @@ def main():
             saved = time.time()
     save()
     print(f"{step} steps, held out {held_out(average, unseen, noise, dev):.4f}", end=" ", flush=True)
-    average.load_state_dict({k: eighth(k, v).float() for k, v in average.state_dict().items()})
+    average.load_state_dict({k: in_8_bits(k, v).float() for k, v in average.state_dict().items()})
     print(f"in 8 bits {held_out(average, unseen, noise, dev):.4f}; {time.time() - began:.0f} s in all", flush=True)
     sheet(average, vae, text, f"{a.work}/sheet.png", dev)
 

@@ -8,7 +8,8 @@ pub const IMAGE_FORMAT: &str = "image";
 pub const INSTEAD_OF_IMAGE: &str = "x-instead";
 /// The schema format of texts that name a model.
 pub const MODEL_FORMAT: &str = "model";
-/// The key of such a schema for the kind of the model, by its name in lists of models.
+/// The schema key, beside [`MODEL_FORMAT`], that says which kind of model a setting takes: `clip`, `vqgan`, `latent`, `gan`, `diffusion` or
+/// `aesthetic`.
 pub const MODEL_KIND: &str = "x-kind";
 /// The schema format of numbers that may be an expression of `t`.
 pub const SCHEDULE_FORMAT: &str = "schedule";

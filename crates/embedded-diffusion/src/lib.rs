@@ -11,5 +11,5 @@ pub const CONFIG: &str = include_str!("config.json");
 /// `scheduler_config.json`: the noise levels, and what the network predicts
 pub const SCHEDULER: &str = include_str!("scheduler_config.json");
 
-/// `diffusion_pytorch_model.safetensors`, matrices and convolutions in 8 bits (E4M3), the rest in half precision
+/// `diffusion_pytorch_model.safetensors`, the weights: matrices and convolutions as 8-bit floats (E4M3), everything else in half precision
 pub const WEIGHTS: &[u8] = include_bytes!("diffusion_pytorch_model.safetensors");

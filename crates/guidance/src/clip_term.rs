@@ -113,11 +113,6 @@ impl ClipTerm {
         })
     }
 
-    /// The picture that prompts with a `source` ask for a change of. Clones of the term share it.
-    pub fn base(&self) -> &BasePicture {
-        &self.base
-    }
-
     /// Encodes prompts without using them yet: [`ClipTerm::set_prompts`] then cannot fail for them.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ pub struct TermContext {
     models: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
     /// What the CLIP term guides to.
     pub guides: Guides,
-    /// The picture that the present stage started from.
+    /// The picture that the present stage started from, for prompts with a `source` and terms that compare with it. Its clones share it.
     pub base: BasePicture,
     /// The axes along which the picture repeats without a seam.
     pub seamless: Seamless,

@@ -5,13 +5,10 @@ use candle_core::{DType, Tensor};
 use frozen::Layer;
 use phantasia_core::{Schedule, Seamless, StepContext, config, schema};
 
-use crate::coarse;
+use crate::coarse::{self, STRENGTH};
 use crate::context::{TermConfig, TermContext};
 use crate::direction::BasePicture;
 use crate::term::{Term, TermOutput};
-
-/// What the mean squared difference is multiplied by, as for the drawings: the gradient is then about as large as that of the embedded CLIP.
-const STRENGTH: f64 = 20.0;
 
 config! {
     /// Keeps the picture near the one that it started from: the recipe's `init`, or what the stage before has painted (`init_weight` of VQGAN-CLIP,

@@ -1,4 +1,4 @@
-//! Floats of eight bits, as large models are published in, and the scales that ComfyUI saves beside them.
+//! 8-bit floats, in which large models are often published, and the scales that ComfyUI saves with them.
 
 use super::{Checkpoint, CheckpointError};
 
@@ -50,7 +50,7 @@ const fn finite(bits: u32, bias: u32) -> [f32; 256] {
     values
 }
 
-/// The values of all bytes of a type, if it is one of 8-bit floats, by its name in safetensors.
+/// The value of each of the 256 bytes, for a type of 8-bit floats; `None` for other types. `dtype` is the name that safetensors gives it.
 pub fn values(dtype: &str) -> Option<&'static [f32; 256]> {
     match dtype {
         "F8_E4M3" => Some(&E4M3),

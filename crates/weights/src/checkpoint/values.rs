@@ -9,7 +9,7 @@ use super::float8;
 /// The type in which the bytes of a supported type are read, by its name in safetensors.
 fn stored_as(dtype: &str) -> Option<DType> {
     Some(match dtype {
-        "U8" | "I8" | "BOOL" | "F8_E4M3" | "F8_E5M2" => DType::U8,
+        "U8" | "I8" | "BOOL" => DType::U8,
         "I16" => DType::I16,
         "I32" => DType::I32,
         "I64" => DType::I64,
@@ -17,6 +17,7 @@ fn stored_as(dtype: &str) -> Option<DType> {
         "BF16" => DType::BF16,
         "F32" => DType::F32,
         "F64" => DType::F64,
+        _ if float8::values(dtype).is_some() => DType::U8,
         _ => return None,
     })
 }

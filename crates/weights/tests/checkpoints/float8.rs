@@ -1,4 +1,4 @@
-//! Floats of eight bits: every value, from every source, and the scales beside them.
+//! 8-bit floats: every value, read from safetensors and from pickles, and their scales.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ fn scales_are_multiplied_and_all_that_belongs_to_them_is_used() {
     }
 }
 
-/// A checkpoint with a matrix `m.weight` of that type and a tensor of f32 beside it.
+/// A checkpoint of two tensors: a matrix `m.weight` of type `dtype`, and an f32 tensor named `scale` of shape `shape`, all 2.
 fn with_scale(dtype: Dtype, scale: &str, shape: &[usize]) -> Checkpoint {
     let numbers = vec![0x38; 4 * dtype.bitsize() / 8];
     let scales: Vec<u8> = (0..shape.iter().product::<usize>())

@@ -1,4 +1,4 @@
-//! The model within a checkpoint, and tensors that nothing uses.
+//! How the model is found among the other tensors of a checkpoint, and how tensors that no part of it uses are reported.
 
 use std::collections::HashMap;
 

@@ -88,7 +88,7 @@ fn build(config: &Config, change: impl FnOnce(&mut BuildContext<'_>)) -> anyhow:
     Ok((generator, [context.warnings, context.notes]))
 }
 
-/// Settings with one start, so that there need be no guide.
+/// Settings that try a single start. Choosing between several would need a guide.
 fn plain() -> Config {
     Config {
         starts: Starts(1),

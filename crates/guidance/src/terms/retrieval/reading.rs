@@ -368,7 +368,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a word has no letters but Latin ones. Others the tokenizer transliterates, which makes words of them that mean something else.
+/// Whether all letters of a word are Latin. The tokenizer transliterates other letters, which can spell an unrelated word.
 fn is_latin(word: &str) -> bool {
     let is_known = |c: char| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
     word.chars().all(|c| is_known(c) || !c.is_alphabetic())

@@ -11,13 +11,10 @@ use phantasia_core::{Prompt, PromptSchedule, Schedule, Seamless, StepContext};
 use super::bank::Bank;
 use super::layout::Layout;
 use super::reading::Request;
-use crate::coarse;
+use crate::coarse::{self, STRENGTH};
 use crate::prompt_region::PromptRegion;
 use crate::term::{Term, TermOutput};
 
-/// What the mean squared distance is multiplied by: at the start, in the middle of a drawing, the gradient is then about as large as that of the
-/// embedded CLIP.
-const STRENGTH: f64 = 20.0;
 /// How much more several drawings in one picture count than one alone: CLIP compares all that it sees with the whole prompt, and blends them.
 const SEVERAL: f64 = 1.6;
 
