@@ -127,6 +127,30 @@ impl Diffusion {
         })
     }
 
+    /// The picture that its noise becomes without guidance, in a few steps: a choice among starts needs no more.
+    pub(crate) fn foreseen(&mut self) -> Result<Tensor> {
+        const STEPS: usize = 6;
+        let rest = &self.sigmas[self.position..];
+        let last = rest.len() - 1;
+        let steps = STEPS.min(last);
+        let sigmas: Vec<f64> = (0..=steps)
+            .map(|step| rest[step * last / steps.max(1)])
+            .collect();
+        let (mut x, mut before) = (self.x.clone(), None);
+        for step in 0..steps {
+            let denoised = self.model.eval(&x, sigmas[step])?;
+            let at = SamplerStep {
+                previous: step.checked_sub(1).map(|step| sigmas[step]),
+                from: sigmas[step],
+                to: sigmas[step + 1],
+            };
+            let no_noise = || bail!("the sampler adds no noise");
+            x = Sampler::DpmPlusPlus2M.step(None, &x, &denoised, before.as_ref(), at, no_noise)?;
+            before = Some(denoised);
+        }
+        Ok(self.canvas.show(&x, false)?.0)
+    }
+
     /// Width and height that the network works at.
     pub fn inner_size(&self) -> [usize; 2] {
         self.canvas.inner()

@@ -35,7 +35,18 @@ impl Starts {
         self,
         from_picture: bool,
         context: &mut BuildContext<'_>,
+        make: impl FnMut(&mut BuildContext<'_>) -> anyhow::Result<G>,
+    ) -> anyhow::Result<G> {
+        self.best_by(from_picture, context, make, G::picture)
+    }
+
+    /// [`Starts::best`] by another picture than that of the start itself: `foresee` returns what is expected to become of it.
+    pub(crate) fn best_by<G>(
+        self,
+        from_picture: bool,
+        context: &mut BuildContext<'_>,
         mut make: impl FnMut(&mut BuildContext<'_>) -> anyhow::Result<G>,
+        foresee: impl Fn(&mut G) -> candle_core::Result<Tensor>,
     ) -> anyhow::Result<G> {
         let Self(starts) = self;
         if starts <= 1 || context.is_restored {
@@ -51,7 +62,7 @@ impl Starts {
         let mut losses = Vec::with_capacity(starts);
         for index in 0..starts {
             context.seed = seed_of(seed, index);
-            let picture = make(context)?.picture()?.detach();
+            let picture = foresee(&mut make(context)?)?.detach();
             losses.push(loss(&picture, context)?);
             // the chosen one gives them once more
             context.warnings.truncate(warnings);

@@ -59,6 +59,26 @@ fn the_first_step_sees_the_least_loss() -> Result<()> {
 }
 
 #[test]
+fn a_diffusion_model_chooses_among_samples_of_noise() -> Result<()> {
+    let folder = folder();
+    let of = |starts: usize| {
+        let keys = format!("sampler: dpmpp_2m, scale: 0, cfg: 1, starts: {starts}");
+        session(&recipe(
+            &folder,
+            &format!("generator: {{ kind: diffusion, {keys} }}"),
+        )?)
+    };
+    let notes = start_notes(&mut of(4)?);
+    assert!(
+        notes.len() == 1 && notes[0].contains(" of 4 is taken"),
+        "{notes:?}"
+    );
+    let is_first = notes[0].starts_with("start 1 ");
+    assert_eq!(painted(of(4)?)? == painted(of(1)?)?, is_first);
+    Ok(())
+}
+
+#[test]
 fn one_start_is_what_there_was_without_the_key() -> Result<()> {
     let folder = folder();
     for kind in ["fft", "pixels", "pyramid"] {

@@ -12,6 +12,7 @@ use weights::models::EMBEDDED;
 use super::texts::check_vae;
 use super::{ASYMMETRIC, load};
 use super::{Denoiser, Diffusion, LoadOptions, Pipeline, Sampler, Space, Spacing, TextGuidance};
+use crate::starts::Starts;
 use crate::{Build, BuildContext, Generator};
 
 phantasia_core::config! {
@@ -52,6 +53,8 @@ phantasia_core::config! {
         /// The largest root mean square of the gradient after that; null has no bound.
         #[schemars(extend("exclusiveMinimum" = 0))]
         pub clamp: Option<f64> = Some(0.05),
+        /// So many samples of noise are made, each is denoised in six steps without guidance, and the one whose picture has the least loss is the start.
+        pub starts: Starts = Starts::default(),
         /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
         pub blend: bool = false,
         /// Clamp what the network predicts to the range of a picture; null takes the setting of the model's scheduler.
@@ -116,7 +119,13 @@ impl Build for Config {
             ),
             ..self.clone()
         };
-        Ok(Box::new(Diffusion::new(&config, model, space, context)?))
+        let make = |context: &mut BuildContext<'_>| {
+            let model = Arc::clone(&model);
+            Ok(Diffusion::new(&config, model, space.clone(), context)?)
+        };
+        let from_picture = context.init.is_some();
+        let diffusion = (self.starts).best_by(from_picture, context, make, Diffusion::foreseen)?;
+        Ok(Box::new(diffusion))
     }
 
     fn check(&self, checker: &mut Checker) {
@@ -125,6 +134,15 @@ impl Build for Config {
                 "eta",
                 "only `ddim` and `euler_ancestral` add new noise: leave it out",
             );
+        }
+        let adds_noise = self
+            .eta
+            .or(self.sampler.default_eta())
+            .is_some_and(|eta| eta > 0.0);
+        if self.starts != Starts::default() && adds_noise {
+            let message = "the sampler adds new noise in every step, so that what becomes of a start cannot be foreseen: choose `dpmpp_2m`, \
+                `euler`, or `ddim` with `eta: 0`, or write `starts: 1`";
+            checker.invalid("starts", message);
         }
         check_vae(&self.model, self.vae.as_deref(), checker);
         match self.skip {

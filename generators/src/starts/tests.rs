@@ -151,6 +151,8 @@ fn a_choice_among_equal_starts_is_refused() {
         r#"{ "kind": "pyramid", "starts": 4, "noise": 0 }"#,
         r#"{ "kind": "pixels", "starts": 4, "noise": 0 }"#,
         r#"{ "kind": "latent", "starts": 4, "noise": 0 }"#,
+        r#"{ "kind": "diffusion", "starts": 4, "sampler": "euler_ancestral" }"#,
+        r#"{ "kind": "diffusion", "starts": 4, "eta": 0.5 }"#,
     ] {
         assert!(is_refused(wrong), "{wrong}");
     }
@@ -160,6 +162,7 @@ fn a_choice_among_equal_starts_is_refused() {
         r#"{ "kind": "fft", "starts": 4 }"#,
         r#"{ "kind": "vqgan", "starts": 4 }"#,
         r#"{ "kind": "noise", "starts": 4 }"#,
+        r#"{ "kind": "diffusion", "starts": 4 }"#,
     ] {
         assert!(!is_refused(right), "{right}");
     }

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::bank::{Bank, Drawing};
 use super::colors::{Color, tint};
-use super::reading::{Request, Upper, Wanted};
+use super::reading::{Request, Stack, Upper, Wanted};
 
 /// The largest turn of a drawing in degrees.
 const TURN: f64 = 10.0;
@@ -76,7 +76,7 @@ impl Layout {
             (None, Some(color)) => layout.shade(color, seamless, rng),
             (None, None) => layout.shade(setting_off(&drawings, rng), seamless, rng),
         }
-        let cells = cells(drawings.len(), [width, height], request.upper, rng);
+        let cells = cells(drawings.len(), [width, height], request.stack, rng);
         let margins = seamless
             .axes()
             .map(|wraps| if wraps { SEAM_MARGIN } else { 0.0 });
@@ -224,14 +224,23 @@ fn pick(before: &[Wanted], wanted: Wanted, bank: &Bank, rng: &mut impl Rng) -> R
     Ok(drawing)
 }
 
-/// Left, top, width and height of a cell for each of `count` drawings. Of two, `upper` says which lies above the other, where it matters.
+/// Left, top, width and height of a cell for each of `count` drawings. `stack` says which of them lie above the others, where it matters.
 fn cells(
     count: usize,
     [width, height]: [usize; 2],
-    upper: Option<Upper>,
+    stack: Option<Stack>,
     rng: &mut impl Rng,
 ) -> Vec<[f64; 4]> {
     let (wide, high) = (width as f64, height as f64);
+    if let Some(Stack { first, upper }) = stack.filter(|_| count > 2) {
+        let row = |own: usize, is_upper: bool| {
+            let top = if is_upper { 0.0 } else { high / 2.0 };
+            let side = wide / own as f64;
+            (0..own).map(move |index| [index as f64 * side, top, side, high / 2.0])
+        };
+        let is_upper = upper == Upper::First;
+        return (row(first, is_upper).chain(row(count - first, !is_upper))).collect();
+    }
     // the number of columns with the largest cells
     let side = |columns: usize| {
         let rows = count.div_ceil(columns);
@@ -254,8 +263,8 @@ fn cells(
             [column as f64 * own, row as f64 * down, own, down]
         })
         .collect();
-    if count == 2 && is_square {
-        // two in a square are larger on a diagonal than side by side
+    if count == 2 && (is_square || (stack.is_some() && columns == 2)) {
+        // two in a square are larger on a diagonal than side by side; in a wide picture it lets one be above the other
         const SIDE: f64 = 0.64;
         let (own, down, rest) = (SIDE * wide, SIDE * high, (1.0 - SIDE) * high);
         let (first, second) = if chance(rng, 0.5) {
@@ -265,8 +274,8 @@ fn cells(
         };
         cells = vec![[0.0, first, own, down], [wide - own, second, own, down]];
     }
-    if let (Some(upper), [first, second]) = (upper, cells.as_slice()) {
-        let is_right = match upper {
+    if let (Some(stack), [first, second]) = (stack, cells.as_slice()) {
+        let is_right = match stack.upper {
             Upper::First => first[1] <= second[1],
             Upper::Second => first[1] >= second[1],
         };
@@ -351,5 +360,38 @@ impl Drawing {
         }
         let opacity = sum[3].max(1e-6);
         [sum[0] / opacity, sum[1] / opacity, sum[2] / opacity, sum[3]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_things_the_one_named_above_lies_above_in_any_number() {
+        let rng =
+            &mut phantasia_core::random::rng(0, phantasia_core::random::Purpose::Drawings, 0, 0);
+        for (count, first, upper) in [
+            (2, 1, Upper::First),
+            (3, 2, Upper::Second),
+            (4, 1, Upper::First),
+            (4, 3, Upper::Second),
+        ] {
+            let cells = cells(count, [96, 64], Some(Stack { first, upper }), rng);
+            assert_eq!(cells.len(), count);
+            let center = |cell: &[f64; 4]| cell[1] + cell[3] / 2.0;
+            for one in &cells[..first] {
+                for other in &cells[first..] {
+                    assert_eq!(
+                        center(one) < center(other),
+                        upper == Upper::First,
+                        "{cells:?}"
+                    );
+                }
+            }
+            for [left, top, wide, high] in cells {
+                assert!(left >= 0.0 && top >= 0.0 && left + wide <= 96.0 && top + high <= 64.0);
+            }
+        }
     }
 }

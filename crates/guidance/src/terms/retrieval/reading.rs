@@ -191,8 +191,16 @@ pub struct Request {
     pub place: Option<usize>,
     /// The colour behind them.
     pub ground: Option<Color>,
-    /// Which of the first two things is above the other, where the prompt says so.
-    pub upper: Option<Upper>,
+    /// How its two things lie above each other, where the prompt says so.
+    pub stack: Option<Stack>,
+}
+
+/// Two things, one above the other, each with its number of drawings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stack {
+    /// How many of the drawings are of the thing that is named first; the others are of the second.
+    pub first: usize,
+    pub upper: Upper,
 }
 
 /// Which of two things is above the other.
@@ -238,6 +246,8 @@ impl Request {
         let (mut color, mut number, mut is_negated) = (None, 1, false);
         // whether the words since the last preposition follow one
         let mut is_behind = false;
+        // how many drawings there are with each thing that is named
+        let mut counts = vec![];
         // what the first two things have between them, once the first is read
         let mut between = None;
         let mut at = 0;
@@ -252,6 +262,7 @@ impl Request {
                     .take()
                     .or_else(|| Color::named(word).filter(|_| length > 1));
                 request.add(bank, entry, color, number, is_behind, is_negated);
+                note(&mut counts, request.things.len());
                 (number, is_negated, at) = (1, false, at + length);
             } else if is_passed {
                 at += 1;
@@ -263,7 +274,7 @@ impl Request {
                     (color, number) = (None, 1);
                 }
                 is_behind |= !matches!(word, "of" | "and" | "with" | "or");
-                if request.things.len() == 1 {
+                if counts.len() == 1 {
                     between = if UPPER.contains(&word) {
                         Some(Upper::First)
                     } else if LOWER.contains(&word) {
@@ -297,6 +308,7 @@ impl Request {
                     let nearest = bank.nearest(&embed(&format!("a {word}"))?);
                     if let Some((entry, _)) = nearest.filter(|(_, cosine)| *cosine >= SAME) {
                         request.add(bank, entry, color, number, is_behind, is_negated);
+                        note(&mut counts, request.things.len());
                     }
                     (color, number, is_negated) = (None, 1, false);
                 }
@@ -306,7 +318,13 @@ impl Request {
         if request.things.is_empty() && request.place.is_none() {
             request.ground = None;
         }
-        request.upper = between.filter(|_| request.things.len() == 2);
+        request.stack = match (between, counts.as_slice()) {
+            (Some(upper), [first, _]) => Some(Stack {
+                first: *first,
+                upper,
+            }),
+            _ => None,
+        };
         Ok(request)
     }
 
@@ -316,9 +334,9 @@ impl Request {
         if other.things.is_empty() || room == 0 {
             // the first two stay
         } else if self.things.is_empty() {
-            self.upper = other.upper;
+            self.stack = other.stack;
         } else {
-            self.upper = None;
+            self.stack = None;
         }
         self.things.extend(other.things.iter().take(room));
         self.place = self.place.or(other.place);
@@ -353,6 +371,13 @@ impl Request {
                     .extend(std::iter::repeat_n(wanted, number.min(room)));
             }
         }
+    }
+}
+
+/// Notes that a thing was named, if it has brought drawings: a scene, or what is not wanted, brings none.
+fn note(counts: &mut Vec<usize>, drawings: usize) {
+    if counts.last().copied().unwrap_or(0) < drawings {
+        counts.push(drawings);
     }
 }
 

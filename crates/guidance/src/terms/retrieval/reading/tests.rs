@@ -66,37 +66,46 @@ fn names_colors_and_numbers_are_read() -> Result<()> {
 }
 
 #[test]
-fn which_of_two_things_is_the_upper_one() -> Result<()> {
+fn which_of_two_things_lie_above_the_others() -> Result<()> {
     let bank = Bank::embedded()?;
-    let upper = |text: &str| -> Result<_> { Ok(Request::read(text, &bank, |_| Ok(vec![]))?.upper) };
+    let read = |text: &str| Request::read(text, &bank, |_| Ok(vec![]));
+    let first_on = |first: usize| Stack {
+        first,
+        upper: Upper::First,
+    };
+    let first_under = |first: usize| Stack {
+        first,
+        upper: Upper::Second,
+    };
     for (text, expected) in [
-        ("a lamp on a table", Some(Upper::First)),
-        ("a cat on top of a piano", Some(Upper::First)),
-        ("a bird above the house", Some(Upper::First)),
-        ("a dog under an umbrella", Some(Upper::Second)),
+        ("a lamp on a table", Some(first_on(1))),
+        ("a cat on top of a piano", Some(first_on(1))),
+        ("a bird above the house", Some(first_on(1))),
+        ("a dog under an umbrella", Some(first_under(1))),
+        ("two cats on a piano", Some(first_on(2))),
+        ("two owls under an umbrella", Some(first_under(2))),
+        ("a pair of owls on a house", Some(first_on(2))),
+        ("a cat under three umbrellas", Some(first_under(1))),
+        ("a horse under a tree in the desert", Some(first_under(1))),
+        // there is no room for the second
+        ("four owls under an umbrella", None),
+        ("two cats", None),
         ("a cat and a dog", None),
         ("a cat on the left and a dog", None),
         ("a cat beside a dog", None),
         ("a cat on a blue background", None),
-        ("two cats on a piano", None),
+        ("two cats without a hat on a blue background", None),
         ("a cat on a chair and a dog", None),
     ] {
-        assert_eq!(upper(text)?, expected, "{text}");
+        assert_eq!(read(text)?.stack, expected, "{text}");
     }
-    let mut both = Request::read("a cat", &bank, |_| unreachable!())?;
-    both.extend(&Request::read(
-        "a lamp on a table",
-        &bank,
-        |_| unreachable!(),
-    )?);
-    assert_eq!(both.upper, None);
+    let lamp = read("a lamp on a table")?;
+    let mut both = read("a cat")?;
+    both.extend(&lamp);
+    assert_eq!(both.stack, None);
     let mut both = Request::default();
-    both.extend(&Request::read(
-        "a lamp on a table",
-        &bank,
-        |_| unreachable!(),
-    )?);
-    assert_eq!(both.upper, Some(Upper::First));
+    both.extend(&lamp);
+    assert_eq!(both.stack, Some(first_on(1)));
     Ok(())
 }
 
