@@ -127,26 +127,23 @@ impl Diffusion {
         })
     }
 
-    /// The picture that its noise becomes without guidance, in a few steps: a choice among starts needs no more.
+    /// The picture that its noise becomes in a few steps without guidance, which is enough to choose among starts. Only at its start.
     pub(crate) fn foreseen(&mut self) -> Result<Tensor> {
         const STEPS: usize = 6;
-        let rest = &self.sigmas[self.position..];
-        let last = rest.len() - 1;
+        let levels = &self.sigmas[self.position..];
+        let last = levels.len() - 1;
         let steps = STEPS.min(last);
         let sigmas: Vec<f64> = (0..=steps)
-            .map(|step| rest[step * last / steps.max(1)])
+            .map(|step| levels[step * last / steps.max(1)])
             .collect();
-        let (mut x, mut before) = (self.x.clone(), None);
-        for step in 0..steps {
-            let denoised = self.model.eval(&x, sigmas[step])?;
-            let at = SamplerStep {
-                previous: step.checked_sub(1).map(|step| sigmas[step]),
-                from: sigmas[step],
-                to: sigmas[step + 1],
-            };
+        let (mut x, mut before, mut previous) = (self.x.clone(), None, None);
+        for pair in sigmas.windows(2) {
+            let (from, to) = (pair[0], pair[1]);
+            let denoised = self.model.eval(&x, from)?;
+            let at = SamplerStep { previous, from, to };
             let no_noise = || bail!("the sampler adds no noise");
             x = Sampler::DpmPlusPlus2M.step(None, &x, &denoised, before.as_ref(), at, no_noise)?;
-            before = Some(denoised);
+            (before, previous) = (Some(denoised), Some(from));
         }
         Ok(self.canvas.show(&x, false)?.0)
     }

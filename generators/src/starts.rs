@@ -40,7 +40,7 @@ impl Starts {
         self.best_by(from_picture, context, make, G::picture)
     }
 
-    /// [`Starts::best`] by another picture than that of the start itself: `foresee` returns what is expected to become of it.
+    /// As [`Starts::best`], where a start is judged by the picture that `foresee` returns instead of its own, such as what becomes of it.
     pub(crate) fn best_by<G>(
         self,
         from_picture: bool,

@@ -53,7 +53,7 @@ phantasia_core::config! {
         /// The largest root mean square of the gradient after that; null has no bound.
         #[schemars(extend("exclusiveMinimum" = 0))]
         pub clamp: Option<f64> = Some(0.05),
-        /// So many samples of noise are made, each is denoised in six steps without guidance, and the one whose picture has the least loss is the start.
+        /// How many samples of noise are tried. Each is denoised in six steps without guidance, and the one whose picture has the least loss is taken.
         pub starts: Starts = Starts::default(),
         /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
         pub blend: bool = false,
@@ -135,11 +135,7 @@ impl Build for Config {
                 "only `ddim` and `euler_ancestral` add new noise: leave it out",
             );
         }
-        let adds_noise = self
-            .eta
-            .or(self.sampler.default_eta())
-            .is_some_and(|eta| eta > 0.0);
-        if self.starts != Starts::default() && adds_noise {
+        if self.starts != Starts::default() && self.sampler.eta(self.eta) > 0.0 {
             let message = "the sampler adds new noise in every step, so that what becomes of a start cannot be foreseen: choose `dpmpp_2m`, \
                 `euler`, or `ddim` with `eta: 0`, or write `starts: 1`";
             checker.invalid("starts", message);

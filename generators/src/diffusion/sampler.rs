@@ -50,6 +50,11 @@ impl Sampler {
         }
     }
 
+    /// The share of new noise in a step: `set`, or [`Sampler::default_eta`] where it is `None`; 0 for samplers that never add noise.
+    pub fn eta(self, set: Option<f64>) -> f64 {
+        self.default_eta().map_or(0.0, |eta| set.unwrap_or(eta))
+    }
+
     /// The deviation that is gone down to and that of the new noise, which make `to` together.
     fn split(eta: f64, from: f64, to: f64) -> (f64, f64) {
         let up = (eta * to / from * (from * from - to * to).max(0.0).sqrt()).min(to);
@@ -78,8 +83,7 @@ impl Sampler {
         match self {
             Self::Euler => towards(denoised, to / from),
             Self::Ddim | Self::EulerAncestral => {
-                let eta = eta.or(self.default_eta()).unwrap_or(0.0);
-                let (down, up) = Self::split(eta, from, to);
+                let (down, up) = Self::split(self.eta(eta), from, to);
                 let x = towards(denoised, down / from)?;
                 if up == 0.0 {
                     return Ok(x);

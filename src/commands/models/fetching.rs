@@ -1,4 +1,4 @@
-//! Downloads models, and makes sure before any work that those of a command are on this machine.
+//! Downloads models, and checks before a command begins its work that the models it needs are on this machine.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use phantasia::recipe::{FileKind, Recipe};
 use super::super::console::eprint_line;
 use super::super::progress::Progress;
 
-/// The hub of the environment, with messages about slow connections on standard error.
+/// A client of the Hugging Face Hub, configured by the environment. It reports slow connections on standard error.
 fn hub() -> Hub {
     Hub::from_env().with_notices(|text| eprint_line(text))
 }

@@ -118,7 +118,7 @@ fn scales_are_multiplied_and_all_that_belongs_to_them_is_used() {
     }
 }
 
-/// A checkpoint of two tensors: a matrix `m.weight` of type `dtype`, and an f32 tensor named `scale` of shape `shape`, all 2.
+/// A checkpoint of two tensors: a matrix `m.weight` of type `dtype`, and an f32 tensor `scale` of shape `shape`, whose elements are all 2.
 fn with_scale(dtype: Dtype, scale: &str, shape: &[usize]) -> Checkpoint {
     let numbers = vec![0x38; 4 * dtype.bitsize() / 8];
     let scales: Vec<u8> = (0..shape.iter().product::<usize>())

@@ -1,4 +1,4 @@
-//! How the model is found among the other tensors of a checkpoint, and how tensors that no part of it uses are reported.
+//! A checkpoint may hold more than the model: its tensors are found among the others, and what remains unused is reported.
 
 use std::collections::HashMap;
 

@@ -88,7 +88,7 @@ fn build(config: &Config, change: impl FnOnce(&mut BuildContext<'_>)) -> anyhow:
     Ok((generator, [context.warnings, context.notes]))
 }
 
-/// Settings that try a single start. Choosing between several would need a guide.
+/// Settings with a single start: to choose among several, a generator needs a guide, and these tests have none.
 fn plain() -> Config {
     Config {
         starts: Starts(1),

@@ -191,7 +191,7 @@ pub struct Request {
     pub place: Option<usize>,
     /// The colour behind them.
     pub ground: Option<Color>,
-    /// How its two things lie above each other, where the prompt says so.
+    /// Which of its two things is above the other, where the prompt says so.
     pub stack: Option<Stack>,
 }
 
