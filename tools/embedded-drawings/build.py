@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The bank of single drawings: candidates -> index.json, drawings.bin, names.safetensors.
+"""The bank of single drawings: candidates -> index.json, drawings.bin.
 
-    build.py --candidates candidates.npz --text ../../crates/clip/src/embedded --out ../../crates/embedded-drawings/src [--sheet PREFIX]
+    build.py --candidates candidates.npz --out ../../crates/embedded-drawings/src [--sheet PREFIX]
 
-things.txt says what there is and which titles show it, picks.txt which clip art does, drop.txt which drawings are left out.
+things.txt says what there is and which titles show it, picks.txt which clip art does, drop.txt and unclear.txt which drawings are left out,
+alike.txt which other words a thing's drawings stand for.
 """
 
 import argparse
@@ -18,14 +19,11 @@ from collections import Counter, defaultdict
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "../embedded-clip"))
 from bank import choose, load, measures, read_things, titled
-from checkpoint import Texts
 from scenes import places
-from synth import art
 
 
 def lines(name):
@@ -51,7 +49,8 @@ def shown(things, drawings):
             sys.exit(f"{name}: {key}: no such drawing among the candidates")
         if key not in drop:
             picks[name].append(by_key[key])
-    if unknown := set(picks) - {thing[0][0] for thing in things}:
+    unclear = {name: set(keys.split()) for name, _, keys in (line.partition(": ") for line in lines("unclear.txt"))}
+    if unknown := (set(picks) | set(unclear)) - {thing[0][0] for thing in things}:
         sys.exit(f"not in things.txt: {', '.join(sorted(unknown))}")
     result = []
     for own, more, not_these in things:
@@ -64,7 +63,7 @@ def shown(things, drawings):
         for d in picks[own[0]]:
             if d.hand != "game" or not plenty:  # of one colour: for things that little else shows
                 found[d.key] = d
-        result.append(list(found.values()))
+        result.append([d for key, d in found.items() if key not in unclear.get(own[0], ())])
     return result
 
 
@@ -86,6 +85,15 @@ def check_names(entries):
         sys.exit(f"a name stands for two entries: {', '.join(sorted(twice))}")
 
 
+def alike(entries):
+    """Words for things that have no drawing, and the first name of what looks like each."""
+    first, known = {names[0] for names, _ in entries}, {n for names, _ in entries for n in names}
+    words = dict(sorted(tuple(line.split(": ", 1)) for line in lines("alike.txt")))
+    if wrong := [w for w, name in words.items() if name not in first or w in known]:
+        sys.exit(f"alike.txt: a name of its own, or like nothing there is: {', '.join(wrong)}")
+    return words
+
+
 def sheets(rows, prefix, cell=52, rows_a_sheet=18):
     """Drawings with their names, two columns of rows of ten, on grey, to look at; by number, as its key list is."""
     wide, of_both = 90 + 10 * cell, 2 * rows_a_sheet
@@ -104,7 +112,7 @@ def sheets(rows, prefix, cell=52, rows_a_sheet=18):
 
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
-    for n in ("candidates", "text", "out"):
+    for n in ("candidates", "out"):
         ap.add_argument("--" + n, required=True)
     ap.add_argument("--most", type=int, default=10, help="drawings of one thing")
     ap.add_argument("--alike", type=float, default=0.86, help="how alike two drawings of one thing may be")
@@ -134,10 +142,7 @@ def main():
         f.writelines(b for e in encoded for b in e)
     rows = ",\n".join(json.dumps(e) for e in index[:n]), ",\n".join(json.dumps(e) for e in index[n:])
     with open(f"{a.out}/index.json", "w") as f:
-        f.write('{"size": 64, "things": [\n%s\n], "places": [\n%s\n]}\n' % rows)
-    said = [art(names[0]) for names, _ in entries[:n]] + [names[0] for names, _ in entries[n:]]
-    t = Texts(a.text).encode(said)
-    save_file({"embedding": torch.nn.functional.normalize(t, dim=-1).half()}, f"{a.out}/names.safetensors")
+        f.write('{"size": 64, "things": [\n%s\n], "places": [\n%s\n], "alike": %s}\n' % (*rows, json.dumps(alike(entries), indent=0)))
     hands = Counter(key.split(":")[0] for keys in kept for key in keys)
     amounts = Counter(len(keys) for keys in kept)
     print(f"{n} things, {sum(map(len, kept))} drawings: {dict(hands.most_common())}")

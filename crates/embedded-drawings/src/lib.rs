@@ -4,11 +4,11 @@
 //! people call them. It is a crate of its own because a packed crate has at most 10 MB. How it was made, and of what:
 //! `tools/embedded-drawings` and NOTICE in the repository.
 
-/// What there is: `{"size": 64, "things": [entry, ...], "places": [entry, ...]}`, an entry being
+/// What there is: `{"size": 64, "things": [entry, ...], "places": [entry, ...], "alike": {"sweater": "shirt", ...}}`, an entry being
 /// `{"names": ["cat", "kitty", ...], "drawings": [712, 654, ...]}`.
 ///
 /// The first name is the main one (singular, lower case), the others are exact synonyms and irregular plurals; no name stands for two
-/// entries. `drawings` are the lengths in bytes of the entry's images in [`DRAWINGS`].
+/// entries. `alike` has words for things without a drawing, each with the main name of a thing that looks like it. `drawings` are the lengths in bytes of the entry's images in [`DRAWINGS`].
 pub const INDEX: &str = include_str!("index.json");
 
 /// WebP images one after another, in the order of the index: those of all things, then those of all places.
@@ -16,9 +16,3 @@ pub const INDEX: &str = include_str!("index.json");
 /// A thing is RGBA, cut to its outline and a pixel, its longest side `size` pixels; a place is an opaque picture of `size` by `size`
 /// pixels, to be stretched to the shape of the picture that it is laid under.
 pub const DRAWINGS: &[u8] = include_bytes!("drawings.bin");
-
-/// A safetensors file of one tensor, `embedding`, F16 [things + places, 256].
-///
-/// It holds the unit-length embeddings of the main names ("a cat", "sunset over the sea") by the embedded CLIP's text tower, in the
-/// order of the index.
-pub const NAMES: &[u8] = include_bytes!("names.safetensors");

@@ -7,6 +7,7 @@
 
 mod bank;
 mod colors;
+mod ground;
 mod layout;
 mod reading;
 mod term;
@@ -14,7 +15,6 @@ mod term;
 use std::sync::Arc;
 
 use anyhow::Result;
-use clip::{ClipChoice, EMBEDDED};
 use phantasia_core::diagnostic::shown;
 use phantasia_core::{Schedule, config, schema};
 
@@ -38,7 +38,7 @@ config! {
         /// about as much as the embedded CLIP.
         #[schemars(range(min = 0))]
         pub weight: Schedule = Schedule::parse("max(0.6, 1.6 - 2 * t)").unwrap_or(1.0.into()),
-        /// How much the ground counts beside the drawings, where the prompt does not ask for one: a plain colour that sets them off.
+        /// How much the ground counts beside the drawings, where the prompt does not ask for one: a plain colour that sets them off. It counts twice at their outlines.
         #[schemars(range(min = 0))]
         pub ground: Schedule = 0.5.into(),
         /// The shorter side in pixels at which the picture is compared with the drawings. What is finer is left to CLIP.
@@ -94,16 +94,14 @@ impl Config {
 
 /// What the prompts ask for. Prompts that count at the same time and in the same region are one scene.
 fn scenes(bank: &Bank, context: &mut TermContext) -> Result<Vec<Scene>> {
-    let clip = context.clip(EMBEDDED, ClipChoice::default())?;
-    let mut embed = |text: &str| Ok(clip.embed_text(text)?.vector);
     let mut scenes: Vec<Scene> = vec![];
     for (prompt, schedule) in context.guides.prompts.clone() {
         if prompt.weight.bounds().1 <= 0.0 || prompt.source.is_some() {
             continue;
         }
         let requests: Vec<Request> = (prompt.texts())
-            .map(|text| Request::read(text, bank, &mut embed))
-            .collect::<Result<_>>()?;
+            .map(|text| Request::read(text, bank))
+            .collect();
         if requests.iter().all(Request::is_empty) {
             let texts: Vec<&str> = prompt.texts().collect();
             if !texts.is_empty() {

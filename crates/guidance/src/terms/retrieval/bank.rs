@@ -1,20 +1,19 @@
 //! The bank of drawings that is part of the program.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{DType, Device};
-use clip::dot;
 use image::{ImageFormat, load_from_memory_with_format};
 use serde::Deserialize;
-use weights::checkpoint::Checkpoint;
 
 /// The index of the bank, as it is stored.
 #[derive(Deserialize)]
 struct Index {
     things: Vec<IndexEntry>,
     places: Vec<IndexEntry>,
+    /// Words for other things, each with the first name of what looks like it.
+    alike: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -62,8 +61,8 @@ pub struct Drawing {
 pub struct Bank {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    /// The embedding of each entry's first name, of unit length.
-    embeddings: Vec<Vec<f32>>,
+    /// By words for things that have no drawing of their own.
+    alike: HashMap<String, usize>,
     data: &'static [u8],
 }
 
@@ -74,11 +73,10 @@ impl Bank {
     /// Only if the program is damaged.
     pub fn embedded() -> Result<Self> {
         let index = embedded_drawings::INDEX;
-        let (names, data) = (embedded_drawings::NAMES, embedded_drawings::DRAWINGS);
-        Self::new(index, names, data).context("the embedded drawings are damaged")
+        Self::new(index, embedded_drawings::DRAWINGS).context("the embedded drawings are damaged")
     }
 
-    fn new(index: &str, names: &'static [u8], data: &'static [u8]) -> Result<Self> {
+    fn new(index: &str, data: &'static [u8]) -> Result<Self> {
         let index: Index = serde_json::from_str(index)?;
         let (mut entries, mut by_name, mut end) = (vec![], HashMap::new(), 0);
         let things = index.things.into_iter().map(|entry| (Kind::Thing, entry));
@@ -101,17 +99,16 @@ impl Bank {
             });
         }
         ensure!(end == data.len(), "{end} bytes instead of {}", data.len());
-        let checkpoint = Checkpoint::from_static("embedded/drawings", names)?;
-        let shape = checkpoint.shape("embedding").unwrap_or_default().to_vec();
-        ensure!(shape.first() == Some(&entries.len()), "{shape:?} names");
-        let embeddings = checkpoint.tensor("embedding", &shape)?;
+        let alike = index.alike.into_iter().map(|(word, name)| {
+            let entry = by_name.get(&name).copied();
+            let entry = entry.with_context(|| format!("{word}: {name} has no drawing"))?;
+            Ok((word, entry))
+        });
+        let alike = alike.collect::<Result<_>>()?;
         Ok(Self {
             entries,
             by_name,
-            embeddings: embeddings
-                .to_dtype(DType::F32)?
-                .to_device(&Device::Cpu)?
-                .to_vec2()?,
+            alike,
             data,
         })
     }
@@ -123,16 +120,12 @@ impl Bank {
 
     /// The entry of exactly that name, in lower case with single spaces. A plural finds its singular.
     pub fn named(&self, name: &str) -> Option<usize> {
-        let known = |name: &str| self.by_name.get(name).copied();
-        known(name).or_else(|| singulars(name).iter().find_map(|name| known(name)))
+        find(&self.by_name, name)
     }
 
-    /// The thing whose name is nearest to a text's embedding, of unit length, and the cosine of both.
-    pub fn nearest(&self, embedding: &[f32]) -> Option<(usize, f64)> {
-        let things = (self.entries.iter().zip(&self.embeddings).enumerate())
-            .filter(|(_, (entry, _))| entry.kind == Kind::Thing);
-        let cosines = things.map(|(index, (_, own))| (index, dot(own, embedding)));
-        cosines.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    /// The entry that looks most like what a word names that has no drawing of its own: `sweater` finds a shirt. A plural finds its singular.
+    pub fn alike(&self, word: &str) -> Option<usize> {
+        find(&self.alike, word)
     }
 
     /// Decodes a drawing.
@@ -155,6 +148,11 @@ impl Bank {
             pixels,
         })
     }
+}
+
+fn find(entries: &HashMap<String, usize>, name: &str) -> Option<usize> {
+    let known = |name: &str| entries.get(name).copied();
+    known(name).or_else(|| singulars(name).iter().find_map(|name| known(name)))
 }
 
 /// What a name may be in the singular, if it is a regular plural.

@@ -97,17 +97,26 @@ impl Color {
         })
     }
 
-    /// Lightness, 0..=1.
-    pub fn lightness(self) -> f32 {
-        self.lightness
-    }
-
     fn chroma(self) -> f32 {
         self.a.hypot(self.b)
     }
 
+    /// How far apart two colours are to the eye: 1 is black to white.
+    pub fn distance(self, other: Self) -> f32 {
+        let differences = [
+            self.lightness - other.lightness,
+            self.a - other.a,
+            self.b - other.b,
+        ];
+        differences
+            .iter()
+            .map(|value| value * value)
+            .sum::<f32>()
+            .sqrt()
+    }
+
     /// The hue in radians.
-    pub fn hue(self) -> f32 {
+    fn hue(self) -> f32 {
         self.b.atan2(self.a)
     }
 

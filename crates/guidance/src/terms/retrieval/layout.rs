@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::bank::{Bank, Drawing};
 use super::colors::{Color, tint};
+use super::ground::setting_off;
 use super::reading::{Request, Stack, Upper, Wanted};
 
 /// The largest turn of a drawing in degrees.
@@ -298,30 +299,6 @@ fn blended(position: f64, wraps: bool) -> [(f64, f64); 2] {
         0.0
     };
     [(position, 1.0 - share), (1.0 - position, share)]
-}
-
-/// A ground that sets off drawings: of another lightness, and of a hue on the other side.
-fn setting_off(drawings: &[Drawing], rng: &mut impl Rng) -> Color {
-    let (mut sum, mut weight) = ([0f32; 3], 0f32);
-    for pixel in drawings.iter().flat_map(|drawing| &drawing.pixels) {
-        for (sum, value) in sum.iter_mut().zip(pixel) {
-            *sum += value * pixel[3];
-        }
-        weight += pixel[3];
-    }
-    let mean = Color::from_srgb(sum.map(|value| value / weight.max(1e-6)));
-    let is_light = mean.lightness() > 0.62;
-    let lightness = if is_light {
-        uniform(rng, 0.3, 0.5)
-    } else {
-        uniform(rng, 0.82, 0.93)
-    };
-    let hue = f64::from(mean.hue()) + std::f64::consts::PI + uniform(rng, -1.0, 1.0);
-    Color::from_hue(
-        lightness as f32,
-        uniform(rng, 0.03, 0.09) as f32,
-        hue as f32,
-    )
 }
 
 /// What lies beyond a drawing's edge.

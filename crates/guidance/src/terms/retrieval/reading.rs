@@ -1,7 +1,5 @@
 //! What drawings a prompt asks for: the spans of its words that name drawings, their colours and numbers, and the ground.
 
-use anyhow::Result;
-
 use super::bank::{Bank, Kind};
 use super::colors::Color;
 
@@ -11,8 +9,6 @@ const MOST: usize = 4;
 const WORDS: usize = 77;
 /// The longest name in words.
 const LONGEST: usize = 4;
-/// The cosine of a word's embedding to a drawing's name from which on it names the drawing.
-const SAME: f64 = 0.93;
 
 /// Words between things.
 const PREPOSITIONS: &[&str] = &[
@@ -232,15 +228,8 @@ impl Request {
         things.chain(self.place)
     }
 
-    /// Reads a prompt. `embed` gives a text's embedding of unit length, for words that are not exactly a name in the bank.
-    ///
-    /// # Errors
-    /// When `embed` fails.
-    pub fn read(
-        text: &str,
-        bank: &Bank,
-        mut embed: impl FnMut(&str) -> Result<Vec<f32>>,
-    ) -> Result<Self> {
+    /// Reads a prompt.
+    pub fn read(text: &str, bank: &Bank) -> Self {
         let words = words(text);
         let mut request = Self::default();
         let (mut color, mut number, mut is_negated) = (None, 1, false);
@@ -304,9 +293,8 @@ impl Request {
                 let is_head = words.get(at + 1).is_none_or(|next| {
                     PREPOSITIONS.contains(&next.as_str()) || PASSED.contains(&next.as_str())
                 });
-                if is_head && word.len() > 2 && is_latin(word) {
-                    let nearest = bank.nearest(&embed(&format!("a {word}"))?);
-                    if let Some((entry, _)) = nearest.filter(|(_, cosine)| *cosine >= SAME) {
+                if is_head && word.len() > 2 {
+                    if let Some(entry) = bank.alike(word) {
                         request.add(bank, entry, color, number, is_behind, is_negated);
                         note(&mut counts, request.things.len());
                     }
@@ -325,7 +313,7 @@ impl Request {
             }),
             _ => None,
         };
-        Ok(request)
+        request
     }
 
     /// Adds what another prompt asks for, as far as there is room.
@@ -391,12 +379,6 @@ fn words(text: &str) -> Vec<String> {
         .filter(|word| !word.is_empty())
         .take(WORDS)
         .collect()
-}
-
-/// Whether all letters of a word are Latin. The tokenizer transliterates other letters, which can spell an unrelated word.
-fn is_latin(word: &str) -> bool {
-    let is_known = |c: char| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}');
-    word.chars().all(|c| is_known(c) || !c.is_alphabetic())
 }
 
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,

@@ -9,6 +9,7 @@ use phantasia_core::random::{self, Purpose};
 use phantasia_core::{Prompt, PromptSchedule, Schedule, Seamless, StepContext};
 
 use super::bank::Bank;
+use super::ground::near;
 use super::layout::Layout;
 use super::reading::Request;
 use crate::coarse::{self, STRENGTH};
@@ -38,7 +39,7 @@ struct Target {
     colors: Tensor,
     /// `[1, 1, height, width]` in 0..=1: where there are drawings of things.
     things: Tensor,
-    /// The same: where there is ground.
+    /// The same: where there is ground, and as much again of it around the things, so that their outlines are kept.
     ground: Tensor,
     /// Whether the prompt asks for the ground.
     is_ground_asked: bool,
@@ -131,6 +132,12 @@ impl RetrievalTerm {
             }
             things[pixel] = *share;
             ground[pixel] = 1.0 - share;
+        }
+        if !layout.has_ground {
+            for (index, near) in near(&layout.drawn, [wide, high]).into_iter().enumerate() {
+                let pixel = (top + index / wide) * width + left + index % wide;
+                ground[pixel] *= 1.0 + near;
+            }
         }
         let map = |values: Vec<f32>| {
             let map = Tensor::from_vec(values, (1, 1, height, width), device)?;
