@@ -244,8 +244,16 @@ impl Request {
             let word = words[at].as_str();
             let is_passed = STYLES.contains(&word) || PASSED.contains(&word);
             let named = span(&words[at..], bank, color.is_some());
+            // `a vase on a red carpet`, not `a cat under a red table`
+            let is_colored_ground = GROUNDS.contains(&word)
+                && color.is_some()
+                && is_behind
+                && !request.things.is_empty()
+                && between != Some(Upper::Second);
             // `light bulb` names a thing, `light` alone does not
-            if let Some((length, entry)) = named.filter(|(length, _)| *length > 1 || !is_passed) {
+            if let Some((length, entry)) =
+                named.filter(|(length, _)| *length > 1 || !is_passed && !is_colored_ground)
+            {
                 // `green field` is also a scene
                 let color = color
                     .take()
@@ -381,19 +389,31 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether a colour word before these words describes what they name: `an orange typewriter` is no fruit, `an orange hanging from a branch` is one.
+fn describes(words: &[String], bank: &Bank) -> bool {
+    let next = words[0].as_str();
+    if GROUNDS.contains(&next) || span(words, bank, true).is_some() {
+        return true;
+    }
+    if next == "and" {
+        // `orange and white stripes`
+        return words
+            .get(1)
+            .is_some_and(|word| Color::named(word).is_some());
+    }
+    let is_verb = next.ends_with("ing") || next.ends_with("ed");
+    !is_verb && !PREPOSITIONS.contains(&next) && !PASSED.contains(&next)
+}
+
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,
-/// is a thing; without one it is a thing only if no name follows.
+/// is a thing; without one it is a thing only if no word follows that it may describe.
 fn span(words: &[String], bank: &Bank, has_color: bool) -> Option<(usize, usize)> {
     let longest = (1..=LONGEST.min(words.len())).rev();
     let found =
         longest.filter_map(|length| Some((length, bank.named(&words[..length].join(" "))?)));
     let (length, entry) = { found }.next()?;
     let is_color = length == 1 && Color::named(&words[0]).is_some() && !has_color;
-    let is_ground = |word: &String| GROUNDS.contains(&word.as_str());
-    if is_color
-        && words.len() > 1
-        && (is_ground(&words[1]) || span(&words[1..], bank, true).is_some())
-    {
+    if is_color && words.len() > 1 && describes(&words[1..], bank) {
         return None;
     }
     Some((length, entry))

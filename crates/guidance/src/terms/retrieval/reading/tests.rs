@@ -53,6 +53,12 @@ fn names_colors_and_numbers_are_read() -> Result<()> {
         ),
         ("an orange", "orange", "", false),
         ("an orange fish", "colored fish", "", false),
+        ("an orange bed", "colored bed", "", false),
+        ("an orange and white cat", "colored cat", "", false),
+        ("an orange and a lemon", "orange, lemon", "", false),
+        ("an orange typewriter", "", "", false),
+        ("an orange hanging from a tree", "orange, tree", "", false),
+        ("oranges and lemons", "orange, lemon", "", false),
         ("a red and white fish", "colored fish", "", false),
         (
             "a cat, a dog, a fish, a tree and a car",
@@ -114,6 +120,17 @@ fn the_ground_is_a_scene_or_a_color() -> Result<()> {
         ("a red car on a green field", "colored car", "", true),
         ("a cat on a blue background", "cat", "", true),
         ("a horse in the desert", "horse", "desert", false),
+        // a surface with a colour is a ground, without one it is drawn
+        ("a blue vase on a red carpet", "colored amphora", "", true),
+        (
+            "a blue vase on a carpet",
+            "colored amphora, carpet",
+            "",
+            false,
+        ),
+        ("a cat on a white table", "cat", "", true),
+        ("a cat under a white table", "cat, colored table", "", false),
+        ("a cat and a white table", "cat, colored table", "", false),
         // without a drawing the colour is CLIP's
         ("joy on a blue background", "", "", false),
     ])
