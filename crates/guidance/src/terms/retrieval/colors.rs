@@ -101,6 +101,11 @@ impl Color {
         self.a.hypot(self.b)
     }
 
+    /// Lightness, 0..=1.
+    pub fn lightness(self) -> f32 {
+        self.lightness
+    }
+
     /// How far apart two colours are to the eye: 1 is black to white.
     pub fn distance(self, other: Self) -> f32 {
         let differences = [

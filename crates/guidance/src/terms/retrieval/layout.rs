@@ -70,8 +70,11 @@ impl Layout {
         };
         match (request.place, request.ground) {
             (Some(place), _) => {
-                let scene =
+                let mut scene =
                     bank.drawing(place, rng.random_range(0..bank.entries()[place].len()))?;
+                if let Some(color) = request.place_color.filter(|color| !has_hue(&scene, *color)) {
+                    tint(&mut scene.pixels, color);
+                }
                 layout.fill(&scene, seamless, rng);
             }
             (None, Some(color)) => layout.shade(color, seamless, rng),
@@ -301,6 +304,15 @@ fn blended(position: f64, wraps: bool) -> [(f64, f64); 2] {
     [(position, 1.0 - share), (1.0 - position, share)]
 }
 
+/// Whether a fifth of a drawing has about the hue of a colour, so that it need not be tinted to show it.
+fn has_hue(drawing: &Drawing, color: Color) -> bool {
+    let near = drawing.pixels.iter().filter(|[r, g, b, _]| {
+        let own = Color::from_srgb([*r, *g, *b]);
+        own.distance(color.lighter_by(own.lightness() - color.lightness())) < 0.1
+    });
+    near.count() * 5 >= drawing.pixels.len()
+}
+
 /// What lies beyond a drawing's edge.
 #[derive(Clone, Copy, PartialEq)]
 enum Edge {
@@ -343,6 +355,32 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scene_takes_the_colour_that_is_asked_for_unless_it_has_it() -> Result<()> {
+        let bank = Bank::embedded()?;
+        let draw = |text: &str, seed| {
+            let rng = &mut phantasia_core::random::rng(
+                seed,
+                phantasia_core::random::Purpose::Drawings,
+                0,
+                0,
+            );
+            let request = Request::read(text, &bank);
+            Layout::draw(&request, &bank, [32, 32], Seamless::No, rng)
+        };
+        for seed in 0..4 {
+            let mean = |text: &str, channel: usize| -> Result<f32> {
+                let layout = draw(text, seed)?;
+                Ok(layout.colors.iter().map(|rgb| rgb[channel]).sum::<f32>() / 1024.0)
+            };
+            let (red, blue) = (mean("a red forest", 0)?, mean("a red forest", 2)?);
+            assert!(red > blue + 0.2, "{red} {blue}");
+            let green = draw("a green forest", seed)?;
+            assert_eq!(green.colors, draw("a forest", seed)?.colors);
+        }
+        Ok(())
+    }
 
     #[test]
     fn of_two_things_the_one_named_above_lies_above_in_any_number() {

@@ -57,7 +57,9 @@ const PASSED: &[&str] = &[
     "a", "an", "the", "some", "his", "her", "its", "their", "my", "your", "this", "that",
 ];
 /// What follows is not wanted.
-const NEGATIONS: &[&str] = &["no", "not", "without"];
+const NEGATIONS: &[&str] = &[
+    "no", "not", "without", "never", "neither", "nor", "don't", "instead",
+];
 /// Styles and media, which are about how a picture is made instead of what it shows.
 const STYLES: &[&str] = &[
     "painting",
@@ -166,6 +168,8 @@ const GROUNDS: &[&str] = &[
     "paper",
     "plate",
 ];
+/// Those that are drawn where they have a drawing: they do not fill a picture.
+const SMALL_GROUNDS: &[&str] = &["table", "plate"];
 /// Numbers of drawings.
 const NUMBERS: &[(&str, usize)] = &[
     ("two", 2),
@@ -185,6 +189,8 @@ pub struct Request {
     pub things: Vec<Wanted>,
     /// The scene behind them, as an entry of the bank.
     pub place: Option<usize>,
+    /// The colour that the scene is asked to have: `a green sky`.
+    pub place_color: Option<Color>,
     /// The colour behind them.
     pub ground: Option<Color>,
     /// Which of its two things is above the other, where the prompt says so.
@@ -233,6 +239,8 @@ impl Request {
         let words = words(text);
         let mut request = Self::default();
         let (mut color, mut number, mut is_negated) = (None, 1, false);
+        // whether the last name was not wanted: of `no cats or dogs` neither is
+        let mut was_negated = false;
         // whether the words since the last preposition follow one
         let mut is_behind = false;
         // how many drawings there are with each thing that is named
@@ -244,8 +252,9 @@ impl Request {
             let word = words[at].as_str();
             let is_passed = STYLES.contains(&word) || PASSED.contains(&word);
             let named = span(&words[at..], bank, color.is_some());
-            // `a vase on a red carpet`, not `a cat under a red table`
+            // `a vase on a red carpet`, not `a mouse under a red carpet`
             let is_colored_ground = GROUNDS.contains(&word)
+                && !SMALL_GROUNDS.contains(&word)
                 && color.is_some()
                 && is_behind
                 && !request.things.is_empty()
@@ -260,6 +269,7 @@ impl Request {
                     .or_else(|| Color::named(word).filter(|_| length > 1));
                 request.add(bank, entry, color, number, is_behind, is_negated);
                 note(&mut counts, request.things.len());
+                was_negated = is_negated;
                 (number, is_negated, at) = (1, false, at + length);
             } else if is_passed {
                 at += 1;
@@ -271,6 +281,7 @@ impl Request {
                     (color, number) = (None, 1);
                 }
                 is_behind |= !matches!(word, "of" | "and" | "with" | "or");
+                is_negated |= was_negated && word == "or";
                 if counts.len() == 1 {
                     between = if UPPER.contains(&word) {
                         Some(Upper::First)
@@ -306,7 +317,9 @@ impl Request {
                         request.add(bank, entry, color, number, is_behind, is_negated);
                         note(&mut counts, request.things.len());
                     }
-                    (color, number, is_negated) = (None, 1, false);
+                    // `not wearing a hat`
+                    is_negated &= word.ends_with("ing");
+                    (color, number) = (None, 1);
                 }
                 at += 1;
             }
@@ -335,7 +348,9 @@ impl Request {
             self.stack = None;
         }
         self.things.extend(other.things.iter().take(room));
-        self.place = self.place.or(other.place);
+        if self.place.is_none() {
+            (self.place, self.place_color) = (other.place, other.place_color);
+        }
         self.ground = self.ground.or(other.ground);
     }
 
@@ -357,7 +372,9 @@ impl Request {
                 if color.is_some() && (is_behind || !self.things.is_empty()) {
                     self.ground = self.ground.or(color);
                 } else {
-                    self.place = self.place.or(Some(entry));
+                    if self.place.is_none() {
+                        (self.place, self.place_color) = (Some(entry), color);
+                    }
                 }
             }
             Kind::Thing => {
@@ -389,6 +406,11 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Words after the name of a fruit that is a colour too, which leave it the fruit.
+const PARTS_AND_VERBS: &[&str] = &[
+    "is", "sits", "lies", "hangs", "falls", "slice", "slices", "half", "peel", "juice",
+];
+
 /// Whether a colour word before these words describes what they name: `an orange typewriter` is no fruit, `an orange hanging from a branch` is one.
 fn describes(words: &[String], bank: &Bank) -> bool {
     let next = words[0].as_str();
@@ -401,8 +423,14 @@ fn describes(words: &[String], bank: &Bank) -> bool {
             .get(1)
             .is_some_and(|word| Color::named(word).is_some());
     }
+    if bank.alike(next).is_some() {
+        return true;
+    }
     let is_verb = next.ends_with("ing") || next.ends_with("ed");
-    !is_verb && !PREPOSITIONS.contains(&next) && !PASSED.contains(&next)
+    !is_verb
+        && !PARTS_AND_VERBS.contains(&next)
+        && !PREPOSITIONS.contains(&next)
+        && !PASSED.contains(&next)
 }
 
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,
