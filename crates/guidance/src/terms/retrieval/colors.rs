@@ -167,6 +167,16 @@ pub fn tint(pixels: &mut [[f32; 4]], color: Color) {
     }
 }
 
+/// Gives a scene's pixels the hue of a colour, and leaves all lightness as it is: what lies in the scene is told by it.
+pub fn tint_scene(pixels: &mut [[f32; 4]], color: Color) {
+    for pixel in pixels {
+        let lightness = Color::from_srgb([pixel[0], pixel[1], pixel[2]]).lightness;
+        let room = (1.0 - (2.0 * lightness - 1.0).abs().powi(4)).clamp(0.0, 1.0);
+        let rgb = Color::from_hue(lightness, room * color.chroma(), color.hue()).to_srgb();
+        pixel[..3].copy_from_slice(&rgb);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use phantasia_core::random::{chance, uniform};
 use rand::Rng;
 
 use super::bank::{Bank, Drawing};
-use super::colors::{Color, tint};
+use super::colors::{Color, tint, tint_scene};
 use super::ground::setting_off;
 use super::reading::{Request, Stack, Upper, Wanted};
 
@@ -73,7 +73,7 @@ impl Layout {
                 let mut scene =
                     bank.drawing(place, rng.random_range(0..bank.entries()[place].len()))?;
                 if let Some(color) = request.place_color.filter(|color| !has_hue(&scene, *color)) {
-                    tint(&mut scene.pixels, color);
+                    tint_scene(&mut scene.pixels, color);
                 }
                 layout.fill(&scene, seamless, rng);
             }
