@@ -40,7 +40,8 @@ impl Starts {
         self.best_by(from_picture, context, make, G::picture)
     }
 
-    /// As [`Starts::best`], where a start is judged by the picture that `foresee` returns instead of its own, such as what becomes of it.
+    /// Like [`Starts::best`], but compares the losses of the pictures that `foresee` returns, for generators whose start shows nothing of what will
+    /// become of it, such as noise.
     pub(crate) fn best_by<G>(
         self,
         from_picture: bool,

@@ -8,7 +8,8 @@
 /// `{"names": ["cat", "kitty", ...], "drawings": [712, 654, ...]}`.
 ///
 /// The first name is the main one (singular, lower case), the others are exact synonyms and irregular plurals; no name stands for two
-/// entries. `alike` has words for things without a drawing, each with the main name of a thing that looks like it. `drawings` are the lengths in bytes of the entry's images in [`DRAWINGS`].
+/// entries. `drawings` are the lengths in bytes of the entry's images in [`DRAWINGS`]. `alike` has words that name things without a
+/// drawing, each with the main name of the entry that looks most like it.
 pub const INDEX: &str = include_str!("index.json");
 
 /// WebP images one after another, in the order of the index: those of all things, then those of all places.

@@ -53,7 +53,8 @@ phantasia_core::config! {
         /// The largest root mean square of the gradient after that; null has no bound.
         #[schemars(extend("exclusiveMinimum" = 0))]
         pub clamp: Option<f64> = Some(0.05),
-        /// How many samples of noise are tried. Each is denoised in six steps without guidance, and the one whose picture has the least loss is taken.
+        /// How many samples of noise to choose from. Each is first denoised in six quick steps without guidance; the render begins with the one that gave the
+        /// picture of the least loss.
         pub starts: Starts = Starts::default(),
         /// Show CLIP a mixture of the clean and the noisy picture, from mostly clean to mostly noisy as the noise falls.
         pub blend: bool = false,

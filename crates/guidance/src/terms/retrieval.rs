@@ -38,7 +38,8 @@ config! {
         /// about as much as the embedded CLIP.
         #[schemars(range(min = 0))]
         pub weight: Schedule = Schedule::parse("max(0.6, 1.6 - 2 * t)").unwrap_or(1.0.into()),
-        /// How much the ground counts beside the drawings, where the prompt does not ask for one: a plain colour that sets them off. It counts twice at their outlines.
+        /// How much the ground counts beside the drawings, where the prompt does not ask for one: a plain colour on which they stand out. Close to
+        /// their outlines it counts up to twice as much.
         #[schemars(range(min = 0))]
         pub ground: Schedule = 0.5.into(),
         /// The shorter side in pixels at which the picture is compared with the drawings. What is finer is left to CLIP.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 struct Index {
     things: Vec<IndexEntry>,
     places: Vec<IndexEntry>,
-    /// Words for other things, each with the first name of what looks like it.
+    /// Words that name things without a drawing, each with the first name of the entry that looks most like it.
     alike: BTreeMap<String, String>,
 }
 
@@ -61,7 +61,7 @@ pub struct Drawing {
 pub struct Bank {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    /// By words for things that have no drawing of their own.
+    /// For each word that names a thing without a drawing, the entry that looks most like that thing.
     alike: HashMap<String, usize>,
     data: &'static [u8],
 }
@@ -123,7 +123,7 @@ impl Bank {
         find(&self.by_name, name)
     }
 
-    /// The entry that looks most like what a word names that has no drawing of its own: `sweater` finds a shirt. A plural finds its singular.
+    /// For a word that names a thing without a drawing, the entry that looks most like that thing: `sweater` finds a shirt. A plural finds its singular.
     pub fn alike(&self, word: &str) -> Option<usize> {
         find(&self.alike, word)
     }

@@ -125,6 +125,16 @@ impl Color {
         self.b.atan2(self.a)
     }
 
+    /// This hue at another lightness, with `strength` of its chroma, which also fades towards black and white, where there is none.
+    fn at(self, lightness: f32, strength: f32) -> Self {
+        let room = (1.0 - (2.0 * lightness - 1.0).abs().powi(4)).clamp(0.0, 1.0);
+        Self::from_hue(
+            lightness.clamp(0.0, 1.0),
+            strength * room * self.chroma(),
+            self.hue(),
+        )
+    }
+
     /// The same, lighter or darker.
     pub fn lighter_by(self, step: f32) -> Self {
         Self {
@@ -159,21 +169,16 @@ pub fn tint(pixels: &mut [[f32; 4]], color: Color) {
         } else {
             color.lightness + 0.7 * (own.lightness - mean)
         };
-        // chroma fades towards black and white, where there is none
-        let room = (1.0 - (2.0 * lightness - 1.0).abs().powi(4)).clamp(0.0, 1.0);
-        let chroma = if is_outline { 0.3 } else { 1.0 } * room * color.chroma();
-        let rgb = Color::from_hue(lightness.clamp(0.0, 1.0), chroma, color.hue()).to_srgb();
-        pixel[..3].copy_from_slice(&rgb);
+        let strength = if is_outline { 0.3 } else { 1.0 };
+        pixel[..3].copy_from_slice(&color.at(lightness, strength).to_srgb());
     }
 }
 
-/// Gives a scene's pixels the hue of a colour, and leaves all lightness as it is: what lies in the scene is told by it.
+/// Gives all pixels of a scene, sRGB in 0..=1 and opacity, the hue of a colour. Each keeps its lightness, so that the scene can still be recognised.
 pub fn tint_scene(pixels: &mut [[f32; 4]], color: Color) {
     for pixel in pixels {
         let lightness = Color::from_srgb([pixel[0], pixel[1], pixel[2]]).lightness;
-        let room = (1.0 - (2.0 * lightness - 1.0).abs().powi(4)).clamp(0.0, 1.0);
-        let rgb = Color::from_hue(lightness, room * color.chroma(), color.hue()).to_srgb();
-        pixel[..3].copy_from_slice(&rgb);
+        pixel[..3].copy_from_slice(&color.at(lightness, 1.0).to_srgb());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ground behind drawings: a colour that sets them off, and where it lies close to them.
+//! The plain ground behind drawings: which colour makes them stand out, and which of its pixels are close to an outline.
 
 use phantasia_core::random::uniform;
 use rand::Rng;
@@ -6,7 +6,8 @@ use rand::Rng;
 use super::bank::Drawing;
 use super::colors::Color;
 
-/// A ground that sets off drawings: one of those at random on which the drawing that is seen worst is seen about as well as it can be.
+/// A colour for the ground on which all drawings stand out. Of random candidates those are good on which the drawing with the least contrast has
+/// about as much as it can have; one of them is returned.
 pub fn setting_off(drawings: &[Drawing], rng: &mut impl Rng) -> Color {
     const CANDIDATES: usize = 16;
     const DARK: [f64; 2] = [0.3, 0.5];
@@ -34,7 +35,7 @@ pub fn setting_off(drawings: &[Drawing], rng: &mut impl Rng) -> Color {
     good[rng.random_range(0..good.len())]
 }
 
-/// How well parts of these colours and weights stand out on a ground: 0 where they have its colour, 1 where all differ plainly.
+/// How much the given colours, each with a weight, contrast with a ground: 0 if all are equal to it, 1 if all differ from it plainly.
 fn contrast(parts: &[(Color, f32)], ground: Color) -> f32 {
     /// In Oklab; what differs more does not stand out better.
     const PLAIN: f32 = 0.35;
@@ -47,7 +48,7 @@ fn contrast(parts: &[(Color, f32)], ground: Color) -> f32 {
 }
 
 impl Drawing {
-    /// The colours of its pixels and how much each counts where it is told from a ground: its outline as much as all the rest.
+    /// The colours of its opaque pixels, each with a weight: those of its outline weigh together as much as all others.
     fn seen_parts(&self) -> Vec<(Color, f32)> {
         let opacity = |x: Option<usize>, y: Option<usize>| match (x, y) {
             (Some(x), Some(y)) if x < self.width && y < self.height => {
@@ -82,7 +83,9 @@ impl Drawing {
     }
 }
 
-/// How near each pixel is to what covers a map of `width` and `height` row by row: as much as it is covered, falling to 0 over [`NEAR`].
+/// How near each pixel of a map is to a covered one: 1 where it is covered itself, falling to 0 at 6 % of the shorter side.
+///
+/// `covered` is the opacity of each pixel, 0..=1, row by row; an opacity below 1 counts as much less.
 pub fn near(covered: &[f32], [width, height]: [usize; 2]) -> Vec<f32> {
     /// As a share of the shorter side.
     const NEAR: f64 = 0.06;

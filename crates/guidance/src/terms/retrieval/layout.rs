@@ -304,7 +304,7 @@ fn blended(position: f64, wraps: bool) -> [(f64, f64); 2] {
     [(position, 1.0 - share), (1.0 - position, share)]
 }
 
-/// Whether a fifth of a drawing has about the hue of a colour, so that it need not be tinted to show it.
+/// Whether at least a fifth of a drawing's pixels have about the hue and chroma of a colour, whatever their lightness. Such a drawing needs no tint.
 fn has_hue(drawing: &Drawing, color: Color) -> bool {
     let near = drawing.pixels.iter().filter(|[r, g, b, _]| {
         let own = Color::from_srgb([*r, *g, *b]);

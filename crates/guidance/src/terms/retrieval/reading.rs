@@ -168,8 +168,12 @@ const GROUNDS: &[&str] = &[
     "paper",
     "plate",
 ];
-/// Those that are drawn where they have a drawing: they do not fill a picture.
+/// Grounds that are drawn as things even where they have a colour, because they do not fill a picture.
 const SMALL_GROUNDS: &[&str] = &["table", "plate"];
+/// Words after `orange`, or another colour that is a fruit too, which leave it the fruit.
+const PARTS_AND_VERBS: &[&str] = &[
+    "is", "sits", "lies", "hangs", "falls", "slice", "slices", "half", "peel", "juice",
+];
 /// Numbers of drawings.
 const NUMBERS: &[(&str, usize)] = &[
     ("two", 2),
@@ -298,20 +302,14 @@ impl Request {
             } else if let Some(found) = Color::named(word) {
                 // of `red and white` the first counts
                 color = color.or(Some(found));
-                let is_pair = words.get(at + 1).is_some_and(|word| word == "and")
-                    && words
-                        .get(at + 2)
-                        .is_some_and(|word| Color::named(word).is_some());
-                at += if is_pair { 3 } else { 1 };
+                at += if adds_a_color(&words[at + 1..]) { 3 } else { 1 };
             } else if GROUNDS.contains(&word) {
                 if !is_negated {
                     request.ground = request.ground.or(color);
                 }
                 (color, number, is_negated, at) = (None, 1, false, at + 1);
             } else {
-                let is_head = words.get(at + 1).is_none_or(|next| {
-                    PREPOSITIONS.contains(&next.as_str()) || PASSED.contains(&next.as_str())
-                });
+                let is_head = words.get(at + 1).is_none_or(|next| ends_a_name(next));
                 if is_head && word.len() > 2 {
                     if let Some(entry) = bank.alike(word) {
                         request.add(bank, entry, color, number, is_behind, is_negated);
@@ -371,10 +369,8 @@ impl Request {
                 // `a green field` is a colour more than a scene
                 if color.is_some() && (is_behind || !self.things.is_empty()) {
                     self.ground = self.ground.or(color);
-                } else {
-                    if self.place.is_none() {
-                        (self.place, self.place_color) = (Some(entry), color);
-                    }
+                } else if self.place.is_none() {
+                    (self.place, self.place_color) = (Some(entry), color);
                 }
             }
             Kind::Thing => {
@@ -406,31 +402,29 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Words after the name of a fruit that is a colour too, which leave it the fruit.
-const PARTS_AND_VERBS: &[&str] = &[
-    "is", "sits", "lies", "hangs", "falls", "slice", "slices", "half", "peel", "juice",
-];
+/// Whether a name ends before this word.
+fn ends_a_name(word: &str) -> bool {
+    PREPOSITIONS.contains(&word) || PASSED.contains(&word)
+}
 
-/// Whether a colour word before these words describes what they name: `an orange typewriter` is no fruit, `an orange hanging from a branch` is one.
+/// Whether these words, after a colour, add a second one: `and white`.
+fn adds_a_color(words: &[String]) -> bool {
+    matches!(words, [and, color, ..] if and == "and" && Color::named(color).is_some())
+}
+
+/// Whether a colour word before these words describes what they name: in `an orange typewriter` it does, while `an orange hanging from a branch` is
+/// the fruit. There is at least one word.
 fn describes(words: &[String], bank: &Bank) -> bool {
     let next = words[0].as_str();
-    if GROUNDS.contains(&next) || span(words, bank, true).is_some() {
-        return true;
-    }
-    if next == "and" {
-        // `orange and white stripes`
-        return words
-            .get(1)
-            .is_some_and(|word| Color::named(word).is_some());
-    }
-    if bank.alike(next).is_some() {
+    if GROUNDS.contains(&next)
+        || span(words, bank, true).is_some()
+        || adds_a_color(words)
+        || bank.alike(next).is_some()
+    {
         return true;
     }
     let is_verb = next.ends_with("ing") || next.ends_with("ed");
-    !is_verb
-        && !PARTS_AND_VERBS.contains(&next)
-        && !PREPOSITIONS.contains(&next)
-        && !PASSED.contains(&next)
+    !is_verb && !PARTS_AND_VERBS.contains(&next) && !ends_a_name(next)
 }
 
 /// The longest run of words from the first on that names an entry, and its length. After a colour word a colour that is also a thing, an orange,

@@ -39,7 +39,8 @@ struct Target {
     colors: Tensor,
     /// `[1, 1, height, width]` in 0..=1: where there are drawings of things.
     things: Tensor,
-    /// The same: where there is ground, and as much again of it around the things, so that their outlines are kept.
+    /// How much each pixel counts as ground: 0 under a thing, 1 elsewhere, and up to 2 beside a thing where the prompt asks for no ground, so that
+    /// outlines stay sharp. Same shape.
     ground: Tensor,
     /// Whether the prompt asks for the ground.
     is_ground_asked: bool,
@@ -125,19 +126,18 @@ impl RetrievalTerm {
         let count = width * height;
         let (mut colors, mut things, mut ground) =
             (vec![0.0; 3 * count], vec![0.0; count], vec![0.0; count]);
+        let near = if layout.has_ground {
+            vec![0.0; wide * high]
+        } else {
+            near(&layout.drawn, [wide, high])
+        };
         for (index, (color, share)) in layout.colors.iter().zip(&layout.drawn).enumerate() {
             let pixel = (top + index / wide) * width + left + index % wide;
             for (channel, value) in color.iter().enumerate() {
                 colors[channel * count + pixel] = *value;
             }
             things[pixel] = *share;
-            ground[pixel] = 1.0 - share;
-        }
-        if !layout.has_ground {
-            for (index, near) in near(&layout.drawn, [wide, high]).into_iter().enumerate() {
-                let pixel = (top + index / wide) * width + left + index % wide;
-                ground[pixel] *= 1.0 + near;
-            }
+            ground[pixel] = (1.0 - share) * (1.0 + near[index]);
         }
         let map = |values: Vec<f32>| {
             let map = Tensor::from_vec(values, (1, 1, height, width), device)?;
